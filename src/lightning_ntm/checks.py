@@ -1,0 +1,23 @@
+"""The sentence a user reads when a number is out of range, worded once for all rooms."""
+
+
+def at_least(minimum: float, **values: float) -> None:
+    """Raise `ValueError` for the first value below `minimum`; names are those the user typed."""
+    for name, value in values.items():
+        if value < minimum:
+            raise ValueError(f"{name} (={value}) must be at least {minimum}.")
+
+
+def one_of(allowed: tuple[str, ...], **values: str) -> None:
+    """Raise `ValueError` for the first value that is not among `allowed`."""
+    for name, value in values.items():
+        if value not in allowed:
+            raise ValueError(f"{name} (={value!r}) must be one of {', '.join(allowed)}.")
+
+
+def ordered(**values: float) -> None:
+    """Raise `ValueError` unless the values, given as lowest first, do not fall."""
+    names, numbers = list(values), list(values.values())
+    for i in range(len(names) - 1):
+        if numbers[i] > numbers[i + 1]:
+            raise ValueError(f"{names[i]} (={numbers[i]}) must be at most {names[i + 1]} (={numbers[i + 1]}).")

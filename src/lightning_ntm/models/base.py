@@ -1,0 +1,115 @@
+"""What every sequence model promises."""
+
+import abc
+from typing import ClassVar, Generic, Protocol, TypeVar, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from lightning_ntm.checks import at_least
+from lightning_ntm.kernels.choice import Kernel, choose
+
+
+@runtime_checkable
+class NamedTensors(Protocol):
+    """A `NamedTuple` of tensors, each with a leading batch axis."""
+
+    def _asdict(self) -> dict[str, Tensor]: ...
+
+
+State = TypeVar("State", bound=NamedTensors)
+
+
+class MemoryModel(nn.Module, abc.ABC, Generic[State]):
+    """A recurrent network whose whole memory is in the state it returns.
+
+    A subclass gives `initial_state` and a pure `step`; the base gives everything else: whole
+    sequences, streaming, traces, and the choice of a kernel. A subclass is final: to vary one,
+    pass it another part, do not inherit from it.
+
+    Args:
+        input_size: Numbers per step of the input, at least 1.
+        output_size: Logits per step of the output, at least 1.
+        backend: `"auto"` takes the fastest program that can run a call, `"reference"` the loop
+            over `step`, a kernel's name that kernel or an error that says why it cannot.
+
+    Shape:
+        - inputs: `(batch, time, input_size)`, with at least one step
+        - logits: `(batch, time, output_size)`
+    """
+
+    kernels: ClassVar[dict[str, Kernel]] = {}
+
+    def __init__(self, input_size: int, output_size: int, backend: str = "auto"):
+        super().__init__()
+        at_least(1, input_size=input_size, output_size=output_size)
+        self.input_size, self.output_size, self.backend = input_size, output_size, backend
+
+    @abc.abstractmethod
+    def initial_state(self, batch_size: int) -> State:
+        """Return the state before the first step of a sequence."""
+
+    @abc.abstractmethod
+    def step(self, x: Float[Tensor, "batch inputs"], state: State) -> tuple[Float[Tensor, "batch outputs"], State]:
+        """Run one step. Pure: returns the next state, changes nothing."""
+
+    def forward(
+        self, inputs: Float[Tensor, "batch time inputs"], state: State | None = None
+    ) -> tuple[Float[Tensor, "batch time outputs"], State]:
+        """Run a sequence; pass the returned state back in to continue it.
+
+        Raises:
+            ValueError: Inputs or state have the wrong shape, or `backend` cannot run the call.
+        """
+        state = self._checked(inputs, state)
+        program = choose(self.kernels, self.backend, self, inputs, state)
+        return program(self, inputs, state) if program else self.unroll(inputs, state)
+
+    def unroll(
+        self, inputs: Float[Tensor, "batch time inputs"], state: State
+    ) -> tuple[Float[Tensor, "batch time outputs"], State]:
+        """Run the reference: a loop over `step`."""
+        outputs = []
+        for x in inputs.unbind(dim=1):
+            logits, state = self.step(x, state)
+            outputs.append(logits)
+        return torch.stack(outputs, dim=1), state
+
+    def observe(
+        self, x: Float[Tensor, "batch inputs"], state: State
+    ) -> tuple[Float[Tensor, "batch outputs"], State, dict[str, Tensor]]:
+        """Run one step and tell what is worth looking at: by default, the fields of the new state."""
+        logits, state = self.step(x, state)
+        return logits, state, state._asdict()
+
+    @torch.no_grad()
+    def trace(
+        self, inputs: Float[Tensor, "batch time inputs"], state: State | None = None
+    ) -> dict[str, Float[Tensor, "batch time ..."]]:
+        """Run a sequence step by step and keep all that `observe` tells, each with a time axis.
+
+        Returns:
+            Tensors by name, each `(batch, time, ...)`; `"logits"` is always among them.
+        """
+        state, steps = self._checked(inputs, state), []
+        for x in inputs.unbind(dim=1):
+            logits, state, seen = self.observe(x, state)
+            steps.append({"logits": logits, **seen})
+        return {name: torch.stack([step[name] for step in steps], dim=1) for name in steps[0]}
+
+    def _checked(self, inputs: Tensor, state: State | None) -> State:
+        if inputs.ndim != 3 or inputs.shape[-1] != self.input_size or inputs.shape[1] == 0:
+            raise ValueError(
+                f"inputs must have shape (batch, time, {self.input_size}) with at least one step, "
+                f"got {tuple(inputs.shape)}."
+            )
+        if state is None:
+            return self.initial_state(inputs.shape[0])
+        given = {name: tuple(part.shape[1:]) for name, part in state._asdict().items()}
+        for name, part in self.initial_state(1)._asdict().items():
+            mine = (inputs.shape[0], *part.shape[1:])
+            if name not in given or tuple(state._asdict()[name].shape) != mine:
+                found = tuple(state._asdict()[name].shape) if name in given else "nothing"
+                raise ValueError(f"state.{name} must have shape {mine}, got {found}.")
+        return state

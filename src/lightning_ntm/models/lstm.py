@@ -1,0 +1,62 @@
+"""The baseline of the paper: an LSTM without external memory."""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from lightning_ntm.kernels.choice import Kernel
+from lightning_ntm.models.base import MemoryModel
+from lightning_ntm.models.controllers import LSTMController
+
+
+class LSTMState(NamedTuple):
+    """Everything an LSTM remembers between two steps."""
+
+    hidden: Float[Tensor, "batch layers hidden"]
+    cell: Float[Tensor, "batch layers hidden"]
+
+
+class LSTM(MemoryModel[LSTMState]):
+    """Stacked LSTM: every layer sees the input and is seen by the output (Graves 2013).
+
+    With 3 layers and learned initial states it has exactly the number of parameters the NTM paper
+    counts for its baselines (table 3).
+
+    Args:
+        input_size: Numbers per step of the input.
+        output_size: Logits per step of the output.
+        hidden_size: Units of each layer.
+        num_layers: Layers.
+        backend: `auto` takes the fastest program that can run a call, `reference` the plain loop.
+
+    Shape:
+        - inputs: `(batch, time, input_size)`, with at least one step
+        - logits: `(batch, time, output_size)`
+
+    Raises:
+        ValueError: An argument is out of its range.
+    """
+
+    kernels = {"torch": Kernel("lightning_ntm.kernels.torch_lstm:run", "lightning_ntm.kernels.torch_lstm:refusal")}
+
+    def __init__(
+        self, input_size: int, output_size: int, *, hidden_size: int = 256, num_layers: int = 3, backend: str = "auto"
+    ):
+        super().__init__(input_size, output_size, backend)
+        self.controller = LSTMController(input_size, hidden_size, num_layers, skip=True)
+        self.output = nn.Linear(self.controller.output_size, output_size)
+        self.start_hidden = nn.Parameter(torch.zeros(num_layers, hidden_size))
+        self.start_cell = nn.Parameter(torch.zeros(num_layers, hidden_size))
+
+    def initial_state(self, batch_size: int) -> LSTMState:
+        """Return the state before the first step of a sequence."""
+        return LSTMState(self.start_hidden.expand(batch_size, -1, -1), self.start_cell.expand(batch_size, -1, -1))
+
+    def step(
+        self, x: Float[Tensor, "batch inputs"], state: LSTMState
+    ) -> tuple[Float[Tensor, "batch outputs"], LSTMState]:
+        """Run one step."""
+        controlled, hidden, cell = self.controller(x, state.hidden, state.cell)
+        return self.output(controlled), LSTMState(hidden, cell)

@@ -1,0 +1,220 @@
+"""The Neural Turing Machine."""
+
+from typing import Literal, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lightning_ntm import functional as fn
+from lightning_ntm.checks import at_least, one_of
+from lightning_ntm.models.base import MemoryModel
+from lightning_ntm.models.controllers import FeedForwardController, LSTMController
+
+#: What the heads emit is held within this before any activation: it bounds strength and sharpening.
+HEAD_LIMIT = 20.0
+
+
+class NTMState(NamedTuple):
+    """Everything an NTM remembers between two steps. Read heads come before write heads."""
+
+    memory: Float[Tensor, "batch slots width"]
+    weights: Float[Tensor, "batch heads slots"]
+    reads: Float[Tensor, "batch read_heads width"]
+    hidden: Float[Tensor, "batch layers hidden"]
+    cell: Float[Tensor, "batch layers hidden"]
+
+
+class HeadParameters(NamedTuple):
+    """What the controller tells the heads in one step; `erase` and `add` are for write heads only."""
+
+    key: Float[Tensor, "batch heads width"]
+    strength: Float[Tensor, "batch heads"]
+    gate: Float[Tensor, "batch heads"]
+    shift: Float[Tensor, "batch heads shifts"]
+    sharpening: Float[Tensor, "batch heads"]
+    erase: Float[Tensor, "batch write_heads width"]
+    add: Float[Tensor, "batch write_heads width"]
+
+
+class NTM(MemoryModel[NTMState]):
+    """Neural Turing Machine (Graves et al. 2014, section 3).
+
+    In each step the controller sees the input and what was last read; every head addresses the
+    memory as the step before left it; reads come first, then the writes; the output is computed
+    from the controller and the new reads.
+
+    Args:
+        input_size: Numbers per step of the input.
+        output_size: Logits per step of the output.
+        hidden_size: Units of each layer of the controller.
+        memory_slots: Number of memory slots, N in the paper.
+        memory_width: Numbers per memory slot, M in the paper.
+        num_read_heads: Heads that read, at least 1.
+        num_write_heads: Heads that write, at least 1.
+        max_shift: Largest move of a head in one step, to either side; `2 * max_shift + 1` must
+            not exceed `memory_slots`.
+        controller: `lstm` or `feedforward`.
+        num_layers: Layers of the controller.
+        memory_init: Memory at the start of a sequence: `constant` (1e-6 everywhere), `learned`,
+            or `random` (drawn once, then fixed and saved with the network).
+        head_init: Where heads look before the first step: `one_hot` (slot 0) or `learned`.
+        backend: `auto` takes the fastest program that can run a call, `reference` the plain loop.
+
+    Shape:
+        - inputs: `(batch, time, input_size)`, with at least one step
+        - logits: `(batch, time, output_size)`
+
+    With `memory_init="constant"` and `head_init="one_hot"` no parameter depends on `memory_slots`:
+    a trained network can be given more memory.
+
+    Raises:
+        ValueError: An argument is out of its range.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        output_size: int,
+        *,
+        hidden_size: int = 100,
+        memory_slots: int = 128,
+        memory_width: int = 20,
+        num_read_heads: int = 1,
+        num_write_heads: int = 1,
+        max_shift: int = 1,
+        controller: Literal["lstm", "feedforward"] = "lstm",
+        num_layers: int = 1,
+        memory_init: Literal["constant", "learned", "random"] = "constant",
+        head_init: Literal["one_hot", "learned"] = "one_hot",
+        backend: str = "auto",
+    ):
+        super().__init__(input_size, output_size, backend)
+        at_least(1, memory_slots=memory_slots, memory_width=memory_width)
+        at_least(1, num_read_heads=num_read_heads, num_write_heads=num_write_heads)
+        if not 0 <= 2 * max_shift < memory_slots:
+            raise ValueError(
+                f"max_shift (={max_shift}) must be at least 0 and 2 * max_shift + 1 at most "
+                f"memory_slots (={memory_slots})."
+            )
+        one_of(("lstm", "feedforward"), controller=controller)
+        one_of(("constant", "learned", "random"), memory_init=memory_init)
+        one_of(("one_hot", "learned"), head_init=head_init)
+        self.memory_slots, self.memory_width = memory_slots, memory_width
+        self.num_read_heads, self.num_write_heads = num_read_heads, num_write_heads
+        self.max_shift, self.memory_init, self.head_init = max_shift, memory_init, head_init
+
+        controller_input = input_size + num_read_heads * memory_width
+        self.controller = (
+            LSTMController(controller_input, hidden_size, num_layers, init_gain=5.0)
+            if controller == "lstm"
+            else FeedForwardController(controller_input, hidden_size, num_layers)
+        )
+        heads, width, written = num_read_heads + num_write_heads, memory_width, num_write_heads * memory_width
+        # Grouped by activation, so that one operation serves all heads: tanh, sigmoid, softplus, softmax.
+        self._head_groups = (heads * width + written, heads + written, 2 * heads, heads * (2 * max_shift + 1))
+        self.heads = nn.Linear(self.controller.output_size, sum(self._head_groups))
+        self.output = nn.Linear(self.controller.output_size + num_read_heads * width, output_size)
+        self._add_start()
+        self._reset_parameters()
+
+    def _add_start(self) -> None:
+        layers, slots, width = self.controller.num_layers, self.memory_slots, self.memory_width
+        self.start_reads = nn.Parameter(torch.zeros(self.num_read_heads, width))
+        self.start_hidden = nn.Parameter(torch.zeros(layers, self.controller.hidden_size))
+        self.start_cell = nn.Parameter(torch.zeros(layers, self.controller.hidden_size))
+        memory = torch.empty(slots, width).uniform_(-1, 1) / (slots + width) ** 0.5
+        if self.memory_init == "learned":
+            self.start_memory = nn.Parameter(memory)
+        elif self.memory_init == "random":
+            self.register_buffer("start_memory", memory)
+        if self.head_init == "learned":
+            self.start_heads = nn.Parameter(torch.randn(self.num_read_heads + self.num_write_heads, slots))
+
+    def _reset_parameters(self) -> None:
+        # Wide recurrent weights (the controller's init_gain) and heads keep every seed off the plateau
+        # where the memory is never used.
+        nn.init.xavier_uniform_(self.heads.weight, gain=1.4)
+        nn.init.normal_(self.heads.bias, std=0.01)
+        nn.init.xavier_uniform_(self.output.weight)
+        nn.init.normal_(self.output.bias, std=0.01)
+
+    def initial_state(self, batch_size: int) -> NTMState:
+        """Return the state before the first step of a sequence."""
+        return NTMState(
+            memory=self._initial_memory(batch_size),
+            weights=self._initial_weights(batch_size),
+            reads=self.start_reads.expand(batch_size, -1, -1),
+            hidden=self.start_hidden.expand(batch_size, -1, -1),
+            cell=self.start_cell.expand(batch_size, -1, -1),
+        )
+
+    def _initial_memory(self, batch_size: int) -> Float[Tensor, "batch slots width"]:
+        if self.memory_init == "constant":
+            return self.start_reads.new_full((batch_size, self.memory_slots, self.memory_width), 1e-6)
+        return self.start_memory.expand(batch_size, -1, -1)
+
+    def _initial_weights(self, batch_size: int) -> Float[Tensor, "batch heads slots"]:
+        heads = self.num_read_heads + self.num_write_heads
+        if self.head_init == "learned":
+            return F.softmax(self.start_heads, dim=-1).expand(batch_size, -1, -1)
+        weights = self.start_reads.new_zeros(batch_size, heads, self.memory_slots)
+        weights[..., 0] = 1
+        return weights
+
+    def step(
+        self, x: Float[Tensor, "batch inputs"], state: NTMState
+    ) -> tuple[Float[Tensor, "batch outputs"], NTMState]:
+        """Run one step."""
+        logits, state, _, _ = self._step(x, state)
+        return logits, state
+
+    def observe(
+        self, x: Float[Tensor, "batch inputs"], state: NTMState
+    ) -> tuple[Float[Tensor, "batch outputs"], NTMState, dict[str, Tensor]]:
+        """Run one step and tell all that addressing computed.
+
+        Returns:
+            Logits, the next state, and by name: the fields of `HeadParameters` and of the next
+            state, `content_weights`, and `weights` split into `read_weights` and `write_weights`.
+        """
+        logits, state, heads, content = self._step(x, state)
+        read_weights, write_weights = self._split(state.weights)
+        seen = {**heads._asdict(), **state._asdict(), "content_weights": content}
+        return logits, state, {**seen, "read_weights": read_weights, "write_weights": write_weights}
+
+    def _step(self, x: Tensor, state: NTMState) -> tuple[Tensor, NTMState, HeadParameters, Tensor]:
+        controlled, hidden, cell = self.controller(
+            torch.cat([x, state.reads.flatten(1)], dim=-1), state.hidden, state.cell
+        )
+        heads = self._head_parameters(controlled, state.memory.dtype)
+        content = fn.content_weights(state.memory, heads.key, heads.strength)
+        weights = fn.location_weights(state.weights, content, heads.gate, heads.shift, heads.sharpening)
+        read_weights, write_weights = self._split(weights)
+        reads = fn.read(state.memory, read_weights)
+        memory = fn.write(state.memory, write_weights, heads.erase, heads.add)
+        logits = self.output(torch.cat([controlled, reads.flatten(1)], dim=-1))
+        return logits, NTMState(memory, weights, reads, hidden, cell), heads, content
+
+    def _split(self, weights: Tensor) -> tuple[Tensor, Tensor]:
+        read_weights, write_weights = weights.split([self.num_read_heads, self.num_write_heads], dim=1)
+        return read_weights, write_weights
+
+    def _head_parameters(self, controlled: Float[Tensor, "batch hidden"], dtype: torch.dtype) -> HeadParameters:
+        # Under autocast the controller may compute in fewer bits; addressing keeps those of the memory.
+        emitted = self.heads(controlled).to(dtype).clamp(-HEAD_LIMIT, HEAD_LIMIT)
+        vectors, fractions, positives, moves = emitted.split(self._head_groups, dim=-1)
+        num_heads, written = self.num_read_heads + self.num_write_heads, self.num_write_heads * self.memory_width
+        key, add = vectors.tanh().split([num_heads * self.memory_width, written], dim=-1)
+        gate, erase = fractions.sigmoid().split([num_heads, written], dim=-1)
+        strength, sharpening = F.softplus(positives).split(num_heads, dim=-1)
+        return HeadParameters(
+            key=key.unflatten(-1, (num_heads, -1)),
+            strength=strength,
+            gate=gate,
+            shift=moves.unflatten(-1, (num_heads, -1)).softmax(dim=-1),
+            sharpening=1 + sharpening,
+            erase=erase.unflatten(-1, (self.num_write_heads, -1)),
+            add=add.unflatten(-1, (self.num_write_heads, -1)),
+        )

@@ -1,0 +1,79 @@
+"""What every task promises."""
+
+import abc
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+
+class Batch(NamedTuple):
+    """Episodes padded to one length: presentation, delimiter, then the answer to be given.
+
+    `mask` is true where the answer counts; elsewhere inputs and targets are zero or ignored.
+    """
+
+    inputs: Float[Tensor, "batch time inputs"]
+    targets: Float[Tensor, "batch time outputs"]
+    mask: Bool[Tensor, "batch time"]
+
+
+class Task(abc.ABC):
+    """A source of episodes with known answers. Knows nothing of networks or of training.
+
+    A task is a value: the same fields and the same state of the generator give the same batch.
+    Subclasses are frozen dataclasses; their fields are the ranges drawn from in training.
+    """
+
+    #: Raised when the same fields and seed would give other data than before.
+    version: int = 1
+
+    @property
+    @abc.abstractmethod
+    def input_size(self) -> int:
+        """Numbers per step of the input."""
+
+    @property
+    @abc.abstractmethod
+    def output_size(self) -> int:
+        """Bits per step of the answer."""
+
+    @property
+    @abc.abstractmethod
+    def difficulty(self) -> dict[str, int]:
+        """What can be made harder, with the hardest value drawn in training."""
+
+    @property
+    def evaluations(self) -> list[dict[str, int]]:
+        """Difficulties that are measured when the user asks for none in particular."""
+        return [self.difficulty]
+
+    @abc.abstractmethod
+    def sample(self, generator: np.random.Generator, batch_size: int, **difficulty: int) -> Batch:
+        """Draw a batch, without a loop over it.
+
+        Args:
+            generator: The only source of randomness.
+            batch_size: Number of episodes, at least 1.
+            difficulty: Fixes what is otherwise drawn from the training range, as `length=120`;
+                values beyond the range are allowed and change nothing else in the encoding.
+
+        Raises:
+            ValueError: A difficulty has an unknown name or is below 1.
+        """
+
+    def fixed(self, difficulty: dict[str, int], name: str, low: int, high: int) -> tuple[int, int]:
+        """Return the range to draw `name` from: the one value asked for, or the training range.
+
+        Raises:
+            ValueError: `difficulty` names something this task does not have, or is below 1.
+        """
+        for asked, value in difficulty.items():
+            if asked not in self.difficulty:
+                known = ", ".join(self.difficulty)
+                raise ValueError(f"{type(self).__name__} has no difficulty {asked!r}; it has {known}.")
+            if value < 1:
+                raise ValueError(f"{asked} (={value}) must be at least 1.")
+        value = difficulty.get(name)
+        return (low, high) if value is None else (value, value)

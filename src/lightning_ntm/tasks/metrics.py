@@ -1,0 +1,39 @@
+"""How wrong an answer is, in two measures that must not be mixed.
+
+`wrong_bits` counts bits of the answer on the wrong side of 0.5: the cost that implementations of
+the NTM report. `bits_per_sequence` is the cross-entropy of the answer in bits, summed over the
+sequence: what the axes of the NTM paper show. Chance is half of the answer's bits for the first
+and all of them for the second.
+"""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from lightning_ntm.tasks.base import Batch
+
+
+def wrong_bits(logits: Float[Tensor, "batch time outputs"], batch: Batch) -> Float[Tensor, " batch"]:
+    """Number of wrong bits in each answer."""
+    wrong = (logits > 0) != (batch.targets > 0.5)
+    return (wrong & batch.mask.unsqueeze(-1)).sum((1, 2)).to(logits.dtype)
+
+
+def nats_per_sequence(logits: Float[Tensor, "batch time outputs"], batch: Batch) -> Float[Tensor, " batch"]:
+    """Cross-entropy of each answer in nats, summed over its steps and bits."""
+    # Selected, not multiplied: what stands in a masked step must not matter, whatever it is.
+    nats = F.binary_cross_entropy_with_logits(logits, batch.targets, reduction="none")
+    return torch.where(batch.mask.unsqueeze(-1), nats, 0).sum((1, 2))
+
+
+def bits_per_sequence(logits: Float[Tensor, "batch time outputs"], batch: Batch) -> Float[Tensor, " batch"]:
+    """Cross-entropy of each answer in bits, summed over its steps and bits."""
+    return nats_per_sequence(logits, batch) / math.log(2)
+
+
+def answer_bits(batch: Batch) -> Float[Tensor, " batch"]:
+    """Number of bits in each answer."""
+    return batch.mask.sum(1) * batch.targets.new_tensor(batch.targets.shape[-1])

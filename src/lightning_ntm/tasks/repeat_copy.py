@@ -1,0 +1,99 @@
+"""Repeat copy (Graves et al. 2014, section 4.2)."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from lightning_ntm.checks import at_least, ordered
+from lightning_ntm.tasks.base import Batch, Task
+
+
+@dataclass(frozen=True)
+class RepeatCopy(Task):
+    """See a list and a number; give the list back that many times, then an end marker.
+
+    The number is one value on a channel of its own, scaled so that the numbers drawn in training
+    have mean 0 and variance 1. The scale belongs to the training range: it stays the same when
+    other numbers are asked for in an evaluation.
+
+    Args:
+        bits: Width of a vector.
+        min_length: Shortest list in training.
+        max_length: Longest list in training.
+        min_repeats: Fewest repeats in training.
+        max_repeats: Most repeats in training.
+        same_length: Episodes of one batch share one length and one number of repeats, drawn anew
+            for each batch; otherwise each has its own, and shorter episodes are padded.
+
+    Example (2 bits, length 1, 2 repeats; input channels: bits, delimiter, scaled number r;
+    the last target channel is the end marker):
+        inputs   0100 0010 000r 0000 0000 0000
+        targets   ---  ---  ---  010  010  001
+    """
+
+    bits: int = 8
+    min_length: int = 1
+    max_length: int = 10
+    min_repeats: int = 1
+    max_repeats: int = 10
+    same_length: bool = True
+
+    def __post_init__(self) -> None:
+        at_least(1, bits=self.bits, min_length=self.min_length, min_repeats=self.min_repeats)
+        ordered(min_length=self.min_length, max_length=self.max_length)
+        ordered(min_repeats=self.min_repeats, max_repeats=self.max_repeats)
+
+    @property
+    def input_size(self) -> int:
+        """Bits, the delimiter and the number of repeats."""
+        return self.bits + 2
+
+    @property
+    def output_size(self) -> int:
+        """Bits and the end marker."""
+        return self.bits + 1
+
+    @property
+    def difficulty(self) -> dict[str, int]:
+        """Length of the list and number of repeats."""
+        return {"length": self.max_length, "repeats": self.max_repeats}
+
+    @property
+    def evaluations(self) -> list[dict[str, int]]:
+        """The hardest of training, then twice the length, then twice the repeats, as in the paper."""
+        length, repeats = self.max_length, self.max_repeats
+        pairs = ((length, repeats), (2 * length, repeats), (length, 2 * repeats))
+        return [{"length": length, "repeats": repeats} for length, repeats in pairs]
+
+    def scaled(self, repeats: np.ndarray) -> np.ndarray:
+        """Return the numbers as the network sees them: (r - mean) / standard deviation of training."""
+        choices = self.max_repeats - self.min_repeats + 1
+        deviation = ((choices**2 - 1) / 12) ** 0.5 or 1.0  # of a uniform draw; one choice has none
+        return (repeats - (self.min_repeats + self.max_repeats) / 2) / deviation
+
+    def sample(self, generator: np.random.Generator, batch_size: int, **difficulty: int) -> Batch:
+        """Draw a batch; `length=L` and `repeats=R` fix what they name for every episode."""
+        drawn = 1 if self.same_length else batch_size
+        low, high = self.fixed(difficulty, "length", self.min_length, self.max_length)
+        lengths = np.broadcast_to(generator.integers(low, high + 1, size=drawn), batch_size)[:, None]
+        low, high = self.fixed(difficulty, "repeats", self.min_repeats, self.max_repeats)
+        repeats = np.broadcast_to(generator.integers(low, high + 1, size=drawn), batch_size)[:, None]
+        items = generator.integers(2, size=(batch_size, lengths.max(), self.bits)).astype(np.float32)
+
+        answers = lengths * repeats  # the end marker comes after them
+        time = np.arange((lengths + 3 + answers).max())[None]
+        inputs = np.zeros((batch_size, time.size, self.input_size), np.float32)
+        inputs[:, : items.shape[1], : self.bits] = items * (time[:, : items.shape[1]] < lengths)[..., None]
+        inputs[:, :, self.bits] = time == lengths
+        inputs[:, :, self.bits + 1] = (time == lengths + 1) * self.scaled(repeats)
+
+        answered = time - lengths - 2  # batch time: place in the answer
+        copied = (answered >= 0) & (answered < answers)
+        targets = np.zeros((batch_size, time.size, self.output_size), np.float32)
+        targets[:, :, : self.bits] = (
+            np.take_along_axis(items, (answered * copied % lengths)[..., None], axis=1) * copied[..., None]
+        )
+        targets[:, :, self.bits] = answered == answers
+        mask = (answered >= 0) & (answered <= answers)
+        return Batch(torch.from_numpy(inputs), torch.from_numpy(targets), torch.from_numpy(mask))
