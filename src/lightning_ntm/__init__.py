@@ -1,5 +1,22 @@
 """Neural Turing Machines and their relatives, with tasks to train them on."""
 
-from . import functional as functional
-from .models import LSTM as LSTM, NTM as NTM, MemoryModel as MemoryModel
-from .tasks import Batch as Batch, Copy as Copy, RepeatCopy as RepeatCopy, Task as Task
+from typing import TYPE_CHECKING
+
+from .lazy import loader as _loader
+
+if TYPE_CHECKING:
+    from . import functional as functional
+    from .models import LSTM as LSTM, NTM as NTM, MemoryModel as MemoryModel
+    from .tasks import Batch as Batch, Copy as Copy, RepeatCopy as RepeatCopy, Task as Task
+
+_PLACES = {
+    "functional": "functional",
+    **dict.fromkeys(("LSTM", "NTM", "MemoryModel"), "models"),
+    **dict.fromkeys(("Batch", "Copy", "RepeatCopy", "Task"), "tasks"),
+}
+__all__ = list(_PLACES)  # noqa: PLE0605
+__getattr__ = _loader(__name__, _PLACES)
+
+
+def __dir__() -> list[str]:
+    return sorted(_PLACES)

@@ -1,0 +1,64 @@
+"""The command `ntm`: words to calls. Rooms are imported when a verb needs them, so that help is quick."""
+
+import os
+import sys
+from importlib.metadata import version
+
+from lightning_ntm.cli.words import UsageError, near
+
+_VERBS = {
+    "train": "Train a network on a task into a run folder, or resume a run.",
+    "evaluate": "Measure the kept network of a run at chosen lengths.",
+    "figure": "Draw the memory of a trained network at work in one episode.",
+}
+
+_HELP = """usage: ntm VERB [OPTIONS]
+
+Neural Turing Machines that train reliably.
+
+verbs:
+{verbs}
+
+  ntm VERB --help       the options of a verb
+  ntm --version         the version
+
+A first run:
+  ntm train --model NTM --task Copy --seed 1
+  ntm evaluate runs/ntm-copy-seed1
+  ntm figure runs/ntm-copy-seed1
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one verb and return the exit code: 0, 2 for a usage error, 130 when interrupted."""
+    verb, *rest = (sys.argv[1:] if argv is None else argv) or ["--help"]
+    if verb in ("-h", "--help", "help"):
+        print(_HELP.format(verbs="\n".join(f"  {name:<10} {what}" for name, what in _VERBS.items())))
+        return 0
+    if verb == "--version":
+        print(f"lightning-ntm {version('lightning-ntm')}")
+        return 0
+    sys.path.append(os.getcwd())  # a user's own task or network stands where they work
+    try:
+        return _run(verb, rest)
+    except UsageError as error:
+        print(f"ntm: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("ntm: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader, as `head`, has seen enough
+        return 0
+
+
+def _run(verb: str, argv: list[str]) -> int:
+    if verb not in _VERBS:
+        raise UsageError(f"unknown verb {verb!r}{near(verb, _VERBS) or '; known: ' + ', '.join(_VERBS) + '.'}")
+    if verb == "train":
+        from lightning_ntm.cli.train import train
+
+        return train(argv)
+    from lightning_ntm.cli.inspect import evaluate, figure
+
+    return evaluate(argv) if verb == "evaluate" else figure(argv)

@@ -1,0 +1,126 @@
+"""`ntm evaluate` and `ntm figure`: what became of a run."""
+
+import argparse
+import itertools
+import json
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+from rich.console import Console
+from rich.table import Table
+
+from lightning_ntm.cli.words import UsageError, explained, near
+from lightning_ntm.training.build import TrainedRun, open_run, warn_beyond_memory
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        option = message.removeprefix("unrecognized arguments: ").split()[0]
+        if message.startswith("unrecognized"):
+            message = f"unknown option {option}{near(option, self._option_string_actions)}"
+        raise UsageError(message)
+
+
+def evaluate(argv: list[str]) -> int:
+    """Measure the kept network of a run."""
+    parser = _parser("evaluate", "Measure the kept network of a run on episodes it never saw.")
+    parser.add_argument("--sequences", type=int, default=100, help="episodes at each difficulty (100)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    arguments = parser.parse_args(argv)
+    run = _open(arguments)
+    results = list(_results(run, _difficulties(arguments, run), arguments.sequences))
+    if arguments.json:
+        print(json.dumps({"run": arguments.run, "results": results}))
+        return 0
+    rows = list(results[0])
+    table = Table(*rows, title=f"{arguments.run}, weights of step {run.step}")
+    for result in results:
+        table.add_row(*(f"{v:.2f}" if isinstance(v, float) else str(v) for v in result.values()))
+    Console().print(table)
+    return 0
+
+
+def figure(argv: list[str]) -> int:
+    """Draw one episode of a trained network."""
+    from lightning_ntm.report import draw_memory, save_figure, save_trace
+    from lightning_ntm.records import RunFolder
+    from lightning_ntm.training.evaluate import trace_episode
+
+    parser = _parser("figure", "Draw inputs, outputs and the memory at work, as in the paper's figures 3 and 6.")
+    arguments = parser.parse_args(argv)
+    run = _open(arguments)
+    asked = _difficulties(arguments, run) if arguments.lengths or arguments.vary else [run.task.difficulty]
+    for difficulty in asked:
+        _warn(run, difficulty)
+        with explained():
+            trace = trace_episode(run.model, run.task, difficulty, seed=run.seed)
+        named = "-".join(f"{name}-{value}" for name, value in difficulty.items())
+        stem = RunFolder(Path(arguments.run)).figures / f"memory-{named}"
+        save_trace(trace, stem.with_name(stem.name + ".npz"))
+        described = ", ".join(f"{name} {value}" for name, value in difficulty.items())
+        title = f"{type(run.model).__name__} on {type(run.task).__name__}, {described}"
+        for path in save_figure(draw_memory(trace, title), stem):
+            print(path)
+    return 0
+
+
+def _parser(verb: str, description: str) -> _Parser:
+    parser = _Parser(prog=f"ntm {verb}", description=description, allow_abbrev=False)
+    parser.add_argument("run", help="the run folder")
+    parser.add_argument("--lengths", type=_numbers, help="as 10,20,40; short for --vary length=10,20,40")
+    parser.add_argument(
+        "--vary", type=_varied, action="append", default=[], metavar="NAME=A,B", help="any difficulty of the task"
+    )
+    parser.add_argument("--memory_slots", type=int, help="slots to give the network, if not those of its training")
+    return parser
+
+
+def _numbers(text: str) -> list[int]:
+    try:
+        return [int(word) for word in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} must be whole numbers with commas between, as 10,20,40.") from None
+
+
+def _varied(text: str) -> tuple[str, list[int]]:
+    name, equals, values = text.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"{text!r} must be NAME=NUMBERS, as repeats=10,20.")
+    return name, _numbers(values)
+
+
+def _open(arguments: argparse.Namespace) -> TrainedRun:
+    with explained():
+        return open_run(arguments.run, memory_slots=arguments.memory_slots)
+
+
+def _difficulties(arguments: argparse.Namespace, run: TrainedRun) -> list[dict[str, int]]:
+    """Return every combination of what was asked for; what was not stays at its training maximum."""
+    varied = dict(arguments.vary)
+    if arguments.lengths:
+        varied["length"] = arguments.lengths
+    if not varied:
+        return run.task.evaluations
+    for name, values in varied.items():
+        if name not in run.task.difficulty:
+            known = ", ".join(run.task.difficulty)
+            raise UsageError(f"--vary {name}: {type(run.task).__name__} has no such difficulty; it has {known}.")
+        if min(values) < 1:
+            raise UsageError(f"{name} (={min(values)}) must be at least 1.")
+    combinations = itertools.product(*varied.values())
+    return [{**run.task.difficulty, **dict(zip(varied, values, strict=True))} for values in combinations]
+
+
+def _results(run: TrainedRun, difficulties: list[dict[str, int]], sequences: int) -> Any:
+    from lightning_ntm.training.evaluate import evaluate as measure
+
+    for difficulty in difficulties:
+        _warn(run, difficulty)
+        with explained():
+            yield measure(run.model, run.task, difficulty, sequences=sequences, seed=run.seed)
+
+
+def _warn(run: TrainedRun, difficulty: dict[str, int]) -> None:
+    if warning := warn_beyond_memory(run.model, difficulty):
+        print(f"ntm: warning: {warning}", file=sys.stderr)

@@ -1,0 +1,187 @@
+"""`ntm train`: the options are the arguments of the constructors; nothing is declared twice."""
+
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+import lightning as L
+import yaml
+from jsonargparse import ActionConfigFile, ArgumentError, ArgumentParser, Namespace
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities import rank_zero_only
+
+from lightning_ntm.checks import at_least
+from lightning_ntm.cli import words
+from lightning_ntm.cli.words import UsageError, explained
+from lightning_ntm.models.base import MemoryModel
+from lightning_ntm.records import RunFolder
+from lightning_ntm.tasks.base import Task
+from lightning_ntm.training.build import warn_beyond_memory
+from lightning_ntm.training.data import EpisodeData
+from lightning_ntm.training.learner import OptimizerFactory, SchedulerFactory, SequenceLearner
+from lightning_ntm.training.run import Run, default_name, folder_of
+
+#: A choice of the user's on the left takes the place of the default recipe's on the right.
+_REPLACED = {
+    "model": "model",
+    "task": "task",
+    "optimizer": "optimizer",
+    "scheduler": "scheduler",
+    "trainer.max_epochs": "trainer.max_steps",
+    "trainer.max_time": "trainer.max_steps",
+    "trainer.check_val_every_n_epoch": "trainer.val_check_interval",
+}
+
+
+def train(argv: list[str]) -> int:
+    """Train one network on one task."""
+    argv = words.canonical(argv)
+    resumed, argv = _resumed(argv)
+    parser = _parser(argv)
+    try:
+        config = parser.parse_args(argv)
+    except ArgumentError as error:
+        raise UsageError(words.shortened(str(error), parser._option_string_actions)) from error
+    run = _prepared(parser, config, resumed)
+    try:
+        result = run.fit()
+    except MisconfigurationException as error:
+        run.folder.abandon()
+        raise UsageError(words.one_line(error)) from error
+    except SystemExit:  # how Lightning ends an interrupted training
+        print(f"\ninterrupted at step {run.trainer.global_step}; to go on: ntm train --resume {run.folder.path}")
+        return 130
+    _report(run, result)
+    return 0
+
+
+def _prepared(parser: ArgumentParser, config: Namespace, resumed: RunFolder | None) -> Run:
+    with explained("--"):
+        at_least(0, seed=config.seed, stop_when_solved=config.stop_when_solved)
+    L.seed_everything(config.seed, workers=True, verbose=False)
+    try:
+        parts = parser.instantiate(config)
+    except ValueError as error:
+        raise UsageError(words.invalid_value(str(error))) from error
+    except (ImportError, TypeError) as error:
+        raise UsageError(words.one_line(error)) from error
+    if warning := warn_beyond_memory(parts.model, parts.task.difficulty):
+        print(f"ntm: warning: {warning}", file=sys.stderr)
+    with explained():
+        folder = resumed or folder_of(config.runs, config.name or default_name(parts.model, parts.task, config.seed))
+    with explained("--optimizer: "):
+        optimizer = parts.optimizer(parts.model.parameters())
+    with explained("--scheduler: "):
+        _ = parts.scheduler and parts.scheduler(optimizer)
+    try:
+        data = EpisodeData(parts.task, seed=config.seed, **parts.data.as_dict())
+        learner = SequenceLearner(parts.model, parts.optimizer, parts.scheduler, config.loss)
+        trainer = dict(parts.trainer.__dict__)
+        if isinstance(trainer["val_check_interval"], int):
+            with explained("--trainer."):
+                at_least(1, val_check_interval=trainer["val_check_interval"])
+        text = _saved(parser, config)
+        return Run(
+            learner, data, trainer, folder, text, resume=resumed is not None, stop_when_solved=config.stop_when_solved
+        )
+    except (ValueError, OSError, MisconfigurationException) as error:
+        raise UsageError(words.with_option(words.one_line(error), "data")) from error
+
+
+def _parser(argv: list[str]) -> ArgumentParser:
+    parser = ArgumentParser(
+        prog="ntm train",
+        description="Train one network on one task into a run folder.",
+        allow_abbrev=False,
+        exit_on_error=False,
+    )
+    add = parser.add_argument
+    add("-c", "--config", action=ActionConfigFile, help=f"A YAML file, or a preset: {', '.join(words.presets())}.")
+    add("--name", type=str | None, default=None, help="Name of the run folder; by default network-task-seedN.")
+    add("--runs", type=str, default="runs", help="The folder that holds run folders.")
+    add("--resume", type=str | None, default=None, help="A run folder to go on with; no other option is needed.")
+    add("--seed", type=int, default=1, help="Of the initial weights and of the episodes, at least 0.")
+    add("--stop_when_solved", type=int, default=0, help="End after N validations in a row without a wrong bit.")
+    parser.add_subclass_arguments(MemoryModel, "model", required=True, help="NTM, LSTM, or an import path.")
+    parser.add_subclass_arguments(Task, "task", required=True, help="Copy, RepeatCopy, or an import path.")
+    add("--optimizer", type=OptimizerFactory, help="Any optimiser of torch.optim, or an import path.")
+    add("--scheduler", type=SchedulerFactory | None, default=None, help="Any of torch.optim.lr_scheduler, each step.")
+    add("--loss", type=Literal["mean", "sum"], default="mean", help="mean over the bits of all answers, or sum over each answer.")
+    parser.add_class_arguments(EpisodeData, "data", skip={"task", "seed"}, instantiate=False)
+    parser.add_class_arguments(L.Trainer, "trainer", instantiate=False)
+    for size in ("input_size", "output_size"):
+        parser.link_arguments(f"task.{size}", f"model.init_args.{size}", apply_on="instantiate")
+    parser.set_defaults(_defaults(argv))
+    return parser
+
+
+def _defaults(argv: list[str]) -> dict[str, Any]:
+    """Return the default recipe without what the user replaced by a choice of their own."""
+    chosen = _chosen(argv)
+    recipe = _flat(yaml.safe_load(words.presets()["default"].read_text()))
+    return {key: value for key, value in recipe.items() if not chosen & {k for k, r in _REPLACED.items() if r == key}}
+
+
+def _chosen(argv: list[str]) -> set[str]:
+    chosen, config_next = set(), False
+    for word in argv:
+        option, equals, _ = word.partition("=")
+        if config_next:
+            chosen |= set(_flat(_loaded(word)))
+        config_next = option in ("--config", "-c")
+        if option.startswith("--"):
+            chosen.add(option.removeprefix("--"))
+    return chosen
+
+
+def _flat(config: dict[str, Any]) -> dict[str, Any]:
+    """Return options by dotted name; a class with its arguments is one option."""
+    flat = {}
+    for key, value in config.items():
+        if key in ("trainer", "data") and isinstance(value, dict):
+            flat |= {f"{key}.{name}": inner for name, inner in value.items() if inner is not None}
+        elif value is not None:
+            flat[key] = value
+    return flat
+
+
+def _loaded(path: str) -> dict[str, Any]:
+    try:
+        config = yaml.safe_load(Path(path).read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UsageError(f"--config {path}: not readable as YAML ({words.one_line(error)}).") from error
+    if not isinstance(config, dict):
+        raise UsageError(f"--config {path}: not a configuration, but {type(config).__name__}.")
+    return config
+
+
+def _resumed(argv: list[str]) -> tuple[RunFolder | None, list[str]]:
+    """Return the run folder to go on with, and the arguments with its configuration first."""
+    for i, word in enumerate(argv):
+        option, equals, value = word.partition("=")
+        if option == "--resume":
+            value = value if equals else (argv[i + 1 : i + 2] or [""])[0]
+            rest = argv[:i] + argv[i + (1 if equals else 2) :]
+            folder = RunFolder(Path(value))
+            with explained("--resume: "):
+                folder.require()
+            return folder, ["--config", str(folder.config), *rest]
+    return None, argv
+
+
+def _saved(parser: ArgumentParser, config: Namespace) -> str:
+    kept = config.clone()
+    for key in ("config", "resume"):
+        kept.pop(key, None)
+    return parser.dump(kept, skip_none=False, skip_validation=True)
+
+
+@rank_zero_only
+def _report(run: Run, result: dict[str, Any]) -> None:
+    if not run.keeps:
+        print(f"{result['step']} steps; nothing was kept.")
+        return
+    best = result["best"]
+    kept = f"; kept: step {best['step']} with {best['wrong_bits']:.2f} wrong bits in validation" if best else ""
+    print(f"{result['step']} steps in {result['seconds']:.0f} s{kept}.")
+    print(f"{run.folder.path}: ntm evaluate {run.folder.path}, ntm figure {run.folder.path}")

@@ -1,0 +1,151 @@
+"""The words of the command line: short names, near misses, and errors in one line."""
+
+import difflib
+import importlib
+import inspect
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from importlib.resources import files
+from pathlib import Path
+
+#: Rooms whose public names are short names on the command line.
+_ROOMS = {"model": "lightning_ntm.models", "task": "lightning_ntm.tasks"}
+_BASES = {"model": "MemoryModel", "task": "Task"}
+
+
+class UsageError(Exception):
+    """Something the user typed; its message is the one line they read."""
+
+
+@contextmanager
+def explained(prefix: str = "") -> Iterator[None]:
+    """Turn what a user can get wrong, raised inside, into a `UsageError`."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        raise UsageError(prefix + one_line(error)) from error
+
+
+def one_line(error: BaseException) -> str:
+    """Return the message of an error without its line breaks."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def near(word: str, known: Iterable[str]) -> str:
+    """Return `"; did you mean ...?"` when a known word is near, else nothing."""
+    folded = {name.casefold(): name for name in known}
+    matches = difflib.get_close_matches(word.casefold(), folded, n=1)
+    return f"; did you mean {folded[matches[0]]!r}?" if matches else ""
+
+
+def short_names(kind: str) -> dict[str, str]:
+    """Return class paths of the networks or tasks we ship, by lower-case name without separators."""
+    room, base = importlib.import_module(_ROOMS[kind]), _BASES[kind]
+    promise = getattr(room, base)
+    classes = [c for _, c in inspect.getmembers(room, inspect.isclass) if issubclass(c, promise) and c is not promise]
+    return {c.__name__.casefold(): f"lightning_ntm.{c.__name__}" for c in classes}
+
+
+def class_path(kind: str, name: str) -> str:
+    """Return the import path that a `--model` or `--task` stands for."""
+    if "." in name:
+        return name
+    known = short_names(kind)
+    path = known.get(re.sub(r"[-_ ]", "", name).casefold())
+    if path is None:
+        shown = [path.rpartition(".")[2] for path in known.values()]
+        hint = near(name, shown) or f"; known: {', '.join(shown)}, or the import path of your own."
+        raise UsageError(f"unknown {kind} {name!r}{hint}")
+    return path
+
+
+def presets() -> dict[str, Path]:
+    """Return the named configurations we ship; `default` is the recipe used without any."""
+    folder = Path(str(files("lightning_ntm") / "presets"))
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def config_path(name: str) -> str:
+    """Return the path that a `--config` stands for: a file, or the name of a preset."""
+    if Path(name).is_file():
+        return name
+    known = [preset for preset in presets() if preset != "default"]
+    if name in known:
+        return str(presets()[name])
+    hint = near(name, known) or f"; presets: {', '.join(known)}."
+    raise UsageError(f"--config {name}: there is no such file or preset{hint}")
+
+
+def canonical(argv: list[str]) -> list[str]:
+    """Return the arguments with short names and presets written out."""
+    options = {"--model": "model", "--task": "task", "--config": "config", "-c": "config"}
+    words, result = iter(argv), []
+    for word in words:
+        option, equals, value = word.partition("=")
+        if option not in options:
+            result.append(word)
+            continue
+        if not equals:
+            value = next(words, "")
+        if not value or value.startswith("--"):
+            raise UsageError(f"{option} needs a value.")
+        kind = options[option]
+        result += [option, config_path(value) if kind == "config" else class_path(kind, value)]
+    return result
+
+
+def shortened(message: str, known_options: Iterable[str]) -> str:
+    """Return the heart of jsonargparse's report of an error, in one line."""
+    if found := re.search(r"unrecognized arguments: (\S+)", message):
+        option = found[1].partition("=")[0]
+        return f"unknown option {option}{near(option, known_options)}"
+    path = ".".join(re.findall(r'(?:Parser key|key) "([^"]+)":', message))
+    if found := re.search(r"Option '([^']+)' is not accepted", message):
+        owner = re.search(r"class_path[= ]'([^']+)'", message)
+        return f"unknown option --{path}.{found[1]}{near(found[1], _arguments(owner[1])) if owner else ''}"
+    value = re.search(r"(?:Got|Given) value: (.+)", message)
+    allowed = [kind for kind in map(_kind, re.findall(r"Expected an? (.+?)(?:\. Got value|\n|$)", message)) if kind]
+    if allowed and value:
+        return f"--{path} (={value[1].split('. Got value')[0]}) must be {' or '.join(dict.fromkeys(allowed))}."
+    if found := re.search(r"Problem with given class_path '([^']+)':\s*(.+)", message):
+        return f"--{path} {found[1]}: {found[2].strip()}."
+    if found := re.search(r"Expected a dot import path string: (\S+)", message):
+        return f"unknown {path} {found[1]!r}."
+    bullets = _bullets(message)
+    return f"--{path}: {bullets[0]}" if bullets else one_line(ValueError(message))
+
+
+def invalid_value(message: str) -> str:
+    """Return what a constructor said, with the option it is about, from jsonargparse's report."""
+    bullets = _bullets(message)
+    if not bullets:
+        return " ".join(message.split())
+    for base, kind in (("MemoryModel", "model"), ("Task", "task")):
+        if re.search(rf"Subtypes: \[<class '[\w.]*\.{base}'>", message):
+            return with_option(bullets[0], kind)
+    return bullets[0]
+
+
+def with_option(message: str, group: str) -> str:
+    """Return a message that starts with an argument's name, as `length (=0) ...`, naming the option."""
+    return f"--{group}.{message}" if re.match(r"\w+ \(=", message) else message
+
+
+def _bullets(message: str) -> list[str]:
+    lines = (line.strip().removeprefix("- ") for line in message.splitlines() if line.strip().startswith("- "))
+    return [line for line in lines if not line.startswith(("Expected a <class 'NoneType'>", "Does not validate"))]
+
+
+def _arguments(path: str) -> list[str]:
+    module, _, name = path.rpartition(".")
+    return list(inspect.signature(getattr(importlib.import_module(module), name)).parameters)
+
+
+def _kind(expected: str) -> str | None:
+    """Return what a type means to a user; `None` for one that is named elsewhere in the report."""
+    if literal := re.search(r"Literal\[(.*)\]", expected):
+        return f"one of {literal[1]}"
+    names = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "a text"}
+    found = re.search(r"<class '(?:\w+\.)*(\w+)'>", expected)
+    return names.get(found[1]) if found else None

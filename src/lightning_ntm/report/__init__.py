@@ -1,0 +1,3 @@
+"""From files of a run to pictures; works on results copied from elsewhere, without PyTorch."""
+
+from .memory import draw_memory as draw_memory, save_figure as save_figure, save_trace as save_trace

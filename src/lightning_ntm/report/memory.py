@@ -1,0 +1,130 @@
+"""The memory at work in one episode, drawn as in the paper's figures 3 and 6."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from lightning_ntm.records import write_whole
+
+
+class Panel(NamedTuple):
+    """One picture over time: a row for each channel or slot, a column for each step."""
+
+    title: str
+    values: np.ndarray
+    rows: str
+    signed: bool = False
+    labels: np.ndarray | None = None
+
+
+def draw_memory(trace: Mapping[str, np.ndarray], title: str) -> Figure:
+    """Draw one episode.
+
+    Args:
+        trace: Arrays with time first: `inputs`, `targets`, `outputs` and `mask`; for a network with
+            a memory also `add`, `reads`, `write_weights` and `read_weights`.
+        title: What was run, for the line above the picture.
+    """
+    writing, reading = _panels(trace)
+    steps = len(trace["inputs"])
+    figure = Figure(figsize=(min(16, 5 + 0.12 * steps), 7.5), layout="constrained")
+    figure.suptitle(f"{title}: {_wrong_bits(trace)} wrong bits", fontsize=11)
+    for column, panels in zip(figure.subfigures(1, 2), (writing, reading), strict=True):
+        heights = [max(8, len(panel.values)) for panel in panels]
+        axes = column.subplots(len(panels), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
+        for axis, panel in zip(axes, panels, strict=True):
+            _draw(column, axis, panel)
+        axes[-1].set_xlabel("time (steps)")
+    return figure
+
+
+def save_figure(figure: Figure, stem: Path) -> list[Path]:
+    """Write a figure as PNG and SVG and return the paths."""
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    paths = [stem.with_name(f"{stem.name}.{suffix}") for suffix in ("png", "svg")]
+    for path in paths:
+        suffix = path.suffix[1:]
+        write_whole(path, lambda beside, suffix=suffix: figure.savefig(beside, format=suffix, dpi=150))
+    return paths
+
+
+def save_trace(trace: Mapping[str, np.ndarray], path: Path) -> None:
+    """Write the numbers behind a figure as a compressed NumPy archive."""
+
+    def write(beside: Path) -> None:
+        with beside.open("wb") as file:
+            np.savez_compressed(file, **dict(trace))
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, write)
+
+
+def _panels(trace: Mapping[str, np.ndarray]) -> tuple[list[Panel], list[Panel]]:
+    answered = trace["mask"][:, None]
+    left = [Panel("Inputs", trace["inputs"], "channel", signed=bool(trace["inputs"].min() < 0))]
+    right = [
+        Panel("Targets", np.where(answered, trace["targets"], np.nan), "bit"),
+        Panel("Outputs", np.where(answered, trace["outputs"], np.nan), "bit"),
+    ]
+    if "write_weights" not in trace:
+        return [*left, *_hidden(trace)], right
+    slots = _used_slots(trace)
+    for side, vectors, weights, names in (
+        (left, trace["add"], trace["write_weights"], ("Adds", "Write weightings")),
+        (right, trace["reads"], trace["read_weights"], ("Reads", "Read weightings")),
+    ):
+        heads = vectors.shape[1]
+        for head in range(heads):
+            of = f", head {head + 1}" if heads > 1 else ""
+            side.append(Panel(names[0] + of, vectors[:, head], "width", signed=True))
+            side.append(Panel(names[1] + of, weights[:, head, slots], "slot", labels=slots))
+    return left, right
+
+
+def _hidden(trace: Mapping[str, np.ndarray]) -> list[Panel]:
+    if "hidden" not in trace:
+        return []
+    units = trace["hidden"].reshape(len(trace["hidden"]), -1)
+    return [Panel("Hidden units (the first 64)", units[:, :64], "unit", signed=True)]
+
+
+def _used_slots(trace: Mapping[str, np.ndarray], margin: int = 2) -> np.ndarray:
+    """Return the slots that some head looked at, as one run around the circle of slots."""
+    weights = np.concatenate([trace["write_weights"], trace["read_weights"]], axis=1)
+    slots = weights.shape[-1]
+    used = np.flatnonzero(weights.max(axis=(0, 1)) > 0.1)
+    gaps = np.diff(np.append(used, used[:1] + slots))
+    if not used.size or gaps.max() <= 2 * margin:
+        return np.arange(slots)
+    widest = int(gaps.argmax())
+    first = used[(widest + 1) % len(used)] - margin
+    return (first + np.arange(slots - gaps[widest] + 1 + 2 * margin)) % slots
+
+
+def _wrong_bits(trace: Mapping[str, np.ndarray]) -> int:
+    wrong = (trace["outputs"] > 0.5) != (trace["targets"] > 0.5)
+    return int((wrong & trace["mask"][:, None]).sum())
+
+
+def _draw(figure: Any, axis: Any, panel: Panel) -> None:
+    largest = max(1e-6, float(np.nanmax(np.abs(panel.values)))) if panel.signed else 1.0
+    image = axis.imshow(
+        panel.values.T,
+        aspect="auto",
+        interpolation="nearest",
+        cmap="RdBu_r" if panel.signed else "Greys",
+        vmin=-largest if panel.signed else 0,
+        vmax=largest,
+    )
+    axis.yaxis.set_major_locator(MaxNLocator(6, integer=True))
+    if panel.labels is not None:
+        axis.yaxis.set_major_formatter(lambda row, _: str(panel.labels[int(row)]) if 0 <= row < len(panel.labels) else "")
+    axis.set_facecolor("#e8ecf2")  # where no answer is asked for
+    axis.set_title(panel.title, fontsize=9, loc="left", pad=2)
+    axis.set_ylabel(panel.rows, fontsize=8)
+    axis.tick_params(labelsize=7)
+    figure.colorbar(image, ax=axis, fraction=0.03, pad=0.01).ax.tick_params(labelsize=6)

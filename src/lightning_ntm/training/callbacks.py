@@ -1,0 +1,205 @@
+"""What happens around the steps of a run: measuring, keeping, stopping."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+from lightning.pytorch.callbacks import Callback, Checkpoint
+from lightning.pytorch.loggers.logger import Logger, rank_zero_experiment
+from lightning.pytorch.utilities import rank_zero_only
+from torch import Tensor
+
+from lightning_ntm.records import RunFolder, write_whole
+from lightning_ntm.tasks import metrics
+from lightning_ntm.tasks.base import Batch
+from lightning_ntm.training.weights import save_weights
+
+
+class JsonLinesLogger(Logger):
+    """Adds what is measured to the metrics of a run folder, one line a logged step."""
+
+    def __init__(self, folder: RunFolder):
+        super().__init__()
+        self.folder = folder
+
+    @property
+    def name(self) -> str:
+        """Name of the run."""
+        return self.folder.path.name
+
+    @property
+    def version(self) -> str:
+        """Nothing: a run has one version."""
+        return ""
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> RunFolder:
+        """The run folder."""
+        return self.folder
+
+    @rank_zero_only
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        """Append a line."""
+        self.experiment.append({"step": step, **metrics})
+
+    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
+        """Do nothing: the configuration is in the folder."""
+
+
+class Recorder(Callback):
+    """Measures training and hands every measurement, of validation too, to the loggers.
+
+    Training is measured over all batches since the last measurement, each before its own update;
+    `steps_per_second` and `seconds` leave validation out.
+    """
+
+    def __init__(self) -> None:
+        self.sequences, self.seconds = 0, 0.0
+        self._clear()
+
+    def _clear(self) -> None:
+        self.steps, self.batches, self.interval_seconds = 0, 0, 0.0
+        self.sums: dict[str, Tensor | float] = dict.fromkeys(("loss", "wrong_bits", "bits_per_sequence"), 0.0)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a resumed run goes on from, an unfinished interval included."""
+        sums = {name: float(value) for name, value in self.sums.items()}
+        return {**{name: getattr(self, name) for name in self._counted}, "sums": sums}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a saved state."""
+        for name, value in state_dict.items():
+            setattr(self, name, value)
+
+    _counted = ("sequences", "seconds", "steps", "batches", "interval_seconds")
+
+    def on_train_batch_start(self, trainer: L.Trainer, module: L.LightningModule, batch: Batch, index: int) -> None:
+        """Start the clock."""
+        self.started, self.step_before = time.perf_counter(), trainer.global_step
+
+    def on_before_optimizer_step(
+        self, trainer: L.Trainer, module: L.LightningModule, optimizer: torch.optim.Optimizer
+    ) -> None:
+        """Measure the gradient as it is before clipping, where it will be written."""
+        if (trainer.global_step + 1) % trainer.log_every_n_steps == 0:
+            gradients = [p.grad for p in module.parameters() if p.grad is not None]
+            self.gradient_norm = torch.nn.utils.get_total_norm(gradients)
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Batch, index: int
+    ) -> None:
+        """Add up, and write when it is time."""
+        with torch.no_grad():
+            self.sums["loss"] += outputs["loss"].detach()
+            self.sums["wrong_bits"] += metrics.wrong_bits(outputs["logits"], batch).mean()
+            self.sums["bits_per_sequence"] += metrics.bits_per_sequence(outputs["logits"], batch).mean()
+        self.batches += 1
+        self.sequences += len(batch.inputs) * trainer.world_size
+        elapsed = time.perf_counter() - self.started
+        self.seconds += elapsed
+        self.interval_seconds += elapsed
+        if trainer.global_step == self.step_before:
+            return  # gradients are accumulated over several batches
+        self.steps += 1
+        if trainer.global_step % trainer.log_every_n_steps == 0:
+            self._write_training(trainer)
+
+    def _write_training(self, trainer: L.Trainer) -> None:
+        measured = {f"train_{name}": float(value) / self.batches for name, value in self.sums.items()}
+        measured["gradient_norm"] = float(self.gradient_norm)
+        measured["learning_rate"] = trainer.optimizers[0].param_groups[0]["lr"]
+        measured["steps_per_second"] = round(self.steps / self.interval_seconds, 3)
+        self._clear()
+        self._write(trainer, measured)
+
+    def on_validation_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Write what validation measured."""
+        if not trainer.sanity_checking:
+            seen = trainer.callback_metrics
+            self._write(trainer, {name: float(seen[name]) for name in seen if name.startswith("validation_")})
+
+    def _write(self, trainer: L.Trainer, measured: dict[str, float]) -> None:
+        counted = {"sequences": self.sequences, "seconds": round(self.seconds, 3)}
+        for logger in trainer.loggers:
+            logger.log_metrics({**counted, **measured}, step=trainer.global_step)
+
+
+class Keeper(Checkpoint):
+    """Keeps the whole state of the last validation, and the weights of the best one.
+
+    The best has the fewest wrong bits; among equals, the fewest bits per sequence.
+
+    Args:
+        folder: Where they are kept.
+    """
+
+    def __init__(self, folder: RunFolder):
+        self.folder = folder
+        self.best: dict[str, float] = {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what the best validation measured."""
+        return {"best": self.best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a saved state."""
+        self.best = state_dict["best"]
+
+    def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Keep what was just validated."""
+        if trainer.sanity_checking:
+            return
+        measured = {name: float(trainer.callback_metrics[f"validation_{name}"]) for name in _RANKED}
+        if not self.best or [measured[name] for name in _RANKED] < [self.best[name] for name in _RANKED]:
+            self.best = {"step": trainer.global_step, **measured}
+            if trainer.is_global_zero:
+                save_weights(module.model, self.folder.best, step=trainer.global_step)
+        trainer.save_checkpoint(self.folder.last)
+
+    def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Keep the end; without any validation, its weights are the best there are."""
+        if not self.best and trainer.is_global_zero:
+            save_weights(module.model, self.folder.best, step=trainer.global_step)
+        trainer.save_checkpoint(self.folder.last)
+
+
+_RANKED = ("wrong_bits", "bits_per_sequence")
+
+
+class StopWhenSolved(Callback):
+    """Ends training after a number of validations in a row without a wrong bit.
+
+    Args:
+        validations: That number, at least 1.
+    """
+
+    def __init__(self, validations: int):
+        self.validations, self.in_a_row = validations, 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return how many there were so far."""
+        return {"in_a_row": self.in_a_row}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a saved state."""
+        self.in_a_row = state_dict["in_a_row"]
+
+    def on_validation_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Count, and stop when it is enough."""
+        if trainer.sanity_checking:
+            return
+        self.in_a_row = self.in_a_row + 1 if trainer.callback_metrics["validation_wrong_bits"] == 0 else 0
+        if self.in_a_row >= self.validations:
+            trainer.should_stop = True
+
+
+class WholeCheckpointIO(TorchCheckpointIO):
+    """Lightning's checkpoint files, but whole or absent even where the run folder is on another disk."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        """Write a checkpoint."""
+        write_whole(Path(path), lambda beside: torch.save(checkpoint, beside))

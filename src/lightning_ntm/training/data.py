@@ -1,0 +1,98 @@
+"""Any task as Lightning data: batches by number, so that none of it has a state to lose."""
+
+from collections.abc import Callable, Iterator
+
+import lightning as L
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from lightning_ntm.checks import at_least
+from lightning_ntm.tasks.base import Batch, Task
+from lightning_ntm.training.episodes import batch_generator, chunks
+
+class EpisodeData(L.LightningDataModule):
+    """Training batches without end, and a fixed validation set of the hardest training difficulty.
+
+    Args:
+        task: What is learned.
+        seed: Of the episodes, at least 0.
+        batch_size: Episodes in a training batch, on each device.
+        batches_per_epoch: Batches that Lightning calls an epoch; the data never repeat.
+        validation_sequences: Episodes in the validation set.
+        num_workers: Processes that draw batches ahead; 0 draws them in the training process. The
+            batches are the same.
+
+    Raises:
+        ValueError: An argument is out of its range.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        seed: int = 1,
+        batch_size: int = 8,
+        batches_per_epoch: int = 500,
+        validation_sequences: int = 100,
+        num_workers: int = 0,
+    ):
+        super().__init__()
+        at_least(1, batch_size=batch_size, batches_per_epoch=batches_per_epoch)
+        at_least(1, validation_sequences=validation_sequences)
+        at_least(0, seed=seed, num_workers=num_workers)
+        self.task, self.seed, self.batch_size, self.num_workers = task, seed, batch_size, num_workers
+        self.batches_per_epoch, self.validation_sequences = batches_per_epoch, validation_sequences
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Return the batches of this process, from where training stands."""
+        assert self.trainer is not None
+        sampler = _Numbers(self.batches_per_epoch, self.trainer.global_rank, self.trainer.world_size, self._trained)
+        return self._loader(_Drawn(self.task, self.seed, self.batch_size), sampler, self.num_workers)
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """Return the validation set: the whole set in every process, so that all agree."""
+        drawn = list(chunks(self.task, self.seed, "validation", self.validation_sequences, self.task.difficulty))
+        return self._loader(_Held(drawn), None, 0)
+
+    def _trained(self) -> int:
+        assert self.trainer is not None
+        return self.trainer.fit_loop.total_batch_idx + 1
+
+    @staticmethod
+    def _loader(dataset: Dataset[Batch], sampler: Sampler[int] | None, num_workers: int) -> DataLoader[Batch]:
+        return DataLoader(dataset, batch_size=None, sampler=sampler, num_workers=num_workers)
+
+
+class _Drawn(Dataset[Batch]):
+    """Training batches by number."""
+
+    def __init__(self, task: Task, seed: int, batch_size: int):
+        self.task, self.seed, self.batch_size = task, seed, batch_size
+
+    def __getitem__(self, number: int) -> Batch:
+        return self.task.sample(batch_generator(self.seed, "train", number), self.batch_size)
+
+
+class _Held(Dataset[Batch]):
+    """Batches kept in memory."""
+
+    def __init__(self, batches: list[Batch]):
+        self.batches = batches
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, number: int) -> Batch:
+        return self.batches[number]
+
+
+class _Numbers(Sampler[int]):
+    """The numbers of one process's batches in an epoch, from where training stands when it starts."""
+
+    def __init__(self, length: int, rank: int, world_size: int, trained: Callable[[], int]):
+        self.length, self.rank, self.world_size, self.trained = length, rank, world_size, trained
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __iter__(self) -> Iterator[int]:
+        first = self.trained()
+        return (self.world_size * i + self.rank for i in range(first, first + self.length))

@@ -1,0 +1,82 @@
+"""The system that is trained: a network, a loss, an optimiser."""
+
+from collections.abc import Callable, Iterable
+from typing import Any, Literal
+
+import lightning as L
+import torch
+from torch import Tensor
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+
+from lightning_ntm.checks import one_of
+from lightning_ntm.models.base import MemoryModel
+from lightning_ntm.tasks import metrics
+from lightning_ntm.tasks.base import Batch
+
+OptimizerFactory = Callable[[Iterable[Any]], torch.optim.Optimizer]
+SchedulerFactory = Callable[[torch.optim.Optimizer], LRScheduler | ReduceLROnPlateau]
+
+
+def default_optimizer(parameters: Iterable[Any]) -> torch.optim.Optimizer:
+    """Return the optimiser of the default recipe."""
+    return torch.optim.RMSprop(parameters, lr=1e-4, alpha=0.95, momentum=0.9)
+
+
+class SequenceLearner(L.LightningModule):
+    """Trains any `MemoryModel` on the batches of any `Task`, by masked binary cross-entropy.
+
+    Args:
+        model: The network.
+        optimizer: Makes the optimiser from the parameters.
+        scheduler: Makes the schedule of the learning rate from the optimiser; it moves on with
+            every step. One that watches a plateau moves on with every validation instead.
+        loss: `mean` over all bits of the answers in a batch, or `sum` over each answer and mean
+            over the batch.
+    """
+
+    def __init__(
+        self,
+        model: MemoryModel[Any],
+        optimizer: OptimizerFactory = default_optimizer,
+        scheduler: SchedulerFactory | None = None,
+        loss: Literal["mean", "sum"] = "mean",
+    ):
+        super().__init__()
+        one_of(("mean", "sum"), loss=loss)
+        self.model, self.optimizer, self.scheduler, self.loss = model, optimizer, scheduler, loss
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return the logits of whole sequences."""
+        return self.model(inputs)[0]
+
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        """Return the loss, and what measuring it needs."""
+        logits = self(batch.inputs)
+        return {"loss": self._loss(metrics.nats_per_sequence(logits, batch), batch), "logits": logits.detach()}
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Measure a batch of the validation set."""
+        logits = self(batch.inputs)
+        wrong = metrics.wrong_bits(logits, batch)
+        measured = {
+            "validation_loss": self._loss(metrics.nats_per_sequence(logits, batch), batch),
+            "validation_wrong_bits": wrong.mean(),
+            "validation_bits_per_sequence": metrics.bits_per_sequence(logits, batch).mean(),
+            "validation_perfect": (wrong == 0).float().mean(),
+        }
+        # The recorder hands them to the loggers; every process measures the same set.
+        self.log_dict(measured, batch_size=len(wrong), logger=False, sync_dist=False)
+
+    def configure_optimizers(self) -> Any:
+        """Return the optimiser, and its schedule if there is one."""
+        optimizer = self.optimizer(self.model.parameters())
+        if self.scheduler is None:
+            return optimizer
+        scheduler = self.scheduler(optimizer)
+        schedule: dict[str, Any] = {"scheduler": scheduler, "interval": "step"}
+        if isinstance(scheduler, ReduceLROnPlateau):
+            schedule |= {"monitor": "validation_loss", "frequency": self.trainer.val_check_batch}
+        return {"optimizer": optimizer, "lr_scheduler": schedule}
+
+    def _loss(self, nats: Tensor, batch: Batch) -> Tensor:
+        return nats.mean() if self.loss == "sum" else nats.sum() / metrics.answer_bits(batch).sum()

@@ -1,0 +1,156 @@
+"""One run: from parts to a run folder that holds a trained network."""
+
+import json
+import logging
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.callbacks import Callback, ProgressBar
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
+
+from lightning_ntm.records import RunFolder, write_whole
+from lightning_ntm.training.callbacks import JsonLinesLogger, Keeper, Recorder, StopWhenSolved, WholeCheckpointIO
+from lightning_ntm.training.data import EpisodeData
+from lightning_ntm.training.learner import SequenceLearner
+from lightning_ntm.training.progress import CostBar
+from lightning_ntm.training.weights import check_training_state
+
+
+class Run:
+    """Trains a network into a run folder.
+
+    Args:
+        learner: The network with its loss and optimiser.
+        data: The episodes.
+        trainer: Arguments of the Lightning Trainer. Loggers and callbacks among them are used
+            beside those that fill the run folder.
+        folder: Where the run is kept.
+        config: The resolved configuration, as YAML.
+        resume: Go on from the folder's training state instead of making the folder.
+        stop_when_solved: End after this many validations in a row without a wrong bit; 0 never.
+
+    Raises:
+        ValueError: The folder exists (without `resume`), or holds nothing that can be resumed.
+    """
+
+    def __init__(
+        self,
+        learner: SequenceLearner,
+        data: EpisodeData,
+        trainer: dict[str, Any],
+        folder: RunFolder,
+        config: str,
+        *,
+        resume: bool = False,
+        stop_when_solved: int = 0,
+    ):
+        self.learner, self.data, self.folder, self.resume = learner, data, folder, resume
+        quiet_lightning()
+        # A trial run, and Lightning's own benchmark mode, keep nothing.
+        self.keeps = not (trainer.get("fast_dev_run") or trainer.get("barebones"))
+        self.recorder, self.keeper = Recorder(), Keeper(folder)
+        self.trainer = L.Trainer(**self._completed(trainer, stop_when_solved))
+        if self.keeps and rank_zero_only.rank == 0:
+            self._open(config)
+
+    def fit(self) -> dict[str, Any]:
+        """Train, and return what is also written to the folder's result file.
+
+        Returns:
+            `step`, `sequences` and `seconds` trained, and `best`: the step and measures of the
+            kept weights.
+        """
+        state = self.folder.last if self.resume else None
+        self.trainer.fit(self.learner, datamodule=self.data, ckpt_path=state, weights_only=True)
+        result = {
+            "step": self.trainer.global_step,
+            "sequences": self.recorder.sequences,
+            "seconds": round(self.recorder.seconds, 3),
+            "best": self.keeper.best,
+        }
+        if self.keeps and self.trainer.is_global_zero:
+            write_whole(self.folder.result, lambda beside: beside.write_text(json.dumps(result, indent=2) + "\n"))
+        return result
+
+    def _open(self, config: str) -> None:
+        if self.resume:
+            self.folder.require()
+            self.folder.forget_after(check_training_state(self.learner.model, self.folder.last))
+            if self.folder.config.read_text() != config:
+                self._keep_old_config()
+        else:
+            self.folder.create()
+        write_whole(self.folder.config, lambda beside: beside.write_text(config))
+
+    def _keep_old_config(self) -> None:
+        number = 1
+        while (kept := self.folder.path / f"config.before-resume-{number}.yaml").exists():
+            number += 1
+        os.link(self.folder.config, kept)
+
+    def _completed(self, trainer: dict[str, Any], stop_when_solved: int) -> dict[str, Any]:
+        callbacks: list[Callback] = [self.recorder]
+        given = trainer.get("callbacks") or []
+        given = given if isinstance(given, list) else [given]
+        if trainer.get("enable_progress_bar") is not False and not any(isinstance(c, ProgressBar) for c in given):
+            callbacks.append(CostBar(self.folder.path.name))
+        if stop_when_solved:
+            callbacks.append(StopWhenSolved(stop_when_solved))
+        if not self.keeps:
+            return {**trainer, "logger": False, "callbacks": [] if trainer.get("barebones") else [*callbacks, *given]}
+        if trainer.get("enable_checkpointing") is not False:
+            callbacks.append(self.keeper)
+        return {
+            **trainer,
+            "default_root_dir": trainer.get("default_root_dir") or self.folder.path,
+            "logger": [JsonLinesLogger(self.folder), *self._loggers(trainer.get("logger"))],
+            "callbacks": [*callbacks, *given],
+            "plugins": [WholeCheckpointIO(), *_as_list(trainer.get("plugins"))],
+        }
+
+    def _loggers(self, asked: Any) -> list[Logger]:
+        """Return the loggers asked for; `True` means the one Lightning would choose."""
+        if asked is not True:
+            return _as_list(asked)
+        try:
+            return [TensorBoardLogger(self.folder.path)]
+        except ModuleNotFoundError:
+            return [CSVLogger(self.folder.path)]
+
+
+def _as_list(given: Any) -> list[Any]:
+    return list(given) if isinstance(given, (list, tuple)) else [given] if given else []
+
+
+def quiet_lightning() -> None:
+    """Silence what Lightning says to everybody: adverts, and hints that do not apply here."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    for hint in (
+        ".*does not have many workers.*",
+        ".*your dataloader is not resumable.*",  # ours starts from the step
+        ".*smaller than the logging interval.*",
+        ".*sync_dist=True.*",  # every process validates the same set
+        ".*Checkpoint directory .* exists and is not empty.*",
+        ".*LeafSpec.*",
+    ):
+        warnings.filterwarnings("ignore", message=hint)
+
+
+def default_name(model: object, task: object, seed: int) -> str:
+    """Return the name a run gets when the user gives none, as `ntm-copy-seed1`."""
+    return f"{type(model).__name__}-{type(task).__name__}-seed{seed}".lower()
+
+
+def folder_of(runs: Path | str, name: str) -> RunFolder:
+    """Return the folder of a run by its name.
+
+    Raises:
+        ValueError: The name is not that of a folder within `runs`.
+    """
+    if not name or Path(name).name != name or name in (".", ".."):
+        raise ValueError(f"name (={name!r}) must be a plain folder name; --runs sets where it stands.")
+    return RunFolder(Path(runs) / name)
