@@ -14,7 +14,7 @@ _PLACES = {
     **dict.fromkeys(("LSTM", "NTM", "MemoryModel"), "models"),
     **dict.fromkeys(("Batch", "Copy", "RepeatCopy", "Task"), "tasks"),
 }
-__all__ = list(_PLACES)  # noqa: PLE0605
+__all__ = list(_PLACES)
 __getattr__ = _loader(__name__, _PLACES)
 
 

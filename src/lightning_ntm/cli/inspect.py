@@ -43,8 +43,8 @@ def evaluate(argv: list[str]) -> int:
 
 def figure(argv: list[str]) -> int:
     """Draw one episode of a trained network."""
-    from lightning_ntm.report import draw_memory, save_figure, save_trace
     from lightning_ntm.records import RunFolder
+    from lightning_ntm.report import draw_memory, save_figure, save_trace
     from lightning_ntm.training.evaluate import trace_episode
 
     parser = _parser("figure", "Draw inputs, outputs and the memory at work, as in the paper's figures 3 and 6.")

@@ -77,15 +77,27 @@ def _prepared(parser: ArgumentParser, config: Namespace, resumed: RunFolder | No
         data = EpisodeData(parts.task, seed=config.seed, **parts.data.as_dict())
         learner = SequenceLearner(parts.model, parts.optimizer, parts.scheduler, config.loss)
         trainer = dict(parts.trainer.__dict__)
-        if isinstance(trainer["val_check_interval"], int):
-            with explained("--trainer."):
-                at_least(1, val_check_interval=trainer["val_check_interval"])
+        _check_interval(trainer, data.batches_per_epoch)
         text = _saved(parser, config)
         return Run(
             learner, data, trainer, folder, text, resume=resumed is not None, stop_when_solved=config.stop_when_solved
         )
     except (ValueError, OSError, MisconfigurationException) as error:
         raise UsageError(words.with_option(words.one_line(error), "data")) from error
+
+
+def _check_interval(trainer: dict[str, Any], batches_per_epoch: int) -> None:
+    """Check what Lightning would find wrong only after the run folder is made."""
+    interval, epochs = trainer["val_check_interval"], trainer["check_val_every_n_epoch"]
+    if not isinstance(interval, int):
+        return
+    with explained("--trainer."):
+        at_least(1, val_check_interval=interval)
+        if epochs is not None and interval > batches_per_epoch:
+            raise ValueError(
+                f"val_check_interval (={interval}) must be at most the {batches_per_epoch} batches of an epoch; "
+                "to count batches across epochs, leave out --trainer.check_val_every_n_epoch."
+            )
 
 
 def _parser(argv: list[str]) -> ArgumentParser:
@@ -106,7 +118,12 @@ def _parser(argv: list[str]) -> ArgumentParser:
     parser.add_subclass_arguments(Task, "task", required=True, help="Copy, RepeatCopy, or an import path.")
     add("--optimizer", type=OptimizerFactory, help="Any optimiser of torch.optim, or an import path.")
     add("--scheduler", type=SchedulerFactory | None, default=None, help="Any of torch.optim.lr_scheduler, each step.")
-    add("--loss", type=Literal["mean", "sum"], default="mean", help="mean over the bits of all answers, or sum over each answer.")
+    add(
+        "--loss",
+        type=Literal["mean", "sum"],
+        default="mean",
+        help="mean over the bits of all answers, or sum over each answer.",
+    )
     parser.add_class_arguments(EpisodeData, "data", skip={"task", "seed"}, instantiate=False)
     parser.add_class_arguments(L.Trainer, "trainer", instantiate=False)
     for size in ("input_size", "output_size"):
@@ -125,7 +142,7 @@ def _defaults(argv: list[str]) -> dict[str, Any]:
 def _chosen(argv: list[str]) -> set[str]:
     chosen, config_next = set(), False
     for word in argv:
-        option, equals, _ = word.partition("=")
+        option = word.partition("=")[0]
         if config_next:
             chosen |= set(_flat(_loaded(word)))
         config_next = option in ("--config", "-c")
@@ -136,7 +153,7 @@ def _chosen(argv: list[str]) -> set[str]:
 
 def _flat(config: dict[str, Any]) -> dict[str, Any]:
     """Return options by dotted name; a class with its arguments is one option."""
-    flat = {}
+    flat: dict[str, Any] = {}
     for key, value in config.items():
         if key in ("trainer", "data") and isinstance(value, dict):
             flat |= {f"{key}.{name}": inner for name, inner in value.items() if inner is not None}

@@ -38,8 +38,9 @@ class LSTMController(nn.Module):
         self.output_size = hidden_size * num_layers if skip else hidden_size
         above = hidden_size + (input_size if skip else 0)
         sizes = [input_size] + [above] * (num_layers - 1)
-        self.layers = nn.ModuleList(nn.Linear(size + hidden_size, 4 * hidden_size) for size in sizes)
-        for layer in self.layers:
+        layers = [nn.Linear(size + hidden_size, 4 * hidden_size) for size in sizes]
+        self.layers = nn.ModuleList(layers)
+        for layer in layers:
             bound = init_gain / layer.in_features**0.5
             nn.init.uniform_(layer.weight, -bound, bound)
             nn.init.zeros_(layer.bias)
@@ -80,8 +81,9 @@ class FeedForwardController(nn.Module):
         at_least(1, hidden_size=hidden_size, num_layers=num_layers)
         self.hidden_size, self.num_layers, self.output_size = hidden_size, 0, hidden_size
         sizes = [input_size] + [hidden_size] * (num_layers - 1)
-        self.layers = nn.ModuleList(nn.Linear(size, hidden_size) for size in sizes)
-        for layer in self.layers:
+        layers = [nn.Linear(size, hidden_size) for size in sizes]
+        self.layers = nn.ModuleList(layers)
+        for layer in layers:
             nn.init.xavier_uniform_(layer.weight, gain=nn.init.calculate_gain("tanh"))
             nn.init.zeros_(layer.bias)
 

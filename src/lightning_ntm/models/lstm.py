@@ -1,6 +1,6 @@
 """The baseline of the paper: an LSTM without external memory."""
 
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -39,7 +39,9 @@ class LSTM(MemoryModel[LSTMState]):
         ValueError: An argument is out of its range.
     """
 
-    kernels = {"torch": Kernel("lightning_ntm.kernels.torch_lstm:run", "lightning_ntm.kernels.torch_lstm:refusal")}
+    kernels: ClassVar = {
+        "torch": Kernel("lightning_ntm.kernels.torch_lstm:run", "lightning_ntm.kernels.torch_lstm:refusal")
+    }
 
     def __init__(
         self, input_size: int, output_size: int, *, hidden_size: int = 256, num_layers: int = 3, backend: str = "auto"

@@ -1,12 +1,13 @@
 """The memory at work in one episode, drawn as in the paper's figures 3 and 6."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from lightning_ntm.records import write_whole
 
@@ -33,7 +34,8 @@ def draw_memory(trace: Mapping[str, np.ndarray], title: str) -> Figure:
     steps = len(trace["inputs"])
     figure = Figure(figsize=(min(16, 5 + 0.12 * steps), 7.5), layout="constrained")
     figure.suptitle(f"{title}: {_wrong_bits(trace)} wrong bits", fontsize=11)
-    for column, panels in zip(figure.subfigures(1, 2), (writing, reading), strict=True):
+    columns: Any = figure.subfigures(1, 2)
+    for column, panels in zip(columns, (writing, reading), strict=True):
         heights = [max(8, len(panel.values)) for panel in panels]
         axes = column.subplots(len(panels), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
         for axis, panel in zip(axes, panels, strict=True):
@@ -47,8 +49,7 @@ def save_figure(figure: Figure, stem: Path) -> list[Path]:
     stem.parent.mkdir(parents=True, exist_ok=True)
     paths = [stem.with_name(f"{stem.name}.{suffix}") for suffix in ("png", "svg")]
     for path in paths:
-        suffix = path.suffix[1:]
-        write_whole(path, lambda beside, suffix=suffix: figure.savefig(beside, format=suffix, dpi=150))
+        write_whole(path, partial(figure.savefig, format=path.suffix[1:], dpi=150))
     return paths
 
 
@@ -57,7 +58,7 @@ def save_trace(trace: Mapping[str, np.ndarray], path: Path) -> None:
 
     def write(beside: Path) -> None:
         with beside.open("wb") as file:
-            np.savez_compressed(file, **dict(trace))
+            np.savez_compressed(file, allow_pickle=False, **dict(trace))
 
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, write)
@@ -122,7 +123,8 @@ def _draw(figure: Any, axis: Any, panel: Panel) -> None:
     )
     axis.yaxis.set_major_locator(MaxNLocator(6, integer=True))
     if panel.labels is not None:
-        axis.yaxis.set_major_formatter(lambda row, _: str(panel.labels[int(row)]) if 0 <= row < len(panel.labels) else "")
+        labels = dict(enumerate(panel.labels))
+        axis.yaxis.set_major_formatter(FuncFormatter(lambda row, _: str(labels.get(round(row), ""))))
     axis.set_facecolor("#e8ecf2")  # where no answer is asked for
     axis.set_title(panel.title, fontsize=9, loc="left", pad=2)
     axis.set_ylabel(panel.rows, fontsize=8)

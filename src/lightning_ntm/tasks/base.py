@@ -75,5 +75,4 @@ class Task(abc.ABC):
                 raise ValueError(f"{type(self).__name__} has no difficulty {asked!r}; it has {known}.")
             if value < 1:
                 raise ValueError(f"{asked} (={value}) must be at least 1.")
-        value = difficulty.get(name)
-        return (low, high) if value is None else (value, value)
+        return (difficulty[name],) * 2 if name in difficulty else (low, high)

@@ -18,7 +18,7 @@ _PLACES = {
     **dict.fromkeys(("TrainedRun", "open_run"), "build"),
     "evaluate": "evaluate",
 }
-__all__ = list(_PLACES)  # noqa: PLE0605
+__all__ = list(_PLACES)
 __getattr__ = _loader(__name__, _PLACES)
 
 

@@ -8,10 +8,11 @@ import lightning as L
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch.callbacks import Callback, Checkpoint
-from lightning.pytorch.loggers.logger import Logger, rank_zero_experiment
+from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
-from torch import Tensor
+from torch import Tensor, nn
 
+from lightning_ntm.checks import at_least
 from lightning_ntm.records import RunFolder, write_whole
 from lightning_ntm.tasks import metrics
 from lightning_ntm.tasks.base import Batch
@@ -35,16 +36,10 @@ class JsonLinesLogger(Logger):
         """Nothing: a run has one version."""
         return ""
 
-    @property
-    @rank_zero_experiment
-    def experiment(self) -> RunFolder:
-        """The run folder."""
-        return self.folder
-
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         """Append a line."""
-        self.experiment.append({"step": step, **metrics})
+        self.folder.append({"step": step, **metrics})
 
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
         """Do nothing: the configuration is in the folder."""
@@ -54,11 +49,16 @@ class Recorder(Callback):
     """Measures training and hands every measurement, of validation too, to the loggers.
 
     Training is measured over all batches since the last measurement, each before its own update;
-    `steps_per_second` and `seconds` leave validation out.
+    `steps_per_second` and `seconds` leave validation and checkpoints out.
+
+    Args:
+        every: Steps between two measurements, at least 1.
     """
 
-    def __init__(self) -> None:
-        self.sequences, self.seconds = 0, 0.0
+    def __init__(self, every: int = 50):
+        at_least(1, log_every_n_steps=every)
+        self.every, self.sequences, self.seconds = every, 0, 0.0
+        self.clock: float | None = None  # when the time that counts was last added up
         self._clear()
 
     def _clear(self) -> None:
@@ -78,14 +78,20 @@ class Recorder(Callback):
     _counted = ("sequences", "seconds", "steps", "batches", "interval_seconds")
 
     def on_train_batch_start(self, trainer: L.Trainer, module: L.LightningModule, batch: Batch, index: int) -> None:
-        """Start the clock."""
-        self.started, self.step_before = time.perf_counter(), trainer.global_step
+        """Start the clock, if it stands."""
+        self.step_before = trainer.global_step
+        if self.clock is None:
+            self.clock = time.perf_counter()
+
+    def on_validation_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Stop the clock."""
+        self.clock = None
 
     def on_before_optimizer_step(
         self, trainer: L.Trainer, module: L.LightningModule, optimizer: torch.optim.Optimizer
     ) -> None:
         """Measure the gradient as it is before clipping, where it will be written."""
-        if (trainer.global_step + 1) % trainer.log_every_n_steps == 0:
+        if (trainer.global_step + 1) % self.every == 0:
             gradients = [p.grad for p in module.parameters() if p.grad is not None]
             self.gradient_norm = torch.nn.utils.get_total_norm(gradients)
 
@@ -99,14 +105,19 @@ class Recorder(Callback):
             self.sums["bits_per_sequence"] += metrics.bits_per_sequence(outputs["logits"], batch).mean()
         self.batches += 1
         self.sequences += len(batch.inputs) * trainer.world_size
-        elapsed = time.perf_counter() - self.started
-        self.seconds += elapsed
-        self.interval_seconds += elapsed
+        self._add_time()
         if trainer.global_step == self.step_before:
             return  # gradients are accumulated over several batches
         self.steps += 1
-        if trainer.global_step % trainer.log_every_n_steps == 0:
+        if trainer.global_step % self.every == 0:
             self._write_training(trainer)
+
+    def _add_time(self) -> None:
+        assert self.clock is not None
+        now = time.perf_counter()
+        self.seconds += now - self.clock
+        self.interval_seconds += now - self.clock
+        self.clock = now
 
     def _write_training(self, trainer: L.Trainer) -> None:
         measured = {f"train_{name}": float(value) / self.batches for name, value in self.sums.items()}
@@ -135,10 +146,11 @@ class Keeper(Checkpoint):
 
     Args:
         folder: Where they are kept.
+        model: The network whose weights are kept.
     """
 
-    def __init__(self, folder: RunFolder):
-        self.folder = folder
+    def __init__(self, folder: RunFolder, model: nn.Module):
+        self.folder, self.model = folder, model
         self.best: dict[str, float] = {}
 
     def state_dict(self) -> dict[str, Any]:
@@ -157,13 +169,13 @@ class Keeper(Checkpoint):
         if not self.best or [measured[name] for name in _RANKED] < [self.best[name] for name in _RANKED]:
             self.best = {"step": trainer.global_step, **measured}
             if trainer.is_global_zero:
-                save_weights(module.model, self.folder.best, step=trainer.global_step)
+                save_weights(self.model, self.folder.best, step=trainer.global_step)
         trainer.save_checkpoint(self.folder.last)
 
     def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Keep the end; without any validation, its weights are the best there are."""
         if not self.best and trainer.is_global_zero:
-            save_weights(module.model, self.folder.best, step=trainer.global_step)
+            save_weights(self.model, self.folder.best, step=trainer.global_step)
         trainer.save_checkpoint(self.folder.last)
 
 

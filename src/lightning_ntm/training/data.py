@@ -9,6 +9,7 @@ from lightning_ntm.checks import at_least
 from lightning_ntm.tasks.base import Batch, Task
 from lightning_ntm.training.episodes import batch_generator, chunks
 
+
 class EpisodeData(L.LightningDataModule):
     """Training batches without end, and a fixed validation set of the hardest training difficulty.
 

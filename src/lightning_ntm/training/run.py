@@ -10,7 +10,6 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.callbacks import Callback, ProgressBar
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
-from lightning.pytorch.utilities import rank_zero_only
 
 from lightning_ntm.records import RunFolder, write_whole
 from lightning_ntm.training.callbacks import JsonLinesLogger, Keeper, Recorder, StopWhenSolved, WholeCheckpointIO
@@ -52,9 +51,9 @@ class Run:
         quiet_lightning()
         # A trial run, and Lightning's own benchmark mode, keep nothing.
         self.keeps = not (trainer.get("fast_dev_run") or trainer.get("barebones"))
-        self.recorder, self.keeper = Recorder(), Keeper(folder)
+        self.recorder, self.keeper = Recorder(trainer.get("log_every_n_steps") or 50), Keeper(folder, learner.model)
         self.trainer = L.Trainer(**self._completed(trainer, stop_when_solved))
-        if self.keeps and rank_zero_only.rank == 0:
+        if self.keeps and self.trainer.is_global_zero:
             self._open(config)
 
     def fit(self) -> dict[str, Any]:
