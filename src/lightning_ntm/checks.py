@@ -1,7 +1,7 @@
 """The sentence a user reads when a number is out of range, worded once for all rooms."""
 
 
-def at_least(minimum: float, **values: float) -> None:
+def at_least(minimum: int, **values: int) -> None:
     """Raise `ValueError` for the first value below `minimum`; names are those the user typed."""
     for name, value in values.items():
         if value < minimum:
@@ -15,7 +15,7 @@ def one_of(allowed: tuple[str, ...], **values: str) -> None:
             raise ValueError(f"{name} (={value!r}) must be one of {', '.join(allowed)}.")
 
 
-def ordered(**values: float) -> None:
+def ordered(**values: int) -> None:
     """Raise `ValueError` unless the values, given as lowest first, do not fall."""
     names, numbers = list(values), list(values.values())
     for i in range(len(names) - 1):

@@ -1,0 +1,77 @@
+"""Checks that any task or network must pass; for this package's tests and for yours.
+
+Each raises `AssertionError` with the promise that is broken.
+"""
+
+import copy
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lightning_ntm.models.base import MemoryModel
+from lightning_ntm.tasks.base import Task
+
+
+def check_task(task: Task) -> None:
+    """Check the promises of a `Task`."""
+    name = type(task).__name__
+    batch, again = (task.sample(np.random.default_rng(1), 3) for _ in range(2))
+    same = all(torch.equal(a, b) for a, b in zip(batch, again, strict=True))
+    assert same, f"{name} is not a function of its generator."
+    other = task.sample(np.random.default_rng(2), 3)
+    changed = other.inputs.shape != batch.inputs.shape or not torch.equal(other.inputs, batch.inputs)
+    assert changed, f"{name} gives the same episodes whatever the generator."
+
+    size, time, _ = batch.inputs.shape
+    assert batch.inputs.shape == (size, time, task.input_size), f"{name}.input_size is not that of its inputs."
+    assert batch.targets.shape == (size, time, task.output_size), f"{name}.output_size is not that of its targets."
+    assert batch.mask.shape == (size, time), f"{name} has a mask of the wrong shape."
+    assert batch.mask.any(dim=1).all(), f"{name} has an episode with nothing to answer."
+    assert torch.isfinite(batch.inputs).all(), f"{name} has inputs that are not finite."
+    answers = batch.targets[batch.mask]
+    assert ((answers == 0) | (answers == 1)).all(), f"{name} has answers that are not bits."
+    for key, hardest in task.difficulty.items():
+        harder = task.sample(np.random.default_rng(1), 2, **{key: 3 * hardest})
+        assert torch.isfinite(harder.inputs).all(), f"{name} cannot be made harder than training along {key!r}."
+
+
+def check_model(model: MemoryModel[Any]) -> None:
+    """Check the promises of a `MemoryModel`, and each of its kernels against its own loop."""
+    name = type(model).__name__
+    reference = next(model.parameters())
+    inputs = torch.randn(3, 5, model.input_size, dtype=reference.dtype, device=reference.device)
+    whole, end = model(inputs)
+    assert whole.shape == (3, 5, model.output_size), f"{name} gives logits of shape {tuple(whole.shape)}."
+    first, state = model(inputs[:, :2])
+    rest, streamed_end = model(inputs[:, 2:], state)
+    _close(torch.cat([first, rest], dim=1), whole, f"{name}: the state does not carry the whole memory.")
+    for mine, other in zip(streamed_end, end, strict=True):
+        _close(mine, other, f"{name}: the state after a streamed sequence is not that after the whole.")
+    alone, _ = model(inputs[1:2])
+    _close(alone, whole[1:2], f"{name}: sequences of one batch influence each other.")
+    _close(model.trace(inputs)["logits"], whole, f"{name}: the trace is of another run than the outputs.")
+    for kernel in model.kernels:
+        check_kernel(model, kernel, inputs)
+
+
+def check_kernel(model: MemoryModel[Any], kernel: str, inputs: Tensor) -> None:
+    """Check that a kernel gives the outputs, last state and all gradients of the model's own loop."""
+    results = {}
+    for backend in ("reference", kernel):
+        twin = copy.deepcopy(model)
+        twin.backend = backend
+        leaf = inputs.clone().requires_grad_()
+        logits, state = twin(leaf)
+        (logits.square().sum() + sum(part.square().sum() for part in state)).backward()
+        gradients = [parameter.grad for parameter in twin.parameters()]
+        results[backend] = [logits, *state, leaf.grad, *gradients]
+    names = ["logits", *state._fields, "inputs.grad", *(f"{n}.grad" for n, _ in model.named_parameters())]
+    for name, mine, reference in zip(names, results[kernel], results["reference"], strict=True):
+        _close(mine, reference, f"kernel {kernel!r} of {type(model).__name__} has other {name} than its loop.")
+
+
+def _close(mine: Tensor, reference: Tensor, message: str) -> None:
+    # As wide as float32 rounding over a few steps; a wrong term is far outside.
+    torch.testing.assert_close(mine, reference, rtol=1e-4, atol=1e-5, msg=message)

@@ -1,0 +1,271 @@
+"""The NTM against a direct transcription of the paper, and what its users rely on."""
+
+import copy
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from lightning_ntm import NTM
+from lightning_ntm.testing import check_model
+
+VARIANTS = [
+    {},
+    {"controller": "feedforward"},
+    {"num_layers": 2},
+    {"controller": "feedforward", "num_layers": 3},
+    {"num_read_heads": 2, "num_write_heads": 3},
+    {"max_shift": 0},
+    {"max_shift": 3},
+    {"memory_init": "learned", "head_init": "learned"},
+    {"memory_init": "random"},
+    {"hidden_size": 1, "memory_slots": 1, "memory_width": 1, "max_shift": 0},
+]
+
+
+def small(**options):
+    sizes = {"hidden_size": 6, "memory_slots": 7, "memory_width": 3}
+    return NTM(4, 2, **{**sizes, **options})
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def softmax(x):
+    exponentials = np.exp(x - x.max())
+    return exponentials / exponentials.sum()
+
+
+class ByHand:
+    """The paper's section 3 for one sequence, head by head and slot by slot, from a state dict."""
+
+    def __init__(self, model):
+        self.model = model
+        self.weights = {name: tensor.detach().numpy() for name, tensor in model.state_dict().items()}
+        start = [part[0].detach().numpy().copy() for part in model.initial_state(1)]
+        self.memory, self.head_weights, self.reads, self.hidden, self.cell = start
+
+    def run(self, inputs):
+        return np.array([self.step(x) for x in inputs])
+
+    def step(self, x):
+        model = self.model
+        controlled = self.control(np.concatenate([x, self.reads.ravel()]))
+        emitted = self.linear("heads", controlled).clip(-20, 20)
+        heads = model.num_read_heads + model.num_write_heads
+        writes, width = model.num_write_heads, model.memory_width
+        take = iter(emitted)
+        keys = [[np.tanh(next(take)) for _ in range(width)] for _ in range(heads)]
+        adds = [[np.tanh(next(take)) for _ in range(width)] for _ in range(writes)]
+        gates = [sigmoid(next(take)) for _ in range(heads)]
+        erases = [[sigmoid(next(take)) for _ in range(width)] for _ in range(writes)]
+        strengths = [np.log1p(np.exp(next(take))) for _ in range(heads)]
+        sharpenings = [1 + np.log1p(np.exp(next(take))) for _ in range(heads)]
+        shifts = [softmax(np.array([next(take) for _ in range(2 * model.max_shift + 1)])) for _ in range(heads)]
+        before = self.memory
+        for head in range(heads):
+            content = self.look_up(before, np.array(keys[head]), strengths[head])
+            gated = gates[head] * content + (1 - gates[head]) * self.head_weights[head]
+            moved = sum(
+                share * np.roll(gated, offset)
+                for share, offset in zip(shifts[head], range(-model.max_shift, model.max_shift + 1), strict=True)
+            )
+            powers = moved ** sharpenings[head]
+            self.head_weights[head] = powers / powers.sum()
+        self.reads = np.array([self.head_weights[head] @ before for head in range(model.num_read_heads)])
+        self.memory = before.copy()
+        for kind, write in itertools.product(("erase", "add"), range(writes)):
+            weights = self.head_weights[model.num_read_heads + write][:, None]
+            self.memory = (
+                self.memory * (1 - weights * np.array(erases[write]))
+                if kind == "erase"
+                else self.memory + weights * np.array(adds[write])
+            )
+        return self.linear("output", np.concatenate([controlled, self.reads.ravel()]))
+
+    def control(self, below):
+        for layer in range(len(self.model.controller.layers)):
+            name = f"controller.layers.{layer}"
+            if self.model.controller.num_layers == 0:
+                below = np.tanh(self.linear(name, below))
+                continue
+            enter, keep, candidate, leave = np.split(
+                self.linear(name, np.concatenate([below, self.hidden[layer]])), 4
+            )
+            self.cell[layer] = sigmoid(keep) * self.cell[layer] + sigmoid(enter) * np.tanh(candidate)
+            self.hidden[layer] = below = sigmoid(leave) * np.tanh(self.cell[layer])
+        return below
+
+    def look_up(self, memory, key, strength):
+        norms = np.sqrt((memory**2).sum(1) + 1e-12) * np.sqrt((key**2).sum() + 1e-12)
+        return softmax(strength * (memory @ key) / norms)
+
+    def linear(self, name, x):
+        return self.weights[f"{name}.weight"] @ x + self.weights[f"{name}.bias"]
+
+
+@pytest.mark.parametrize("options", VARIANTS, ids=str)
+def test_a_sequence_is_what_the_paper_says(options):
+    model = small(**options).double()
+    inputs = torch.randn(2, 6, 4, dtype=torch.float64)
+    logits, state = model(inputs)
+    for b in range(2):
+        by_hand = ByHand(model)
+        # Sharpening adds 1e-12 inside the logarithm, which moves a nearly empty slot's weight.
+        np.testing.assert_allclose(logits[b].detach(), by_hand.run(inputs[b].numpy()), rtol=1e-6, atol=1e-9)
+        np.testing.assert_allclose(state.memory[b].detach(), by_hand.memory, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("options", VARIANTS, ids=str)
+def test_keeps_the_promises_of_a_model(options):
+    check_model(small(**options))
+
+
+@pytest.mark.parametrize("options", VARIANTS, ids=str)
+def test_gradients_of_a_sequence_are_right(options):
+    model = small(**options, backend="reference").double()
+    inputs = torch.randn(1, 3, 4, dtype=torch.float64, requires_grad=True)
+    parameters = tuple(model.parameters())
+
+    def run(inputs, *_):
+        logits, state = model(inputs)
+        return logits, state.memory
+
+    # A memory of 1e-6 everywhere has cosine gradients of 1e6: the differences need a small step.
+    assert torch.autograd.gradcheck(run, (inputs, *parameters), eps=1e-7, atol=1e-4, rtol=1e-3)
+
+
+def test_every_parameter_gets_a_gradient():
+    for options in VARIANTS[:-1]:
+        model = small(**options)
+        logits, _ = model(torch.randn(2, 4, 4))
+        logits.square().sum().backward()
+        without = [name for name, p in model.named_parameters() if p.numel() and (p.grad is None or not p.grad.any())]
+        assert not without, options
+
+
+def test_gradients_flow_into_a_given_state_and_from_the_returned_one():
+    model = small()
+    state = type(model.initial_state(2))(*(part.detach().clone().requires_grad_() for part in model.initial_state(2)))
+    _, end = model(torch.randn(2, 3, 4), state)
+    (end.memory.sum() + end.hidden.sum()).backward()
+    assert all(part.grad is not None and torch.isfinite(part.grad).all() for part in state)
+
+
+def test_a_trained_network_can_be_given_more_memory():
+    model = small(memory_slots=7)
+    larger = small(memory_slots=50)
+    larger.load_state_dict(model.state_dict())
+    inputs = torch.randn(1, 3, 4)
+    # Content weighting sees 50 slots instead of 7: close, not equal.
+    torch.testing.assert_close(larger(inputs)[0], model(inputs)[0], atol=0.5, rtol=0)
+
+
+def test_a_state_dict_restores_everything_the_network_does():
+    for options in VARIANTS:
+        model, other = small(**options), small(**options)
+        other.load_state_dict(copy.deepcopy(model.state_dict()))
+        inputs = torch.randn(2, 4, 4)
+        torch.testing.assert_close(other(inputs), model(inputs), rtol=0, atol=0)
+
+
+def test_state_and_buffers_follow_the_module():
+    model = small(memory_init="random").to("meta", torch.float64)
+    assert all(part.device.type == "meta" and part.dtype == torch.float64 for part in model.initial_state(2))
+
+
+def test_padding_changes_neither_outputs_nor_gradients_of_what_is_not_padded():
+    model = small().double()
+    inputs = torch.randn(2, 4, 4, dtype=torch.float64)
+    gradients = []
+    for padding in (0, 3):
+        model.zero_grad()
+        logits, _ = model(F.pad(inputs, (0, 0, 0, padding)))
+        logits[:, :4].square().sum().backward()
+        gradients.append([p.grad.clone() for p in model.parameters()])
+    torch.testing.assert_close(gradients[0], gradients[1])
+
+
+def test_the_trace_tells_all_that_addressing_computes():
+    model = small(num_read_heads=2, num_write_heads=1)
+    trace = model.trace(torch.randn(2, 5, 4))
+    heads = {"key": (3, 3), "strength": (3,), "gate": (3,), "shift": (3, 3), "sharpening": (3,)}
+    shapes = {
+        **heads,
+        "erase": (1, 3),
+        "add": (1, 3),
+        "content_weights": (3, 7),
+        "read_weights": (2, 7),
+        "write_weights": (1, 7),
+        "reads": (2, 3),
+        "memory": (7, 3),
+    }
+    assert {name: tuple(trace[name].shape) for name in shapes} == {n: (2, 5, *s) for n, s in shapes.items()}
+    torch.testing.assert_close(trace["read_weights"].sum(-1), torch.ones(2, 5, 2))
+
+
+def test_seeds_can_be_stacked():
+    networks = [small(backend="reference") for _ in range(3)]
+    parameters, buffers = torch.func.stack_module_state(networks)
+    inputs = torch.randn(3, 2, 5, 4)
+
+    def run(parameters, buffers, inputs):
+        return torch.func.functional_call(networks[0], (parameters, buffers), (inputs,))[0]
+
+    stacked = torch.func.vmap(run)(parameters, buffers, inputs)
+    torch.testing.assert_close(stacked[1], networks[1](inputs[1])[0])
+
+
+def test_autocast_computes_in_fewer_bits_and_stays_close():
+    model = small(num_read_heads=2)
+    inputs = torch.randn(2, 6, 4)
+    with torch.autocast("cpu", torch.bfloat16):
+        logits, state = model(inputs)
+        logits.float().square().sum().backward()
+    assert state.memory.dtype == torch.float32
+    # bfloat16 keeps 8 bits of each number.
+    torch.testing.assert_close(logits.float(), model(inputs)[0], atol=0.1, rtol=0.1)
+
+
+def test_extreme_weights_stay_finite():
+    model = small()
+    with torch.no_grad():
+        model.heads.weight.mul_(1e4)
+    logits, state = model(torch.randn(2, 30, 4))
+    logits.square().sum().backward()
+    for tensor in (logits, *state, *(p.grad for p in model.parameters())):
+        assert torch.isfinite(tensor).all()
+    torch.testing.assert_close(state.weights.sum(-1), torch.ones(2, 2))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"memory_slots": 0}, r"memory_slots \(=0\) must be at least 1"),
+        ({"memory_width": -1}, r"memory_width \(=-1\) must be at least 1"),
+        ({"hidden_size": 0}, r"hidden_size \(=0\) must be at least 1"),
+        ({"num_layers": 0}, r"num_layers \(=0\) must be at least 1"),
+        ({"num_read_heads": 0}, r"num_read_heads \(=0\) must be at least 1"),
+        ({"num_write_heads": 0}, r"num_write_heads \(=0\) must be at least 1"),
+        ({"max_shift": 4}, r"max_shift \(=4\).*memory_slots \(=7\)"),
+        ({"max_shift": -1}, r"max_shift \(=-1\) must be at least 0"),
+    ],
+)
+def test_an_argument_out_of_range_is_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        small(**options)
+
+
+def test_wrong_shapes_are_told_with_those_expected():
+    model = small()
+    with pytest.raises(ValueError, match=r"\(batch, time, 4\).*got \(3, 5, 8\)"):
+        model(torch.zeros(3, 5, 8))
+    with pytest.raises(ValueError, match=r"at least one step, got \(3, 0, 4\)"):
+        model(torch.zeros(3, 0, 4))
+    with pytest.raises(ValueError, match=r"state.memory must have shape \(3, 7, 3\), got \(2, 7, 3\)"):
+        model(torch.zeros(3, 5, 4), model.initial_state(2))
+    with pytest.raises(ValueError, match="backend.*'triton'.*does not exist for NTM; known: auto, reference"):
+        small(backend="triton")(torch.zeros(3, 5, 4))
