@@ -196,5 +196,4 @@ def test_leading_axes_are_free(seed):
 
 def test_a_wrong_shape_is_caught_by_the_annotations():
     with pytest.raises(Exception, match="slots"):
-        fn.shift(torch.rand(2, 8), torch.rand(3, 2, 3).squeeze())
         fn.read(torch.rand(1, 5, 3), torch.rand(1, 2, 4))

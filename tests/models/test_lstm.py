@@ -33,7 +33,7 @@ def test_one_layer_is_the_lstm_of_pytorch():
 
 def test_a_kernel_asked_for_by_name_runs_or_says_why_not():
     model = LSTM(4, 2, hidden_size=5, backend="torch")
-    with torch.autocast("cpu", torch.bfloat16), pytest.raises(ValueError, match="cannot run this call: .*autocast"):
+    with torch.autocast("cpu", torch.bfloat16), pytest.raises(ValueError, match=r"cannot run this call: .*autocast"):
         model(torch.zeros(1, 2, 4))
     assert model(torch.zeros(1, 2, 4))[0].shape == (1, 2, 2)
 

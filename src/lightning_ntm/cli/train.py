@@ -59,31 +59,44 @@ def _prepared(parser: ArgumentParser, config: Namespace, resumed: RunFolder | No
     with explained("--"):
         at_least(0, seed=config.seed, stop_when_solved=config.stop_when_solved)
     L.seed_everything(config.seed, workers=True, verbose=False)
+    parts = _parts(parser, config)
+    with explained():
+        folder = resumed or folder_of(config.runs, config.name or default_name(parts.model, parts.task, config.seed))
+    with explained("--data."):
+        data = EpisodeData(parts.task, seed=config.seed, **parts.data.as_dict())
+    with explained("--"):
+        learner = SequenceLearner(
+            parts.model, parts.optimizer, parts.scheduler, decay_after=config.decay_after, loss=config.loss
+        )
+    trainer = dict(parts.trainer.__dict__)
+    _check_interval(trainer, data.batches_per_epoch)
+    with explained("", MisconfigurationException):
+        return Run(
+            learner,
+            data,
+            trainer,
+            folder,
+            _saved(parser, config),
+            resume=resumed is not None,
+            stop_when_solved=config.stop_when_solved,
+        )
+
+
+def _parts(parser: ArgumentParser, config: Namespace) -> Namespace:
+    """Return network, task and the rest as objects, once all of them can be made."""
     try:
         parts = parser.instantiate(config)
     except ValueError as error:
         raise UsageError(words.invalid_value(str(error))) from error
     except (ImportError, TypeError) as error:
         raise UsageError(words.one_line(error)) from error
-    if warning := warn_beyond_memory(parts.model, parts.task.difficulty):
-        print(f"ntm: warning: {warning}", file=sys.stderr)
-    with explained():
-        folder = resumed or folder_of(config.runs, config.name or default_name(parts.model, parts.task, config.seed))
     with explained("--optimizer: "):
         optimizer = parts.optimizer(parts.model.parameters())
     with explained("--scheduler: "):
         _ = parts.scheduler and parts.scheduler(optimizer)
-    try:
-        data = EpisodeData(parts.task, seed=config.seed, **parts.data.as_dict())
-        learner = SequenceLearner(parts.model, parts.optimizer, parts.scheduler, config.loss)
-        trainer = dict(parts.trainer.__dict__)
-        _check_interval(trainer, data.batches_per_epoch)
-        text = _saved(parser, config)
-        return Run(
-            learner, data, trainer, folder, text, resume=resumed is not None, stop_when_solved=config.stop_when_solved
-        )
-    except (ValueError, OSError, MisconfigurationException) as error:
-        raise UsageError(words.with_option(words.one_line(error), "data")) from error
+    if warning := warn_beyond_memory(parts.model, parts.task.difficulty):
+        print(f"ntm: warning: {warning}", file=sys.stderr)
+    return parts
 
 
 def _check_interval(trainer: dict[str, Any], batches_per_epoch: int) -> None:
@@ -119,6 +132,12 @@ def _parser(argv: list[str]) -> ArgumentParser:
     add("--optimizer", type=OptimizerFactory, help="Any optimiser of torch.optim, or an import path.")
     add("--scheduler", type=SchedulerFactory | None, default=None, help="Any of torch.optim.lr_scheduler, each step.")
     add(
+        "--decay_after",
+        type=float,
+        default=0.5,
+        help="Without a scheduler, the share of all steps after which the learning rate falls linearly to zero.",
+    )
+    add(
         "--loss",
         type=Literal["mean", "sum"],
         default="mean",
@@ -144,7 +163,7 @@ def _chosen(argv: list[str]) -> set[str]:
     for word in argv:
         option = word.partition("=")[0]
         if config_next:
-            chosen |= set(_flat(_loaded(word)))
+            chosen |= {key for key, value in _flat(_loaded(word)).items() if value is not None}
         config_next = option in ("--config", "-c")
         if option.startswith("--"):
             chosen.add(option.removeprefix("--"))
@@ -156,8 +175,8 @@ def _flat(config: dict[str, Any]) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in config.items():
         if key in ("trainer", "data") and isinstance(value, dict):
-            flat |= {f"{key}.{name}": inner for name, inner in value.items() if inner is not None}
-        elif value is not None:
+            flat |= {f"{key}.{name}": inner for name, inner in value.items()}
+        else:
             flat[key] = value
     return flat
 

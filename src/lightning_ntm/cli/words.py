@@ -19,11 +19,12 @@ class UsageError(Exception):
 
 
 @contextmanager
-def explained(prefix: str = "") -> Iterator[None]:
+def explained(prefix: str = "", *more: type[Exception]) -> Iterator[None]:
     """Turn what a user can get wrong, raised inside, into a `UsageError`."""
+    mistakes: tuple[type[Exception], ...] = (ValueError, OSError, *more)
     try:
         yield
-    except (ValueError, OSError) as error:
+    except mistakes as error:
         raise UsageError(prefix + one_line(error)) from error
 
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import lightning as L
 import torch
 from torch import Tensor
-from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 
 from lightning_ntm.checks import one_of
 from lightning_ntm.models.base import MemoryModel
@@ -19,7 +19,7 @@ SchedulerFactory = Callable[[torch.optim.Optimizer], LRScheduler | ReduceLROnPla
 
 def default_optimizer(parameters: Iterable[Any]) -> torch.optim.Optimizer:
     """Return the optimiser of the default recipe."""
-    return torch.optim.RMSprop(parameters, lr=1e-4, alpha=0.95, momentum=0.9)
+    return torch.optim.Adam(parameters, lr=1e-3)
 
 
 class SequenceLearner(L.LightningModule):
@@ -30,6 +30,8 @@ class SequenceLearner(L.LightningModule):
         optimizer: Makes the optimiser from the parameters.
         scheduler: Makes the schedule of the learning rate from the optimiser; it moves on with
             every step. One that watches a plateau moves on with every validation instead.
+        decay_after: Without a scheduler, the share of all steps after which the learning rate falls
+            linearly to zero, in [0, 1]; 1 keeps it to the end.
         loss: `mean` over all bits of the answers in a batch, or `sum` over each answer and mean
             over the batch.
     """
@@ -39,11 +41,15 @@ class SequenceLearner(L.LightningModule):
         model: MemoryModel[Any],
         optimizer: OptimizerFactory = default_optimizer,
         scheduler: SchedulerFactory | None = None,
+        decay_after: float = 0.5,
         loss: Literal["mean", "sum"] = "mean",
     ):
         super().__init__()
         one_of(("mean", "sum"), loss=loss)
-        self.model, self.optimizer, self.scheduler, self.loss = model, optimizer, scheduler, loss
+        if not 0 <= decay_after <= 1:
+            raise ValueError(f"decay_after (={decay_after}) must be between 0 and 1.")
+        self.model, self.optimizer, self.scheduler = model, optimizer, scheduler
+        self.decay_after, self.loss = decay_after, loss
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return the logits of whole sequences."""
@@ -68,15 +74,20 @@ class SequenceLearner(L.LightningModule):
         self.log_dict(measured, batch_size=len(wrong), logger=False, sync_dist=False)
 
     def configure_optimizers(self) -> Any:
-        """Return the optimiser, and its schedule if there is one."""
+        """Return the optimiser and its schedule."""
         optimizer = self.optimizer(self.model.parameters())
-        if self.scheduler is None:
-            return optimizer
-        scheduler = self.scheduler(optimizer)
+        scheduler = self.scheduler(optimizer) if self.scheduler else self._late_decay(optimizer)
         schedule: dict[str, Any] = {"scheduler": scheduler, "interval": "step"}
         if isinstance(scheduler, ReduceLROnPlateau):
             schedule |= {"monitor": "validation_loss", "frequency": self.trainer.val_check_batch}
         return {"optimizer": optimizer, "lr_scheduler": schedule}
+
+    def _late_decay(self, optimizer: torch.optim.Optimizer) -> LRScheduler:
+        steps = self.trainer.estimated_stepping_batches
+        tail = (1 - self.decay_after) * steps
+        # A training without a known end has no tail.
+        falls = 0 < tail < float("inf")
+        return LambdaLR(optimizer, lambda step: min(1.0, (steps - step) / tail) if falls else 1.0)
 
     def _loss(self, nats: Tensor, batch: Batch) -> Tensor:
         return nats.mean() if self.loss == "sum" else nats.sum() / metrics.answer_bits(batch).sum()
