@@ -6,6 +6,7 @@ validation sees the same episodes every time, and resuming needs only the number
 """
 
 from collections.abc import Iterator
+from hashlib import blake2b
 from typing import Literal
 
 import numpy as np
@@ -13,7 +14,6 @@ import numpy as np
 from lightning_ntm.tasks.base import Batch, Task
 
 Split = Literal["train", "validation", "evaluation"]
-_SPLIT_NUMBERS: dict[Split, int] = {"train": 0, "validation": 1, "evaluation": 2}
 
 #: Most episodes that are validated or evaluated at once.
 CHUNK = 100
@@ -22,10 +22,13 @@ CHUNK = 100
 def batch_generator(seed: int, split: Split, number: int) -> np.random.Generator:
     """Return the source of randomness of one batch; different arguments give unrelated ones.
 
-    Counter-based (Philox), on a hash of the arguments: `torch.Generator.manual_seed` would keep
-    only the lower 32 bits of a seed.
+    A counter-based generator (Philox), keyed by a hash of the arguments. Seeding from the numbers
+    themselves is not enough: `torch.Generator` keeps only the lower 32 bits of a seed, and NumPy's
+    `SeedSequence` takes (2**32 + 1, 0) for (1, 1).
     """
-    return np.random.Generator(np.random.Philox(np.random.SeedSequence((seed, _SPLIT_NUMBERS[split], number))))
+    name = f"{seed}/{split}/{number}".encode()
+    key = int.from_bytes(blake2b(name, digest_size=16).digest(), "little")
+    return np.random.Generator(np.random.Philox(key=key))
 
 
 def chunks(

@@ -1,0 +1,105 @@
+"""What a training step costs: python benchmarks/step.py [--threads 1] [--steps 30].
+
+The paper's copy network (LSTM controller 100, memory 128 x 20, one read and one write head,
+float32), batch 8, length 20, so 41 steps of the network: forward, backward, clipping, optimiser.
+Prints the median over the steps for
+- an NTM as it is usually written (peers.py) and ours, and what ours gains;
+- drawing a batch, as a share of our step;
+- a step inside `ntm train`, and the share the training loop adds to the bare step.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from peers import ModulePerHeadNTM
+from torch.nn import functional as F
+
+from lightning_ntm import NTM, Copy
+from lightning_ntm.records import RunFolder
+from lightning_ntm.tasks import metrics
+from lightning_ntm.training import EpisodeData, Run, SequenceLearner
+from lightning_ntm.training.episodes import batch_generator
+from lightning_ntm.training.learner import default_optimizer
+
+TASK = Copy(min_length=20, max_length=20)
+
+
+def milliseconds(work: Callable[[], object], steps: int) -> float:
+    """Median time of `work`, after three runs to warm up."""
+    times = []
+    for step in range(steps + 3):
+        start = time.perf_counter()
+        work()
+        if step >= 3:
+            times.append(1000 * (time.perf_counter() - start))
+    return statistics.median(times)
+
+
+def training_step(model: torch.nn.Module, loss_of: Callable[[], torch.Tensor]) -> Callable[[], None]:
+    optimizer = default_optimizer(model.parameters())
+
+    def step() -> None:
+        optimizer.zero_grad()
+        loss_of().backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+
+    return step
+
+
+def peer_step() -> Callable[[], None]:
+    model, batch = ModulePerHeadNTM(9, 8), TASK.sample(batch_generator(1, "train", 0), 8)
+    return training_step(
+        model, lambda: F.binary_cross_entropy(model(batch.inputs)[batch.mask], batch.targets[batch.mask])
+    )
+
+
+def our_step() -> Callable[[], None]:
+    model, batch = NTM(9, 8, backend="reference"), TASK.sample(batch_generator(1, "train", 0), 8)
+
+    def loss() -> torch.Tensor:
+        nats = metrics.nats_per_sequence(model(batch.inputs)[0], batch)
+        return nats.sum() / metrics.answer_bits(batch).sum()
+
+    return training_step(model, loss)
+
+
+def step_in_training(steps: int) -> float:
+    """Mean time of a step inside a run, by the run's own clock, validation left out."""
+    options = {
+        "max_steps": steps,
+        "num_sanity_val_steps": 0,
+        "limit_val_batches": 0,
+        "enable_model_summary": False,
+        "gradient_clip_val": 1.0,
+        "log_every_n_steps": 50,
+    }
+    with tempfile.TemporaryDirectory() as runs:
+        learner = SequenceLearner(NTM(9, 8, backend="reference"))
+        run = Run(learner, EpisodeData(TASK), options, RunFolder(Path(runs) / "step"), "")
+        return 1000 * run.fit()["seconds"] / steps
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, default=1, help="threads of PyTorch (1)")
+    parser.add_argument("--steps", type=int, default=30, help="steps to take the median of (30)")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    peer, ours = milliseconds(peer_step(), arguments.steps), milliseconds(our_step(), arguments.steps)
+    numbers = iter(range(10**9))
+    drawn = milliseconds(lambda: TASK.sample(batch_generator(1, "train", next(numbers)), 8), 20 * arguments.steps)
+    inside = step_in_training(10 * arguments.steps)
+    print(f"module per head    {peer:8.2f} ms a step")
+    print(f"lightning-ntm      {ours:8.2f} ms a step, {peer / ours:.1f} times faster")
+    print(f"drawing a batch    {drawn:8.2f} ms, {drawn / ours:.1%} of a step")
+    print(f"step in ntm train  {inside:8.2f} ms, {inside / ours - 1:+.1%} against the bare step")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""Batches are a function of their number: no worker, epoch or interruption changes them."""
+
+import lightning as L
+import numpy as np
+import pytest
+import torch
+
+from lightning_ntm import NTM, Copy
+from lightning_ntm.training import EpisodeData, SequenceLearner
+from lightning_ntm.training.episodes import batch_generator, chunks
+
+
+class Seen(L.Callback):
+    """Collects what a training is fed."""
+
+    def __init__(self):
+        self.batches = []
+
+    def on_train_batch_start(self, trainer, module, batch, index):
+        self.batches.append(batch)
+
+
+def fed(batches_per_epoch=3, num_workers=0, steps=7, **trainer):
+    seen = Seen()
+    data = EpisodeData(
+        Copy(max_length=3), 5, batch_size=2, batches_per_epoch=batches_per_epoch, num_workers=num_workers
+    )
+    learner = SequenceLearner(NTM(9, 8, hidden_size=2, memory_slots=3, memory_width=2))
+    quiet = {
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+    }
+    L.Trainer(max_steps=steps, callbacks=[seen], limit_val_batches=0, **quiet, **trainer).fit(learner, data)
+    return seen.batches
+
+
+def same(one, other):
+    pairs = zip(one, other, strict=True)
+    return all(torch.equal(a, b) for pair in pairs for a, b in zip(*pair, strict=True))
+
+
+def test_batch_k_of_a_training_is_drawn_from_its_number_alone():
+    expected = [Copy(max_length=3).sample(batch_generator(5, "train", k), 2) for k in range(7)]
+    assert same(fed(), expected)
+
+
+@pytest.mark.filterwarnings("ignore:.*num_workers.*", "ignore:.*fork.*:DeprecationWarning")
+def test_epochs_and_workers_do_not_change_the_batches():
+    assert same(fed(batches_per_epoch=100), fed(batches_per_epoch=2))
+    assert same(fed(num_workers=2), fed())
+
+
+def test_seeds_splits_and_numbers_give_unrelated_batches():
+    draws = {
+        tuple(batch_generator(seed, split, number).integers(2**31, size=4))
+        for seed in (1, 2, 2**32 + 1)  # the last equals the first in its lower 32 bits
+        for split in ("train", "validation", "evaluation")
+        for number in (0, 1, 2**32)
+    }
+    assert len(draws) == 27
+
+
+def test_a_fixed_set_has_the_size_asked_for_and_stays_the_same():
+    drawn = [list(chunks(Copy(), 1, "validation", 25, {"length": 4}, chunk=10)) for _ in range(2)]
+    assert [len(batch.inputs) for batch in drawn[0]] == [10, 10, 5]
+    assert same(*drawn)
+    assert not np.array_equal(drawn[0][0].inputs, drawn[0][1].inputs)
+
+
+@pytest.mark.parametrize("field", ["batch_size", "batches_per_epoch", "validation_sequences"])
+def test_what_is_out_of_range_is_named(field):
+    with pytest.raises(ValueError, match=rf"{field} \(=0\) must be at least 1"):
+        EpisodeData(Copy(), **{field: 0})

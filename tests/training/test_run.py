@@ -1,0 +1,240 @@
+"""A run folder: what is measured, kept, resumed and refused."""
+
+import json
+
+import pytest
+import safetensors.torch
+import torch
+
+from lightning_ntm import NTM, Copy
+from lightning_ntm.records import RunFolder
+from lightning_ntm.tasks import metrics
+from lightning_ntm.training import EpisodeData, Run, SequenceLearner, open_run
+from lightning_ntm.training.episodes import batch_generator, chunks
+from lightning_ntm.training.learner import default_optimizer
+from lightning_ntm.training.weights import check_training_state, load_weights, save_weights
+
+CONFIG = """
+seed: 3
+task: {class_path: lightning_ntm.Copy, init_args: {bits: 3, max_length: 4}}
+model: {class_path: lightning_ntm.NTM, init_args: {hidden_size: 8, memory_slots: 6, memory_width: 4}}
+"""
+
+
+def network():
+    torch.manual_seed(3)
+    return NTM(4, 3, hidden_size=8, memory_slots=6, memory_width=4)
+
+
+def run(path, steps=12, resume=False, stop_when_solved=0, model=None, **trainer):
+    learner = SequenceLearner(model or network(), lambda p: torch.optim.Adam(p, lr=1e-2), decay_after=1.0)
+    data = EpisodeData(Copy(bits=3, max_length=4), 3, batch_size=4, batches_per_epoch=5, validation_sequences=30)
+    options = {
+        "max_steps": steps,
+        "log_every_n_steps": 3,
+        "val_check_interval": 4,
+        "check_val_every_n_epoch": None,
+        "num_sanity_val_steps": 0,
+        "enable_model_summary": False,
+        "enable_progress_bar": False,
+        "gradient_clip_val": 1.0,
+        **trainer,
+    }
+    return Run(learner, data, options, RunFolder(path), CONFIG, resume=resume, stop_when_solved=stop_when_solved)
+
+
+def measured(path):
+    """Rows without what depends on the clock."""
+    rows = RunFolder(path).rows()
+    return [{key: value for key, value in row.items() if "second" not in key} for row in rows]
+
+
+def test_rows_say_what_was_trained_and_validated(tmp_path):
+    finished = run(tmp_path / "a")
+    finished.fit()
+    rows = measured(tmp_path / "a")
+    assert [(row["step"], "train_loss" in row) for row in rows] == [
+        (3, True), (4, False), (6, True), (8, False), (9, True), (12, True), (12, False)
+    ]  # fmt: skip
+    assert [row["sequences"] for row in rows] == [4 * row["step"] for row in rows]
+    (batch,) = chunks(Copy(bits=3, max_length=4), 3, "validation", 30, {"length": 4})
+    logits = finished.learner.model(batch.inputs)[0]
+    assert rows[-1]["validation_wrong_bits"] == pytest.approx(metrics.wrong_bits(logits, batch).mean().item())
+    bits = metrics.bits_per_sequence(logits, batch).mean().item()
+    assert rows[-1]["validation_bits_per_sequence"] == pytest.approx(bits)
+    assert rows[-1]["validation_loss"] == pytest.approx(bits * torch.tensor(2.0).log().item() / 12)
+
+
+def test_training_is_measured_over_all_batches_before_their_updates(tmp_path):
+    run(tmp_path / "a", steps=3).fit()
+    model, task = network(), Copy(bits=3, max_length=4)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    losses, wrong = [], []
+    for number in range(3):
+        batch = task.sample(batch_generator(3, "train", number), 4)
+        logits, _ = model(batch.inputs)
+        loss = metrics.nats_per_sequence(logits, batch).sum() / metrics.answer_bits(batch).sum()
+        losses.append(loss.item())
+        wrong.append(metrics.wrong_bits(logits, batch).mean().item())
+        optimizer.zero_grad()
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0).item()
+        optimizer.step()
+    row = measured(tmp_path / "a")[0]
+    assert row["train_loss"] == pytest.approx(sum(losses) / 3)
+    assert row["train_wrong_bits"] == pytest.approx(sum(wrong) / 3)
+    assert row["gradient_norm"] == pytest.approx(norm)
+    kept = safetensors.torch.load_file(tmp_path / "a" / "best.safetensors")
+    torch.testing.assert_close(kept, dict(model.state_dict()))
+
+
+@pytest.mark.parametrize("stop", [1, 4, 5, 7, 10, 11])
+def test_a_resumed_run_is_the_undisturbed_run(tmp_path, stop):
+    run(tmp_path / "whole").fit()
+    run(tmp_path / "parts", steps=stop).fit()
+    run(tmp_path / "parts", resume=True).fit()
+    assert measured(tmp_path / "parts") == measured(tmp_path / "whole")
+    states = [torch.load(tmp_path / name / "last.ckpt", weights_only=True) for name in ("whole", "parts")]
+    for mine, other in zip(states[0]["state_dict"].values(), states[1]["state_dict"].values(), strict=True):
+        assert torch.equal(mine, other)
+    kept = [safetensors.torch.load_file(tmp_path / name / "best.safetensors") for name in ("whole", "parts")]
+    assert all(torch.equal(kept[0][name], kept[1][name]) for name in kept[0])
+
+
+def test_rows_after_the_resumed_step_are_dropped_and_a_torn_line_is_not_read(tmp_path):
+    run(tmp_path / "a", steps=4).fit()
+    folder = RunFolder(tmp_path / "a")
+    before = measured(folder.path)
+    folder.append({"step": 6, "train_loss": 1.0})
+    with folder.metrics.open("a") as file:
+        file.write('{"step": 7, "tra')
+    run(folder.path, steps=4, resume=True)
+    assert measured(folder.path) == before
+
+
+def test_the_best_weights_are_kept_and_not_the_last(tmp_path):
+    finished = run(tmp_path / "a", steps=8)
+    keeper = finished.keeper
+    finished.fit()
+    best = dict(keeper.best)
+    keeper.on_validation_end(worse(finished, wrong_bits=best["wrong_bits"] + 1), finished.learner)
+    assert keeper.best == best
+    keeper.on_validation_end(worse(finished, wrong_bits=0.0), finished.learner)
+    assert keeper.best["wrong_bits"] == 0
+    assert json.loads(RunFolder(tmp_path / "a").result.read_text())["best"] == best
+
+
+def worse(finished, wrong_bits):
+    trainer = finished.trainer
+    trainer.callback_metrics["validation_wrong_bits"] = torch.tensor(wrong_bits)
+    return trainer
+
+
+def test_stops_after_enough_validations_without_a_wrong_bit(tmp_path):
+    solved = run(tmp_path / "a", steps=400, stop_when_solved=2, model=Knowing(4, 3, hidden_size=2))
+    assert solved.fit()["step"] == 8
+
+
+class Knowing(NTM):
+    """Knows the answers: the first call of a sequence sees it whole."""
+
+    def forward(self, inputs, state=None):
+        logits, state = super().forward(inputs, state)
+        length = inputs.shape[1] // 2
+        answers = torch.zeros_like(logits)
+        answers[:, length + 1 :] = inputs[:, :length, :3] * 20 - 10
+        return answers + 0 * logits, state
+
+
+def test_an_existing_folder_is_never_written_over(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "thesis.txt").write_text("years of work")
+    with pytest.raises(ValueError, match=r"run folder .*a exists; .*--resume"):
+        run(tmp_path / "a")
+    assert [file.name for file in (tmp_path / "a").iterdir()] == ["thesis.txt"]
+
+
+def test_nothing_to_resume_is_told(tmp_path):
+    with pytest.raises(ValueError, match="does not exist"):
+        run(tmp_path / "a", resume=True)
+    (tmp_path / "b").mkdir()
+    with pytest.raises(ValueError, match="is not a run folder"):
+        run(tmp_path / "b", resume=True)
+
+
+def test_a_damaged_foreign_or_other_training_state_is_refused(tmp_path):
+    run(tmp_path / "a", steps=4).fit()
+    last = tmp_path / "a" / "last.ckpt"
+    whole = last.read_bytes()
+    assert check_training_state(network(), last) == 4
+    for damaged in (whole[: len(whole) // 2], b"", b"PK\x03\x04 nothing", b"\x80\x04garbage"):
+        last.write_bytes(damaged)
+        with pytest.raises(ValueError, match="damaged or not a training state"):
+            check_training_state(network(), last)
+    torch.save({"weights": torch.zeros(1)}, last)
+    with pytest.raises(ValueError, match="is not a training state of lightning-ntm"):
+        check_training_state(network(), last)
+    last.write_bytes(whole)
+    with pytest.raises(ValueError, match=r"of another network: .* has shape \(.*\) there, \(.*\) in NTM"):
+        check_training_state(NTM(4, 3), last)
+
+
+def test_damaged_foreign_or_other_weights_are_refused(tmp_path):
+    path = tmp_path / "best.safetensors"
+    save_weights(network(), path, step=7)
+    assert load_weights(network(), path)["step"] == "7"
+    whole = path.read_bytes()
+    with pytest.raises(ValueError, match="of another network: controller"):
+        load_weights(NTM(4, 3), path)
+    for damaged in (whole[: len(whole) // 2], b"", b"hello"):
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match="damaged or not a safetensors file"):
+            load_weights(network(), path)
+    safetensors.torch.save_file({"a": torch.zeros(1)}, path)
+    with pytest.raises(ValueError, match="was not written by lightning-ntm"):
+        load_weights(network(), path)
+    path.unlink()
+    with pytest.raises(ValueError, match="there are no weights"):
+        load_weights(network(), path)
+
+
+def test_an_opened_run_is_the_kept_network(tmp_path):
+    run(tmp_path / "a", steps=4).fit()
+    opened = open_run(tmp_path / "a")
+    kept = safetensors.torch.load_file(tmp_path / "a" / "best.safetensors")
+    torch.testing.assert_close(dict(opened.model.state_dict()), kept)
+    assert (opened.task, opened.seed, opened.step) == (Copy(bits=3, max_length=4), 3, 4)
+    assert open_run(tmp_path / "a", memory_slots=40).model.initial_state(1).memory.shape == (1, 40, 4)
+
+
+def test_a_learned_start_cannot_be_given_more_memory(tmp_path):
+    run(tmp_path / "a", steps=1).fit()
+    config = tmp_path / "a" / "config.yaml"
+    config.write_text(CONFIG.replace("memory_width: 4", "memory_width: 4, memory_init: learned"))
+    with pytest.raises(ValueError, match=r"memory_slots \(=9\) must stay at 6: with memory_init=learned"):
+        open_run(tmp_path / "a", memory_slots=9)
+    config.write_text(CONFIG.replace("NTM", "LSTM"))
+    with pytest.raises(ValueError, match="LSTM has no memory slots"):
+        open_run(tmp_path / "a", memory_slots=9)
+
+
+@pytest.mark.parametrize("text", ["", "a: [", "just words", "seed: 1"])
+def test_a_configuration_that_is_none_is_told(tmp_path, text):
+    (tmp_path / "config.yaml").write_text(text)
+    with pytest.raises(ValueError, match=r"config\.yaml is not"):
+        open_run(tmp_path)
+
+
+def test_the_learning_rate_falls_at_the_end_and_only_there(tmp_path):
+    finished = run(tmp_path / "a", steps=1)
+    learner = SequenceLearner(network(), default_optimizer, decay_after=0.5)
+    learner._trainer = finished.trainer
+    finished.trainer.fit_loop.epoch_loop.max_steps = 100
+    schedule = learner.configure_optimizers()["lr_scheduler"]["scheduler"].lr_lambdas[0]
+    assert [schedule(step) for step in (0, 50, 75, 100)] == [1, 1, 0.5, 0]
+
+
+@pytest.mark.parametrize("given", [{"loss": "median"}, {"decay_after": 1.5}], ids=str)
+def test_what_is_out_of_range_is_named(given):
+    with pytest.raises(Exception, match=next(iter(given))):
+        SequenceLearner(network(), **given)
