@@ -209,7 +209,7 @@ def _saved(parser: ArgumentParser, config: Namespace) -> str:
     kept = config.clone()
     for key in ("config", "resume"):
         kept.pop(key, None)
-    return parser.dump(kept, skip_none=False, skip_validation=True)
+    return parser.dump(kept, skip_unset=False, skip_validation=True)
 
 
 @rank_zero_only

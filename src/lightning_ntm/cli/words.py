@@ -6,6 +6,7 @@ import inspect
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
@@ -79,21 +80,35 @@ def config_path(name: str) -> str:
 
 
 def canonical(argv: list[str]) -> list[str]:
-    """Return the arguments with short names and presets written out."""
-    options = {"--model": "model", "--task": "task", "--config": "config", "-c": "config"}
-    words, result = iter(argv), []
+    """Return the arguments with short names and presets written out, in the order in which they count.
+
+    Configurations come first, then the choices of classes, then their arguments: so an option given
+    on the command line holds whatever its place in it.
+    """
+    resolve = {
+        "--config": config_path,
+        "-c": config_path,
+        "--model": partial(class_path, "model"),
+        "--task": partial(class_path, "task"),
+        "--optimizer": str,
+        "--scheduler": str,
+    }
+    configs: list[str] = []
+    classes: list[str] = []
+    others: list[str] = []
+    words = iter(argv)
     for word in words:
         option, equals, value = word.partition("=")
-        if option not in options:
-            result.append(word)
+        if option not in resolve:
+            others.append(word)
             continue
         if not equals:
             value = next(words, "")
         if not value or value.startswith("--"):
             raise UsageError(f"{option} needs a value.")
-        kind = options[option]
-        result += [option, config_path(value) if kind == "config" else class_path(kind, value)]
-    return result
+        bucket = configs if resolve[option] is config_path else classes
+        bucket += [option, resolve[option](value)]
+    return configs + classes + others
 
 
 def shortened(message: str, known_options: Iterable[str]) -> str:

@@ -1,0 +1,42 @@
+# `make demo` and `make test` are all a fresh machine needs; both install into .venv.
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+help:
+	@echo "make demo   train an NTM on copy on the CPU, measure it, draw its memory (minutes)"
+	@echo "make test   run the tests"
+	@echo "make check  style and types"
+	@echo "make bench  what a training step costs here"
+	@echo "make wheel  build the package into dist/"
+
+$(INSTALLED): pyproject.toml constraints.txt
+	python3 -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	touch $@
+
+install: $(INSTALLED)
+
+# A name of its own each time: a run is never written over.
+demo: $(INSTALLED)
+	run=demo-$$(date +%Y%m%d-%H%M%S) && \
+	$(BIN)/ntm train --config demo --name $$run && \
+	$(BIN)/ntm evaluate runs/$$run --lengths 10,20,40,80,120 && \
+	$(BIN)/ntm figure runs/$$run --lengths 20
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest -q
+
+check: $(INSTALLED)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: $(INSTALLED)
+	$(BIN)/python benchmarks/step.py
+
+wheel: $(INSTALLED)
+	$(BIN)/python -m build
+
+.PHONY: help install demo test check bench wheel

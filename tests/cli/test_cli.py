@@ -1,0 +1,308 @@
+"""The command as its users meet it: what it does, and what it says to mistakes."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+import yaml
+
+from lightning_ntm.cli import main
+from lightning_ntm.cli.words import presets
+
+ROOT = Path(__file__).parents[2]
+NTM = [sys.executable, "-m", "lightning_ntm.cli"]
+SMALL = {
+    "task": {"bits": 3, "max_length": 5},
+    "model": {"hidden_size": 32, "memory_slots": 8, "memory_width": 8},
+    "data": {"batch_size": 16},
+    "optimizer": {"lr": 0.01},
+    "trainer": {"val_check_interval": 100, "max_steps": 1500},
+}
+SMALL_OPTIONS = [f"--{group}.{name}={value}" for group, values in SMALL.items() for name, value in values.items()]
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+
+
+@pytest.fixture(scope="module")
+def solved(tmp_path_factory):
+    """A run that really learned a small copy task, and what was printed meanwhile."""
+    folder = tmp_path_factory.mktemp("solved")
+    command = [*NTM, "train", *SMALL_OPTIONS, "--stop_when_solved", "2", "--name", "small"]
+    done = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    assert done.returncode == 0, done.stderr
+    return folder / "runs" / "small", done
+
+
+def ntm(*words):
+    return main([str(word) for word in words])
+
+
+def brief(*words):
+    """Train for four steps."""
+    length = "--task.max_length 3 --trainer.max_steps 4 --trainer.val_check_interval 2 --trainer.log_every_n_steps 2"
+    return ntm("train", *length.split(), *words)
+
+
+def test_learns_a_small_copy_task_to_zero_error(solved, capsys):
+    folder, done = solved
+    assert done.stderr == ""
+    assert "0.00 wrong bits" in done.stdout
+    assert {file.name for file in folder.iterdir()} == {
+        "best.safetensors", "config.yaml", "last.ckpt", "metrics.jsonl", "result.json"
+    }  # fmt: skip
+    best = json.loads((folder / "result.json").read_text())["best"]
+    assert best["wrong_bits"] == 0
+    assert ntm("evaluate", folder, "--lengths", "3,5", "--json") == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["run"] == str(folder)
+    for length, result in zip((3, 5), printed["results"], strict=True):
+        assert list(result) == ["length", "wrong_bits", "bits_per_sequence", "perfect", "sequences"]
+        assert (result["length"], result["sequences"]) == (length, 100)
+        # Other episodes than in validation: a bit in a thousand may be wrong.
+        assert result["wrong_bits"] < 0.1
+        assert result["perfect"] > 0.9
+
+
+def test_draws_the_memory_of_a_trained_network(solved, capsys):
+    folder, _ = solved
+    assert ntm("figure", folder, "--lengths", 5) == 0
+    paths = [Path(line) for line in capsys.readouterr().out.split()]
+    assert [path.suffix for path in paths] == [".png", ".svg"]
+    assert paths[0].read_bytes().startswith(b"\x89PNG")
+    assert "</svg>" in paths[1].read_text()
+
+
+def test_more_memory_can_be_given_in_an_evaluation(solved, capsys):
+    folder, _ = solved
+    assert ntm("evaluate", folder, "--lengths", "12", "--memory_slots", "32", "--sequences", "10") == 0
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    assert ntm("evaluate", folder, "--lengths", "12", "--sequences", "10") == 0
+    captured = capsys.readouterr()
+    assert captured.err.startswith("ntm: warning: length (=12) exceeds memory_slots (=8)")
+
+
+@pytest.mark.parametrize("preset", [name for name in presets() if name != "default"])
+def test_every_preset_trains(preset, capsys):
+    assert ntm("train", "--config", preset, "--trainer.fast_dev_run", "true") == 0
+    assert "1 steps; nothing was kept" in capsys.readouterr().out
+    assert not Path("runs").exists()
+
+
+def test_the_paper_presets_are_the_paper_s_tables():
+    found = {name: yaml.safe_load(path.read_text()) for name, path in presets().items() if name.startswith("paper")}
+    sizes = {name: config["model"]["init_args"]["hidden_size"] for name, config in found.items()}
+    rates = {name: config["optimizer"]["init_args"]["lr"] for name, config in found.items()}
+    assert sizes == {
+        "paper-copy": 100, "paper-copy-feedforward": 100, "paper-copy-lstm": 256,
+        "paper-repeat-copy": 100, "paper-repeat-copy-feedforward": 100, "paper-repeat-copy-lstm": 512,
+    }  # fmt: skip
+    assert rates == {name: 3e-5 if name.endswith("-lstm") else 1e-4 for name in sizes}
+
+
+def test_another_class_brings_its_own_defaults(capsys):
+    with pytest.raises(SystemExit):
+        ntm("train", "--model", "lstm", "--task", "repeat-copy", "--model.hidden_size", "12", "--print_config")
+    config = yaml.safe_load(capsys.readouterr().out)
+    assert config["model"] == {
+        "class_path": "lightning_ntm.LSTM",
+        "init_args": {"hidden_size": 12, "num_layers": 3, "backend": "auto"},
+    }
+    assert config["task"]["init_args"]["max_length"] == 10
+    assert config["trainer"]["max_steps"] == 5000
+
+
+def test_a_choice_of_epochs_takes_the_place_of_the_default_steps(capsys):
+    with pytest.raises(SystemExit):
+        ntm("train", "--trainer.max_epochs", "3", "--print_config")
+    trainer = yaml.safe_load(capsys.readouterr().out)["trainer"]
+    assert (trainer["max_epochs"], trainer["max_steps"]) == (3, -1)
+
+
+def test_a_printed_configuration_trains_the_same_run(capsys):
+    options = ["--optimizer", "SGD", "--optimizer.lr", "0.1", "--scheduler", "StepLR", "--scheduler.step_size", "1"]
+    assert brief("--name", "a", *options) == 0
+    Path("printed.yaml").write_text(Path("runs/a/config.yaml").read_text())
+    assert ntm("train", "--config", "printed.yaml", "--name", "b") == 0
+    kept = [safetensors.torch.load_file(f"runs/{name}/best.safetensors") for name in "ab"]
+    torch.testing.assert_close(*kept, rtol=0, atol=0)
+    rates = [json.loads(line).get("learning_rate") for line in Path("runs/a/metrics.jsonl").read_text().splitlines()]
+    assert [rate for rate in rates if rate is not None] == pytest.approx([0.1 * 0.1**2, 0.1 * 0.1**4])
+
+
+def test_any_lightning_logger_is_used_besides(capsys):
+    assert brief("--name", "a", "--trainer.logger", "CSVLogger", "--trainer.logger.save_dir", "csv") == 0
+    (table,) = Path("csv").rglob("metrics.csv")
+    assert "validation_wrong_bits" in table.read_text()
+    assert len(Path("runs/a/metrics.jsonl").read_text().splitlines()) == 4
+
+
+def test_a_class_of_the_user_s_own_is_found_by_its_path(capsys):
+    for example in (ROOT / "examples").glob("*.py"):
+        shutil.copy(example, ".")
+    assert brief("--task", "my_task.Reverse", "--model", "my_network.ShiftRegister", "--model.memory_slots", 6) == 0
+    assert ntm("evaluate", "runs/shiftregister-reverse-seed1", "--lengths", "4") == 0
+    assert ntm("figure", "runs/shiftregister-reverse-seed1") == 0
+
+
+def test_the_examples_keep_their_promises(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "examples")
+    from my_network import ShiftRegister
+    from my_task import Reverse
+
+    from lightning_ntm.testing import check_model, check_task
+
+    check_task(Reverse())
+    check_model(ShiftRegister(3, 2))
+
+
+def test_a_killed_run_goes_on_to_the_same_end(tmp_path):
+    options = ["--task.max_length", "3", "--trainer.max_steps", "60", "--trainer.val_check_interval", "5"]
+    options += ["--trainer.log_every_n_steps", "5"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run([*NTM, "train", *options, "--name", "whole"], check=True, capture_output=True, env=environment)
+    killed = subprocess.Popen([*NTM, "train", *options, "--name", "killed"], stdout=subprocess.DEVNULL, env=environment)
+    while not Path("runs/killed/last.ckpt").exists():
+        assert killed.poll() is None
+        time.sleep(0.01)
+    killed.kill()
+    killed.wait()
+    assert not Path("runs/killed/result.json").exists()
+    command = [*NTM, "train", "--resume", "runs/killed"]
+    subprocess.run(command, check=True, capture_output=True, env=environment)
+    kept = [safetensors.torch.load_file(f"runs/{name}/best.safetensors") for name in ("whole", "killed")]
+    torch.testing.assert_close(*kept, rtol=0, atol=0)
+    rows = [
+        [{k: v for k, v in json.loads(line).items() if "second" not in k} for line in path.read_text().splitlines()]
+        for path in (Path("runs/whole/metrics.jsonl"), Path("runs/killed/metrics.jsonl"))
+    ]
+    assert rows[0] == rows[1]
+
+
+def test_ctrl_c_ends_with_the_command_that_goes_on(tmp_path):
+    process = subprocess.Popen([*NTM, "train", "--name", "a"], stdout=subprocess.PIPE, text=True)
+    assert "training" in process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    printed, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "ntm train --resume runs/a" in printed
+
+
+def test_two_processes_train_one_run(tmp_path):
+    words = "--trainer.accelerator cpu --trainer.devices 2 --trainer.strategy ddp --task.max_length 3 --name a"
+    steps = "--trainer.max_steps 4 --trainer.val_check_interval 2 --trainer.log_every_n_steps 2"
+    done = subprocess.run([*NTM, "train", *words.split(), *steps.split()], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    rows = [json.loads(line) for line in Path("runs/a/metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [2, 2, 4, 4]
+    assert rows[-1]["sequences"] == 4 * 8 * 2
+
+
+MISTAKES = {
+    "trian": "unknown verb 'trian'; did you mean 'train'?",
+    "train --model lstn": "unknown model 'lstn'; did you mean 'LSTM'?",
+    "train --model transformer": "unknown model 'transformer'; known: LSTM, NTM, or the import path of your own.",
+    "train --task cpoy": "unknown task 'cpoy'; did you mean 'Copy'?",
+    "train --task my_lab.Sorting": "--task my_lab.Sorting: No module named 'my_lab'.",
+    "train --model": "--model needs a value.",
+    "train --config papr-copy": "--config papr-copy: there is no such file or preset; did you mean 'paper-copy'?",
+    "train --model.hiddn_size 3": "unknown option --model.hiddn_size; did you mean 'hidden_size'?",
+    "train --trainer.max_step 3": "unknown option --trainer.max_step; did you mean '--trainer.max_steps'?",
+    "train --optimizer Adm": "unknown optimizer 'Adm'.",
+    "train --optimizer Adam --optimizer.foo 3": "unknown option --optimizer.foo",
+    "train --optimizer.lr fast": "--optimizer.lr (=fast) must be a number.",
+    "train --optimizer.lr -1": "--optimizer: Invalid learning rate: -1.0",
+    "train --model.hidden_size x": "--model.hidden_size (=x) must be a whole number.",
+    "train --model.memory_slots 0": "--model.memory_slots (=0) must be at least 1.",
+    "train --model.max_shift 64": "--model.max_shift (=64) must be at least 0 and 2 * max_shift + 1 at most "
+    "memory_slots (=128).",
+    "train --model.controller gru": "--model.controller (=gru) must be one of 'lstm', 'feedforward'.",
+    "train --task.min_length -2": "--task.min_length (=-2) must be at least 1.",
+    "train --task.max_length 0": "--task.min_length (=1) must be at most max_length (=0).",
+    "train --data.batch_size 0": "--data.batch_size (=0) must be at least 1.",
+    "train --seed -1": "--seed (=-1) must be at least 0.",
+    "train --loss median": "--loss (=median) must be one of 'mean', 'sum'.",
+    "train --decay_after 2": "--decay_after (=2.0) must be between 0 and 1.",
+    "train --name ../a": "name (='../a') must be a plain folder name; --runs sets where it stands.",
+    "train --trainer.val_check_interval 0": "--trainer.val_check_interval (=0) must be at least 1.",
+    "train --trainer.accelerator gpu": None,  # Lightning's words
+    "train --resume runs/none": "--resume: run folder runs/none does not exist.",
+    "evaluate runs/none": "run folder runs/none does not exist.",
+    "evaluate": "the following arguments are required: run",
+    "evaluate runs/none --length 3": "unknown option --length; did you mean '--lengths'?",
+    "evaluate runs/none --lengths 3,x": "argument --lengths: '3,x' must be whole numbers with commas between, "
+    "as 10,20,40.",
+}
+
+
+@pytest.mark.parametrize("line", MISTAKES)
+def test_a_mistake_gets_one_line_and_exit_code_2_and_writes_nothing(line, capsys):
+    assert ntm(*line.split()) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("ntm: error: ")
+    assert captured.err.count("\n") == 1
+    if MISTAKES[line]:
+        assert captured.err == f"ntm: error: {MISTAKES[line]}\n"
+    assert list(Path().iterdir()) == []
+
+
+def test_mistakes_about_a_run_get_one_line_too(solved, capsys, tmp_path):
+    shutil.copytree(solved[0], "runs/small")
+    weights, state = Path("runs/small/best.safetensors"), Path("runs/small/last.ckpt")
+    assert ntm("train", "--name", "small") == 2
+    assert "run folder runs/small exists" in capsys.readouterr().err
+    for words, message in (
+        (("evaluate", "runs/small", "--lengths", "0"), "length (=0) must be at least 1."),
+        (("evaluate", "runs/small", "--sequences", "0"), "sequences (=0) must be at least 1."),
+        (("evaluate", "runs/small", "--vary", "items=3"), "--vary items: Copy has no such difficulty; it has length."),
+        (("evaluate", "runs/small", "--memory_slots", "2"), "max_shift (=1) must be at least 0 and 2"),
+        (("train", "--resume", "runs/small", "--model.hidden_size", "9"), "is of another network"),
+    ):
+        assert ntm(*words) == 2
+        assert message in capsys.readouterr().err
+    before = Path("runs/small/metrics.jsonl").read_bytes()
+    weights.write_bytes(weights.read_bytes()[:1000])
+    state.write_bytes(state.read_bytes()[:1000])
+    assert ntm("evaluate", "runs/small") == 2
+    assert "best.safetensors is damaged" in capsys.readouterr().err
+    assert ntm("train", "--resume", "runs/small") == 2
+    assert "last.ckpt is damaged" in capsys.readouterr().err
+    assert Path("runs/small/metrics.jsonl").read_bytes() == before
+
+
+def test_a_length_beyond_the_memory_is_warned_of(capsys):
+    assert brief("--name", "a", "--task.max_length", "9", "--model.memory_slots", "5") == 0
+    assert "ntm: warning: length (=9) exceeds memory_slots (=5)" in capsys.readouterr().err
+
+
+def test_help_is_quick_to_load_and_names_every_verb(capsys):
+    assert ntm("--help") == 0
+    printed = capsys.readouterr().out
+    assert all(f"  {verb} " in printed for verb in ("train", "evaluate", "figure"))
+    assert ntm("--version") == 0
+    assert capsys.readouterr().out.startswith("lightning-ntm ")
+
+
+def test_the_options_are_the_arguments_of_what_is_configured(capsys):
+    with pytest.raises(SystemExit):
+        ntm("train", "--help")
+    printed = capsys.readouterr().out
+    for option in ("--config", "--name", "--runs", "--resume", "--seed", "--stop_when_solved", "--optimizer",
+                   "--scheduler", "--data.batch_size", "--data.validation_sequences", "--trainer.max_steps",
+                   "--trainer.precision", "--trainer.strategy"):  # fmt: skip
+        assert option in printed
