@@ -4,7 +4,7 @@ import difflib
 import importlib
 import inspect
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from importlib.resources import files
@@ -85,7 +85,7 @@ def canonical(argv: list[str]) -> list[str]:
     Configurations come first, then the choices of classes, then their arguments: so an option given
     on the command line holds whatever its place in it.
     """
-    resolve = {
+    resolve: dict[str, Callable[[str], str]] = {
         "--config": config_path,
         "-c": config_path,
         "--model": partial(class_path, "model"),
