@@ -25,6 +25,10 @@ VARIANTS = [
 ]
 
 
+#: The tests that define the mathematics run over all of them.
+BACKENDS = ("reference", *NTM.kernels)
+
+
 def small(**options):
     sizes = {"hidden_size": 6, "memory_slots": 7, "memory_width": 3}
     return NTM(4, 2, **{**sizes, **options})
@@ -105,9 +109,10 @@ class ByHand:
         return self.weights[f"{name}.weight"] @ x + self.weights[f"{name}.bias"]
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("options", VARIANTS, ids=str)
-def test_a_sequence_is_what_the_paper_says(options):
-    model = small(**options).double()
+def test_a_sequence_is_what_the_paper_says(options, backend):
+    model = small(**options, backend=backend).double()
     inputs = torch.randn(2, 6, 4, dtype=torch.float64)
     logits, state = model(inputs)
     for b in range(2):
@@ -122,9 +127,10 @@ def test_keeps_the_promises_of_a_model(options):
     check_model(small(**options))
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("options", VARIANTS, ids=str)
-def test_gradients_of_a_sequence_are_right(options):
-    model = small(**{"hidden_size": 2, "memory_width": 2, **options}).double()
+def test_gradients_of_a_sequence_are_right(options, backend):
+    model = small(**{"hidden_size": 2, "memory_width": 2, "backend": backend, **options}).double()
     inputs = torch.randn(1, 2, 4, dtype=torch.float64, requires_grad=True)
     parameters = tuple(model.parameters())
 
@@ -136,17 +142,19 @@ def test_gradients_of_a_sequence_are_right(options):
     assert torch.autograd.gradcheck(run, (inputs, *parameters), eps=1e-7, atol=1e-4, rtol=1e-3)
 
 
-def test_every_parameter_gets_a_gradient():
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_every_parameter_gets_a_gradient(backend):
     for options in VARIANTS[:-1]:
-        model = small(**options)
+        model = small(**options, backend=backend)
         logits, _ = model(torch.randn(2, 4, 4))
         logits.square().sum().backward()
         without = [name for name, p in model.named_parameters() if p.numel() and (p.grad is None or not p.grad.any())]
         assert not without, options
 
 
-def test_gradients_flow_into_a_given_state_and_from_the_returned_one():
-    model = small()
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_gradients_flow_into_a_given_state_and_from_the_returned_one(backend):
+    model = small(backend=backend)
     state = type(model.initial_state(2))(*(part.detach().clone().requires_grad_() for part in model.initial_state(2)))
     _, end = model(torch.randn(2, 3, 4), state)
     (end.memory.sum() + end.hidden.sum()).backward()
@@ -175,8 +183,9 @@ def test_state_and_buffers_follow_the_module():
     assert all(part.device.type == "meta" and part.dtype == torch.float64 for part in model.initial_state(2))
 
 
-def test_padding_changes_neither_outputs_nor_gradients_of_what_is_not_padded():
-    model = small().double()
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_padding_changes_neither_outputs_nor_gradients_of_what_is_not_padded(backend):
+    model = small(backend=backend).double()
     inputs = torch.randn(2, 4, 4, dtype=torch.float64)
     gradients = []
     for padding in (0, 3):
@@ -228,8 +237,9 @@ def test_autocast_computes_in_fewer_bits_and_stays_close():
     torch.testing.assert_close(logits.float(), model(inputs)[0], atol=0.1, rtol=0.1)
 
 
-def test_extreme_weights_stay_finite():
-    model = small()
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_extreme_weights_stay_finite(backend):
+    model = small(backend=backend)
     with torch.no_grad():
         model.heads.weight.mul_(1e4)
     logits, state = model(torch.randn(2, 30, 4))

@@ -1,7 +1,7 @@
 """What every sequence model promises."""
 
 import abc
-from typing import ClassVar, Generic, Protocol, TypeVar, runtime_checkable
+from typing import Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -40,6 +40,11 @@ class MemoryModel(nn.Module, abc.ABC, Generic[State]):
     """
 
     kernels: ClassVar[dict[str, Kernel]] = {}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "step" in cls.__dict__ and "kernels" not in cls.__dict__:
+            cls.kernels = {}  # those of a parent compute the parent's step
 
     def __init__(self, input_size: int, output_size: int, backend: str = "auto"):
         super().__init__()

@@ -1,6 +1,6 @@
 """The Neural Turing Machine."""
 
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from lightning_ntm import functional as fn
 from lightning_ntm.checks import at_least, one_of
+from lightning_ntm.kernels.choice import Kernel
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.models.controllers import FeedForwardController, LSTMController
 
@@ -72,6 +73,10 @@ class NTM(MemoryModel[NTMState]):
     Raises:
         ValueError: An argument is out of its range.
     """
+
+    kernels: ClassVar = {
+        "cpu": Kernel("lightning_ntm.kernels.cpu.sequence:run", "lightning_ntm.kernels.cpu.sequence:refusal")
+    }
 
     def __init__(
         self,

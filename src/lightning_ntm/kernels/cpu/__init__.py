@@ -1,0 +1,1 @@
+"""The NTM kernel for CPUs: C++ behind a PyTorch operator."""
