@@ -10,6 +10,7 @@ an LSTM `gates` is `4 * hidden`, and `inner` is the size of a layer's input with
 
 import ctypes
 import math
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
@@ -84,7 +85,7 @@ class _Shape:
         self.output = self.hidden + self.reads * self.width
 
     def struct(self) -> _Sizes:
-        values = {name: getattr(self, name) for name, _ in _Sizes._fields_ if name != "threads"}
+        values = {name: getattr(self, name) for name, *_ in _Sizes._fields_ if name != "threads"}
         return _Sizes(**values, threads=torch.get_num_threads())
 
     def saved(self) -> dict[str, tuple[int, ...]]:
@@ -240,7 +241,7 @@ def _(first, matrices, heads_weight, buffer, memory, hidden, counts, doutput, *s
 
 
 def _setup(ctx: Any, inputs: Any, output: Any) -> None:
-    first, matrices, biases, heads_weight, _, *state, counts = inputs
+    first, matrices, _, heads_weight, _, *state, counts = inputs
     out, buffer = output[0], output[-1]
     ctx.counts, ctx.layers = counts, len(matrices)
     ctx.save_for_backward(first, *matrices, heads_weight, out, buffer, *state)
@@ -284,7 +285,7 @@ _ARRAYS = (
 
 
 def _call(
-    shape: _Shape, per_layer: list[dict[str, Tensor | None]], arrays: dict[str, Tensor], *, backward: bool
+    shape: _Shape, per_layer: Sequence[Mapping[str, Tensor | None]], arrays: dict[str, Tensor], *, backward: bool
 ) -> None:
     sizes = shape.struct()
     layers = _pointers([layer.get(name) for layer in per_layer for name in _LAYER])
@@ -292,5 +293,5 @@ def _call(
     entry_points()[next(iter(arrays.values())).element_size()](ctypes.byref(sizes), layers, pointers, backward)
 
 
-def _pointers(tensors: list[Tensor | None]) -> Any:
+def _pointers(tensors: Sequence[Tensor | None]) -> Any:
     return (ctypes.c_void_p * len(tensors))(*(None if t is None else t.data_ptr() for t in tensors))
