@@ -91,5 +91,27 @@ inline T dot(index n, const T* __restrict x, const T* __restrict y) {
     return sum;
 }
 
+// out[r] = the sum over n of x[n] rows[r][n], four rows at a time: their additions need not wait for each other.
+template <class T>
+inline void dots(index count, index n, const T* __restrict x, const T* __restrict rows, T* __restrict out) {
+    index r = 0;
+    for (; r + 4 <= count; r += 4) {
+        const T *y0 = rows + r * n, *y1 = y0 + n, *y2 = y1 + n, *y3 = y2 + n;
+        T s0 = 0, s1 = 0, s2 = 0, s3 = 0;
+#pragma omp simd reduction(+ : s0, s1, s2, s3)
+        for (index i = 0; i < n; ++i) {
+            s0 += x[i] * y0[i];
+            s1 += x[i] * y1[i];
+            s2 += x[i] * y2[i];
+            s3 += x[i] * y3[i];
+        }
+        out[r] = s0;
+        out[r + 1] = s1;
+        out[r + 2] = s2;
+        out[r + 3] = s3;
+    }
+    for (; r < count; ++r) out[r] = dot(n, x, rows + r * n);
+}
+
 }  // namespace
 }  // namespace ntm

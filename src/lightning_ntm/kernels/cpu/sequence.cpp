@@ -297,7 +297,7 @@ class Group {
                        dtold + parts.add, gated.data());
         const T* doutput = a.doutput + (t * s.batch + g) * (s.hidden + s.read_size()) + s.hidden;
         for (index i = 0; i < s.read_size(); ++i) dreads[i] += doutput[i];
-        read_backward(s.reads, slots, width, memory, weights, dreads, dweights, dmemory);
+        read_backward(s.reads, slots, width, memory, dreads, dweights);
 
         dcosine.resize(heads * slots);
         dshifted.resize(slots);
@@ -327,8 +327,10 @@ class Group {
         key_norms.resize(std::max(slots, heads));
         for (index h = 0; h < heads; ++h)
             key_norms[h] = unit_key(width, told.data() + parts.key + h * width, units.data() + h * width);
-        cosines_backward(heads, slots, width, memory, units.data(), norms, cosine, dcosine.data(), dunits.data(),
-                         dmemory, dshifted.data());
+        T* shrink = dshifted.data();
+        cosines_backward(heads, slots, width, memory, norms, cosine, dcosine.data(), dunits.data(), shrink);
+        memory_backward(s.reads, s.writes, slots, width, memory, weights, told.data() + parts.erase, dreads,
+                        units.data(), dcosine.data(), shrink, dmemory);
         for (index h = 0; h < heads; ++h)
             unit_key_backward(width, key_norms[h], units.data() + h * width, dunits.data() + h * width,
                               dtold + parts.key + h * width);

@@ -92,29 +92,20 @@ inline void cosines(index heads, index slots, index width, const T* memory, cons
         for (index n = 0; n < slots; ++n) cosine[h * slots + n] /= norms[n];
 }
 
-// Sets dunits; dcosine is used up.
+// Sets dunits, and turns dcosine into the gradient of the products of units and slots. The rest of the memory's
+// gradient, `shrink` times the memory and the units times dcosine, is added by memory_backward.
 template <class T>
 inline void cosines_backward(index heads, index slots, index width, const T* __restrict memory,
-                             const T* __restrict units, const T* __restrict norms, const T* __restrict cosine,
-                             T* __restrict dcosine, T* __restrict dunits, T* __restrict dmemory, T* __restrict shrink) {
+                             const T* __restrict norms, const T* __restrict cosine, T* __restrict dcosine,
+                             T* __restrict dunits, T* __restrict shrink) {
     for (index n = 0; n < slots; ++n) shrink[n] = 0;
-    for (index h = 0; h < heads; ++h)
+    for (index h = 0; h < heads; ++h) {
 #pragma omp simd
         for (index n = 0; n < slots; ++n) {
             dcosine[h * slots + n] /= norms[n];
             shrink[n] -= dcosine[h * slots + n] * cosine[h * slots + n] / norms[n];
         }
-    for (index h = 0; h < heads; ++h)
-        for (index m = 0; m < width; ++m)
-            dunits[h * width + m] = dot(slots, dcosine + h * slots, memory + m * slots);
-    for (index m = 0; m < width; ++m) {
-#pragma omp simd
-        for (index n = 0; n < slots; ++n) dmemory[m * slots + n] += shrink[n] * memory[m * slots + n];
-        for (index h = 0; h < heads; ++h) {
-            const T unit = units[h * width + m];
-#pragma omp simd
-            for (index n = 0; n < slots; ++n) dmemory[m * slots + n] += unit * dcosine[h * slots + n];
-        }
+        dots(width, slots, dcosine + h * slots, memory, dunits + h * width);
     }
 }
 
@@ -200,22 +191,13 @@ inline T sharpen_backward(index slots, T sharpening, const T* __restrict shifted
 // Equation 2.
 template <class T>
 inline void read(index heads, index slots, index width, const T* memory, const T* weights, T* reads) {
-    for (index h = 0; h < heads; ++h)
-        for (index m = 0; m < width; ++m)
-            reads[h * width + m] = dot(slots, weights + h * slots, memory + m * slots);
+    for (index h = 0; h < heads; ++h) dots(width, slots, weights + h * slots, memory, reads + h * width);
 }
 
+// The memory's gradient, dreads times the weights, is added by memory_backward.
 template <class T>
-inline void read_backward(index heads, index slots, index width, const T* __restrict memory,
-                          const T* __restrict weights, const T* __restrict dreads, T* __restrict dweights,
-                          T* __restrict dmemory) {
+inline void read_backward(index heads, index slots, index width, const T* memory, const T* dreads, T* dweights) {
     linear(heads, width, slots, dreads, width, memory, dweights, slots, true);
-    for (index h = 0; h < heads; ++h)
-        for (index m = 0; m < width; ++m) {
-            const T dread = dreads[h * width + m];
-#pragma omp simd
-            for (index n = 0; n < slots; ++n) dmemory[m * slots + n] += dread * weights[h * slots + n];
-        }
 }
 
 // Equations 3 and 4: all heads erase, then all heads add. `after` may be `before`.
@@ -241,33 +223,32 @@ inline void write(index heads, index slots, index width, const T* before, const 
     }
 }
 
-// Turns dmemory from the gradient of the memory after into that of the memory before; sets derase and dadd.
+// Sets derase and dadd; the memory's gradient passes what was kept, in memory_backward.
 template <class T>
 inline void write_backward(index heads, index slots, index width, const T* __restrict before,
                            const T* __restrict weights, const T* __restrict erase, const T* __restrict add,
-                           T* __restrict dmemory, T* __restrict dweights, T* __restrict derase, T* __restrict dadd,
-                           T* __restrict others) {
+                           const T* __restrict dmemory, T* __restrict dweights, T* __restrict derase,
+                           T* __restrict dadd, T* __restrict others) {
     for (index m = 0; m < width; ++m) {
-        T* dm = dmemory + m * slots;
+        const T* dm = dmemory + m * slots;
         const T* old = before + m * slots;
         for (index h = 0; h < heads; ++h) {
             const T e = erase[h * width + m], a = add[h * width + m];
             const T* w = weights + h * slots;
             T* dw = dweights + h * slots;
-            // What the other heads leave of the old memory.
-#pragma omp simd
-            for (index n = 0; n < slots; ++n) others[n] = old[n];
+            const T* left = old;  // what the other heads leave of the old memory
             for (index other = 0; other < heads; ++other) {
                 if (other == h) continue;
                 const T oe = erase[other * width + m];
                 const T* ow = weights + other * slots;
 #pragma omp simd
-                for (index n = 0; n < slots; ++n) others[n] -= others[n] * (ow[n] * oe);
+                for (index n = 0; n < slots; ++n) others[n] = left[n] - left[n] * (ow[n] * oe);
+                left = others;
             }
             T de = 0, da = 0;
 #pragma omp simd reduction(+ : de, da)
             for (index n = 0; n < slots; ++n) {
-                const T dforgotten = dm[n] * others[n];
+                const T dforgotten = dm[n] * left[n];
                 de -= dforgotten * w[n];
                 da += dm[n] * w[n];
                 dw[n] += dm[n] * a - dforgotten * e;
@@ -275,11 +256,38 @@ inline void write_backward(index heads, index slots, index width, const T* __res
             derase[h * width + m] = de;
             dadd[h * width + m] = da;
         }
-        for (index h = 0; h < heads; ++h) {
+    }
+}
+
+// Turns dmemory from the gradient of the memory after a step into that of the memory before: what the writes
+// kept of it, what was read, and what the cosines looked at.
+template <class T>
+inline void memory_backward(index reads, index writes, index slots, index width, const T* __restrict memory,
+                            const T* __restrict weights, const T* __restrict erase, const T* __restrict dreads,
+                            const T* __restrict units, const T* __restrict dcosine, const T* __restrict shrink,
+                            T* __restrict dmemory) {
+    for (index m = 0; m < width; ++m) {
+        T* dm = dmemory + m * slots;
+        const T* old = memory + m * slots;
+        for (index h = 0; h < writes; ++h) {
             const T e = erase[h * width + m];
-            const T* w = weights + h * slots;
+            const T* w = weights + (reads + h) * slots;
 #pragma omp simd
             for (index n = 0; n < slots; ++n) dm[n] -= dm[n] * (w[n] * e);
+        }
+#pragma omp simd
+        for (index n = 0; n < slots; ++n) dm[n] += shrink[n] * old[n];
+        for (index h = 0; h < reads; ++h) {
+            const T dread = dreads[h * width + m], unit = units[h * width + m];
+            const T *w = weights + h * slots, *dc = dcosine + h * slots;
+#pragma omp simd
+            for (index n = 0; n < slots; ++n) dm[n] += dread * w[n] + unit * dc[n];
+        }
+        for (index h = reads; h < reads + writes; ++h) {
+            const T unit = units[h * width + m];
+            const T* dc = dcosine + h * slots;
+#pragma omp simd
+            for (index n = 0; n < slots; ++n) dm[n] += unit * dc[n];
         }
     }
 }
