@@ -5,6 +5,7 @@ grows, `metrics.jsonl`, is appended to line by line; a last line cut short by a 
 """
 
 import json
+import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -85,20 +86,46 @@ class RunFolder:
     def append(self, row: dict[str, Any]) -> None:
         """Add a line to the metrics."""
         with self.metrics.open("a") as file:
-            file.write(json.dumps(row) + "\n")
+            file.write(as_json(row) + "\n")
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return all whole lines of the metrics, oldest first."""
+        """Return all whole lines of the metrics, oldest first.
+
+        Raises:
+            ValueError: A line is no JSON object with a step.
+        """
         if not self.metrics.exists():
             return []
-        lines = self.metrics.read_text().split("\n")
-        return [json.loads(line) for line in lines[:-1]]  # what follows the last line break is cut short
+        lines = self.metrics.read_text().split("\n")[:-1]  # what follows the last line break is cut short
+        return [self._row(number, line) for number, line in enumerate(lines, start=1)]
+
+    def _row(self, number: int, line: str) -> dict[str, Any]:
+        try:
+            row = json.loads(line)
+        except ValueError:
+            row = None
+        if not isinstance(row, dict) or not isinstance(row.get("step"), int):
+            raise ValueError(f"{self.metrics}, line {number}, is damaged: it is no JSON object with a step.")
+        return row
 
     def forget_after(self, step: int) -> None:
         """Drop the metrics of steps after `step`, which will be trained again."""
         kept = [row for row in self.rows() if row["step"] <= step]
-        text = "".join(json.dumps(row) + "\n" for row in kept)
+        text = "".join(as_json(row) + "\n" for row in kept)
         write_whole(self.metrics, lambda beside: beside.write_text(text))
+
+
+def as_json(value: Any, indent: int | None = None) -> str:
+    """Return JSON; numbers that are not finite, which JSON does not have, become null."""
+    return json.dumps(_finite(value), indent=indent, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:

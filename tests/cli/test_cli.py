@@ -51,6 +51,15 @@ def ntm(*words):
     return main([str(word) for word in words])
 
 
+def rows_of(name):
+    return [json.loads(line) for line in Path(f"runs/{name}/metrics.jsonl").read_text().splitlines()]
+
+
+def measured(name):
+    """Rows without what depends on the clock."""
+    return [{key: value for key, value in row.items() if "second" not in key} for row in rows_of(name)]
+
+
 def brief(*words):
     """Train for four steps."""
     length = "--task.max_length 3 --trainer.max_steps 4 --trainer.val_check_interval 2 --trainer.log_every_n_steps 2"
@@ -140,7 +149,7 @@ def test_a_printed_configuration_trains_the_same_run(capsys):
     assert ntm("train", "--config", "printed.yaml", "--name", "b") == 0
     kept = [safetensors.torch.load_file(f"runs/{name}/best.safetensors") for name in "ab"]
     torch.testing.assert_close(*kept, rtol=0, atol=0)
-    rates = [json.loads(line).get("learning_rate") for line in Path("runs/a/metrics.jsonl").read_text().splitlines()]
+    rates = [row.get("learning_rate") for row in rows_of("a")]
     assert [rate for rate in rates if rate is not None] == pytest.approx([0.1 * 0.1**2, 0.1 * 0.1**4])
 
 
@@ -148,7 +157,7 @@ def test_any_lightning_logger_is_used_besides(capsys):
     assert brief("--name", "a", "--trainer.logger", "CSVLogger", "--trainer.logger.save_dir", "csv") == 0
     (table,) = Path("csv").rglob("metrics.csv")
     assert "validation_wrong_bits" in table.read_text()
-    assert len(Path("runs/a/metrics.jsonl").read_text().splitlines()) == 4
+    assert len(rows_of("a")) == 4
 
 
 def test_a_class_of_the_user_s_own_is_found_by_its_path(capsys):
@@ -186,28 +195,80 @@ def test_a_killed_run_goes_on_to_the_same_end(tmp_path):
     subprocess.run(command, check=True, capture_output=True, env=environment)
     kept = [safetensors.torch.load_file(f"runs/{name}/best.safetensors") for name in ("whole", "killed")]
     torch.testing.assert_close(*kept, rtol=0, atol=0)
-    rows = [
-        [{k: v for k, v in json.loads(line).items() if "second" not in k} for line in path.read_text().splitlines()]
-        for path in (Path("runs/whole/metrics.jsonl"), Path("runs/killed/metrics.jsonl"))
-    ]
-    assert rows[0] == rows[1]
+    assert measured("whole") == measured("killed")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--scheduler ReduceLROnPlateau --scheduler.patience 0 --scheduler.threshold 1",
+        "--trainer.callbacks ModelCheckpoint",
+        "--trainer.overfit_batches 2 --trainer.val_check_interval 1.0 --trainer.check_val_every_n_epoch 1",
+        "--trainer.accumulate_grad_batches 2",
+        "--trainer.limit_val_batches 0",
+        "--trainer.enable_checkpointing false --trainer.enable_progress_bar false",
+        "--trainer.precision 64-true",
+        "--trainer.precision bf16-mixed",
+        "--trainer.logger true",
+        "--trainer.profiler simple --trainer.deterministic true --trainer.detect_anomaly true",
+    ],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_options_of_the_trainer_work(words, capsys):
+    assert brief("--name", "a", *words.split()) == 0, capsys.readouterr().err
+
+
+def test_lightnings_own_benchmark_mode_keeps_nothing(capsys):
+    assert ntm("train", "--trainer.barebones", "true", "--trainer.max_steps", "2", "--task.max_length", "3") == 0
+    assert not Path("runs").exists()
+
+
+def test_a_plateau_lowers_the_learning_rate_after_each_validation_without_progress():
+    plateau = "--scheduler ReduceLROnPlateau --scheduler.patience 0 --scheduler.threshold 0.99 --optimizer.lr 1.0"
+    assert brief("--name", "a", *plateau.split(), "--optimizer", "SGD", "--trainer.max_steps", "8") == 0
+    rows = rows_of("a")
+    # The first validation is the best so far; each later one divides the rate by ten.
+    assert [row["learning_rate"] for row in rows if "learning_rate" in row] == pytest.approx([1, 1, 0.1, 0.01])
+
+
+def test_accumulated_gradients_do_not_change_the_measure():
+    assert brief("--name", "one") == 0
+    assert brief("--name", "four", "--trainer.accumulate_grad_batches", "4", "--trainer.max_steps", "2") == 0
+    losses = [[row["train_loss"] for row in rows_of(name) if "train_loss" in row] for name in ("one", "four")]
+    # Untrained either way: chance is ln 2 = 0.69 a bit.
+    assert losses[0][0] == pytest.approx(0.69, abs=0.03)
+    assert losses[1][0] == pytest.approx(0.69, abs=0.03)
+
+
+def test_an_epoch_based_run_goes_on_with_fresh_batches():
+    common = "--data.batches_per_epoch 4 --trainer.val_check_interval 1.0 --trainer.check_val_every_n_epoch 1"
+    short = [*common.split(), "--task.max_length", "3", "--trainer.log_every_n_steps", "2", "--decay_after", "1"]
+    assert ntm("train", *short, "--trainer.max_epochs", "4", "--name", "whole") == 0
+    assert ntm("train", *short, "--trainer.max_epochs", "2", "--name", "parts") == 0
+    assert ntm("train", "--resume", "runs/parts", "--trainer.max_epochs", "4") == 0
+    assert measured("whole") == measured("parts")
 
 
 def test_ctrl_c_ends_with_the_command_that_goes_on(tmp_path):
-    process = subprocess.Popen([*NTM, "train", "--name", "a"], stdout=subprocess.PIPE, text=True)
-    assert "training" in process.stdout.readline()
-    process.send_signal(signal.SIGINT)
-    printed, _ = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "ntm train --resume runs/a" in printed
+    for checkpoint, said in ((False, "nothing was kept yet"), (True, "ntm train --resume runs/True")):
+        options = ["--name", str(checkpoint), "--trainer.val_check_interval", "2" if checkpoint else "5000"]
+        process = subprocess.Popen([*NTM, "train", *options], stdout=subprocess.PIPE, text=True)
+        assert "training" in process.stdout.readline()
+        while checkpoint and not Path("runs/True/last.ckpt").exists():
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        printed, _ = process.communicate(timeout=60)
+        assert process.returncode == 130
+        assert said in printed
 
 
 def test_two_processes_train_one_run(tmp_path):
     words = "--trainer.accelerator cpu --trainer.devices 2 --trainer.strategy ddp --task.max_length 3 --name a"
+    words += " --model.controller feedforward"
     steps = "--trainer.max_steps 4 --trainer.val_check_interval 2 --trainer.log_every_n_steps 2"
     done = subprocess.run([*NTM, "train", *words.split(), *steps.split()], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    rows = [json.loads(line) for line in Path("runs/a/metrics.jsonl").read_text().splitlines()]
+    rows = rows_of("a")
     assert [row["step"] for row in rows] == [2, 2, 4, 4]
     assert rows[-1]["sequences"] == 4 * 8 * 2
 
@@ -222,7 +283,11 @@ MISTAKES = {
     "train --config papr-copy": "--config papr-copy: there is no such file or preset; did you mean 'paper-copy'?",
     "train --model.hiddn_size 3": "unknown option --model.hiddn_size; did you mean 'hidden_size'?",
     "train --trainer.max_step 3": "unknown option --trainer.max_step; did you mean '--trainer.max_steps'?",
-    "train --optimizer Adm": "unknown optimizer 'Adm'.",
+    "train --optimizer Adm": "'Adm' is not a class of torch.optim; did you mean 'Adam'?",
+    "train --model.backend torch": "--model.backend (='torch') must be one of auto, reference, cpu.",
+    "train --trainer.gradient_clip_val -1": "--trainer.gradient_clip_val (=-1) must be at least 0.",
+    "train --seed 99999999999999999999999": None,
+    "train --resume runs/none --name a": "--name cannot be changed when a run is resumed.",
     "train --optimizer Adam --optimizer.foo 3": "unknown option --optimizer.foo",
     "train --optimizer.lr fast": "--optimizer.lr (=fast) must be a number.",
     "train --optimizer.lr -1": "--optimizer: Invalid learning rate: -1.0",
@@ -261,6 +326,16 @@ def test_a_mistake_gets_one_line_and_exit_code_2_and_writes_nothing(line, capsys
     assert list(Path().iterdir()) == []
 
 
+@pytest.mark.parametrize("text", ["data: 5", "trainer: [1]", "optimizer: null", "a: [", "- 1", "nothing: 1", "seed: x"])
+def test_a_configuration_that_is_none_gets_one_line(text, capsys):
+    Path("mine.yaml").write_text(text)
+    assert ntm("train", "--config", "mine.yaml") == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("ntm: error: ")
+    assert captured.err.count("\n") == 1
+    assert not Path("runs").exists()
+
+
 def test_mistakes_about_a_run_get_one_line_too(solved, capsys, tmp_path):
     shutil.copytree(solved[0], "runs/small")
     weights, state = Path("runs/small/best.safetensors"), Path("runs/small/last.ckpt")
@@ -271,11 +346,15 @@ def test_mistakes_about_a_run_get_one_line_too(solved, capsys, tmp_path):
         (("evaluate", "runs/small", "--sequences", "0"), "sequences (=0) must be at least 1."),
         (("evaluate", "runs/small", "--vary", "items=3"), "--vary items: Copy has no such difficulty; it has length."),
         (("evaluate", "runs/small", "--memory_slots", "2"), "max_shift (=1) must be at least 0 and 2"),
+        (("evaluate", "runs/small", "--lengths", "9999999999999"), ""),
         (("train", "--resume", "runs/small", "--model.hidden_size", "9"), "is of another network"),
+        (("train", "--resume", "runs/small", "--optimizer", "SGD"), "was saved with another optimizer"),
+        (("train", "--resume", "runs/small", "--trainer.max_steps", "2"), "max_steps (=2) must be at least"),
     ):
         assert ntm(*words) == 2
         assert message in capsys.readouterr().err
     before = Path("runs/small/metrics.jsonl").read_bytes()
+    assert Path("runs/small/config.yaml").read_bytes() == (solved[0] / "config.yaml").read_bytes()
     weights.write_bytes(weights.read_bytes()[:1000])
     state.write_bytes(state.read_bytes()[:1000])
     assert ntm("evaluate", "runs/small") == 2

@@ -12,7 +12,7 @@ from lightning_ntm.tasks import metrics
 from lightning_ntm.training import EpisodeData, Run, SequenceLearner, open_run
 from lightning_ntm.training.episodes import batch_generator, chunks
 from lightning_ntm.training.learner import default_optimizer
-from lightning_ntm.training.weights import check_training_state, load_weights, save_weights
+from lightning_ntm.training.weights import load_weights, save_weights, training_state
 
 CONFIG = """
 seed: 3
@@ -102,14 +102,30 @@ def test_a_resumed_run_is_the_undisturbed_run(tmp_path, stop):
 
 
 def test_rows_after_the_resumed_step_are_dropped_and_a_torn_line_is_not_read(tmp_path):
+    run(tmp_path / "whole", steps=8).fit()
     run(tmp_path / "a", steps=4).fit()
     folder = RunFolder(tmp_path / "a")
-    before = measured(folder.path)
     folder.append({"step": 6, "train_loss": 1.0})
     with folder.metrics.open("a") as file:
         file.write('{"step": 7, "tra')
-    run(folder.path, steps=4, resume=True)
-    assert measured(folder.path) == before
+    run(folder.path, steps=8, resume=True).fit()
+    assert measured(folder.path) == measured(tmp_path / "whole")
+
+
+def test_damaged_metrics_are_told_before_anything_is_changed(tmp_path):
+    run(tmp_path / "a", steps=4).fit()
+    folder = RunFolder(tmp_path / "a")
+    for line in ("rubbish", "[1]", '{"no": "step"}'):
+        before = folder.metrics.read_text()
+        folder.metrics.write_text(f"{before}{line}\n")
+        with pytest.raises(ValueError, match=r"metrics\.jsonl, line 3, is damaged"):
+            run(folder.path, steps=8, resume=True)
+        folder.metrics.write_text(before)
+
+
+def test_a_measure_that_is_no_number_is_written_as_null(tmp_path):
+    RunFolder(tmp_path).append({"step": 1, "train_loss": float("nan"), "gradient_norm": float("inf")})
+    assert RunFolder(tmp_path).rows() == [{"step": 1, "train_loss": None, "gradient_norm": None}]
 
 
 def test_the_best_weights_are_kept_and_not_the_last(tmp_path):
@@ -166,17 +182,17 @@ def test_a_damaged_foreign_or_other_training_state_is_refused(tmp_path):
     run(tmp_path / "a", steps=4).fit()
     last = tmp_path / "a" / "last.ckpt"
     whole = last.read_bytes()
-    assert check_training_state(network(), last) == 4
+    assert training_state(network(), last)["global_step"] == 4
     for damaged in (whole[: len(whole) // 2], b"", b"PK\x03\x04 nothing", b"\x80\x04garbage"):
         last.write_bytes(damaged)
         with pytest.raises(ValueError, match="damaged or not a training state"):
-            check_training_state(network(), last)
+            training_state(network(), last)
     torch.save({"weights": torch.zeros(1)}, last)
     with pytest.raises(ValueError, match="is not a training state of lightning-ntm"):
-        check_training_state(network(), last)
+        training_state(network(), last)
     last.write_bytes(whole)
     with pytest.raises(ValueError, match=r"of another network: .* has shape \(.*\) there, \(.*\) in NTM"):
-        check_training_state(NTM(4, 3), last)
+        training_state(NTM(4, 3), last)
 
 
 def test_damaged_foreign_or_other_weights_are_refused(tmp_path):

@@ -2,7 +2,6 @@
 
 import argparse
 import itertools
-import json
 import sys
 from pathlib import Path
 from typing import Any, NoReturn
@@ -11,7 +10,11 @@ from rich.console import Console
 from rich.table import Table
 
 from lightning_ntm.cli.words import UsageError, explained, near
+from lightning_ntm.records import RunFolder, as_json
 from lightning_ntm.training.build import TrainedRun, open_run, warn_beyond_memory
+
+#: What an episode or a memory beyond this machine ends in.
+_TOO_LARGE = (MemoryError, OverflowError, RuntimeError)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -31,7 +34,7 @@ def evaluate(argv: list[str]) -> int:
     run = _open(arguments)
     results = list(_results(run, _difficulties(arguments, run), arguments.sequences))
     if arguments.json:
-        print(json.dumps({"run": arguments.run, "results": results}))
+        print(as_json({"run": arguments.run, "results": results}))
         return 0
     rows = list(results[0])
     table = Table(*rows, title=f"{arguments.run}, weights of step {run.step}")
@@ -43,7 +46,6 @@ def evaluate(argv: list[str]) -> int:
 
 def figure(argv: list[str]) -> int:
     """Draw one episode of a trained network."""
-    from lightning_ntm.records import RunFolder
     from lightning_ntm.report import draw_memory, save_figure, save_trace
     from lightning_ntm.training.evaluate import trace_episode
 
@@ -53,15 +55,16 @@ def figure(argv: list[str]) -> int:
     asked = _difficulties(arguments, run) if arguments.lengths or arguments.vary else [run.task.difficulty]
     for difficulty in asked:
         _warn(run, difficulty)
-        with explained():
+        with explained("", *_TOO_LARGE):
             trace = trace_episode(run.model, run.task, difficulty, seed=run.seed)
-        named = "-".join(f"{name}-{value}" for name, value in difficulty.items())
-        stem = RunFolder(Path(arguments.run)).figures / f"memory-{named}"
-        save_trace(trace, stem.with_name(stem.name + ".npz"))
-        described = ", ".join(f"{name} {value}" for name, value in difficulty.items())
+        shown = {**difficulty, **({"memory_slots": arguments.memory_slots} if arguments.memory_slots else {})}
+        described = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in shown.items())
         title = f"{type(run.model).__name__} on {type(run.task).__name__}, {described}"
-        for path in save_figure(draw_memory(trace, title), stem):
-            print(path)
+        named = "-".join(f"{name}-{value}" for name, value in shown.items())
+        stem = RunFolder(Path(arguments.run)).figures / f"memory-{named}"
+        with explained():
+            save_trace(trace, stem.with_name(stem.name + ".npz"))
+            print(*save_figure(draw_memory(trace, title), stem), sep="\n")
     return 0
 
 
@@ -91,7 +94,7 @@ def _varied(text: str) -> tuple[str, list[int]]:
 
 
 def _open(arguments: argparse.Namespace) -> TrainedRun:
-    with explained():
+    with explained("", *_TOO_LARGE):
         return open_run(arguments.run, memory_slots=arguments.memory_slots)
 
 
@@ -117,7 +120,7 @@ def _results(run: TrainedRun, difficulties: list[dict[str, int]], sequences: int
 
     for difficulty in difficulties:
         _warn(run, difficulty)
-        with explained():
+        with explained("", *_TOO_LARGE):
             yield measure(run.model, run.task, difficulty, sequences=sequences, seed=run.seed)
 
 

@@ -45,11 +45,13 @@ def train(argv: list[str]) -> int:
     run = _prepared(parser, config, resumed)
     try:
         result = run.fit()
-    except MisconfigurationException as error:
-        run.folder.abandon()
+    except ValueError as error:
+        if run.began:
+            raise
         raise UsageError(words.one_line(error)) from error
     except SystemExit:  # how Lightning ends an interrupted training
-        print(f"\ninterrupted at step {run.trainer.global_step}; to go on: ntm train --resume {run.folder.path}")
+        kept = f"to go on: ntm train --resume {run.folder.path}" if run.folder.last.exists() else "nothing was kept yet"
+        print(f"\ninterrupted at step {run.trainer.global_step}; {kept}")
         return 130
     _report(run, result)
     return 0
@@ -58,7 +60,8 @@ def train(argv: list[str]) -> int:
 def _prepared(parser: ArgumentParser, config: Namespace, resumed: RunFolder | None) -> Run:
     with explained("--"):
         at_least(0, seed=config.seed, stop_when_solved=config.stop_when_solved)
-    L.seed_everything(config.seed, workers=True, verbose=False)
+    with explained("--seed: "):
+        L.seed_everything(config.seed, workers=True, verbose=False)
     parts = _parts(parser, config)
     with explained():
         folder = resumed or folder_of(config.runs, config.name or default_name(parts.model, parts.task, config.seed))
@@ -69,7 +72,7 @@ def _prepared(parser: ArgumentParser, config: Namespace, resumed: RunFolder | No
             parts.model, parts.optimizer, parts.scheduler, decay_after=config.decay_after, loss=config.loss
         )
     trainer = dict(parts.trainer.__dict__)
-    _check_interval(trainer, data.batches_per_epoch)
+    _check_trainer(trainer, data.batches_per_epoch)
     with explained("", MisconfigurationException):
         return Run(
             learner,
@@ -99,12 +102,14 @@ def _parts(parser: ArgumentParser, config: Namespace) -> Namespace:
     return parts
 
 
-def _check_interval(trainer: dict[str, Any], batches_per_epoch: int) -> None:
+def _check_trainer(trainer: dict[str, Any], batches_per_epoch: int) -> None:
     """Check what Lightning would find wrong only after the run folder is made."""
     interval, epochs = trainer["val_check_interval"], trainer["check_val_every_n_epoch"]
-    if not isinstance(interval, int):
-        return
     with explained("--trainer."):
+        if (clip := trainer["gradient_clip_val"]) is not None and clip < 0:
+            raise ValueError(f"gradient_clip_val (={clip}) must be at least 0.")
+        if not isinstance(interval, int):
+            return
         at_least(1, val_check_interval=interval)
         if epochs is not None and interval > batches_per_epoch:
             raise ValueError(
@@ -188,6 +193,12 @@ def _loaded(path: str) -> dict[str, Any]:
         raise UsageError(f"--config {path}: not readable as YAML ({words.one_line(error)}).") from error
     if not isinstance(config, dict):
         raise UsageError(f"--config {path}: not a configuration, but {type(config).__name__}.")
+    for key in ("data", "trainer"):
+        if not isinstance(config.get(key, {}), dict):
+            raise UsageError(f"--config {path}: {key} must hold options by name, not {config[key]!r}.")
+    for key in ("model", "task", "optimizer"):
+        if not isinstance(config.get(key, ""), (dict, str)):
+            raise UsageError(f"--config {path}: {key} must be a class, not {config[key]!r}.")
     return config
 
 
@@ -198,6 +209,9 @@ def _resumed(argv: list[str]) -> tuple[RunFolder | None, list[str]]:
         if option == "--resume":
             value = value if equals else (argv[i + 1 : i + 2] or [""])[0]
             rest = argv[:i] + argv[i + (1 if equals else 2) :]
+            for other in rest:
+                if other.partition("=")[0] in ("--name", "--runs"):
+                    raise UsageError(f"{other.partition('=')[0]} cannot be changed when a run is resumed.")
             folder = RunFolder(Path(value))
             with explained("--resume: "):
                 folder.require()
@@ -216,6 +230,9 @@ def _saved(parser: ArgumentParser, config: Namespace) -> str:
 def _report(run: Run, result: dict[str, Any]) -> None:
     if not run.keeps:
         print(f"{result['step']} steps; nothing was kept.")
+        return
+    if not run.folder.best.exists():
+        print(f"{result['step']} steps in {result['seconds']:.0f} s; no weights were kept.")
         return
     best = result["best"]
     kept = f"; kept: step {best['step']} with {best['wrong_bits']:.2f} wrong bits in validation" if best else ""

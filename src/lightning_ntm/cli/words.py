@@ -79,6 +79,16 @@ def config_path(name: str) -> str:
     raise UsageError(f"--config {name}: there is no such file or preset{hint}")
 
 
+def _of_torch(module: str, name: str) -> str:
+    """Return the name of a public class of PyTorch, in any case; what is no plain name is left alone."""
+    known = {n.casefold(): n for n, _ in inspect.getmembers(importlib.import_module(module), inspect.isclass)}
+    if not name.isidentifier() or name == "null":
+        return name
+    if name.casefold() not in known:
+        raise UsageError(f"{name!r} is not a class of {module}{near(name, known.values())}")
+    return known[name.casefold()]
+
+
 def canonical(argv: list[str]) -> list[str]:
     """Return the arguments with short names and presets written out, in the order in which they count.
 
@@ -90,8 +100,10 @@ def canonical(argv: list[str]) -> list[str]:
         "-c": config_path,
         "--model": partial(class_path, "model"),
         "--task": partial(class_path, "task"),
-        "--optimizer": str,
-        "--scheduler": str,
+        "--model.help": partial(class_path, "model"),
+        "--task.help": partial(class_path, "task"),
+        "--optimizer": partial(_of_torch, "torch.optim"),
+        "--scheduler": partial(_of_torch, "torch.optim.lr_scheduler"),
     }
     configs: list[str] = []
     classes: list[str] = []
@@ -129,7 +141,8 @@ def shortened(message: str, known_options: Iterable[str]) -> str:
     if found := re.search(r"Expected a dot import path string: (\S+)", message):
         return f"unknown {path} {found[1]!r}."
     bullets = _bullets(message)
-    return f"--{path}: {bullets[0]}" if bullets else one_line(ValueError(message))
+    heart = bullets[0] if bullets and not bullets[0].endswith(":") else message
+    return f"--{path}: {' '.join(heart.split())}"
 
 
 def invalid_value(message: str) -> str:

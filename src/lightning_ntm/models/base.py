@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from lightning_ntm.checks import at_least
+from lightning_ntm.checks import at_least, one_of
 from lightning_ntm.kernels.choice import Kernel, choose
 
 
@@ -49,6 +49,7 @@ class MemoryModel(nn.Module, abc.ABC, Generic[State]):
     def __init__(self, input_size: int, output_size: int, backend: str = "auto"):
         super().__init__()
         at_least(1, input_size=input_size, output_size=output_size)
+        one_of(("auto", "reference", *self.kernels), backend=backend)
         self.input_size, self.output_size, self.backend = input_size, output_size, backend
 
     @abc.abstractmethod

@@ -1,5 +1,6 @@
 """The Neural Turing Machine."""
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import ClassVar, Literal, NamedTuple
 
 import torch
@@ -74,6 +75,8 @@ class NTM(MemoryModel[NTMState]):
         ValueError: An argument is out of its range.
     """
 
+    start_hidden: Tensor
+    start_cell: Tensor
     kernels: ClassVar = {
         "cpu": Kernel("lightning_ntm.kernels.cpu.sequence:run", "lightning_ntm.kernels.cpu.sequence:refusal")
     }
@@ -127,8 +130,12 @@ class NTM(MemoryModel[NTMState]):
     def _add_start(self) -> None:
         layers, slots, width = self.controller.num_layers, self.memory_slots, self.memory_width
         self.start_reads = nn.Parameter(torch.zeros(self.num_read_heads, width))
-        self.start_hidden = nn.Parameter(torch.zeros(layers, self.controller.hidden_size))
-        self.start_cell = nn.Parameter(torch.zeros(layers, self.controller.hidden_size))
+        for name in ("start_hidden", "start_cell"):
+            start = torch.zeros(layers, self.controller.hidden_size)
+            if layers:
+                self.register_parameter(name, nn.Parameter(start))
+            else:
+                self.register_buffer(name, start, persistent=False)  # empty: there is nothing to learn
         memory = torch.empty(slots, width).uniform_(-1, 1) / (slots + width) ** 0.5
         if self.memory_init == "learned":
             self.start_memory = nn.Parameter(memory)
@@ -193,12 +200,14 @@ class NTM(MemoryModel[NTMState]):
         controlled, hidden, cell = self.controller(
             torch.cat([x, state.reads.flatten(1)], dim=-1), state.hidden, state.cell
         )
-        heads = self._head_parameters(controlled, state.memory.dtype)
-        content = fn.content_weights(state.memory, heads.key, heads.strength)
-        weights = fn.location_weights(state.weights, content, heads.gate, heads.shift, heads.sharpening)
-        read_weights, write_weights = self._split(weights)
-        reads = fn.read(state.memory, read_weights)
-        memory = fn.write(state.memory, write_weights, heads.erase, heads.add)
+        emitted = self.heads(controlled)
+        with _full_precision(emitted):
+            heads = self._head_parameters(emitted.to(state.memory.dtype))
+            content = fn.content_weights(state.memory, heads.key, heads.strength)
+            weights = fn.location_weights(state.weights, content, heads.gate, heads.shift, heads.sharpening)
+            read_weights, write_weights = self._split(weights)
+            reads = fn.read(state.memory, read_weights)
+            memory = fn.write(state.memory, write_weights, heads.erase, heads.add)
         logits = self.output(torch.cat([controlled, reads.flatten(1)], dim=-1))
         return logits, NTMState(memory, weights, reads, hidden, cell), heads, content
 
@@ -206,10 +215,9 @@ class NTM(MemoryModel[NTMState]):
         read_weights, write_weights = weights.split([self.num_read_heads, self.num_write_heads], dim=1)
         return read_weights, write_weights
 
-    def _head_parameters(self, controlled: Float[Tensor, "batch hidden"], dtype: torch.dtype) -> HeadParameters:
-        # Under autocast the controller may compute in fewer bits; addressing keeps those of the memory.
-        emitted = self.heads(controlled).to(dtype).clamp(-HEAD_LIMIT, HEAD_LIMIT)
-        vectors, fractions, positives, moves = emitted.split(self._head_groups, dim=-1)
+    def _head_parameters(self, emitted: Float[Tensor, "batch emitted"]) -> HeadParameters:
+        groups = emitted.clamp(-HEAD_LIMIT, HEAD_LIMIT).split(self._head_groups, dim=-1)
+        vectors, fractions, positives, moves = groups
         num_heads, written = self.num_read_heads + self.num_write_heads, self.num_write_heads * self.memory_width
         key, add = vectors.tanh().split([num_heads * self.memory_width, written], dim=-1)
         gate, erase = fractions.sigmoid().split([num_heads, written], dim=-1)
@@ -223,3 +231,9 @@ class NTM(MemoryModel[NTMState]):
             erase=erase.unflatten(-1, (self.num_write_heads, -1)),
             add=add.unflatten(-1, (self.num_write_heads, -1)),
         )
+
+
+def _full_precision(tensor: Tensor) -> AbstractContextManager[object]:
+    """Under autocast controller and output compute in fewer bits; addressing keeps those of the memory."""
+    device = tensor.device.type
+    return torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext()

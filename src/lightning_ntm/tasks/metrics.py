@@ -19,13 +19,14 @@ from lightning_ntm.tasks.base import Batch
 def wrong_bits(logits: Float[Tensor, "batch time outputs"], batch: Batch) -> Float[Tensor, " batch"]:
     """Number of wrong bits in each answer."""
     wrong = (logits > 0) != (batch.targets > 0.5)
-    return (wrong & batch.mask.unsqueeze(-1)).sum((1, 2)).to(logits.dtype)
+    return (wrong & batch.mask.unsqueeze(-1)).sum((1, 2)).to(_exact(logits))
 
 
 def nats_per_sequence(logits: Float[Tensor, "batch time outputs"], batch: Batch) -> Float[Tensor, " batch"]:
     """Cross-entropy of each answer in nats, summed over its steps and bits."""
     # Selected, not multiplied: what stands in a masked step must not matter, whatever it is.
-    nats = F.binary_cross_entropy_with_logits(logits, batch.targets, reduction="none")
+    logits = logits.to(_exact(logits))
+    nats = F.binary_cross_entropy_with_logits(logits, batch.targets.to(logits), reduction="none")
     return torch.where(batch.mask.unsqueeze(-1), nats, 0).sum((1, 2))
 
 
@@ -36,4 +37,9 @@ def bits_per_sequence(logits: Float[Tensor, "batch time outputs"], batch: Batch)
 
 def answer_bits(batch: Batch) -> Float[Tensor, " batch"]:
     """Number of bits in each answer."""
-    return batch.mask.sum(1) * batch.targets.new_tensor(batch.targets.shape[-1])
+    return (batch.mask.sum(1) * batch.targets.shape[-1]).to(_exact(batch.targets))
+
+
+def _exact(tensor: Tensor) -> torch.dtype:
+    """At least float32: in bfloat16, 513 is 512."""
+    return torch.promote_types(tensor.dtype, torch.float32)

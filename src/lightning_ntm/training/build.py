@@ -47,12 +47,26 @@ def open_run(path: Path | str, *, memory_slots: int | None = None) -> TrainedRun
 
 
 def build(spec: Any, **options: Any) -> Any:
-    """Make what `{"class_path": ..., "init_args": {...}}` describes, parts within parts first."""
+    """Make what `{"class_path": ..., "init_args": {...}}` describes, parts within parts first.
+
+    Raises:
+        ValueError: There is no such class, or it does not take these arguments.
+    """
     if not isinstance(spec, dict) or "class_path" not in spec:
         return spec
-    module, _, name = spec["class_path"].rpartition(".")
     arguments = {key: build(value) for key, value in (spec.get("init_args") or {}).items()}
-    return getattr(import_module(module), name)(**{**arguments, **options})
+    try:
+        return _class(spec)(**{**arguments, **options})
+    except TypeError as error:
+        raise ValueError(f"{spec['class_path']} cannot be made from its configuration: {error}.") from error
+
+
+def _class(spec: dict[str, Any]) -> Any:
+    module, _, name = str(spec["class_path"]).rpartition(".")
+    try:
+        return getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(f"there is no class {spec['class_path']}: {error}.") from error
 
 
 def warn_beyond_memory(model: MemoryModel[Any], difficulty: dict[str, int]) -> str | None:
@@ -68,15 +82,18 @@ def _read(path: Path) -> dict[str, Any]:
         config = yaml.safe_load(path.read_text())
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not readable as YAML: {str(error).splitlines()[0]}.") from None
-    if not isinstance(config, dict) or not {"model", "task", "seed"} <= config.keys():
+    if not isinstance(config, dict):
+        raise ValueError(f"{path} is not the configuration of a run.")
+    classes = [isinstance(config.get(key), dict) and "class_path" in config[key] for key in ("model", "task")]
+    if not all(classes) or not isinstance(config.get("seed"), int):
         raise ValueError(f"{path} is not the configuration of a run: it lacks model, task or seed.")
     return config
 
 
 def _check_growth(spec: dict[str, Any], memory_slots: int) -> None:
-    module, _, name = spec["class_path"].rpartition(".")
-    if "memory_slots" not in inspect.signature(getattr(import_module(module), name)).parameters:
-        raise ValueError(f"memory_slots (={memory_slots}) cannot be given: {name} has no memory slots.")
+    network = _class(spec)
+    if "memory_slots" not in inspect.signature(network).parameters:
+        raise ValueError(f"memory_slots (={memory_slots}) cannot be given: {network.__name__} has no memory slots.")
     arguments = spec.get("init_args") or {}
     trained = arguments.get("memory_slots")
     fixed = [key for key in ("memory_init", "head_init") if arguments.get(key) in ("learned", "random")]

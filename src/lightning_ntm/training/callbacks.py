@@ -100,7 +100,7 @@ class Recorder(Callback):
     ) -> None:
         """Add up, and write when it is time."""
         with torch.no_grad():
-            self.sums["loss"] += outputs["loss"].detach()
+            self.sums["loss"] += outputs["cost"]
             self.sums["wrong_bits"] += metrics.wrong_bits(outputs["logits"], batch).mean()
             self.sums["bits_per_sequence"] += metrics.bits_per_sequence(outputs["logits"], batch).mean()
         self.batches += 1
@@ -214,4 +214,5 @@ class WholeCheckpointIO(TorchCheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
         """Write a checkpoint."""
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
         write_whole(Path(path), lambda beside: torch.save(checkpoint, beside))

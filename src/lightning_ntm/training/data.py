@@ -46,7 +46,9 @@ class EpisodeData(L.LightningDataModule):
         """Return the batches of this process, from where training stands."""
         assert self.trainer is not None
         sampler = _Numbers(self.batches_per_epoch, self.trainer.global_rank, self.trainer.world_size, self._trained)
-        return self._loader(_Drawn(self.task, self.seed, self.batch_size), sampler, self.num_workers)
+        return self._loader(
+            _Drawn(self.task, self.seed, self.batch_size, self.batches_per_epoch), sampler, self.num_workers
+        )
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Return the validation set: the whole set in every process, so that all agree."""
@@ -63,10 +65,13 @@ class EpisodeData(L.LightningDataModule):
 
 
 class _Drawn(Dataset[Batch]):
-    """Training batches by number."""
+    """Training batches by number; those of the first epoch are all that a Trainer told to overfit sees."""
 
-    def __init__(self, task: Task, seed: int, batch_size: int):
-        self.task, self.seed, self.batch_size = task, seed, batch_size
+    def __init__(self, task: Task, seed: int, batch_size: int, length: int):
+        self.task, self.seed, self.batch_size, self.length = task, seed, batch_size, length
+
+    def __len__(self) -> int:
+        return self.length
 
     def __getitem__(self, number: int) -> Batch:
         return self.task.sample(batch_generator(self.seed, "train", number), self.batch_size)

@@ -1,6 +1,7 @@
 """The system that is trained: a network, a loss, an optimiser."""
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any, Literal
 
 import lightning as L
@@ -58,7 +59,9 @@ class SequenceLearner(L.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Return the loss, and what measuring it needs."""
         logits = self(batch.inputs)
-        return {"loss": self._loss(metrics.nats_per_sequence(logits, batch), batch), "logits": logits.detach()}
+        loss = self._loss(metrics.nats_per_sequence(logits, batch), batch)
+        # Lightning divides "loss" when gradients are accumulated; what is measured is not.
+        return {"loss": loss, "cost": loss.detach(), "logits": logits.detach()}
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Measure a batch of the validation set."""
@@ -73,21 +76,45 @@ class SequenceLearner(L.LightningModule):
         # The recorder hands them to the loggers; every process measures the same set.
         self.log_dict(measured, batch_size=len(wrong), logger=False, sync_dist=False)
 
+    def on_validation_epoch_end(self) -> None:
+        """Tell a scheduler that watches a plateau how it goes."""
+        scheduler = self.lr_schedulers()
+        if isinstance(scheduler, ReduceLROnPlateau) and not self.trainer.sanity_checking:
+            scheduler.step(float(self.trainer.callback_metrics["validation_loss"]))
+
     def configure_optimizers(self) -> Any:
         """Return the optimiser and its schedule."""
         optimizer = self.optimizer(self.model.parameters())
         scheduler = self.scheduler(optimizer) if self.scheduler else self._late_decay(optimizer)
         schedule: dict[str, Any] = {"scheduler": scheduler, "interval": "step"}
         if isinstance(scheduler, ReduceLROnPlateau):
-            schedule |= {"monitor": "validation_loss", "frequency": self.trainer.val_check_batch}
+            # Lightning saves and restores it, but counts batches within an epoch: it is stepped here.
+            schedule |= {"monitor": "validation_loss", "frequency": 2**62}
         return {"optimizer": optimizer, "lr_scheduler": schedule}
 
+    def check_resumable(self, state: dict[str, Any], path: Path) -> None:
+        """Raise `ValueError` unless a saved training state has the settings of this optimiser and scheduler.
+
+        PyTorch would load the state of another kind, and fail or go astray at the next step.
+        """
+        optimizer = self.optimizer(self.model.parameters())
+        scheduler = self.scheduler(optimizer) if self.scheduler else LambdaLR(optimizer, lambda _: 1.0)
+        mine = (set(optimizer.state_dict()["param_groups"][0]), set(scheduler.state_dict()))
+        saved = (set(state["optimizer_states"][0]["param_groups"][0]), set(state["lr_schedulers"][0]))
+        for what, one, other in zip(("optimizer", "scheduler"), mine, saved, strict=True):
+            if one != other:
+                raise ValueError(f"{path} was saved with another {what}; its settings are {', '.join(sorted(other))}.")
+
     def _late_decay(self, optimizer: torch.optim.Optimizer) -> LRScheduler:
-        steps = self.trainer.estimated_stepping_batches
-        tail = (1 - self.decay_after) * steps
-        # A training without a known end has no tail.
-        falls = 0 < tail < float("inf")
-        return LambdaLR(optimizer, lambda step: min(1.0, (steps - step) / tail) if falls else 1.0)
+        def share(step: int) -> float:
+            if step == 0:
+                return 1.0  # asked before a resumed training knows where it stands
+            steps = self.trainer.estimated_stepping_batches
+            tail = (1 - self.decay_after) * steps
+            # A training without a known end has no tail.
+            return min(1.0, max(0.0, (steps - step) / tail)) if 0 < tail < float("inf") else 1.0
+
+        return LambdaLR(optimizer, share)
 
     def _loss(self, nats: Tensor, batch: Batch) -> Tensor:
         return nats.mean() if self.loss == "sum" else nats.sum() / metrics.answer_bits(batch).sum()

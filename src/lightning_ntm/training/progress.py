@@ -18,7 +18,6 @@ class CostBar(ProgressBar):
     def __init__(self, name: str):
         super().__init__()
         self.name, self.enabled = name, True
-        self.console = Console(highlight=False)
         self.bar: Progress | None = None
 
     def disable(self) -> None:
@@ -33,6 +32,7 @@ class CostBar(ProgressBar):
         """Open the bar."""
         if not self.enabled:
             return
+        self.console = Console(highlight=False)
         self.console.print(f"{self.name}: training; wrong bits per sequence in validation, lower is better")
         if self.console.is_terminal:
             columns = (TextColumn("{task.description}"), BarColumn(None), MofNCompleteColumn(), TimeRemainingColumn())

@@ -1,6 +1,5 @@
 """One run: from parts to a run folder that holds a trained network."""
 
-import json
 import logging
 import os
 import warnings
@@ -8,15 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-from lightning.pytorch.callbacks import Callback, ProgressBar
+from lightning.pytorch.callbacks import Callback, LambdaCallback, ProgressBar
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
-from lightning_ntm.records import RunFolder, write_whole
+from lightning_ntm.records import RunFolder, as_json, write_whole
 from lightning_ntm.training.callbacks import JsonLinesLogger, Keeper, Recorder, StopWhenSolved, WholeCheckpointIO
 from lightning_ntm.training.data import EpisodeData
 from lightning_ntm.training.learner import SequenceLearner
 from lightning_ntm.training.progress import CostBar
-from lightning_ntm.training.weights import check_training_state
+from lightning_ntm.training.weights import training_state
 
 
 class Run:
@@ -48,13 +47,15 @@ class Run:
         stop_when_solved: int = 0,
     ):
         self.learner, self.data, self.folder, self.resume = learner, data, folder, resume
+        self.config, self.began = config, False
         quiet_lightning()
         # A trial run, and Lightning's own benchmark mode, keep nothing.
         self.keeps = not (trainer.get("fast_dev_run") or trainer.get("barebones"))
-        self.recorder, self.keeper = Recorder(trainer.get("log_every_n_steps") or 50), Keeper(folder, learner.model)
+        every = trainer.get("log_every_n_steps")
+        self.recorder, self.keeper = Recorder(50 if every is None else every), Keeper(folder, learner.model)
         self.trainer = L.Trainer(**self._completed(trainer, stop_when_solved))
         if self.keeps and self.trainer.is_global_zero:
-            self._open(config)
+            self._open()
 
     def fit(self) -> dict[str, Any]:
         """Train, and return what is also written to the folder's result file.
@@ -62,9 +63,19 @@ class Run:
         Returns:
             `step`, `sequences` and `seconds` trained, and `best`: the step and measures of the
             kept weights.
+
+        Raises:
+            ValueError: Training could not begin: its parts do not fit together, or not the state that is
+                resumed. What `Run` made of a new folder is removed again.
         """
         state = self.folder.last if self.resume else None
-        self.trainer.fit(self.learner, datamodule=self.data, ckpt_path=state, weights_only=True)
+        try:
+            self.trainer.fit(self.learner, datamodule=self.data, ckpt_path=state, weights_only=True)
+        except Exception as error:
+            if self.began:
+                raise
+            self.folder.abandon()
+            raise ValueError(f"training cannot begin: {type(error).__name__}: {error}") from error
         result = {
             "step": self.trainer.global_step,
             "sequences": self.recorder.sequences,
@@ -72,18 +83,31 @@ class Run:
             "best": self.keeper.best,
         }
         if self.keeps and self.trainer.is_global_zero:
-            write_whole(self.folder.result, lambda beside: beside.write_text(json.dumps(result, indent=2) + "\n"))
+            write_whole(self.folder.result, lambda beside: beside.write_text(as_json(result, indent=2) + "\n"))
         return result
 
-    def _open(self, config: str) -> None:
-        if self.resume:
-            self.folder.require()
-            self.folder.forget_after(check_training_state(self.learner.model, self.folder.last))
-            if self.folder.config.read_text() != config:
-                self._keep_old_config()
-        else:
+    def _open(self) -> None:
+        if not self.resume:
             self.folder.create()
-        write_whole(self.folder.config, lambda beside: beside.write_text(config))
+            write_whole(self.folder.config, lambda beside: beside.write_text(self.config))
+            return
+        self.folder.require()
+        state, end = training_state(self.learner.model, self.folder.last), self.trainer.max_steps
+        self.learner.check_resumable(state, self.folder.last)
+        step = state["global_step"]
+        if 0 <= end < step:
+            raise ValueError(f"max_steps (={end}) must be at least {step}, where {self.folder.path} stands.")
+        self.folder.rows()  # damaged metrics are told before anything is changed
+
+    def begin(self) -> None:
+        """Note that training has begun; a resumed folder is changed only now that everything fits."""
+        self.began = True
+        if not (self.resume and self.keeps and self.trainer.is_global_zero):
+            return
+        self.folder.forget_after(self.trainer.global_step)
+        if self.folder.config.read_text() != self.config:
+            self._keep_old_config()
+            write_whole(self.folder.config, lambda beside: beside.write_text(self.config))
 
     def _keep_old_config(self) -> None:
         number = 1
@@ -92,7 +116,7 @@ class Run:
         os.link(self.folder.config, kept)
 
     def _completed(self, trainer: dict[str, Any], stop_when_solved: int) -> dict[str, Any]:
-        callbacks: list[Callback] = [self.recorder]
+        callbacks: list[Callback] = [LambdaCallback(on_train_start=lambda *_: self.begin()), self.recorder]
         given = trainer.get("callbacks") or []
         given = given if isinstance(given, list) else [given]
         if trainer.get("enable_progress_bar") is not False and not any(isinstance(c, ProgressBar) for c in given):
@@ -100,7 +124,11 @@ class Run:
         if stop_when_solved:
             callbacks.append(StopWhenSolved(stop_when_solved))
         if not self.keeps:
-            return {**trainer, "logger": False, "callbacks": [] if trainer.get("barebones") else [*callbacks, *given]}
+            return {
+                **trainer,
+                "logger": False,
+                "callbacks": callbacks[:1] if trainer.get("barebones") else [*callbacks, *given],
+            }
         if trainer.get("enable_checkpointing") is not False:
             callbacks.append(self.keeper)
         return {

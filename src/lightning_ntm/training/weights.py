@@ -53,8 +53,8 @@ def check_fit(model: nn.Module, tensors: dict[str, torch.Tensor], path: Path) ->
             )
 
 
-def check_training_state(model: nn.Module, path: Path) -> int:
-    """Return the step at which a training state was saved.
+def training_state(model: nn.Module, path: Path) -> dict[str, Any]:
+    """Return a training state as Lightning saved it.
 
     Raises:
         ValueError: There is no such file, it is damaged, not ours, or of another network.
@@ -66,8 +66,8 @@ def check_training_state(model: nn.Module, path: Path) -> int:
     except Exception as error:  # torch.load raises whatever the broken bytes lead it to
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(f"{path} is damaged or not a training state ({reason}).") from None
-    if not isinstance(state, dict) or not {"state_dict", "loops", "global_step"} <= state.keys():
+    if not isinstance(state, dict) or not {"state_dict", "loops", "global_step", "optimizer_states"} <= state.keys():
         raise ValueError(f"{path} is not a training state of lightning-ntm.")
     weights = {name.removeprefix("model."): tensor for name, tensor in state["state_dict"].items()}
     check_fit(model, weights, path)
-    return int(state["global_step"])
+    return state
