@@ -129,7 +129,7 @@ def test_another_class_brings_its_own_defaults(capsys):
     config = yaml.safe_load(capsys.readouterr().out)
     assert config["model"] == {
         "class_path": "lightning_ntm.LSTM",
-        "init_args": {"hidden_size": 12, "num_layers": 3, "backend": "auto"},
+        "init_args": {"hidden_size": 12, "num_layers": 3, "backend": "auto", "checkpoint_every": 0},
     }
     assert config["task"]["init_args"]["max_length"] == 10
     assert config["trainer"]["max_steps"] == 5000

@@ -196,6 +196,21 @@ def test_padding_changes_neither_outputs_nor_gradients_of_what_is_not_padded(bac
     torch.testing.assert_close(gradients[0], gradients[1])
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_checkpoints_change_neither_outputs_nor_gradients(backend):
+    model = small(backend=backend).double()
+    inputs = torch.randn(2, 7, 4, dtype=torch.float64)
+    results = []
+    for every in (0, 1, 3, 7, 9):
+        twin = copy.deepcopy(model)
+        twin.checkpoint_every = every
+        logits, state = twin(inputs)
+        (logits.square().sum() + state.memory.sum()).backward()
+        results.append([logits, *state, *(p.grad for p in twin.parameters())])
+    for other in results[1:]:
+        torch.testing.assert_close(other, results[0])
+
+
 def test_the_trace_tells_all_that_addressing_computes():
     model = small(num_read_heads=2, num_write_heads=1)
     trace = model.trace(torch.randn(2, 5, 4))

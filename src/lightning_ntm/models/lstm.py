@@ -30,6 +30,8 @@ class LSTM(MemoryModel[LSTMState]):
         hidden_size: Units of each layer.
         num_layers: Layers.
         backend: `auto` takes the fastest program that can run a call, `reference` the plain loop.
+        checkpoint_every: For long sequences: steps between the states that are kept for the backward;
+            the rest is computed again. 0 keeps everything.
 
     Shape:
         - inputs: `(batch, time, input_size)`, with at least one step
@@ -44,9 +46,16 @@ class LSTM(MemoryModel[LSTMState]):
     }
 
     def __init__(
-        self, input_size: int, output_size: int, *, hidden_size: int = 256, num_layers: int = 3, backend: str = "auto"
+        self,
+        input_size: int,
+        output_size: int,
+        *,
+        hidden_size: int = 256,
+        num_layers: int = 3,
+        backend: str = "auto",
+        checkpoint_every: int = 0,
     ):
-        super().__init__(input_size, output_size, backend)
+        super().__init__(input_size, output_size, backend, checkpoint_every)
         self.controller = LSTMController(input_size, hidden_size, num_layers, skip=True)
         self.output = nn.Linear(self.controller.output_size, output_size)
         self.start_hidden = nn.Parameter(torch.zeros(num_layers, hidden_size))

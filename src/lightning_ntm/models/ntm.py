@@ -63,6 +63,8 @@ class NTM(MemoryModel[NTMState]):
             or `random` (drawn once, then fixed and saved with the network).
         head_init: Where heads look before the first step: `one_hot` (slot 0) or `learned`.
         backend: `auto` takes the fastest program that can run a call, `reference` the plain loop.
+        checkpoint_every: For long sequences: steps between the states that are kept for the backward;
+            the rest is computed again. 0 keeps everything.
 
     Shape:
         - inputs: `(batch, time, input_size)`, with at least one step
@@ -97,8 +99,9 @@ class NTM(MemoryModel[NTMState]):
         memory_init: Literal["constant", "learned", "random"] = "constant",
         head_init: Literal["one_hot", "learned"] = "one_hot",
         backend: str = "auto",
+        checkpoint_every: int = 0,
     ):
-        super().__init__(input_size, output_size, backend)
+        super().__init__(input_size, output_size, backend, checkpoint_every)
         at_least(1, memory_slots=memory_slots, memory_width=memory_width)
         at_least(1, num_read_heads=num_read_heads, num_write_heads=num_write_heads)
         if not 0 <= 2 * max_shift < memory_slots:
