@@ -1,6 +1,8 @@
 """The native sequence against the model's own loop, over shapes and configurations that nobody chose."""
 
 import copy
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -131,17 +133,55 @@ def test_twice_backward_needs_no_new_forward():
     torch.testing.assert_close(model.heads.weight.grad, 2 * once)
 
 
-def test_the_operator_keeps_the_promises_of_operators():
-    model = NTM(3, 2, hidden_size=4, memory_slots=5, memory_width=3, num_layers=2)
-    state = [part.detach().clone().requires_grad_() for part in model.initial_state(2)]
-    layers = list(model.controller.layers)
-    matrices = [layers[0].weight[:, 3:].detach().clone().requires_grad_(), layers[1].weight.detach().clone()]
-    first = torch.randn(3, 2, 16, requires_grad=True)
-    arguments = (first, matrices, [layers[1].bias.detach()], model.heads.weight.detach(), model.heads.bias.detach())
-    checks = ("test_schema", "test_autograd_registration", "test_faketensor")
-    torch.library.opcheck(
-        torch.ops.lightning_ntm.sequence.default, (*arguments, *state, [1, 1, 1, 1, 1]), test_utils=checks
-    )
+OPERATOR = """
+import torch
+from lightning_ntm import NTM
+from lightning_ntm.kernels.cpu import sequence
+
+model = NTM(3, 2, hidden_size=4, memory_slots=5, memory_width=3, num_layers=2)
+state = [part.detach().clone().requires_grad_() for part in model.initial_state(2)]
+layers = list(model.controller.layers)
+matrices = [layers[0].weight[:, 3:].detach().clone().requires_grad_(), layers[1].weight.detach().clone()]
+biases = [layers[1].bias.detach().clone().requires_grad_()]
+first, heads = torch.randn(3, 2, 16, requires_grad=True), [p.detach().clone() for p in model.heads.parameters()]
+arguments = (first, matrices, biases, *heads, *state, [1, 1, 1, 1, 1])
+torch.library.opcheck(torch.ops.lightning_ntm.sequence.default, arguments)
+"""
+
+COMPILED = """
+import torch
+from lightning_ntm import NTM
+
+class Tagger(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.before, self.ntm = torch.nn.Linear(5, 3), NTM(3, 2, hidden_size=4, memory_slots=5, memory_width=3)
+
+    def forward(self, inputs):
+        return self.ntm(self.before(inputs).tanh())[0].square()
+
+graphs = []
+def counting(graph, example):
+    graphs.append([str(node.target) for node in graph.graph.nodes])
+    return graph
+
+model, inputs, outputs = Tagger(), torch.randn(2, 6, 5), []
+for run in (model, torch.compile(model, backend=counting, fullgraph=True)):
+    model.zero_grad()
+    result = run(inputs)
+    result.sum().backward()
+    outputs.append([result, *(p.grad.clone() for p in model.parameters())])
+torch.testing.assert_close(*outputs)
+assert len(graphs) == 1
+assert any("lightning_ntm.sequence" in target for target in graphs[0]), graphs
+"""
+
+
+@pytest.mark.parametrize("script", [OPERATOR, COMPILED], ids=["opcheck", "one graph of torch.compile"])
+def test_composes_with_pytorch(script):
+    # In a process of its own: the checking of annotations in this one cannot be traced.
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize(

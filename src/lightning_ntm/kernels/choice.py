@@ -1,10 +1,9 @@
 """Which fused program, if any, runs a sequence."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from importlib import import_module
 from typing import Any, NamedTuple
-
-import torch
 
 
 class Kernel(NamedTuple):
@@ -32,10 +31,13 @@ def choose(kernels: Mapping[str, Kernel], backend: str, *call: Any) -> Callable[
     Raises:
         ValueError: `backend` was asked for by name and does not exist or cannot run this call.
     """
-    if backend == "reference" or (backend == "auto" and torch.compiler.is_compiling()):
+    if backend == "reference":
         return None
     if backend == "auto":
-        return next((_load(kernel.program) for kernel in kernels.values() if not _reason(kernel, call)), None)
+        for kernel in kernels.values():
+            if not _reason(kernel, call):
+                return _load(kernel.program)
+        return None
     if backend not in kernels:
         known = ", ".join(("auto", "reference", *kernels))
         raise ValueError(f"backend (={backend!r}) does not exist for {type(call[0]).__name__}; known: {known}.")
@@ -51,6 +53,19 @@ def _reason(kernel: Kernel, call: tuple[Any, ...]) -> str | None:
         return f"{error}."
 
 
+def prepare(kernels: Mapping[str, Kernel]) -> None:
+    """Load what can be loaded, so that `torch.compile` meets functions and no imports."""
+    for kernel in kernels.values():
+        with suppress(ImportError):
+            _load(kernel.program)
+            _load(kernel.refusal)
+
+
+_loaded: dict[str, Callable[..., Any]] = {}
+
+
 def _load(path: str) -> Callable[..., Any]:
-    module, _, name = path.partition(":")
-    return getattr(import_module(module), name)
+    if path not in _loaded:
+        module, _, name = path.partition(":")
+        _loaded[path] = getattr(import_module(module), name)
+    return _loaded[path]

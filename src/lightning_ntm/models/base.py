@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from lightning_ntm.checks import at_least, one_of
-from lightning_ntm.kernels.choice import Kernel, choose
+from lightning_ntm.kernels.choice import Kernel, choose, prepare
 
 
 @runtime_checkable
@@ -55,6 +55,7 @@ class MemoryModel(nn.Module, abc.ABC, Generic[State]):
         at_least(0, checkpoint_every=checkpoint_every)
         at_least(1, input_size=input_size, output_size=output_size)
         one_of(("auto", "reference", *self.kernels), backend=backend)
+        prepare(self.kernels)
         self.input_size, self.output_size = input_size, output_size
         self.backend, self.checkpoint_every = backend, checkpoint_every
 

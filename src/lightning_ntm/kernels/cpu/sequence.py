@@ -19,7 +19,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lightning_ntm.kernels.cpu.blocks import empty
-from lightning_ntm.kernels.cpu.library import entry_points
+from lightning_ntm.kernels.cpu.library import LIBRARY, entry_points
+
+_compiled = LIBRARY.is_file()  # a constant to torch.compile
 
 
 def refusal(model: Any, inputs: Tensor, state: Any) -> str | None:
@@ -28,7 +30,13 @@ def refusal(model: Any, inputs: Tensor, state: Any) -> str | None:
     Raises:
         ImportError: It was not compiled.
     """
-    entry_points()
+    if torch.compiler.is_compiling():
+        if not _compiled:
+            return "it was not compiled."
+    else:
+        entry_points()
+        if torch._C._functorch.peek_interpreter_stack() is not None:
+            return "it cannot be transformed by torch.func."
     if inputs.device.type != "cpu":
         return f"it needs tensors on the CPU, the inputs are on {inputs.device}."
     if inputs.dtype not in (torch.float32, torch.float64):
@@ -37,8 +45,6 @@ def refusal(model: Any, inputs: Tensor, state: Any) -> str | None:
         return f"the inputs are {inputs.dtype}, the state or the parameters are not."
     if torch.is_autocast_enabled("cpu"):
         return "it does not follow autocast."
-    if torch._C._functorch.peek_interpreter_stack() is not None:
-        return "it cannot be transformed by torch.func."
     return None
 
 
