@@ -149,6 +149,8 @@ def _sequence(
     for layer in range(shape.layers if shape.recurrent else 0):
         saved[f"given{layer}"][0, :, -shape.hidden :] = hidden[:, layer]
         saved[f"cell{layer}"][0] = cell[:, layer]
+    for layer in range(1, shape.layers):
+        saved[f"given{layer}"][-1, :, : shape.hidden] = 0  # below the step after the last, which nobody reads
     output = empty(first, shape.time, shape.batch, shape.output)
     last_hidden = torch.empty_like(hidden, memory_format=torch.contiguous_format)
     last_reads = first.new_empty(shape.batch, shape.reads, shape.width)
