@@ -8,6 +8,7 @@ help:
 	@echo "make demo   train an NTM on copy on the CPU, measure it, draw its memory (minutes)"
 	@echo "make test   run the tests"
 	@echo "make check  style and types"
+	@echo "make sanitize  the kernel's tests under address and undefined-behaviour sanitizers"
 	@echo "make bench  what a training step costs here"
 	@echo "make wheel  build the package into dist/"
 
@@ -33,10 +34,18 @@ check: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+# The kernel's tests once more, with every access and every undefined operation checked.
+SANITIZED := $(VENV)/libntm-sanitized.so
+sanitize: $(INSTALLED)
+	$(BIN)/python -c "from pathlib import Path; from hatch_build import compile_kernel; compile_kernel( \
+	  Path(), Path('$(SANITIZED)'), ['-g', '-fsanitize=address,undefined', '-fno-sanitize-recover=undefined'])"
+	LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0 \
+	  $(BIN)/python -m pytest -q tests/kernels tests/models --kernel $(SANITIZED) -k "not composes"
+
 bench: $(INSTALLED)
 	$(BIN)/python benchmarks/step.py
 
 wheel: $(INSTALLED)
 	$(BIN)/python -m build
 
-.PHONY: help install demo test check bench wheel
+.PHONY: help install demo test check sanitize bench wheel

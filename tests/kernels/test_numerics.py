@@ -5,7 +5,7 @@ import ctypes
 import numpy as np
 import pytest
 
-from lightning_ntm.kernels.cpu.library import LIBRARY, instructions
+from lightning_ntm.kernels.cpu import library
 
 FUNCTIONS = {
     "exp": np.exp,
@@ -18,13 +18,13 @@ TINY = np.finfo(np.float32).tiny
 
 
 def available():
-    best = instructions(ctypes.CDLL(str(LIBRARY)))
+    best = library.instructions(ctypes.CDLL(str(library.LIBRARY)))
     order = ["base", "avx2", "avx512"]
     return order[: order.index(best) + 1]
 
 
 def apply(name, x, isa):
-    function = getattr(ctypes.CDLL(str(LIBRARY)), f"ntm_function_{isa}")
+    function = getattr(ctypes.CDLL(str(library.LIBRARY)), f"ntm_function_{isa}")
     function.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p)
     y = np.empty_like(x)
     function(list(FUNCTIONS).index(name), x.size, x.ctypes.data, y.ctypes.data)

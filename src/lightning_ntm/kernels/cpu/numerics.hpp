@@ -11,14 +11,14 @@
 namespace ntm {
 namespace {
 
-inline float bits_to_float(std::int32_t bits) {
+inline float bits_to_float(std::uint32_t bits) {
     float value;
     std::memcpy(&value, &bits, sizeof value);
     return value;
 }
 
-inline std::int32_t float_to_bits(float value) {
-    std::int32_t bits;
+inline std::uint32_t float_to_bits(float value) {
+    std::uint32_t bits;
     std::memcpy(&bits, &value, sizeof bits);
     return bits;
 }
@@ -37,18 +37,18 @@ inline float exp(float x) {
     p = p * r + 1.6666665459e-1f;
     p = p * r + 5.0000001201e-1f;
     p = p * r * r + r + 1.0f;
-    const std::int32_t whole = float_to_bits(rounded) - float_to_bits(12582912.0f);
-    const std::int32_t half = whole >> 1;
-    return p * bits_to_float((half + 127) << 23) * bits_to_float((whole - half + 127) << 23);
+    // Unsigned, so that what a NaN makes of it is defined too.
+    const std::uint32_t whole = float_to_bits(rounded) - float_to_bits(12582912.0f);
+    const std::uint32_t half = static_cast<std::uint32_t>(static_cast<std::int32_t>(whole) >> 1);
+    return p * bits_to_float((half + 127u) << 23) * bits_to_float((whole - half + 127u) << 23);
 }
 
 // For positive normal numbers, infinity and NaN.
 inline float log(float x) {
-    const std::int32_t bits = float_to_bits(x);
     // The mantissa in [sqrt(1/2), sqrt(2)).
-    const std::int32_t shifted = bits - 0x3f3504f3;
-    const std::int32_t exponent = shifted >> 23;
-    const float m = bits_to_float((shifted & 0x007fffff) + 0x3f3504f3) - 1.0f;
+    const std::uint32_t shifted = float_to_bits(x) - 0x3f3504f3u;
+    const std::int32_t exponent = static_cast<std::int32_t>(shifted) >> 23;
+    const float m = bits_to_float((shifted & 0x007fffffu) + 0x3f3504f3u) - 1.0f;
     float p = 7.0376836292e-2f;
     p = p * m - 1.1514610310e-1f;
     p = p * m + 1.1676998740e-1f;
