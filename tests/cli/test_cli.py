@@ -253,7 +253,7 @@ def test_ctrl_c_ends_with_the_command_that_goes_on(tmp_path):
     for checkpoint, said in ((False, "nothing was kept yet"), (True, "ntm train --resume runs/True")):
         options = ["--name", str(checkpoint), "--trainer.val_check_interval", "2" if checkpoint else "5000"]
         process = subprocess.Popen([*NTM, "train", *options], stdout=subprocess.PIPE, text=True)
-        assert "training" in process.stdout.readline()
+        assert "lower is better" in process.stdout.readline()
         while checkpoint and not Path("runs/True/last.ckpt").exists():
             time.sleep(0.01)
         process.send_signal(signal.SIGINT)
@@ -299,6 +299,7 @@ MISTAKES = {
     "train --task.min_length -2": "--task.min_length (=-2) must be at least 1.",
     "train --task.max_length 0": "--task.min_length (=1) must be at most max_length (=0).",
     "train --data.batch_size 0": "--data.batch_size (=0) must be at least 1.",
+    "train --threads 0": "--threads (=0) must be at least 1.",
     "train --seed -1": "--seed (=-1) must be at least 0.",
     "train --loss median": "--loss (=median) must be one of 'mean', 'sum'.",
     "train --decay_after 2": "--decay_after (=2.0) must be between 0 and 1.",

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import lightning as L
+import torch
 import yaml
 from jsonargparse import ActionConfigFile, ArgumentError, ArgumentParser, Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -60,6 +61,8 @@ def train(argv: list[str]) -> int:
 def _prepared(parser: ArgumentParser, config: Namespace, resumed: RunFolder | None) -> Run:
     with explained("--"):
         at_least(0, seed=config.seed, stop_when_solved=config.stop_when_solved)
+        at_least(1, threads=config.threads)
+    torch.set_num_threads(config.threads)
     with explained("--seed: "):
         L.seed_everything(config.seed, workers=True, verbose=False)
     parts = _parts(parser, config)
@@ -131,6 +134,12 @@ def _parser(argv: list[str]) -> ArgumentParser:
     add("--runs", type=str, default="runs", help="The folder that holds run folders.")
     add("--resume", type=str | None, default=None, help="A run folder to go on with; no other option is needed.")
     add("--seed", type=int, default=1, help="Of the initial weights and of the episodes, at least 0.")
+    add(
+        "--threads",
+        type=int,
+        default=1,
+        help="Of PyTorch on a CPU. Another number rounds differently, so trains another run.",
+    )
     add("--stop_when_solved", type=int, default=0, help="End after N validations in a row without a wrong bit.")
     parser.add_subclass_arguments(MemoryModel, "model", required=True, help="NTM, LSTM, or an import path.")
     parser.add_subclass_arguments(Task, "task", required=True, help="Copy, RepeatCopy, or an import path.")
