@@ -110,7 +110,7 @@ def _check_trainer(trainer: dict[str, Any], batches_per_epoch: int) -> None:
     interval, epochs = trainer["val_check_interval"], trainer["check_val_every_n_epoch"]
     with explained("--trainer."):
         if (clip := trainer["gradient_clip_val"]) is not None and clip < 0:
-            raise ValueError(f"gradient_clip_val (={clip}) must be at least 0.")
+            raise ValueError(f"gradient_clip_val (={clip:g}) must be at least 0.")
         if not isinstance(interval, int):
             return
         at_least(1, val_check_interval=interval)
