@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "training": {"checks", "lazy", "models", "tasks", "records"},
     "testing": {"models", "tasks"},
     "report": {"records"},
-    "cli": {"checks", "models", "tasks", "training", "report", "records"},
+    "cli": {"checks", "kernels", "models", "tasks", "training", "report", "records"},
     "__init__": {"lazy", "functional", "models", "tasks"},
 }
 ONLY_IN = {"lightning": {"training", "cli"}, "jsonargparse": {"cli"}, "matplotlib": {"report"}}

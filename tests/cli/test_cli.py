@@ -308,6 +308,7 @@ MISTAKES = {
     "train --trainer.accelerator gpu": None,  # Lightning's words
     "train --resume runs/none": "--resume: run folder runs/none does not exist.",
     "evaluate runs/none": "run folder runs/none does not exist.",
+    "bench --repeats 0": "argument --repeats: '0' must be a whole number of at least 1.",
     "evaluate": "the following arguments are required: run",
     "evaluate runs/none --length 3": "unknown option --length; did you mean '--lengths'?",
     "evaluate runs/none --lengths 3,x": "argument --lengths: '3,x' must be whole numbers with commas between, "
@@ -370,10 +371,33 @@ def test_a_length_beyond_the_memory_is_warned_of(capsys):
     assert "ntm: warning: length (=9) exceeds memory_slots (=5)" in capsys.readouterr().err
 
 
+def test_bench_prints_a_row_for_each_shape(capsys, monkeypatch):
+    from lightning_ntm.training import bench
+
+    monkeypatch.setattr(bench, "SHAPES", ((2, 2, 8), (3, 1, 16)))
+    assert ntm("bench", "--json", "--repeats", "1") == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["shape"]["batch"] for row in rows if row["threads"] == 1] == [2, 3]
+    for row in rows:
+        assert row["backend"] == "cpu"
+        assert row["speedup"] == pytest.approx(row["reference_step_ms"] / row["step_ms"])
+        assert 0 < row["peak_share"] < 1
+    assert ntm("bench", "--repeats", "1") == 0
+    assert "2 x 2, 8" in capsys.readouterr().out
+
+
+def test_useful_arithmetic_is_that_of_the_design():
+    from lightning_ntm import NTM
+    from lightning_ntm.training.bench import forward_flops
+
+    # By hand for the paper's copy network: 51,600 + 9,200 + 960 weights, 13 passes over 128 x 20 numbers.
+    assert forward_flops(NTM(9, 8)) == 2 * (129 * 400 + 100 * 92 + 120 * 8) + 13 * 128 * 20
+
+
 def test_help_is_quick_to_load_and_names_every_verb(capsys):
     assert ntm("--help") == 0
     printed = capsys.readouterr().out
-    assert all(f"  {verb} " in printed for verb in ("train", "evaluate", "figure"))
+    assert all(f"  {verb} " in printed for verb in ("train", "evaluate", "figure", "bench"))
     assert ntm("--version") == 0
     assert capsys.readouterr().out.startswith("lightning-ntm ")
 

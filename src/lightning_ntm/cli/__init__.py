@@ -10,6 +10,7 @@ _VERBS = {
     "train": "Train a network on a task into a run folder, or resume a run.",
     "evaluate": "Measure the kept network of a run at chosen lengths.",
     "figure": "Draw the memory of a trained network at work in one episode.",
+    "bench": "Time a training step on this machine, with the kernel and without.",
 }
 
 _HELP = """usage: ntm VERB [OPTIONS]
@@ -59,6 +60,10 @@ def _run(verb: str, argv: list[str]) -> int:
         from lightning_ntm.cli.train import train
 
         return train(argv)
+    if verb == "bench":
+        from lightning_ntm.cli.bench import bench
+
+        return bench(argv)
     from lightning_ntm.cli.inspect import evaluate, figure
 
     return evaluate(argv) if verb == "evaluate" else figure(argv)

@@ -17,8 +17,11 @@ from lightning_ntm.training.build import TrainedRun, open_run, warn_beyond_memor
 _TOO_LARGE = (MemoryError, OverflowError, RuntimeError)
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, as all of `ntm` does."""
+
     def error(self, message: str) -> NoReturn:
+        """Raise `UsageError` instead of printing usage and error."""
         option = message.removeprefix("unrecognized arguments: ").split()[0]
         if message.startswith("unrecognized"):
             message = f"unknown option {option}{near(option, self._option_string_actions)}"
@@ -68,8 +71,8 @@ def figure(argv: list[str]) -> int:
     return 0
 
 
-def _parser(verb: str, description: str) -> _Parser:
-    parser = _Parser(prog=f"ntm {verb}", description=description, allow_abbrev=False)
+def _parser(verb: str, description: str) -> Parser:
+    parser = Parser(prog=f"ntm {verb}", description=description, allow_abbrev=False)
     parser.add_argument("run", help="the run folder")
     parser.add_argument("--lengths", type=_numbers, help="as 10,20,40; short for --vary length=10,20,40")
     parser.add_argument(

@@ -1,0 +1,106 @@
+"""What a training step costs on this machine, with each backend."""
+
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+
+from lightning_ntm.models.ntm import NTM
+from lightning_ntm.tasks import metrics
+from lightning_ntm.tasks.copy import Copy
+
+#: Batch size, list length, memory slots; all else as in the paper's copy network.
+SHAPES = ((8, 20, 128), (64, 20, 128), (8, 20, 1024), (8, 200, 128))
+
+
+def bench(repeats: int = 10) -> Iterator[dict[str, Any]]:
+    """Time a training step and a forward pass, for each shape, on one thread and on all.
+
+    Args:
+        repeats: Times to take the median of.
+
+    Yields:
+        The `shape`, `threads` and `backend`; `step_ms` (forward, backward, clipping, optimiser) and
+        `forward_ms`, the same of the reference, the `speedup` of the step, and `peak_share`: useful
+        arithmetic of forward and backward as a share of what this machine's matrix product reaches.
+    """
+    before = torch.get_num_threads()
+    try:
+        for threads in sorted({1, before}):
+            torch.set_num_threads(threads)
+            peak = matrix_product_flops()
+            for batch, length, slots in SHAPES:
+                yield _row(batch, length, slots, threads, peak, repeats)
+    finally:
+        torch.set_num_threads(before)
+
+
+def _row(batch: int, length: int, slots: int, threads: int, peak: float, repeats: int) -> dict[str, Any]:
+    task = Copy(max_length=length)
+    episodes = task.sample(np.random.default_rng(0), batch, length=length)
+    timed = {}
+    for backend in ("cpu", "reference"):
+        torch.manual_seed(0)
+        model = NTM(task.input_size, task.output_size, memory_slots=slots, backend=backend)
+        optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+
+        def gradients(model: NTM = model) -> None:
+            logits, _ = model(episodes.inputs)
+            model.zero_grad()
+            (metrics.nats_per_sequence(logits, episodes).sum() / metrics.answer_bits(episodes).sum()).backward()
+
+        def update(model: NTM = model, optimizer: torch.optim.Optimizer = optimizer) -> None:
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+
+        def forward(model: NTM = model) -> None:
+            with torch.no_grad():
+                model(episodes.inputs)
+
+        fewer = repeats if backend == "cpu" else max(3, repeats // 3)
+        both, updating = _milliseconds(gradients, fewer), _milliseconds(update, fewer)
+        timed[backend] = (both + updating, both, _milliseconds(forward, fewer))
+    step, both, forwarding = timed["cpu"]
+    flops = 3 * forward_flops(NTM(task.input_size, task.output_size, memory_slots=slots))
+    return {
+        "shape": {"batch": batch, "length": length, "memory_slots": slots},
+        "threads": threads,
+        "backend": "cpu",
+        "step_ms": step,
+        "reference_step_ms": timed["reference"][0],
+        "forward_ms": forwarding,
+        "reference_forward_ms": timed["reference"][2],
+        "speedup": timed["reference"][0] / step,
+        "peak_share": flops * batch * episodes.inputs.shape[1] / (both / 1000) / peak,
+    }
+
+
+def forward_flops(model: NTM) -> int:
+    """Useful arithmetic of a step of one sequence: multiplications and additions of all products.
+
+    Two for each weight of the controller, the heads and the output; for each number of the memory two
+    for its slot's length, two for each head's cosine, two for each read, and five for each write.
+    """
+    weights = sum(p.numel() for name, p in model.named_parameters() if name.endswith("weight"))
+    heads = model.num_read_heads + model.num_write_heads
+    passes = 2 + 2 * heads + 2 * model.num_read_heads + 5 * model.num_write_heads
+    return 2 * weights + passes * model.memory_slots * model.memory_width
+
+
+def matrix_product_flops(size: int = 1024) -> float:
+    """Return the floating point operations a second that a large matrix product reaches here."""
+    a, b = torch.randn(size, size), torch.randn(size, size)
+    return 2 * size**3 / (_milliseconds(lambda: a @ b, 10) / 1000)
+
+
+def _milliseconds(work: Callable[[], object], repeats: int) -> float:
+    times = []
+    for repeat in range(repeats + 2):
+        start = time.perf_counter()
+        work()
+        if repeat >= 2:  # two to warm up
+            times.append(1000 * (time.perf_counter() - start))
+    return statistics.median(times)
