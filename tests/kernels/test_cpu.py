@@ -3,6 +3,7 @@
 import copy
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -111,6 +112,17 @@ def test_what_memory_held_before_does_not_matter(monkeypatch):
 
     monkeypatch.setattr(blocks, "_take", poisoned)
     check_kernel(model, "cpu", torch.randn(5, 6, 3))
+
+
+def test_many_threads_do_not_get_each_other_s_memory():
+    model = NTM(3, 2, hidden_size=9, memory_slots=17, memory_width=5, backend="cpu")
+    sequences = [torch.randn(batch, time, 3) for batch in (1, 2, 5) for time in (1, 4, 9)]
+    alone = [results(model, inputs, "cpu") for inputs in sequences]
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(10):
+            together = pool.map(lambda inputs: results(model, inputs, "cpu"), sequences)
+            for mine, other in zip(together, alone, strict=True):
+                assert all(torch.equal(a, b) for a, b in zip(mine, other, strict=True))
 
 
 def test_a_nan_goes_out_as_nan():

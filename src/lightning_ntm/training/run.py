@@ -1,7 +1,7 @@
 """One run: from parts to a run folder that holds a trained network."""
 
 import logging
-import os
+import shutil
 import warnings
 from pathlib import Path
 from typing import Any
@@ -113,7 +113,7 @@ class Run:
         number = 1
         while (kept := self.folder.path / f"config.before-resume-{number}.yaml").exists():
             number += 1
-        os.link(self.folder.config, kept)
+        shutil.copyfile(self.folder.config, kept)
 
     def _completed(self, trainer: dict[str, Any], stop_when_solved: int) -> dict[str, Any]:
         callbacks: list[Callback] = [LambdaCallback(on_train_start=lambda *_: self.begin()), self.recorder]

@@ -1,25 +1,26 @@
 """Memory that is used again: fresh pages cost more than computing what is written into them.
 
-A block goes back to the free ones when the last tensor in it is gone. Nothing depends on what a block
-holds: every number is written before it is read.
+A block goes back to the free ones when the last tensor in it is gone, in whichever thread that happens.
+Nothing depends on what a block holds: every number is written before it is read.
 """
 
 import math
 import weakref
+from collections import defaultdict
 
 import numpy as np
 import torch
 from torch import Tensor
 
-#: Free blocks, smallest first, and the most of them that are kept.
-_free: list[np.ndarray] = []
-_KEPT = 6
+#: Free blocks by the logarithm of their size. Only `append` and `pop` touch the lists: each is one step to
+#: other threads, and to the collector, which may give a block back in the middle of anything.
+_free: defaultdict[int, list[np.ndarray]] = defaultdict(list)
+_KEPT = 4  # of each size
 
 
 def empty(like: Tensor, *shape: int) -> Tensor:
     """Return a tensor of a shape with the dtype of `like`, on the CPU, holding anything."""
-    size = math.prod(shape)
-    count = size * like.element_size()
+    count = math.prod(shape) * like.element_size()
     block = _take(count)
     view = block[:count]
     finalizer = weakref.finalize(view, _give_back, block)
@@ -28,14 +29,18 @@ def empty(like: Tensor, *shape: int) -> Tensor:
 
 
 def _take(count: int) -> np.ndarray:
-    for i, block in enumerate(_free):
-        if block.nbytes >= count:
-            return _free.pop(i)
-    return np.empty(max(count, 64), np.uint8)
+    size = _size(count)
+    try:
+        return _free[size].pop()
+    except IndexError:
+        return np.empty(2**size, np.uint8)
 
 
 def _give_back(block: np.ndarray) -> None:
-    _free.append(block)
-    _free.sort(key=len)
-    if len(_free) > _KEPT:
-        _free.pop(0)  # the largest serve the most calls
+    blocks = _free[_size(block.nbytes)]
+    if len(blocks) < _KEPT:
+        blocks.append(block)
+
+
+def _size(count: int) -> int:
+    return max(6, (count - 1).bit_length())
