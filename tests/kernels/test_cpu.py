@@ -152,11 +152,10 @@ from lightning_ntm.kernels.cpu import sequence
 
 model = NTM(3, 2, hidden_size=4, memory_slots=5, memory_width=3, num_layers=2)
 state = [part.detach().clone().requires_grad_() for part in model.initial_state(2)]
-layers = list(model.controller.layers)
-matrices = [layers[0].weight[:, 3:].detach().clone().requires_grad_(), layers[1].weight.detach().clone()]
-biases = [layers[1].bias.detach().clone().requires_grad_()]
-first, heads = torch.randn(3, 2, 16, requires_grad=True), [p.detach().clone() for p in model.heads.parameters()]
-arguments = (first, matrices, biases, *heads, *state, [1, 1, 1, 1, 1])
+layers = [*model.controller.layers, model.heads]
+weights, biases = ([getattr(layer, name).detach() for layer in layers] for name in ("weight", "bias"))
+weights[0].requires_grad_(), biases[1].requires_grad_()
+arguments = (torch.randn(2, 3, 3, requires_grad=True), *state, weights, biases, [1, 1, 1, 1, 1])
 torch.library.opcheck(torch.ops.lightning_ntm.sequence.default, arguments)
 """
 

@@ -1,6 +1,7 @@
-"""The compiled kernel: where it is, and which instructions it uses here."""
+"""The compiled kernel: where it is, and which instructions and threads it uses here."""
 
 import ctypes
+import os
 import platform
 from functools import cache
 from pathlib import Path
@@ -18,11 +19,12 @@ def entry_points() -> dict[int, ctypes._CFuncPtr]:  # type: ignore[name-defined]
     if not LIBRARY.is_file():
         raise ImportError("the kernel was not compiled: there was no C++ compiler when lightning-ntm was installed")
     library = ctypes.CDLL(str(LIBRARY))
+    use_threads_of_pytorch(library)
     best = instructions(library)
     found = {}
     for size, name in ((4, "float"), (8, "double")):
         function = getattr(library, f"ntm_{name}_{best}")
-        function.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int)
+        function.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int)
         function.restype = None
         found[size] = function
     return found
@@ -34,3 +36,13 @@ def instructions(library: ctypes.CDLL) -> str:
         return "base"
     library.ntm_instructions.restype = ctypes.c_char_p
     return str(library.ntm_instructions().decode())
+
+
+def use_threads_of_pytorch(library: ctypes.CDLL) -> None:
+    """Let the kernel work in the threads that PyTorch keeps, where its OpenMP library can be found."""
+    try:
+        already_loaded = ctypes.CDLL("libgomp.so.1", mode=os.RTLD_NOLOAD | os.RTLD_NOW)
+        team = ctypes.cast(already_loaded.GOMP_parallel, ctypes.c_void_p)
+    except (OSError, AttributeError):
+        return  # it makes threads of its own
+    library.ntm_use_team(team)

@@ -10,11 +10,11 @@ namespace {
 using index = std::int64_t;
 
 #if defined(__AVX512F__)
-constexpr int vector_bytes = 64, columns_at_once = 4;
+constexpr int vector_bytes = 64, rows_at_once = 8, columns_at_once = 3;
 #elif defined(__AVX__)
-constexpr int vector_bytes = 32, columns_at_once = 2;
+constexpr int vector_bytes = 32, rows_at_once = 4, columns_at_once = 2;
 #else
-constexpr int vector_bytes = 16, columns_at_once = 2;
+constexpr int vector_bytes = 16, rows_at_once = 4, columns_at_once = 2;
 #endif
 
 template <class T>
@@ -29,57 +29,108 @@ struct Vector {
     static void store(T* to, type value) { std::memcpy(to, &value, sizeof value); }
 };
 
-// A block of `Rows` x (`Vectors` * lanes) of `linear`. Every element adds its terms in the same order
-// whatever the block, so results do not depend on how rows are shared among threads.
+// One number, for what is left over by vectors.
+template <class T>
+struct One {
+    typedef T type;
+    static constexpr int lanes = 1;
+    static type load(const T* from) { return *from; }
+    static void store(T* to, type value) { *to = value; }
+};
+
+template <class T, class V>
+inline T total(V values) {
+    T sum = 0;
+    for (unsigned i = 0; i < sizeof values / sizeof(T); ++i) sum += reinterpret_cast<const T*>(&values)[i];
+    return sum;
+}
+
+// Calls work(kind, i) for all i below n: with Vector<T>, for as many numbers as that holds, then with One<T>.
+template <class T, class Work>
+inline void along(index n, const Work& work) {
+    index i = 0;
+    for (; i + Vector<T>::lanes <= n; i += Vector<T>::lanes) work(Vector<T>{}, i);
+    for (; i < n; ++i) work(One<T>{}, i);
+}
+
+// From row to row of the matrices of `linear`, and from column to column of `a`, in numbers.
+struct Strides {
+    index a, b, out, step = 1;
+};
+
+// A block of `Rows` x (`Vectors` * lanes) of `linear`, of which the last `kept` columns are stored. Every element
+// adds its terms in the same order whatever the block, so results do not depend on how rows are shared among threads.
 template <class T, int Rows, int Vectors>
-inline void linear_block(index inner, index columns, const T* a, index a_stride, const T* b, T* out,
-                         index out_stride, bool accumulate) {
+inline void linear_block(index inner, const T* a, const T* b, T* out, const Strides& stride, bool accumulate,
+                         int kept = Vectors * Vector<T>::lanes) {
     using V = Vector<T>;
     typename V::type sums[Rows][Vectors];
     for (int r = 0; r < Rows; ++r)
         for (int v = 0; v < Vectors; ++v)
-            sums[r][v] = accumulate ? V::load(out + r * out_stride + v * V::lanes) : typename V::type{};
+            sums[r][v] = accumulate ? V::load(out + r * stride.out + v * V::lanes) : typename V::type{};
     for (index k = 0; k < inner; ++k) {
         typename V::type loaded[Vectors];
-        for (int v = 0; v < Vectors; ++v) loaded[v] = V::load(b + k * columns + v * V::lanes);
+        for (int v = 0; v < Vectors; ++v) loaded[v] = V::load(b + k * stride.b + v * V::lanes);
         for (int r = 0; r < Rows; ++r) {
-            const T factor = a[r * a_stride + k];
+            const T factor = a[r * stride.a + k * stride.step];
             for (int v = 0; v < Vectors; ++v) sums[r][v] += factor * loaded[v];
         }
     }
-    for (int r = 0; r < Rows; ++r)
-        for (int v = 0; v < Vectors; ++v) V::store(out + r * out_stride + v * V::lanes, sums[r][v]);
+    constexpr int all = Vectors * V::lanes;
+    for (int r = 0; r < Rows; ++r) {
+        T* row = out + r * stride.out;
+        if (kept == all)
+            for (int v = 0; v < Vectors; ++v) V::store(row + v * V::lanes, sums[r][v]);
+        else
+            std::memcpy(row + all - kept, reinterpret_cast<const T*>(sums[r]) + all - kept, kept * sizeof(T));
+    }
 }
 
 template <class T, int Rows>
-inline void linear_rows(index inner, index columns, const T* a, index a_stride, const T* b, T* out,
-                        index out_stride, bool accumulate) {
-    constexpr int lanes = Vector<T>::lanes;
+inline void linear_rows(index inner, index columns, const T* a, const T* b, T* out, const Strides& stride,
+                        bool accumulate) {
+    constexpr int lanes = Vector<T>::lanes, wide = columns_at_once * lanes;
     index column = 0;
-    for (; column + columns_at_once * lanes <= columns; column += columns_at_once * lanes)
-        linear_block<T, Rows, columns_at_once>(inner, columns, a, a_stride, b + column, out + column, out_stride,
-                                               accumulate);
+    for (; column + wide <= columns; column += wide)
+        linear_block<T, Rows, columns_at_once>(inner, a, b + column, out + column, stride, accumulate);
     for (; column + lanes <= columns; column += lanes)
-        linear_block<T, Rows, 1>(inner, columns, a, a_stride, b + column, out + column, out_stride, accumulate);
+        linear_block<T, Rows, 1>(inner, a, b + column, out + column, stride, accumulate);
+    if (column == columns) return;
+    if (columns >= lanes) {  // the last vector again takes some of the columns before it, and leaves them as they are
+        const index last = columns - lanes;
+        linear_block<T, Rows, 1>(inner, a, b + last, out + last, stride, accumulate, int(columns - column));
+        return;
+    }
     for (; column < columns; ++column)
         for (int r = 0; r < Rows; ++r) {
-            T sum = accumulate ? out[r * out_stride + column] : T(0);
-            for (index k = 0; k < inner; ++k) sum += a[r * a_stride + k] * b[k * columns + column];
-            out[r * out_stride + column] = sum;
+            T sum = accumulate ? out[r * stride.out + column] : T(0);
+            for (index k = 0; k < inner; ++k) sum += a[r * stride.a + k * stride.step] * b[k * stride.b + column];
+            out[r * stride.out + column] = sum;
         }
+}
+
+// As many rows of `linear` at once as there are left, `Rows` at most.
+template <class T, int Rows>
+inline void linear_from(index row, index rows, index inner, index columns, const T* a, const T* b, T* out,
+                        const Strides& stride, bool accumulate) {
+    for (; row + Rows <= rows; row += Rows)
+        linear_rows<T, Rows>(inner, columns, a + row * stride.a, b, out + row * stride.out, stride, accumulate);
+    if constexpr (Rows > 1)
+        linear_from<T, Rows / 2>(row, rows, inner, columns, a, b, out, stride, accumulate);
 }
 
 // out (rows x columns) = [out +] a (rows x inner) times b (inner x columns).
 template <class T>
-inline void linear(index rows, index inner, index columns, const T* a, index a_stride, const T* b, T* out,
-                   index out_stride, bool accumulate) {
-    index row = 0;
-    for (; row + 4 <= rows; row += 4)
-        linear_rows<T, 4>(inner, columns, a + row * a_stride, a_stride, b, out + row * out_stride, out_stride,
-                          accumulate);
-    for (; row < rows; ++row)
-        linear_rows<T, 1>(inner, columns, a + row * a_stride, a_stride, b, out + row * out_stride, out_stride,
-                          accumulate);
+inline void linear(index rows, index inner, index columns, const T* a, const T* b, T* out, const Strides& stride,
+                   bool accumulate) {
+    linear_from<T, rows_at_once>(0, rows, inner, columns, a, b, out, stride, accumulate);
+}
+
+// to (columns x rows) = from (rows x columns) turned over.
+template <class T>
+inline void transpose(index rows, index columns, const T* __restrict from, index stride, T* __restrict to) {
+    for (index column = 0; column < columns; ++column)
+        for (index row = 0; row < rows; ++row) to[column * rows + row] = from[row * stride + column];
 }
 
 // The sum over n of x[n] y[n].

@@ -1,15 +1,14 @@
 // A whole sequence of an NTM, forward and backward, for a group of sequences at a time.
 //
-// Outside of this file stand the products that need no recurrence: the input's share of the first layer,
-// the output layer, and the gradients of all weights (one product each, from what is saved here).
+// The output layer, which needs no recurrence, stands outside of this file.
 //
-// Arrays are time-major: (time, batch, ...). What a step leaves for the next stands at time + 1. The memory
-// is kept transposed, width x slots. Without gradients nothing is kept but the present: all steps share one.
+// What a caller gives and gets has the batch first, as in ntm.py. What is saved is time-major, (time, batch, ...),
+// and what a step leaves for the next stands at time + 1; the memory is kept transposed, width x slots. Without
+// gradients nothing is kept but the present: all steps share one.
 //
 // This file is compiled once for each instruction set; NTM_NAME gives the entry points their names.
 
 #include <algorithm>
-#include <thread>
 #include <vector>
 
 #if defined(__SSE2__)
@@ -17,62 +16,75 @@
 #endif
 
 #include "stages.hpp"
+#include "threads.hpp"
 
 namespace ntm {
 namespace {
 
 struct Sizes {
-    index batch, time, hidden, layers, slots, width, reads, writes, reach;
+    index batch, time, inputs, hidden, layers, slots, width, reads, writes, reach;
     index recurrent;  // 1: LSTM layers; 0: feed-forward layers
     index keep;       // 1: keep every step for the backward
-    index threads;
 
     index heads() const { return reads + writes; }
     index moves() const { return 2 * reach + 1; }
     index gates() const { return (recurrent ? 4 : 1) * hidden; }
     index read_size() const { return reads * width; }
-    // What a layer is given, without the network's input: what is below it, then its own hidden state.
-    index below(index layer) const { return layer ? hidden : read_size(); }
+    index memory_size() const { return slots * width; }
+    // What a layer is given: from below (to the first one, the input and what was read), then its own hidden state.
+    index below(index layer) const { return layer ? hidden : inputs + read_size(); }
     index inner(index layer) const { return below(layer) + (recurrent ? hidden : 0); }
     index emitted() const { return heads() * (width + 1 + 2 + moves()) + 2 * writes * width; }
+    index output() const { return hidden + read_size(); }
     index at(index step, index sequence, index size) const { return ((keep ? step * batch : 0) + sequence) * size; }
+    index always_at(index step, index sequence, index size) const { return (step * batch + sequence) * size; }
 };
 
 // One layer of the controller: its weights, and what is kept of its steps.
 template <class T>
 struct Layer {
-    const T* forward;   // inner x gates
-    const T* backward;  // gates x inner
-    const T* bias;      // gates; null for the first layer, whose share of the input has it
-    T* given;           // time + 1, batch, inner
-    T* gates;           // time, batch, gates: after their activations
-    T* cell;            // time + 1, batch, hidden
-    T* dgates;          // time, batch, gates: gradients before their activations
-    T* dhidden;         // batch, hidden: in, of the last hidden state; out, of the first
-    T* dcell;           // batch, hidden
+    const T* weight;  // gates, inner
+    const T* bias;    // gates
+    T* turned;        // inner, gates: the weight, set before the forward
+    T* given;         // time + 1, batch, inner
+    T* gates;         // time, batch, gates: after their activations
+    T* cell;          // time + 1, batch, hidden
+    T* dgates;        // time, batch, gates: gradients before their activations
+    T* dweight;       // gates, inner
+    T* dbias;         // gates
+};
+
+// NTMState of ntm.py, or gradients of it.
+template <class T>
+struct State {
+    T* memory;   // batch, slots, width
+    T* weights;  // batch, heads, slots
+    T* reads;    // batch, reads, width
+    T* hidden;   // batch, layers, hidden
+    T* cell;     // batch, layers, hidden
 };
 
 template <class T>
 struct Arrays {
-    const T* input;             // time, batch, gates: the input's share of the first layer, with its bias
-    const T* heads_forward;     // hidden x emitted
-    const T* heads_backward;    // emitted x hidden
-    const T* heads_bias;        // emitted
-    T* output;                  // time, batch, hidden + read_size: controller and reads
-    T* emitted;                 // time, batch, emitted
-    T* memory;                  // time + 1, batch, width, slots
-    T* weights;                 // time + 1, batch, heads, slots
-    T* cosine;                  // time, batch, heads, slots
-    T* norms;                   // time, batch, slots
-    T* content;                 // time, batch, heads, slots
-    T* shifted;                 // time, batch, heads, slots
-    T* last_hidden;             // batch, layers, hidden
-    T* last_reads;              // batch, read_size
-    const T* doutput;           // time, batch, hidden + read_size
-    T* demitted;                // time, batch, emitted
-    T* dmemory;                 // batch, width, slots: in, of the last; out, of the first
-    T* dweights;                // batch, heads, slots
-    T* dreads;                  // batch, read_size
+    const T* input;          // batch, time, inputs
+    const T* heads_weight;   // emitted, hidden
+    const T* heads_bias;     // emitted
+    T* heads_turned;         // hidden, emitted: the weight, set before the forward
+    T* output;               // time, batch, output: controller and reads
+    T* emitted;              // time, batch, emitted
+    T* memory;               // time + 1, batch, width, slots
+    T* weights;              // time + 1, batch, heads, slots
+    T* cosine;               // time, batch, heads, slots
+    T* norms;                // time + 1, batch, slots
+    T* content;              // time, batch, heads, slots
+    T* shifted;              // time, batch, heads, slots
+    State<T> first, last;    // forward: taken, and set
+    const T* doutput;        // time, batch, output; null for zeros
+    T* demitted;             // time, batch, emitted
+    T* dheads_weight;        // emitted, hidden
+    T* dheads_bias;          // emitted
+    T* dinput;               // batch, time, inputs; null where nobody asks
+    State<T> dfirst, dlast;  // backward: set, and taken; any of dlast may be null for zeros
 };
 
 // Where the parts of what the heads are told begin, in the order of ntm.py: tanh, sigmoid, softplus, softmax.
@@ -163,6 +175,12 @@ void lstm_step_backward(index hidden, const T* __restrict gates, const T* __rest
     }
 }
 
+// Copies `count` numbers, or sets zeros where there is nothing to copy.
+template <class T>
+void copy_or_zero(const T* from, index offset, index count, T* to) {
+    from ? std::copy_n(from + offset, count, to) : std::fill_n(to, count, T(0));
+}
+
 // Some sequences of the batch, from the first to the last step.
 template <class T>
 class Group {
@@ -172,81 +190,146 @@ class Group {
           told(sizes.emitted()), units(sizes.heads() * sizes.width), gated(sizes.slots), logs(sizes.slots) {}
 
     void forward() {
+        for (index g = first; g < first + count; ++g) begin(g);
         for (index t = 0; t < s.time; ++t) {
-            for (index layer = 0; layer < s.layers; ++layer) control(t, layer);
-            const index out = s.hidden + s.read_size();
             for (index g = first; g < first + count; ++g)
-                std::copy_n(a.heads_bias, s.emitted(), a.emitted + s.at(t, g, s.emitted()));
-            linear(count, s.hidden, s.emitted(), a.output + (t * s.batch + first) * out, out, a.heads_forward,
-                   a.emitted + s.at(t, first, s.emitted()), s.emitted(), true);
+                std::copy_n(a.input + (g * s.time + t) * s.inputs, s.inputs, layers[0].given + s.at(t, g, s.inner(0)));
+            for (index layer = 0; layer < s.layers; ++layer) control(t, layer);
+            T* emitted = a.emitted + s.at(t, first, s.emitted());
+            for (index g = 0; g < count; ++g) std::copy_n(a.heads_bias, s.emitted(), emitted + g * s.emitted());
+            linear(count, s.hidden, s.emitted(), a.output + s.always_at(t, first, s.output()), a.heads_turned, emitted,
+                   {s.output(), s.emitted(), s.emitted()}, true);
             for (index g = first; g < first + count; ++g) address_and_access(t, g);
         }
+        for (index g = first; g < first + count; ++g) end(g);
     }
 
     void backward() {
-        std::vector<T> dcontrolled(count * s.hidden), dgiven(count * (s.hidden + std::max(s.hidden, s.read_size())));
+        dmemory.resize(count * s.memory_size());
+        dcontrolled.resize(count * s.hidden);
+        dgiven.resize(count * std::max(s.inner(0), s.inner(1)));
+        for (index g = first; g < first + count; ++g) begin_backward(g);
         for (index t = s.time - 1; t >= 0; --t) {
-            const index out = s.hidden + s.read_size();
             for (index g = 0; g < count; ++g) {
                 address_and_access_backward(t, first + g);
-                std::copy_n(a.doutput + (t * s.batch + first + g) * out, s.hidden, dcontrolled.data() + g * s.hidden);
+                copy_or_zero(a.doutput, s.always_at(t, first + g, s.output()), s.hidden,
+                             dcontrolled.data() + g * s.hidden);
             }
-            linear(count, s.emitted(), s.hidden, a.demitted + s.at(t, first, s.emitted()), s.emitted(),
-                   a.heads_backward, dcontrolled.data(), s.hidden, true);
-            for (index layer = s.layers - 1; layer >= 0; --layer) control_backward(t, layer, dcontrolled, dgiven);
+            linear(count, s.emitted(), s.hidden, a.demitted + s.at(t, first, s.emitted()), a.heads_weight,
+                   dcontrolled.data(), {s.emitted(), s.hidden, s.hidden}, true);
+            for (index layer = s.layers - 1; layer >= 0; --layer) control_backward(t, layer);
         }
+        for (index g = 0; g < count; ++g)
+            transpose(s.width, s.slots, dmemory.data() + g * s.memory_size(), s.slots,
+                      a.dfirst.memory + (first + g) * s.memory_size());
     }
 
    private:
+    index layer_at(index g, index layer) const { return (g * s.layers + layer) * s.hidden; }
+
+    // From the state that was given.
+    void begin(index g) {
+        const index looks = s.heads() * s.slots;
+        T* memory = a.memory + s.at(0, g, s.memory_size());
+        transpose(s.slots, s.width, a.first.memory + g * s.memory_size(), s.width, memory);
+        slot_norms(s.slots, s.width, memory, a.norms + s.at(0, g, s.slots));
+        std::copy_n(a.first.weights + g * looks, looks, a.weights + s.at(0, g, looks));
+        std::copy_n(a.first.reads + g * s.read_size(), s.read_size(), layers[0].given + s.at(0, g, s.inner(0)) + s.inputs);
+        for (index layer = 0; s.recurrent && layer < s.layers; ++layer) {
+            const Layer<T>& l = layers[layer];
+            std::copy_n(a.first.hidden + layer_at(g, layer), s.hidden,
+                        l.given + s.at(0, g, s.inner(layer)) + s.below(layer));
+            std::copy_n(a.first.cell + layer_at(g, layer), s.hidden, l.cell + s.at(0, g, s.hidden));
+        }
+    }
+
+    // To the state that is returned.
+    void end(index g) {
+        const index looks = s.heads() * s.slots;
+        transpose(s.width, s.slots, a.memory + s.at(s.time, g, s.memory_size()), s.slots,
+                  a.last.memory + g * s.memory_size());
+        std::copy_n(a.weights + s.at(s.time, g, looks), looks, a.last.weights + g * looks);
+        std::copy_n(layers[0].given + s.at(s.time, g, s.inner(0)) + s.inputs, s.read_size(),
+                    a.last.reads + g * s.read_size());
+        for (index layer = 0; s.keep && layer < s.layers; ++layer)  // below the step after the last, which nobody reads
+            std::fill_n(layers[layer].given + s.at(s.time, g, s.inner(layer)), layer ? s.hidden : s.inputs, T(0));
+        for (index layer = 0; s.recurrent && layer < s.layers; ++layer) {
+            const Layer<T>& l = layers[layer];
+            std::copy_n(l.given + s.at(s.time, g, s.inner(layer)) + s.below(layer), s.hidden,
+                        a.last.hidden + layer_at(g, layer));
+            std::copy_n(l.cell + s.at(s.time, g, s.hidden), s.hidden, a.last.cell + layer_at(g, layer));
+        }
+    }
+
+    // `dfirst` holds the gradients of the state on their way back, the memory's apart.
+    void begin_backward(index g) {
+        const index looks = s.heads() * s.slots, states = s.layers * s.hidden;
+        T* dm = dmemory.data() + (g - first) * s.memory_size();
+        if (a.dlast.memory)
+            transpose(s.slots, s.width, a.dlast.memory + g * s.memory_size(), s.width, dm);
+        else
+            std::fill_n(dm, s.memory_size(), T(0));
+        copy_or_zero(a.dlast.weights, g * looks, looks, a.dfirst.weights + g * looks);
+        copy_or_zero(a.dlast.reads, g * s.read_size(), s.read_size(), a.dfirst.reads + g * s.read_size());
+        if (!s.recurrent) return;
+        copy_or_zero(a.dlast.hidden, g * states, states, a.dfirst.hidden + g * states);
+        copy_or_zero(a.dlast.cell, g * states, states, a.dfirst.cell + g * states);
+    }
+
     // One layer of the controller for the whole group.
     void control(index t, index layer) {
         const Layer<T>& l = layers[layer];
-        const index inner = s.inner(layer), gates = s.gates(), out = s.hidden + s.read_size();
+        const index inner = s.inner(layer), gates = s.gates();
         T* rows = l.gates + s.at(t, first, gates);
-        for (index g = 0; g < count; ++g) {
-            const T* start = layer ? l.bias : a.input + (t * s.batch + first + g) * gates;
-            std::copy_n(start, gates, rows + g * gates);
-        }
-        linear(count, inner, gates, l.given + s.at(t, first, inner), inner, l.forward, rows, gates, true);
+        for (index g = 0; g < count; ++g) std::copy_n(l.bias, gates, rows + g * gates);
+        linear(count, inner, gates, l.given + s.at(t, first, inner), l.turned, rows, {inner, gates, gates}, true);
         for (index g = first; g < first + count; ++g) {
             // The hidden state goes to this layer's next step, to the layer above, and from the last one out.
             const bool top = layer + 1 == s.layers;
-            T* hidden = top ? a.output + (t * s.batch + g) * out
+            T* hidden = top ? a.output + s.always_at(t, g, s.output())
                             : layers[layer + 1].given + s.at(t, g, s.inner(layer + 1));
             T* activated = l.gates + s.at(t, g, gates);
             if (s.recurrent) {
                 lstm_step(s.hidden, activated, l.cell + s.at(t, g, s.hidden), l.cell + s.at(t + 1, g, s.hidden), hidden);
                 std::copy_n(hidden, s.hidden, l.given + s.at(t + 1, g, inner) + s.below(layer));
-                if (t + 1 == s.time) std::copy_n(hidden, s.hidden, a.last_hidden + (g * s.layers + layer) * s.hidden);
             } else {
                 for (index i = 0; i < s.hidden; ++i) hidden[i] = activated[i] = tanh(activated[i]);
             }
         }
     }
 
-    // `dhidden` is the gradient of the layer's output, and becomes that of what is below.
-    void control_backward(index t, index layer, std::vector<T>& dhidden, std::vector<T>& dgiven) {
+    // `dcontrolled` is the gradient of the layer's output, and becomes that of what is below.
+    void control_backward(index t, index layer) {
         const Layer<T>& l = layers[layer];
         const index inner = s.inner(layer), gates = s.gates(), below = s.below(layer);
         for (index g = 0; g < count; ++g) {
             const index sequence = first + g;
-            T* dh = dhidden.data() + g * s.hidden;
+            T* dh = dcontrolled.data() + g * s.hidden;
             T* dgates = l.dgates + s.at(t, sequence, gates);
             const T* activated = l.gates + s.at(t, sequence, gates);
             if (s.recurrent) {
-                for (index i = 0; i < s.hidden; ++i) dh[i] += l.dhidden[sequence * s.hidden + i];
+                const T* dnext = a.dfirst.hidden + layer_at(sequence, layer);
+                for (index i = 0; i < s.hidden; ++i) dh[i] += dnext[i];
                 lstm_step_backward(s.hidden, activated, l.cell + s.at(t, sequence, s.hidden),
-                                   l.cell + s.at(t + 1, sequence, s.hidden), dh, l.dcell + sequence * s.hidden, dgates);
+                                   l.cell + s.at(t + 1, sequence, s.hidden), dh,
+                                   a.dfirst.cell + layer_at(sequence, layer), dgates);
             } else {
                 for (index i = 0; i < s.hidden; ++i) dgates[i] = dh[i] * (T(1) - activated[i] * activated[i]);
             }
         }
-        linear(count, gates, inner, l.dgates + s.at(t, first, gates), gates, l.backward, dgiven.data(), inner, false);
+        const index skip = layer || a.dinput ? 0 : s.inputs;
+        linear(count, gates, inner - skip, l.dgates + s.at(t, first, gates), l.weight + skip, dgiven.data() + skip,
+               {gates, inner, inner}, false);
         for (index g = 0; g < count; ++g) {
             const T* from = dgiven.data() + g * inner;
-            T* to = layer ? dhidden.data() + g * s.hidden : a.dreads + (first + g) * s.read_size();
-            std::copy_n(from, below, to);
-            if (s.recurrent) std::copy_n(from + below, s.hidden, l.dhidden + (first + g) * s.hidden);
+            const index sequence = first + g;
+            if (layer) {
+                std::copy_n(from, s.hidden, dcontrolled.data() + g * s.hidden);
+            } else {
+                if (a.dinput) std::copy_n(from, s.inputs, a.dinput + (sequence * s.time + t) * s.inputs);
+                std::copy_n(from + s.inputs, s.read_size(), a.dfirst.reads + sequence * s.read_size());
+            }
+            if (s.recurrent) std::copy_n(from + below, s.hidden, a.dfirst.hidden + layer_at(sequence, layer));
         }
     }
 
@@ -255,12 +338,10 @@ class Group {
         const index heads = s.heads(), slots = s.slots, width = s.width;
         activate(s, parts, a.emitted + s.at(t, g, s.emitted()), told.data());
         const T* memory = a.memory + s.at(t, g, width * slots);
-        T* norms = a.norms + s.at(t, g, slots);
         T* cosine = a.cosine + s.at(t, g, heads * slots);
-        slot_norms(slots, width, memory, norms);
         for (index h = 0; h < heads; ++h)
             unit_key(width, told.data() + parts.key + h * width, units.data() + h * width);
-        cosines(heads, slots, width, memory, units.data(), norms, cosine);
+        cosines(heads, slots, width, memory, units.data(), a.norms + s.at(t, g, slots), cosine);
         T* weights = a.weights + s.at(t + 1, g, heads * slots);
         for (index h = 0; h < heads; ++h) {
             T* content = a.content + s.at(t, g, heads * slots) + h * slots;
@@ -271,12 +352,12 @@ class Group {
             shift(slots, s.reach, told.data() + parts.moves + h * s.moves(), gated.data(), shifted);
             sharpen(slots, told[parts.sharpening + h], shifted, logs.data(), weights + h * slots);
         }
-        T* reads = a.output + (t * s.batch + g) * (s.hidden + s.read_size()) + s.hidden;
+        T* reads = a.output + s.always_at(t, g, s.output()) + s.hidden;
         read(s.reads, slots, width, memory, weights, reads);
-        std::copy_n(reads, s.read_size(), layers[0].given + s.at(t + 1, g, s.inner(0)));
-        if (t + 1 == s.time) std::copy_n(reads, s.read_size(), a.last_reads + g * s.read_size());
+        std::copy_n(reads, s.read_size(), layers[0].given + s.at(t + 1, g, s.inner(0)) + s.inputs);
+        T* after = a.memory + s.at(t + 1, g, width * slots);
         write(s.writes, slots, width, memory, weights + s.reads * slots, told.data() + parts.erase,
-              told.data() + parts.add, a.memory + s.at(t + 1, g, width * slots));
+              told.data() + parts.add, after, a.norms + s.at(t + 1, g, slots));
     }
 
     void address_and_access_backward(index t, index g) {
@@ -288,15 +369,15 @@ class Group {
         const T* weights = a.weights + s.at(t + 1, g, heads * slots);
         const T* norms = a.norms + s.at(t, g, slots);
         const T* cosine = a.cosine + s.at(t, g, heads * slots);
-        T* dmemory = a.dmemory + g * width * slots;
-        T* dweights = a.dweights + g * heads * slots;
-        T* dreads = a.dreads + g * s.read_size();
+        T* dm = dmemory.data() + (g - first) * width * slots;
+        T* dweights = a.dfirst.weights + g * heads * slots;
+        T* dreads = a.dfirst.reads + g * s.read_size();
 
         write_backward(s.writes, slots, width, memory, weights + s.reads * slots, told.data() + parts.erase,
-                       told.data() + parts.add, dmemory, dweights + s.reads * slots, dtold + parts.erase,
-                       dtold + parts.add, gated.data());
-        const T* doutput = a.doutput + (t * s.batch + g) * (s.hidden + s.read_size()) + s.hidden;
-        for (index i = 0; i < s.read_size(); ++i) dreads[i] += doutput[i];
+                       told.data() + parts.add, dm, dweights + s.reads * slots, dtold + parts.erase,
+                       dtold + parts.add);
+        const T* doutput = a.doutput ? a.doutput + s.always_at(t, g, s.output()) + s.hidden : nullptr;
+        for (index i = 0; doutput && i < s.read_size(); ++i) dreads[i] += doutput[i];
         read_backward(s.reads, slots, width, memory, dreads, dweights);
 
         dcosine.resize(heads * slots);
@@ -330,7 +411,7 @@ class Group {
         T* shrink = dshifted.data();
         cosines_backward(heads, slots, width, memory, norms, cosine, dcosine.data(), dunits.data(), shrink);
         memory_backward(s.reads, s.writes, slots, width, memory, weights, told.data() + parts.erase, dreads,
-                        units.data(), dcosine.data(), shrink, dmemory);
+                        units.data(), dcosine.data(), shrink, dm);
         for (index h = 0; h < heads; ++h)
             unit_key_backward(width, key_norms[h], units.data() + h * width, dunits.data() + h * width,
                               dtold + parts.key + h * width);
@@ -342,8 +423,24 @@ class Group {
     const Layer<T>* layers;
     const Arrays<T>& a;
     const index first, count;
-    std::vector<T> told, units, gated, logs, dcosine, dshifted, dgated, dunits;
+    std::vector<T> told, units, gated, logs, dcosine, dshifted, dgated, dunits, dmemory, dcontrolled, dgiven;
 };
+
+// Gradients of one linear layer, all steps and sequences together: the sums over `count` rows of `dout` times `given`.
+// Some of the layer's rows, so that threads share them and each sum is one thread's.
+template <class T>
+void weight_gradient(index first, index rows, index count, index outputs, index inputs, const T* dout, const T* given,
+                     index stride, T* dweight, T* dbias) {
+    constexpr index at_once = 128;  // as many rows of `given` as stay in the cache
+    std::fill_n(dbias + first, rows, T(0));
+    for (index start = 0; start < count; start += at_once) {
+        const index some = std::min(at_once, count - start);
+        linear(rows, some, inputs, dout + start * outputs + first, given + start * stride, dweight + first * inputs,
+               {1, stride, inputs, outputs}, start > 0);
+        for (index k = start; k < start + some; ++k)
+            for (index i = first; i < first + rows; ++i) dbias[i] += dout[k * outputs + i];
+    }
+}
 
 // Numbers below the normal ones count as zero while this lives: the far ends of sharp weightings are full
 // of them, and they are slow.
@@ -362,21 +459,42 @@ class WithoutDenormals {
 constexpr index group_size = 8;
 
 template <class T>
-void run(const Sizes& sizes, const Layer<T>* layers, const Arrays<T>& arrays, bool backward) {
-    const index threads = std::max<index>(1, std::min(sizes.threads, sizes.batch));
-    const index share = (sizes.batch + threads - 1) / threads;
-    const auto work = [&](index thread) {
+void weight_gradients(const Sizes& s, const Layer<T>* layers, const Arrays<T>& a, index threads) {
+    constexpr index rows = 64;
+    const index steps = s.time * s.batch;
+    const index of_layer = (s.gates() + rows - 1) / rows, of_heads = (s.emitted() + rows - 1) / rows;
+    share_out(s.layers * of_layer + of_heads, threads, [&](index number) {
         const WithoutDenormals while_working;
-        const index end = std::min(sizes.batch, (thread + 1) * share);
-        for (index first = thread * share; first < end; first += group_size) {
-            Group<T> group(sizes, layers, arrays, first, std::min(group_size, end - first));
-            backward ? group.backward() : group.forward();
+        const index layer = number / of_layer;
+        const index outputs = layer < s.layers ? s.gates() : s.emitted();
+        const index first = (number - std::min(layer, s.layers) * of_layer) * rows;
+        const index some = std::min(rows, outputs - first);
+        if (layer < s.layers) {
+            const Layer<T>& l = layers[layer];
+            const index inner = s.inner(layer);
+            weight_gradient(first, some, steps, outputs, inner, l.dgates, l.given, inner, l.dweight, l.dbias);
+        } else {
+            weight_gradient(first, some, steps, outputs, s.hidden, a.demitted, a.output, s.output(), a.dheads_weight,
+                            a.dheads_bias);
         }
-    };
-    std::vector<std::thread> others;
-    for (index thread = 1; thread < threads; ++thread) others.emplace_back(work, thread);
-    work(0);
-    for (std::thread& other : others) other.join();
+    });
+}
+
+template <class T>
+void run(const Sizes& s, const Layer<T>* layers, const Arrays<T>& a, index threads, bool backward) {
+    if (!backward) {
+        for (index layer = 0; layer < s.layers; ++layer)
+            transpose(s.gates(), s.inner(layer), layers[layer].weight, s.inner(layer), layers[layer].turned);
+        transpose(s.emitted(), s.hidden, a.heads_weight, s.hidden, a.heads_turned);
+    }
+    const index size = std::min(group_size, (s.batch + threads - 1) / threads);
+    share_out((s.batch + size - 1) / size, threads, [&](index number) {
+        const WithoutDenormals while_working;
+        const index first = number * size;
+        Group<T> group(s, layers, a, first, std::min(size, s.batch - first));
+        backward ? group.backward() : group.forward();
+    });
+    if (backward) weight_gradients(s, layers, a, threads);
 }
 
 }  // namespace
@@ -395,12 +513,14 @@ void NTM_ENTRY(ntm_function, NTM_ISA)(int which, ntm::index n, const float* x, f
                : which == 3 ? ntm::sigmoid(x[i])
                             : ntm::softplus(x[i]);
 }
-void NTM_ENTRY(ntm_float, NTM_ISA)(const void* sizes, const void* layers, const void* arrays, int backward) {
+void NTM_ENTRY(ntm_float, NTM_ISA)(const void* sizes, const void* layers, const void* arrays, ntm::index threads,
+                                   int backward) {
     ntm::run(*static_cast<const ntm::Sizes*>(sizes), static_cast<const ntm::Layer<float>*>(layers),
-             *static_cast<const ntm::Arrays<float>*>(arrays), backward);
+             *static_cast<const ntm::Arrays<float>*>(arrays), threads, backward);
 }
-void NTM_ENTRY(ntm_double, NTM_ISA)(const void* sizes, const void* layers, const void* arrays, int backward) {
+void NTM_ENTRY(ntm_double, NTM_ISA)(const void* sizes, const void* layers, const void* arrays, ntm::index threads,
+                                    int backward) {
     ntm::run(*static_cast<const ntm::Sizes*>(sizes), static_cast<const ntm::Layer<double>*>(layers),
-             *static_cast<const ntm::Arrays<double>*>(arrays), backward);
+             *static_cast<const ntm::Arrays<double>*>(arrays), threads, backward);
 }
 }

@@ -1,22 +1,25 @@
 """A whole sequence of an NTM in one native call, forward and backward.
 
-Outside of the native call stand the products that need no recurrence, as ordinary PyTorch
-operations: the input's share of the first layer, the output layer, and the gradients of the weights.
+Outside of the native call stands the output layer, as an ordinary operation of PyTorch.
 
 For the backward, each step of each sequence saves, in numbers of the dtype:
 `slots * (width + 4 * heads + 1) + parameters_of_heads + layers * (inner + gates + hidden)`, where for
-an LSTM `gates` is `4 * hidden`, and `inner` is the size of a layer's input without the network's own.
+an LSTM `gates` is `4 * hidden`, and `inner` is the size of all that a layer is given.
+
+There are two ways to the same computation. Where something looks at the operations of PyTorch, as
+`torch.compile` does, it is an operator of its own; elsewhere a function of autograd calls it directly,
+for an operator written in Python costs half as much as a short sequence.
 """
 
 import ctypes
 import math
-from collections.abc import Mapping, Sequence
-from itertools import accumulate
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+from torch.autograd.function import once_differentiable
 
 from lightning_ntm.kernels.cpu.blocks import empty
 from lightning_ntm.kernels.cpu.library import LIBRARY, entry_points
@@ -50,18 +53,17 @@ def refusal(model: Any, inputs: Tensor, state: Any) -> str | None:
 
 def run(model: Any, inputs: Tensor, state: Any) -> tuple[Tensor, Any]:
     """Return `(logits, state)` for a whole sequence."""
-    layers = list(model.controller.layers)
-    inputs_size = inputs.shape[-1]
-    first = F.linear(inputs.transpose(0, 1), layers[0].weight[:, :inputs_size], layers[0].bias)
-    matrices = [layers[0].weight[:, inputs_size:], *(layer.weight for layer in layers[1:])]
-    biases = [layer.bias for layer in layers[1:]]
-    parameters = [*matrices, *biases, model.heads.weight, model.heads.bias]
-    keep = torch.is_grad_enabled() and any(t.requires_grad for t in (first, *parameters, *state))
+    layers = [*model.controller.layers, model.heads]
+    weights, biases = [layer.weight for layer in layers], [layer.bias for layer in layers]
+    keep = torch.is_grad_enabled() and any(t.requires_grad for t in (inputs, *state, *weights, *biases))
     recurrent = int(model.controller.num_layers > 0)
     counts = [recurrent, model.num_read_heads, model.num_write_heads, model.max_shift, int(keep)]
-    output, *end, _ = torch.ops.lightning_ntm.sequence(
-        first.contiguous(), matrices, biases, model.heads.weight, model.heads.bias, *state, counts
-    )
+    if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() or torch.jit.is_tracing():
+        output, *end, _ = torch.ops.lightning_ntm.sequence(inputs, *state, weights, biases, counts)
+    elif keep:
+        output, *end = _Recurrence.apply(counts, inputs, *state, *weights, *biases)
+    else:
+        output, *end, _ = _forward(inputs, state, weights, biases, counts)
     return model.output(output).transpose(0, 1), type(state)(*end)
 
 
@@ -71,235 +73,273 @@ class _Sizes(ctypes.Structure):
     _fields_ = [
         (name, ctypes.c_int64)
         for name in (
-            "batch", "time", "hidden", "layers", "slots", "width", "reads", "writes", "reach", "recurrent", "keep",
-            "threads",
+            "batch", "time", "inputs", "hidden", "layers", "slots", "width", "reads", "writes", "reach", "recurrent",
+            "keep",
         )
     ]  # fmt: skip
 
 
-class _Shape:
-    """All sizes of a call, and where its saved arrays stand in one buffer."""
+class _Layout(NamedTuple):
+    """All sizes of a call, and where the arrays that are saved stand in one buffer."""
 
-    def __init__(self, first: Tensor, matrices: list[Tensor], memory: Tensor, hidden: Tensor, counts: list[int]):
-        self.recurrent, self.reads, self.writes, self.reach, self.keep = counts
-        self.time, self.batch, self.gates = first.shape
-        self.slots, self.width = memory.shape[1:]
-        self.hidden = self.gates // 4 if self.recurrent else self.gates
-        self.heads, self.layers = self.reads + self.writes, len(matrices)
-        self.inner = [matrix.shape[1] for matrix in matrices]
-        self.emitted = self.heads * (self.width + 4 + 2 * self.reach) + 2 * self.writes * self.width
-        self.output = self.hidden + self.reads * self.width
+    sizes: _Sizes
+    gates: int
+    emitted: int
+    output: int
+    starts: dict[str, int]
+    total: int
+    turned: tuple[int, ...]  # numbers of each weight, the heads' last
 
-    def struct(self) -> _Sizes:
-        values = {name: getattr(self, name) for name, *_ in _Sizes._fields_ if name != "threads"}
-        return _Sizes(**values, threads=torch.get_num_threads())
 
-    def saved(self) -> dict[str, tuple[int, ...]]:
-        """Shapes of what is saved, time-major; without gradients only the present step is."""
-        now = (self.time if self.keep else 1, self.batch)
-        after = (self.time + 1 if self.keep else 1, self.batch)
-        looks = (self.heads, self.slots)
-        return {
-            **{f"given{i}": (*after, inner) for i, inner in enumerate(self.inner)},
-            **{f"gates{i}": (*now, self.gates) for i in range(self.layers)},
-            **{f"cell{i}": (*after, self.hidden) for i in range(self.layers if self.recurrent else 0)},
-            "emitted": (*now, self.emitted),
-            "memory": (*after, self.width, self.slots),
-            "weights": (*after, *looks),
-            "cosine": (*now, *looks),
-            "norms": (*now, self.slots),
-            "content": (*now, *looks),
-            "shifted": (*now, *looks),
-        }
+def _layout(inputs: Tensor, state: Sequence[Tensor], weights: Sequence[Tensor], counts: list[int]) -> _Layout:
+    return _layout_of(
+        tuple(inputs.shape), tuple(state[0].shape), tuple(tuple(weight.shape) for weight in weights), tuple(counts)
+    )
 
-    def size(self) -> int:
-        return sum(math.prod(shape) for shape in self.saved().values())
 
-    def views(self, buffer: Tensor) -> dict[str, Tensor]:
-        shapes = self.saved()
-        ends = list(accumulate(math.prod(shape) for shape in shapes.values()))
-        return {
-            name: buffer[end - math.prod(shape) : end].view(shape)
-            for (name, shape), end in zip(shapes.items(), ends, strict=True)
-        }
+@lru_cache(1024)
+def _layout_of(
+    inputs: tuple[int, ...], memory: tuple[int, ...], weights: tuple[tuple[int, ...], ...], counts: tuple[int, ...]
+) -> _Layout:
+    recurrent, reads, writes, reach, keep = counts
+    slots, width = memory[1:]
+    emitted, hidden = weights[-1]
+    starts, total = {}, 0
+    for name, count in _saved(inputs, memory, weights, counts).items():
+        starts[name], total = total, total + count
+    sizes = _Sizes(*inputs, hidden, len(weights) - 1, slots, width, reads, writes, reach, recurrent, keep)
+    turned = tuple(math.prod(shape) for shape in weights)
+    return _Layout(sizes, weights[0][0], emitted, hidden + reads * width, starts, total, turned)
+
+
+def _saved(
+    inputs: tuple[int, ...], memory: tuple[int, ...], weights: tuple[tuple[int, ...], ...], counts: tuple[int, ...]
+) -> dict[str, int]:
+    """How many numbers of everything are saved; without gradients the present step alone is."""
+    recurrent, reads, writes, _, keep = counts
+    slots, width = memory[1:]
+    emitted, hidden = weights[-1]
+    layers, looks = len(weights) - 1, (reads + writes) * slots
+    now, after = inputs[0] * (inputs[1] if keep else 1), inputs[0] * (inputs[1] + 1 if keep else 1)
+    return {
+        **{f"given{i}": after * weights[i][1] for i in range(layers)},
+        **{f"gates{i}": now * weights[i][0] for i in range(layers)},
+        **{f"cell{i}": after * hidden for i in range(layers if recurrent else 0)},
+        "emitted": now * emitted,
+        "memory": after * slots * width,
+        "weights": after * looks,
+        "cosine": now * looks,
+        "norms": after * slots,
+        "content": now * looks,
+        "shifted": now * looks,
+    }
+
+
+def _forward(
+    inputs: Tensor, state: Sequence[Tensor], weights: Sequence[Tensor], biases: Sequence[Tensor], counts: list[int]
+) -> tuple[Tensor, ...]:
+    """Run the recurrence; return the outputs of controller and reads, the last state, and what is saved."""
+    layout = _layout(inputs, state, weights, counts)
+    # Names hold what a pointer does not.
+    inputs, *state = (tensor.contiguous() for tensor in (inputs, *state))
+    weights, biases = [weight.contiguous() for weight in weights], [bias.contiguous() for bias in biases]
+    output = empty(inputs, layout.sizes.time, layout.sizes.batch, layout.output)
+    end = [torch.empty_like(part) for part in state]
+    buffer, scratch = empty(inputs, layout.total), empty(inputs, sum(layout.turned))
+    at = _pointers_into(buffer, layout.starts)
+    turned = _starts(scratch, layout.turned)
+    layers = [
+        (
+            weights[i].data_ptr(),
+            biases[i].data_ptr(),
+            turned[i],
+            at(f"given{i}"),
+            at(f"gates{i}"),
+            at(f"cell{i}"),
+            *(None,) * 3,
+        )
+        for i in range(layout.sizes.layers)
+    ]
+    arrays = (
+        inputs.data_ptr(), weights[-1].data_ptr(), biases[-1].data_ptr(), turned[-1], output.data_ptr(),
+        *map(at, _SAVED), *map(_pointer, state), *map(_pointer, end), *(None,) * 15,
+    )  # fmt: skip
+    _call(inputs, layout.sizes, layers, arrays, backward=False)
+    return (output, *end, buffer)
+
+
+def _backward(
+    inputs: Tensor,
+    state: Sequence[Tensor],
+    weights: Sequence[Tensor],
+    saved: tuple[Tensor, Tensor],
+    counts: list[int],
+    gradients: Sequence[Tensor | None],
+    *,
+    of_inputs: bool,
+) -> tuple[Tensor | None, list[Tensor], list[Tensor], list[Tensor]]:
+    """Return gradients of inputs, state, weights and biases; `None` among what is given stands for zeros."""
+    layout = _layout(inputs, state, weights, counts)
+    sizes, (output, buffer) = layout.sizes, saved
+    weights = [weight.contiguous() for weight in weights]
+    doutput, *dend = (None if gradient is None else gradient.contiguous() for gradient in gradients)
+    dgates = empty(inputs, sizes.layers, sizes.time * sizes.batch * layout.gates)
+    demitted = empty(inputs, sizes.time * sizes.batch * layout.emitted)
+    dinputs = torch.empty_like(inputs, memory_format=torch.contiguous_format) if of_inputs else None
+    dstate = [torch.empty_like(part, memory_format=torch.contiguous_format) for part in state]
+    dweights = [torch.empty_like(weight) for weight in weights]
+    dbiases = [weight.new_empty(weight.shape[0]) for weight in weights]
+    at = _pointers_into(buffer, layout.starts)
+    of_layer = _starts(dgates, [dgates.shape[1]] * sizes.layers)
+    layers = [
+        (
+            weights[i].data_ptr(), None, None, at(f"given{i}"), at(f"gates{i}"), at(f"cell{i}"), of_layer[i],
+            dweights[i].data_ptr(), dbiases[i].data_ptr(),
+        )
+        for i in range(sizes.layers)
+    ]  # fmt: skip
+    arrays = (
+        None, weights[-1].data_ptr(), None, None, output.data_ptr(), *map(at, _SAVED), *(None,) * 10,
+        *map(_pointer, (doutput, demitted, dweights[-1], dbiases[-1], dinputs, *dstate, *dend)),
+    )  # fmt: skip
+    _call(inputs, sizes, layers, arrays, backward=True)
+    return dinputs, dstate, dweights, dbiases
+
+
+class _Recurrence(torch.autograd.Function):
+    """The recurrence of tensors that need gradients."""
+
+    @staticmethod
+    def forward(ctx: Any, counts: list[int], inputs: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
+        state, weights, biases = _parts(tensors)
+        output, *end, buffer = _forward(inputs, state, weights, biases, counts)
+        ctx.counts = counts
+        ctx.save_for_backward(inputs, output, buffer, *tensors)
+        ctx.set_materialize_grads(False)
+        return (output, *end)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        inputs, output, buffer, *tensors = ctx.saved_tensors
+        state, weights, _ = _parts(tensors)
+        of_inputs = ctx.needs_input_grad[1]
+        dinputs, *others = _backward(
+            inputs, state, weights, (output, buffer), ctx.counts, gradients, of_inputs=of_inputs
+        )
+        return (None, dinputs, *(tensor for part in others for tensor in part))
+
+
+def _parts(tensors: Sequence[Tensor]) -> tuple[Sequence[Tensor], Sequence[Tensor], Sequence[Tensor]]:
+    """State, weights and biases."""
+    layers = (len(tensors) - 5) // 2
+    return tensors[:5], tensors[5 : 5 + layers], tensors[5 + layers :]
 
 
 @torch.library.custom_op("lightning_ntm::sequence", mutates_args=())
 def _sequence(
-    first: Tensor,
-    matrices: list[Tensor],
-    biases: list[Tensor],
-    heads_weight: Tensor,
-    heads_bias: Tensor,
+    inputs: Tensor,
     memory: Tensor,
-    weights: Tensor,
+    looks: Tensor,
     reads: Tensor,
     hidden: Tensor,
     cell: Tensor,
+    weights: list[Tensor],
+    biases: list[Tensor],
     counts: list[int],
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Run the recurrence; returns the outputs of controller and reads, the last state, and what was saved."""
-    shape = _Shape(first, matrices, memory, hidden, counts)
-    buffer = empty(first, shape.size())
-    saved = shape.views(buffer)
-    saved["memory"][0] = memory.mT
-    saved["weights"][0] = weights
-    read_size = shape.reads * shape.width
-    saved["given0"][0, :, :read_size] = reads.flatten(1)
-    for layer in range(shape.layers if shape.recurrent else 0):
-        saved[f"given{layer}"][0, :, -shape.hidden :] = hidden[:, layer]
-        saved[f"cell{layer}"][0] = cell[:, layer]
-    for layer in range(1, shape.layers):
-        saved[f"given{layer}"][-1, :, : shape.hidden] = 0  # below the step after the last, which nobody reads
-    output = empty(first, shape.time, shape.batch, shape.output)
-    last_hidden = torch.empty_like(hidden, memory_format=torch.contiguous_format)
-    last_reads = first.new_empty(shape.batch, shape.reads, shape.width)
-    held = [matrix.t().contiguous() for matrix in matrices]  # a pointer does not keep its tensor
-    per_layer = [
-        {"forward": held[i], "bias": biases[i - 1] if i else None, **_of_layer(saved, i)} for i in range(shape.layers)
-    ]
-    arrays = {
-        "input": first,
-        "heads_forward": heads_weight.t().contiguous(),
-        "heads_bias": heads_bias,
-        "output": output,
-        "last_hidden": last_hidden,
-        "last_reads": last_reads,
-        **saved,
-    }
-    _call(shape, per_layer, arrays, backward=False)
-    last_cell = (
-        torch.stack([saved[f"cell{i}"][-1] for i in range(shape.layers)], dim=1) if shape.recurrent else cell.clone()
-    )
-    last_memory = saved["memory"][-1].mT.clone(memory_format=torch.contiguous_format)
-    return (
-        output,
-        last_memory,
-        saved["weights"][-1].clone(memory_format=torch.contiguous_format),
-        last_reads,
-        last_hidden,
-        last_cell,
-        buffer,
-    )
+    output, *end, buffer = _forward(inputs, (memory, looks, reads, hidden, cell), weights, biases, counts)
+    last_memory, last_looks, last_reads, last_hidden, last_cell = end
+    return output, last_memory, last_looks, last_reads, last_hidden, last_cell, buffer
 
 
 @_sequence.register_fake
-def _(first, matrices, biases, heads_weight, heads_bias, memory, weights, reads, hidden, cell, counts):  # type: ignore[no-untyped-def]
-    shape = _Shape(first, matrices, memory, hidden, counts)
-    output = first.new_empty(shape.time, shape.batch, shape.output)
-    end = [
-        torch.empty_like(part, memory_format=torch.contiguous_format) for part in (memory, weights, reads, hidden, cell)
-    ]
-    return output, *end, first.new_empty(shape.size())
+def _(inputs, memory, looks, reads, hidden, cell, weights, biases, counts):  # type: ignore[no-untyped-def]
+    output = inputs.new_empty(inputs.shape[1], inputs.shape[0], weights[-1].shape[1] + reads.shape[1] * reads.shape[2])
+    state = (memory, looks, reads, hidden, cell)
+    end = [torch.empty_like(part, memory_format=torch.contiguous_format) for part in state]
+    saved = _saved(inputs.shape, memory.shape, tuple(weight.shape for weight in weights), counts)
+    return output, *end, inputs.new_empty(sum(saved.values()))
 
 
 @torch.library.custom_op("lightning_ntm::sequence_backward", mutates_args=())
 def _sequence_backward(
-    first: Tensor,
-    matrices: list[Tensor],
-    heads_weight: Tensor,
+    inputs: Tensor,
+    state: list[Tensor],
+    weights: list[Tensor],
+    output: Tensor,
     buffer: Tensor,
-    memory: Tensor,
-    hidden: Tensor,
     counts: list[int],
-    doutput: Tensor,
-    dmemory: Tensor,
-    dweights: Tensor,
-    dreads: Tensor,
-    dhidden: Tensor,
-    dcell: Tensor,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Return gradients of every layer's gates, of what the heads were told, and of the first state."""
-    shape = _Shape(first, matrices, memory, hidden, counts)
-    saved = shape.views(buffer)
-    dgates = empty(first, shape.layers, shape.time, shape.batch, shape.gates)
-    demitted = empty(first, shape.time, shape.batch, shape.emitted)
-    # The native call turns gradients of the last state into those of the first, in place.
-    carried = {"dmemory": dmemory.mT, "dweights": dweights, "dreads": dreads}
-    carried = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in carried.items()}
-    by_layer = [tensor.transpose(0, 1).clone(memory_format=torch.contiguous_format) for tensor in (dhidden, dcell)]
-    held = [matrix.contiguous() for matrix in matrices]  # a pointer does not keep its tensor
-    per_layer = [
-        {
-            "backward": held[i],
-            "dgates": dgates[i],
-            **({"dhidden": by_layer[0][i], "dcell": by_layer[1][i]} if shape.recurrent else {}),
-            **_of_layer(saved, i),
-        }
-        for i in range(shape.layers)
-    ]
-    arrays = {
-        "heads_backward": heads_weight.contiguous(),
-        "doutput": doutput.contiguous(),
-        "demitted": demitted,
-        **carried,
-        **saved,
-    }
-    _call(shape, per_layer, arrays, backward=True)
-    dhidden, dcell = (tensor.transpose(0, 1).contiguous() for tensor in by_layer)
-    return dgates, demitted, carried["dmemory"].mT.contiguous(), carried["dweights"], carried["dreads"], dhidden, dcell
+    gradients: list[Tensor | None],
+) -> list[Tensor]:
+    """Return the gradients of inputs, state, weights and biases, one after the other."""
+    dinputs, *others = _backward(inputs, state, weights, (output, buffer), counts, gradients, of_inputs=True)
+    assert dinputs is not None
+    return [dinputs, *(tensor for part in others for tensor in part)]
 
 
 @_sequence_backward.register_fake
-def _(first, matrices, heads_weight, buffer, memory, hidden, counts, doutput, *state):  # type: ignore[no-untyped-def]
-    shape = _Shape(first, matrices, memory, hidden, counts)
-    dgates = first.new_empty(shape.layers, shape.time, shape.batch, shape.gates)
-    demitted = first.new_empty(shape.time, shape.batch, shape.emitted)
-    return dgates, demitted, *(torch.empty_like(part, memory_format=torch.contiguous_format) for part in state)
+def _(inputs, state, weights, output, buffer, counts, gradients):  # type: ignore[no-untyped-def]
+    alike = [torch.empty_like(part, memory_format=torch.contiguous_format) for part in (inputs, *state, *weights)]
+    return [*alike, *(weight.new_empty(weight.shape[0]) for weight in weights)]
 
 
-def _setup(ctx: Any, inputs: Any, output: Any) -> None:
-    first, matrices, _, heads_weight, _, *state, counts = inputs
-    out, buffer = output[0], output[-1]
-    ctx.counts, ctx.layers = counts, len(matrices)
-    ctx.save_for_backward(first, *matrices, heads_weight, out, buffer, *state)
-    ctx.mark_non_differentiable(buffer)
-    ctx.set_materialize_grads(False)  # zeros as large as the buffer would cost more than the rest
+def _save(ctx: Any, inputs: Any, output: Any) -> None:
+    given, *state, weights, _, counts = inputs
+    ctx.counts = counts
+    ctx.save_for_backward(given, output[0], output[-1], *state, *weights)
+    ctx.mark_non_differentiable(output[-1])
+    ctx.set_materialize_grads(False)
 
 
-def _backward(ctx: Any, *given: Tensor | None) -> Any:
-    first, *matrices, heads_weight, output, buffer, memory, weights, reads, hidden, cell = ctx.saved_tensors
-    results = (output, memory, weights, reads, hidden, cell)
-    doutput, *dend = (
-        torch.zeros_like(result) if gradient is None else gradient
-        for gradient, result in zip(given[:6], results, strict=True)
+def _backward_of_operator(ctx: Any, *gradients: Tensor | None) -> Any:
+    inputs, output, buffer, *tensors = ctx.saved_tensors
+    state, weights = tensors[:5], tensors[5:]
+    dinputs, *others = torch.ops.lightning_ntm.sequence_backward(
+        inputs, state, weights, output, buffer, ctx.counts, list(gradients[:6])
     )
-    dgates, demitted, *dstate = torch.ops.lightning_ntm.sequence_backward(
-        first, matrices, heads_weight, buffer, memory, hidden, ctx.counts, doutput, *dend
-    )
-    shape = _Shape(first, matrices, memory, hidden, ctx.counts)
-    saved = shape.views(buffer)
-    rows = dgates.flatten(1, 2)
-    dmatrices = [rows[i].t() @ saved[f"given{i}"][: shape.time].flatten(0, 1) for i in range(shape.layers)]
-    dbiases = [rows[i].sum(0) for i in range(1, shape.layers)]
-    told = demitted.flatten(0, 1)
-    dheads_weight = told.t() @ output[..., : shape.hidden].flatten(0, 1)
-    return dgates[0], dmatrices, dbiases, dheads_weight, told.sum(0), *dstate, None
+    end = 5 + len(weights)
+    return dinputs, *others[:5], others[5:end], others[end:], None
 
 
-_sequence.register_autograd(_backward, setup_context=_setup)
+_sequence.register_autograd(_backward_of_operator, setup_context=_save)
 
 
-def _of_layer(saved: dict[str, Tensor], layer: int) -> dict[str, Tensor]:
-    return {name: saved[f"{name}{layer}"] for name in ("given", "gates", "cell") if f"{name}{layer}" in saved}
-
-
-#: In the order of `Layer` and `Arrays` in sequence.cpp.
-_LAYER = ("forward", "backward", "bias", "given", "gates", "cell", "dgates", "dhidden", "dcell")
-_ARRAYS = (
-    "input", "heads_forward", "heads_backward", "heads_bias", "output", "emitted", "memory", "weights", "cosine",
-    "norms", "content", "shifted", "last_hidden", "last_reads", "doutput", "demitted", "dmemory", "dweights", "dreads",
-)  # fmt: skip
+#: In the order of `Arrays` in sequence.cpp.
+_SAVED = ("emitted", "memory", "weights", "cosine", "norms", "content", "shifted")
 
 
 def _call(
-    shape: _Shape, per_layer: Sequence[Mapping[str, Tensor | None]], arrays: dict[str, Tensor], *, backward: bool
+    like: Tensor,
+    sizes: _Sizes,
+    layers: Sequence[Sequence[int | None]],
+    arrays: Sequence[int | None],
+    *,
+    backward: bool,
 ) -> None:
-    sizes = shape.struct()
-    layers = _pointers([layer.get(name) for layer in per_layer for name in _LAYER])
-    pointers = _pointers([arrays.get(name) for name in _ARRAYS])
-    entry_points()[next(iter(arrays.values())).element_size()](ctypes.byref(sizes), layers, pointers, backward)
+    """Call the kernel; the pointers are in the order of `Layer` and `Arrays` in sequence.cpp."""
+    flat = [pointer for layer in layers for pointer in layer]
+    entry_points()[like.element_size()](
+        ctypes.byref(sizes),
+        (ctypes.c_void_p * len(flat))(*flat),
+        (ctypes.c_void_p * len(arrays))(*arrays),
+        torch.get_num_threads(),
+        backward,
+    )
 
 
-def _pointers(tensors: Sequence[Tensor | None]) -> Any:
-    return (ctypes.c_void_p * len(tensors))(*(None if t is None else t.data_ptr() for t in tensors))
+def _pointer(tensor: Tensor | None) -> int | None:
+    return None if tensor is None else tensor.data_ptr()
+
+
+def _pointers_into(buffer: Tensor, starts: dict[str, int]) -> Callable[[str], int | None]:
+    base, size = buffer.data_ptr(), buffer.element_size()
+    return lambda name: base + size * starts[name] if name in starts else None
+
+
+def _starts(buffer: Tensor, counts: Sequence[int]) -> list[int]:
+    """Pointers to arrays that stand one after the other."""
+    starts = [buffer.data_ptr()]
+    for count in counts:
+        starts.append(starts[-1] + count * buffer.element_size())
+    return starts[:-1]

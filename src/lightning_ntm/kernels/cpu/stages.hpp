@@ -86,7 +86,7 @@ inline void unit_key_backward(index width, T norm, const T* unit, const T* dunit
 
 template <class T>
 inline void cosines(index heads, index slots, index width, const T* memory, const T* units, const T* norms, T* cosine) {
-    linear(heads, width, slots, units, width, memory, cosine, slots, false);
+    linear(heads, width, slots, units, memory, cosine, {width, slots, slots}, false);
     for (index h = 0; h < heads; ++h)
 #pragma omp simd
         for (index n = 0; n < slots; ++n) cosine[h * slots + n] /= norms[n];
@@ -197,99 +197,95 @@ inline void read(index heads, index slots, index width, const T* memory, const T
 // The memory's gradient, dreads times the weights, is added by memory_backward.
 template <class T>
 inline void read_backward(index heads, index slots, index width, const T* memory, const T* dreads, T* dweights) {
-    linear(heads, width, slots, dreads, width, memory, dweights, slots, true);
+    linear(heads, width, slots, dreads, memory, dweights, {width, slots, slots}, true);
 }
 
-// Equations 3 and 4: all heads erase, then all heads add. `after` may be `before`.
+// Equations 3 and 4: all heads erase, then all heads add. `after` may be `before`; `norms` gets the length of each
+// slot after it.
 template <class T>
-inline void write(index heads, index slots, index width, const T* before, const T* __restrict weights,
-                  const T* __restrict erase, const T* __restrict add, T* after) {
-    for (index m = 0; m < width; ++m) {
-        const T* from = before + m * slots;
-        T* to = after + m * slots;
-        for (index h = 0; h < heads; ++h) {
-            const T e = erase[h * width + m];
-            const T* w = weights + h * slots;
+inline void write(index heads, index slots, index width, const T* before, const T* weights, const T* erase,
+                  const T* add, T* after, T* norms) {
+    for (index n = 0; n < slots; ++n) norms[n] = T(epsilon);
+    for (index m = 0; m < width; ++m)
+        along<T>(slots, [=](auto kind, index n) {
+            using V = decltype(kind);
+            auto slot = V::load(before + m * slots + n);
+            for (index h = 0; h < heads; ++h) slot -= slot * (V::load(weights + h * slots + n) * erase[h * width + m]);
+            for (index h = 0; h < heads; ++h) slot += V::load(weights + h * slots + n) * add[h * width + m];
+            V::store(after + m * slots + n, slot);
+            V::store(norms + n, V::load(norms + n) + slot * slot);
+        });
 #pragma omp simd
-            for (index n = 0; n < slots; ++n) to[n] = from[n] - from[n] * (w[n] * e);
-            from = to;
+    for (index n = 0; n < slots; ++n) norms[n] = std::sqrt(norms[n]);
+}
+
+// `Rows` rows of the memory in write_backward, from row m, for head h.
+template <class T, int Rows>
+inline void write_rows_backward(index h, index heads, index slots, index width, index m, const T* before,
+                                const T* weights, const T* erase, const T* add, const T* dmemory, T* dweights,
+                                T* derase, T* dadd) {
+    typename Vector<T>::type de[Rows] = {}, da[Rows] = {};
+    T de_rest[Rows] = {}, da_rest[Rows] = {};
+    const auto step = [=](auto kind, index n, auto* de, auto* da) {
+        using V = decltype(kind);
+        const auto w = V::load(weights + h * slots + n);
+        auto dw = V::load(dweights + h * slots + n);
+        for (int r = 0; r < Rows; ++r) {
+            const auto dm = V::load(dmemory + (m + r) * slots + n);
+            auto left = V::load(before + (m + r) * slots + n);  // by the other heads
+            for (index other = 0; other < heads; ++other)
+                if (other != h) left -= left * (V::load(weights + other * slots + n) * erase[other * width + m + r]);
+            const auto dforgotten = dm * left;
+            de[r] -= dforgotten * w;
+            da[r] += dm * w;
+            dw += dm * add[h * width + m + r] - dforgotten * erase[h * width + m + r];
         }
-        for (index h = 0; h < heads; ++h) {
-            const T a = add[h * width + m];
-            const T* w = weights + h * slots;
-#pragma omp simd
-            for (index n = 0; n < slots; ++n) to[n] += w[n] * a;
-        }
+        V::store(dweights + h * slots + n, dw);
+    };
+    along<T>(slots, [&](auto kind, index n) {
+        if constexpr (decltype(kind)::lanes > 1)
+            step(kind, n, de, da);
+        else
+            step(kind, n, de_rest, da_rest);
+    });
+    for (int r = 0; r < Rows; ++r) {
+        derase[h * width + m + r] = total<T>(de[r]) + de_rest[r];
+        dadd[h * width + m + r] = total<T>(da[r]) + da_rest[r];
     }
 }
 
 // Sets derase and dadd; the memory's gradient passes what was kept, in memory_backward.
 template <class T>
-inline void write_backward(index heads, index slots, index width, const T* __restrict before,
-                           const T* __restrict weights, const T* __restrict erase, const T* __restrict add,
-                           const T* __restrict dmemory, T* __restrict dweights, T* __restrict derase,
-                           T* __restrict dadd, T* __restrict others) {
-    for (index m = 0; m < width; ++m) {
-        const T* dm = dmemory + m * slots;
-        const T* old = before + m * slots;
-        for (index h = 0; h < heads; ++h) {
-            const T e = erase[h * width + m], a = add[h * width + m];
-            const T* w = weights + h * slots;
-            T* dw = dweights + h * slots;
-            const T* left = old;  // what the other heads leave of the old memory
-            for (index other = 0; other < heads; ++other) {
-                if (other == h) continue;
-                const T oe = erase[other * width + m];
-                const T* ow = weights + other * slots;
-#pragma omp simd
-                for (index n = 0; n < slots; ++n) others[n] = left[n] - left[n] * (ow[n] * oe);
-                left = others;
-            }
-            T de = 0, da = 0;
-#pragma omp simd reduction(+ : de, da)
-            for (index n = 0; n < slots; ++n) {
-                const T dforgotten = dm[n] * left[n];
-                de -= dforgotten * w[n];
-                da += dm[n] * w[n];
-                dw[n] += dm[n] * a - dforgotten * e;
-            }
-            derase[h * width + m] = de;
-            dadd[h * width + m] = da;
-        }
+inline void write_backward(index heads, index slots, index width, const T* before, const T* weights, const T* erase,
+                           const T* add, const T* dmemory, T* dweights, T* derase, T* dadd) {
+    for (index h = 0; h < heads; ++h) {
+        index m = 0;
+        for (; m + 4 <= width; m += 4)
+            write_rows_backward<T, 4>(h, heads, slots, width, m, before, weights, erase, add, dmemory, dweights, derase,
+                                      dadd);
+        for (; m < width; ++m)
+            write_rows_backward<T, 1>(h, heads, slots, width, m, before, weights, erase, add, dmemory, dweights, derase,
+                                      dadd);
     }
 }
 
 // Turns dmemory from the gradient of the memory after a step into that of the memory before: what the writes
 // kept of it, what was read, and what the cosines looked at.
 template <class T>
-inline void memory_backward(index reads, index writes, index slots, index width, const T* __restrict memory,
-                            const T* __restrict weights, const T* __restrict erase, const T* __restrict dreads,
-                            const T* __restrict units, const T* __restrict dcosine, const T* __restrict shrink,
-                            T* __restrict dmemory) {
-    for (index m = 0; m < width; ++m) {
-        T* dm = dmemory + m * slots;
-        const T* old = memory + m * slots;
-        for (index h = 0; h < writes; ++h) {
-            const T e = erase[h * width + m];
-            const T* w = weights + (reads + h) * slots;
-#pragma omp simd
-            for (index n = 0; n < slots; ++n) dm[n] -= dm[n] * (w[n] * e);
-        }
-#pragma omp simd
-        for (index n = 0; n < slots; ++n) dm[n] += shrink[n] * old[n];
-        for (index h = 0; h < reads; ++h) {
-            const T dread = dreads[h * width + m], unit = units[h * width + m];
-            const T *w = weights + h * slots, *dc = dcosine + h * slots;
-#pragma omp simd
-            for (index n = 0; n < slots; ++n) dm[n] += dread * w[n] + unit * dc[n];
-        }
-        for (index h = reads; h < reads + writes; ++h) {
-            const T unit = units[h * width + m];
-            const T* dc = dcosine + h * slots;
-#pragma omp simd
-            for (index n = 0; n < slots; ++n) dm[n] += unit * dc[n];
-        }
-    }
+inline void memory_backward(index reads, index writes, index slots, index width, const T* memory, const T* weights,
+                            const T* erase, const T* dreads, const T* units, const T* dcosine, const T* shrink,
+                            T* dmemory) {
+    for (index m = 0; m < width; ++m)
+        along<T>(slots, [=](auto kind, index n) {
+            using V = decltype(kind);
+            auto dm = V::load(dmemory + m * slots + n);
+            for (index h = 0; h < writes; ++h)
+                dm -= dm * (V::load(weights + (reads + h) * slots + n) * erase[h * width + m]);
+            dm += V::load(shrink + n) * V::load(memory + m * slots + n);
+            for (index h = 0; h < reads; ++h) dm += dreads[h * width + m] * V::load(weights + h * slots + n);
+            for (index h = 0; h < reads + writes; ++h) dm += units[h * width + m] * V::load(dcosine + h * slots + n);
+            V::store(dmemory + m * slots + n, dm);
+        });
 }
 
 }  // namespace
