@@ -175,6 +175,36 @@ void lstm_step_backward(index hidden, const T* __restrict gates, const T* __rest
     }
 }
 
+// Brings what is needed soon into the cache, a few lines at a time: the processor waits when it is told of many at
+// once. Long sequences are larger than the cache, and from step to step the addresses jump.
+template <class T, int Written>
+class Ahead {
+   public:
+    void add(T* from, index count) {
+        ranges.push_back({from, from + count});
+        lines += count / line + 1;
+    }
+    // All that was added is to be brought in by so many calls of `fetch`.
+    void spread(index calls) { at_once = lines / calls + 1; }
+    void fetch() {
+        for (index left = at_once; left > 0 && !ranges.empty();) {
+            Range& range = ranges.back();
+            for (; left > 0 && range.next < range.end; --left, range.next += line)
+                __builtin_prefetch(range.next, Written, 2);
+            if (range.next >= range.end) ranges.pop_back();
+        }
+        lines = std::max<index>(0, lines - at_once);
+    }
+
+   private:
+    static constexpr index line = 64 / sizeof(T);
+    struct Range {
+        T *next, *end;
+    };
+    std::vector<Range> ranges;
+    index lines = 0, at_once = 0;
+};
+
 // Copies `count` numbers, or sets zeros where there is nothing to copy.
 template <class T>
 void copy_or_zero(const T* from, index offset, index count, T* to) {
@@ -192,6 +222,7 @@ class Group {
     void forward() {
         for (index g = first; g < first + count; ++g) begin(g);
         for (index t = 0; t < s.time; ++t) {
+            if (s.keep && t + 1 < s.time) look(ahead, t + 1, 1);
             for (index g = first; g < first + count; ++g)
                 std::copy_n(a.input + (g * s.time + t) * s.inputs, s.inputs, layers[0].given + s.at(t, g, s.inner(0)));
             for (index layer = 0; layer < s.layers; ++layer) control(t, layer);
@@ -210,6 +241,7 @@ class Group {
         dgiven.resize(count * std::max(s.inner(0), s.inner(1)));
         for (index g = first; g < first + count; ++g) begin_backward(g);
         for (index t = s.time - 1; t >= 0; --t) {
+            if (t) look(back, t - 1, 0);
             for (index g = 0; g < count; ++g) {
                 address_and_access_backward(t, first + g);
                 copy_or_zero(a.doutput, s.always_at(t, first + g, s.output()), s.hidden,
@@ -347,17 +379,33 @@ class Group {
             T* content = a.content + s.at(t, g, heads * slots) + h * slots;
             T* shifted = a.shifted + s.at(t, g, heads * slots) + h * slots;
             softmax(slots, told[parts.strength + h], cosine + h * slots, content);
+            ahead.fetch();
             interpolate(slots, told[parts.gate + h], a.weights + s.at(t, g, heads * slots) + h * slots, content,
                         gated.data());
+            ahead.fetch();
             shift(slots, s.reach, told.data() + parts.moves + h * s.moves(), gated.data(), shifted);
             sharpen(slots, told[parts.sharpening + h], shifted, logs.data(), weights + h * slots);
         }
+        ahead.fetch();
         T* reads = a.output + s.always_at(t, g, s.output()) + s.hidden;
         read(s.reads, slots, width, memory, weights, reads);
         std::copy_n(reads, s.read_size(), layers[0].given + s.at(t + 1, g, s.inner(0)) + s.inputs);
+        ahead.fetch();
         T* after = a.memory + s.at(t + 1, g, width * slots);
         write(s.writes, slots, width, memory, weights + s.reads * slots, told.data() + parts.erase,
               told.data() + parts.add, after, a.norms + s.at(t + 1, g, slots));
+    }
+
+    // What a step saves; `after` for what stands one step later.
+    template <int Written>
+    void look(Ahead<T, Written>& ahead, index t, index after) const {
+        const index looks = count * s.heads() * s.slots, memory = s.memory_size();
+        for (index layer = 0; layer < s.layers; ++layer)
+            ahead.add(layers[layer].gates + s.at(t, first, s.gates()), count * s.gates());
+        for (T* part : {a.shifted, a.content, a.cosine}) ahead.add(part + s.at(t, first, s.heads() * s.slots), looks);
+        ahead.add(a.weights + s.at(t + after, first, s.heads() * s.slots), looks);
+        ahead.add(a.memory + s.at(t + after, first, memory), count * memory);
+        ahead.spread(count * (4 + 2 * s.heads()));
     }
 
     void address_and_access_backward(index t, index g) {
@@ -377,9 +425,11 @@ class Group {
                        told.data() + parts.add, dm, dweights + s.reads * slots, dtold + parts.erase,
                        dtold + parts.add);
         const T* doutput = a.doutput ? a.doutput + s.always_at(t, g, s.output()) + s.hidden : nullptr;
+        back.fetch();
         for (index i = 0; doutput && i < s.read_size(); ++i) dreads[i] += doutput[i];
         read_backward(s.reads, slots, width, memory, dreads, dweights);
 
+        back.fetch();
         dcosine.resize(heads * slots);
         dshifted.resize(slots);
         dgated.resize(slots);
@@ -396,11 +446,13 @@ class Group {
             dtold[parts.sharpening + h] =
                 sharpen_backward(slots, told[parts.sharpening + h], shifted, logs.data(), weights + h * slots,
                                  dweights + h * slots, dshifted.data());
+            back.fetch();
             interpolate(slots, gate, previous, content, gated.data());
             shift_backward(slots, s.reach, moves, gated.data(), dshifted.data(), dtold + parts.moves + h * s.moves(),
                            dgated.data());
             dtold[parts.gate + h] = interpolate_backward(slots, gate, previous, content, dgated.data(),
                                                          dweights + h * slots, dcontent);
+            back.fetch();
             dtold[parts.strength + h] = softmax_backward(slots, told[parts.strength + h], cosine + h * slots, content,
                                                          dcontent, dcosine.data() + h * slots);
         }
@@ -408,13 +460,16 @@ class Group {
         key_norms.resize(std::max(slots, heads));
         for (index h = 0; h < heads; ++h)
             key_norms[h] = unit_key(width, told.data() + parts.key + h * width, units.data() + h * width);
+        back.fetch();
         T* shrink = dshifted.data();
         cosines_backward(heads, slots, width, memory, norms, cosine, dcosine.data(), dunits.data(), shrink);
+        back.fetch();
         memory_backward(s.reads, s.writes, slots, width, memory, weights, told.data() + parts.erase, dreads,
                         units.data(), dcosine.data(), shrink, dm);
         for (index h = 0; h < heads; ++h)
             unit_key_backward(width, key_norms[h], units.data() + h * width, dunits.data() + h * width,
                               dtold + parts.key + h * width);
+        back.fetch();
         activate_backward(s, parts, emitted, told.data(), dtold);
     }
 
@@ -424,6 +479,8 @@ class Group {
     const Arrays<T>& a;
     const index first, count;
     std::vector<T> told, units, gated, logs, dcosine, dshifted, dgated, dunits, dmemory, dcontrolled, dgiven;
+    Ahead<T, 0> back;
+    Ahead<T, 1> ahead;
 };
 
 // Gradients of one linear layer, all steps and sequences together: the sums over `count` rows of `dout` times `given`.
@@ -458,23 +515,22 @@ class WithoutDenormals {
 // Sequences that share each weight as it is loaded: more do not fit into the cache beside it.
 constexpr index group_size = 8;
 
+// Every layer and the heads; each thread takes some of the rows of each.
 template <class T>
 void weight_gradients(const Sizes& s, const Layer<T>* layers, const Arrays<T>& a, index threads) {
-    constexpr index rows = 64;
     const index steps = s.time * s.batch;
-    const index of_layer = (s.gates() + rows - 1) / rows, of_heads = (s.emitted() + rows - 1) / rows;
-    share_out(s.layers * of_layer + of_heads, threads, [&](index number) {
+    share_out((s.layers + 1) * threads, threads, [&](index number) {
         const WithoutDenormals while_working;
-        const index layer = number / of_layer;
+        const index layer = number / threads;
         const index outputs = layer < s.layers ? s.gates() : s.emitted();
-        const index first = (number - std::min(layer, s.layers) * of_layer) * rows;
-        const index some = std::min(rows, outputs - first);
+        const index share = ((outputs + threads - 1) / threads + rows_at_once - 1) / rows_at_once * rows_at_once;
+        const index first = std::min(outputs, number % threads * share), rows = std::min(share, outputs - first);
         if (layer < s.layers) {
             const Layer<T>& l = layers[layer];
             const index inner = s.inner(layer);
-            weight_gradient(first, some, steps, outputs, inner, l.dgates, l.given, inner, l.dweight, l.dbias);
+            weight_gradient(first, rows, steps, outputs, inner, l.dgates, l.given, inner, l.dweight, l.dbias);
         } else {
-            weight_gradient(first, some, steps, outputs, s.hidden, a.demitted, a.output, s.output(), a.dheads_weight,
+            weight_gradient(first, rows, steps, outputs, s.hidden, a.demitted, a.output, s.output(), a.dheads_weight,
                             a.dheads_bias);
         }
     });
