@@ -58,8 +58,8 @@ def compile_kernel(root: Path, target: Path, flags: list[str] | None = None) -> 
                     "-o",
                     objects[-1],
                 )
-        extra = [root / SOURCES / "instructions.cpp"] if intel else []
-        _run(compiler, *FLAGS, *(flags or []), "-shared", *objects, *extra, "-pthread", "-o", target)
+        once = [root / SOURCES / name for name in ("threads.cpp", *(["instructions.cpp"] if intel else []))]
+        _run(compiler, *FLAGS, *(flags or []), "-shared", *objects, *once, "-pthread", "-o", target)
 
 
 def _run(*command: object) -> None:

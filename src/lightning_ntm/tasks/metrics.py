@@ -32,7 +32,12 @@ def nats_per_sequence(logits: Float[Tensor, "batch time outputs"], batch: Batch)
 
 def bits_per_sequence(logits: Float[Tensor, "batch time outputs"], batch: Batch) -> Float[Tensor, " batch"]:
     """Cross-entropy of each answer in bits, summed over its steps and bits."""
-    return nats_per_sequence(logits, batch) / math.log(2)
+    return in_bits(nats_per_sequence(logits, batch))
+
+
+def in_bits(nats: Tensor) -> Tensor:
+    """Cross-entropies in bits."""
+    return nats / math.log(2)
 
 
 def answer_bits(batch: Batch) -> Float[Tensor, " batch"]:

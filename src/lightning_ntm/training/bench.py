@@ -11,6 +11,7 @@ import torch
 from lightning_ntm.models.ntm import NTM
 from lightning_ntm.tasks import metrics
 from lightning_ntm.tasks.copy import Copy
+from lightning_ntm.training.learner import default_optimizer, prefer_fused
 
 #: Batch size, list length, memory slots; all else as in the paper's copy network.
 SHAPES = ((8, 20, 128), (64, 20, 128), (8, 20, 1024), (8, 200, 128))
@@ -45,7 +46,8 @@ def _row(batch: int, length: int, slots: int, threads: int, peak: float, repeats
     for backend in ("cpu", "reference"):
         torch.manual_seed(0)
         model = NTM(task.input_size, task.output_size, memory_slots=slots, backend=backend)
-        optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+        optimizer = default_optimizer(model.parameters())
+        prefer_fused(optimizer)
 
         def gradients(model: NTM = model) -> None:
             logits, _ = model(episodes.inputs)

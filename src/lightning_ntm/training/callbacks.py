@@ -102,7 +102,7 @@ class Recorder(Callback):
         with torch.no_grad():
             self.sums["loss"] += outputs["cost"]
             self.sums["wrong_bits"] += metrics.wrong_bits(outputs["logits"], batch).mean()
-            self.sums["bits_per_sequence"] += metrics.bits_per_sequence(outputs["logits"], batch).mean()
+            self.sums["bits_per_sequence"] += metrics.in_bits(outputs["nats"]).mean()
         self.batches += 1
         self.sequences += len(batch.inputs) * trainer.world_size
         self._add_time()

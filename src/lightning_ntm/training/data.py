@@ -46,9 +46,9 @@ class EpisodeData(L.LightningDataModule):
         """Return the batches of this process, from where training stands."""
         assert self.trainer is not None
         sampler = _Numbers(self.batches_per_epoch, self.trainer.global_rank, self.trainer.world_size, self._trained)
-        return self._loader(
-            _Drawn(self.task, self.seed, self.batch_size, self.batches_per_epoch), sampler, self.num_workers
-        )
+        step = self.trainer.world_size * max(1, self.num_workers)  # from one number to the next in one process
+        drawn = _Drawn(self.task, self.seed, self.batch_size, self.batches_per_epoch, step)
+        return self._loader(drawn, sampler, self.num_workers)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Return the validation set: the whole set in every process, so that all agree."""
@@ -65,16 +65,24 @@ class EpisodeData(L.LightningDataModule):
 
 
 class _Drawn(Dataset[Batch]):
-    """Training batches by number; those of the first epoch are all that a Trainer told to overfit sees."""
+    """Training batches by number; those of the first epoch are all that a Trainer told to overfit sees.
 
-    def __init__(self, task: Task, seed: int, batch_size: int, length: int):
-        self.task, self.seed, self.batch_size, self.length = task, seed, batch_size, length
+    Asked for one number it draws the next few as well: between two training steps everything has left the
+    processor's caches, and the first batch costs as much as four.
+    """
+
+    def __init__(self, task: Task, seed: int, batch_size: int, length: int, step: int):
+        self.task, self.seed, self.batch_size, self.length, self.step = task, seed, batch_size, length, step
+        self.ahead: dict[int, Batch] = {}
 
     def __len__(self) -> int:
         return self.length
 
     def __getitem__(self, number: int) -> Batch:
-        return self.task.sample(batch_generator(self.seed, "train", number), self.batch_size)
+        if number not in self.ahead:
+            numbers = range(number, number + 8 * self.step, self.step)
+            self.ahead = {n: self.task.sample(batch_generator(self.seed, "train", n), self.batch_size) for n in numbers}
+        return self.ahead.pop(number)
 
 
 class _Held(Dataset[Batch]):

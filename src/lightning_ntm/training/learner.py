@@ -23,6 +23,17 @@ def default_optimizer(parameters: Iterable[Any]) -> torch.optim.Optimizer:
     return torch.optim.Adam(parameters, lr=1e-3)
 
 
+def prefer_fused(optimizer: torch.optim.Optimizer) -> None:
+    """Let Adam update all parameters in one call where its user left that open.
+
+    Set here and not by `fused=True`, with which Lightning refuses to clip gradients in mixed precision.
+    """
+    for group in optimizer.param_groups if isinstance(optimizer, torch.optim.Adam) else ():
+        chosen = any(group[way] for way in ("foreach", "capturable", "differentiable")) or group["fused"] is not None
+        if not chosen and all(p.is_floating_point() and p.device.type in ("cpu", "cuda") for p in group["params"]):
+            group["fused"] = True
+
+
 class SequenceLearner(L.LightningModule):
     """Trains any `MemoryModel` on the batches of any `Task`, by masked binary cross-entropy.
 
@@ -59,9 +70,10 @@ class SequenceLearner(L.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Return the loss, and what measuring it needs."""
         logits = self(batch.inputs)
-        loss = self._loss(metrics.nats_per_sequence(logits, batch), batch)
+        nats = metrics.nats_per_sequence(logits, batch)
+        loss = self._loss(nats, batch)
         # Lightning divides "loss" when gradients are accumulated; what is measured is not.
-        return {"loss": loss, "cost": loss.detach(), "logits": logits.detach()}
+        return {"loss": loss, "cost": loss.detach(), "nats": nats.detach(), "logits": logits.detach()}
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Measure a batch of the validation set."""
@@ -85,6 +97,7 @@ class SequenceLearner(L.LightningModule):
     def configure_optimizers(self) -> Any:
         """Return the optimiser and its schedule."""
         optimizer = self.optimizer(self.model.parameters())
+        prefer_fused(optimizer)
         scheduler = self.scheduler(optimizer) if self.scheduler else self._late_decay(optimizer)
         schedule: dict[str, Any] = {"scheduler": scheduler, "interval": "step"}
         if isinstance(scheduler, ReduceLROnPlateau):
