@@ -132,7 +132,7 @@ def test_another_class_brings_its_own_defaults(capsys):
         "init_args": {"hidden_size": 12, "num_layers": 3, "backend": "auto", "checkpoint_every": 0},
     }
     assert config["task"]["init_args"]["max_length"] == 10
-    assert config["trainer"]["max_steps"] == 5000
+    assert config["trainer"]["max_steps"] == 10000
 
 
 def test_a_choice_of_epochs_takes_the_place_of_the_default_steps(capsys):
@@ -251,7 +251,7 @@ def test_an_epoch_based_run_goes_on_with_fresh_batches():
 
 def test_ctrl_c_ends_with_the_command_that_goes_on(tmp_path):
     for checkpoint, said in ((False, "nothing was kept yet"), (True, "ntm train --resume runs/True")):
-        options = ["--name", str(checkpoint), "--trainer.val_check_interval", "2" if checkpoint else "5000"]
+        options = ["--name", str(checkpoint), "--trainer.val_check_interval", "2" if checkpoint else "10000"]
         process = subprocess.Popen([*NTM, "train", *options], stdout=subprocess.PIPE, text=True)
         assert "lower is better" in process.stdout.readline()
         while checkpoint and not Path("runs/True/last.ckpt").exists():

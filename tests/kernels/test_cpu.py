@@ -1,6 +1,7 @@
 """The native sequence against the model's own loop, over shapes and configurations that nobody chose."""
 
 import copy
+import ctypes
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -94,9 +95,13 @@ def test_a_sequence_in_pieces_equals_the_whole_with_and_without_gradients():
 def test_results_do_not_depend_on_threads_and_do_not_change_from_run_to_run(batch):
     model = NTM(3, 2, hidden_size=9, memory_slots=17, memory_width=5, backend="cpu")
     inputs, runs = torch.randn(batch, 6, 3), []
+    compiled = ctypes.CDLL(str(library.LIBRARY))
     for threads in (1, 2, 1, 3):
         torch.set_num_threads(threads)
         runs.append(results(model, inputs, "cpu"))
+        compiled.ntm_use_team(None)  # threads of its own
+        runs.append(results(model, inputs, "cpu"))
+        library.use_threads_of_pytorch(compiled)
     for run in runs[1:]:
         assert all(torch.equal(a, b) for a, b in zip(run, runs[0], strict=True))
 
@@ -224,6 +229,7 @@ def test_a_subclass_with_a_step_of_its_own_is_not_run_by_its_parent_s_kernel():
 
 def test_without_the_compiled_library_the_loop_runs(monkeypatch, tmp_path):
     monkeypatch.setattr(library, "LIBRARY", tmp_path / "libntm.so")
+    assert "no C++ compiler" in library.missing()
     library.entry_points.cache_clear()
     try:
         assert NTM(3, 2)(torch.zeros(1, 2, 3))[0].shape == (1, 2, 2)

@@ -14,6 +14,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from lightning_ntm.checks import at_least
 from lightning_ntm.cli import words
 from lightning_ntm.cli.words import UsageError, explained
+from lightning_ntm.kernels.cpu.library import missing as kernel_missing
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.records import RunFolder
 from lightning_ntm.tasks.base import Task
@@ -100,8 +101,10 @@ def _parts(parser: ArgumentParser, config: Namespace) -> Namespace:
         optimizer = parts.optimizer(parts.model.parameters())
     with explained("--scheduler: "):
         _ = parts.scheduler and parts.scheduler(optimizer)
-    if warning := warn_beyond_memory(parts.model, parts.task.difficulty):
-        print(f"ntm: warning: {warning}", file=sys.stderr)
+    slow = kernel_missing() if parts.model.kernels and parts.model.backend == "auto" else None
+    for warning in (warn_beyond_memory(parts.model, parts.task.difficulty), slow):
+        if warning:
+            print(f"ntm: warning: {warning}", file=sys.stderr)
     return parts
 
 

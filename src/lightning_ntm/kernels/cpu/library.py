@@ -30,6 +30,13 @@ def entry_points() -> dict[int, ctypes._CFuncPtr]:  # type: ignore[name-defined]
     return found
 
 
+def missing() -> str | None:
+    """Return what its user should know when the kernel was not compiled."""
+    if LIBRARY.is_file():
+        return None
+    return "there was no C++ compiler when lightning-ntm was installed: the plain loop runs, ten times slower"
+
+
 def instructions(library: ctypes.CDLL) -> str:
     """Return the name of the best instruction set that this machine and the library both have."""
     if platform.machine().lower() not in ("x86_64", "amd64"):

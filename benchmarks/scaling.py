@@ -1,0 +1,61 @@
+"""How the kernel grows: python benchmarks/scaling.py [--threads 1].
+
+The paper's copy network at batch 8, forward and backward, in microseconds for each step of each sequence:
+- with the length of the sequences (flat is best);
+- with the number of memory slots, also divided by them (flat or falling is best);
+- one thread against two, at batch 8 and 64;
+- 10,000 steps with `checkpoint_every=256`: the time, and the memory the process grew by.
+"""
+
+import argparse
+import resource
+import statistics
+import time
+
+import torch
+
+from lightning_ntm import NTM
+
+
+def microseconds(batch: int, length: int, slots: int, repeats: int, checkpoint_every: int = 0) -> float:
+    """Median time of forward and backward, by step and sequence, after two runs to warm up."""
+    model, inputs = NTM(9, 8, memory_slots=slots, checkpoint_every=checkpoint_every), torch.randn(batch, length, 9)
+    times = []
+    for _ in range(repeats + 2):
+        start = time.perf_counter()
+        model.zero_grad()
+        model(inputs)[0].sum().backward()
+        times.append(time.perf_counter() - start)
+    return 1e6 * statistics.median(times[2:]) / batch / length
+
+
+def grown_megabytes() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, default=1, help="threads of PyTorch (1)")
+    torch.set_num_threads(parser.parse_args().threads)
+    microseconds(8, 40, 128, 5)
+    before = grown_megabytes()
+    took = microseconds(8, 10_000, 128, 1, checkpoint_every=256)
+    print(f"length 10,000 in pieces of 256  {took:7.2f} us, {grown_megabytes() - before:.0f} MB")
+    for length, repeats in ((40, 60), (400, 20), (4000, 5)):
+        print(f"length {length:>6}                   {microseconds(8, length, 128, repeats):7.2f} us")
+    for slots in (128, 256, 512, 1024, 2048, 4096, 8192):
+        took = microseconds(8, 41, slots, 30 if slots <= 512 else 5)
+        print(f"slots {slots:>7}                   {took:7.2f} us, {1000 * took / slots:.1f} ns for each slot")
+    for batch in (8, 64):
+        by_threads = []
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            by_threads.append(microseconds(batch, 41, 128, 60))
+        print(
+            f"batch {batch:>4}, one thread and two  {by_threads[0]:7.2f} and {by_threads[1]:.2f} us, "
+            f"{by_threads[0] / by_threads[1]:.2f} times"
+        )
+
+
+if __name__ == "__main__":
+    main()
