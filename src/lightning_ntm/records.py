@@ -4,11 +4,17 @@ Files are whole or absent: they are written beside their place, synced and renam
 grows, `metrics.jsonl`, is appended to line by line; a last line cut short by a crash is not read.
 """
 
+import errno
+import fcntl
 import json
 import math
 import os
-from collections.abc import Callable
+import shutil
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +55,16 @@ class RunFolder:
         return self.path / "result.json"
 
     @property
+    def about(self) -> Path:
+        """Who trained here and with what, one JSON object for each time."""
+        return self.path / "about.jsonl"
+
+    @property
+    def nonfinite(self) -> Path:
+        """The step that ended the run because it was not finite; its weights have the same name."""
+        return self.path / "nonfinite.json"
+
+    @property
     def figures(self) -> Path:
         """The folder of pictures."""
         return self.path / "figures"
@@ -78,15 +94,55 @@ class RunFolder:
             raise ValueError(f"{self.path} is not a run folder: it has no {self.config.name}.")
 
     def abandon(self) -> None:
-        """Remove the folder of a run that never began: one that holds its configuration and nothing else."""
-        if [file.name for file in self.path.glob("*")] == [self.config.name]:
-            self.config.unlink()
-            self.path.rmdir()
+        """Remove the folder of a run that never began: one without results of any kind."""
+        mine = {self.config.name, self.about.name, ".lock"}
+        if {file.name for file in self.path.iterdir()} <= mine:
+            shutil.rmtree(self.path)
 
     def append(self, row: dict[str, Any]) -> None:
-        """Add a line to the metrics."""
-        with self.metrics.open("a") as file:
-            file.write(as_json(row) + "\n")
+        """Add a line to the metrics.
+
+        Raises:
+            OSError: It cannot be written; the lines before it stay whole.
+        """
+        _append(self.metrics, as_json(row))
+
+    def sync(self) -> None:
+        """Have the metrics survive a loss of power."""
+        if self.metrics.exists():
+            with _named(self.metrics), self.metrics.open("rb") as file:
+                os.fsync(file.fileno())
+
+    def note(self, about: dict[str, Any]) -> None:
+        """Add a line on who trains here now, and with what."""
+        _append(self.about, as_json(about))
+
+    def notes(self) -> list[dict[str, Any]]:
+        """Return all whole lines on who trained here, oldest first; what is none is left out."""
+        if not self.about.exists():
+            return []
+        lines = self.about.read_text(errors="replace").splitlines()
+        found = [_parsed(line) for line in lines]
+        return [note for note in found if isinstance(note, dict)]
+
+    def lock(self) -> Callable[[], None]:
+        """Keep other processes from training here until this one ends, or calls what is returned.
+
+        Raises:
+            ValueError: Another process does.
+        """
+        held = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.lockf(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            holder = os.pread(held, 1000, 0).decode(errors="replace") or "another process"
+            os.close(held)
+            if error.errno not in (errno.EACCES, errno.EAGAIN):
+                raise
+            raise ValueError(f"run folder {self.path} is in use by {holder}.") from None
+        os.truncate(held, 0)
+        os.pwrite(held, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
+        return partial(os.close, held)
 
     def rows(self) -> list[dict[str, Any]]:
         """Return all whole lines of the metrics, oldest first.
@@ -100,10 +156,7 @@ class RunFolder:
         return [self._row(number, line) for number, line in enumerate(lines, start=1)]
 
     def _row(self, number: int, line: str) -> dict[str, Any]:
-        try:
-            row = json.loads(line)
-        except ValueError:
-            row = None
+        row = _parsed(line)
         if not isinstance(row, dict) or not isinstance(row.get("step"), int):
             raise ValueError(f"{self.metrics}, line {number}, is damaged: it is no JSON object with a step.")
         return row
@@ -112,7 +165,28 @@ class RunFolder:
         """Drop the metrics of steps after `step`, which will be trained again."""
         kept = [row for row in self.rows() if row["step"] <= step]
         text = "".join(as_json(row) + "\n" for row in kept)
-        write_whole(self.metrics, lambda beside: beside.write_text(text))
+        write_whole(self.metrics, text)
+
+
+def _append(path: Path, line: str) -> None:
+    with _named(path), path.open("ab", buffering=0) as file:
+        end = file.seek(0, os.SEEK_END)
+        data = f"{line}\n".encode()
+        try:
+            if file.write(data) != len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError:
+            with suppress(OSError):
+                file.truncate(end)
+            raise
+
+
+def _parsed(line: str) -> Any:
+    """Return what a line of JSON says, `None` if it is none."""
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return None
 
 
 def as_json(value: Any, indent: int | None = None) -> str:
@@ -128,13 +202,39 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Have `write` fill a file beside `path`, sync it, and move it into place in one step."""
+def write_whole(path: Path, data: bytes | memoryview | str) -> None:
+    """Write a file beside `path`, sync it, and move it into place in one step.
+
+    Raises:
+        OSError: It cannot be written; what was there before still is.
+    """
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        write(beside)
-        with beside.open("rb") as file:
-            os.fsync(file.fileno())
-        beside.replace(path)
+        with _named(path):
+            with beside.open("wb") as file:
+                file.write(data.encode() if isinstance(data, str) else data)
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(path)
+            _sync_names(path.parent)
     finally:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Let a failure name the file that its user knows."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, f"cannot write: {error.strerror}", str(path)) from error
+
+
+def _sync_names(folder: Path) -> None:
+    """Have the names in a folder survive a loss of power."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

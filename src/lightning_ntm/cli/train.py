@@ -22,6 +22,7 @@ from lightning_ntm.training.build import warn_beyond_memory
 from lightning_ntm.training.data import EpisodeData
 from lightning_ntm.training.learner import OptimizerFactory, SchedulerFactory, SequenceLearner
 from lightning_ntm.training.run import Run, default_name, folder_of
+from lightning_ntm.training.safety import DivergenceError, InterruptionError
 
 #: A choice of the user's on the left takes the place of the default recipe's on the right.
 _REPLACED = {
@@ -51,12 +52,24 @@ def train(argv: list[str]) -> int:
         if run.began:
             raise
         raise UsageError(words.one_line(error)) from error
-    except SystemExit:  # how Lightning ends an interrupted training
-        kept = f"to go on: ntm train --resume {run.folder.path}" if run.folder.last.exists() else "nothing was kept yet"
-        print(f"\ninterrupted at step {run.trainer.global_step}; {kept}")
+    except InterruptionError as end:
+        print(f"\n{end} at step {run.trainer.global_step}; {_how_to_go_on(run)}")
+        return 128 + end.signal
+    except SystemExit:  # how Lightning ends a training that was not told twice, or has several processes
+        print(f"\ninterrupted at step {run.trainer.global_step}; {_how_to_go_on(run)}")
         return 130
+    except DivergenceError as error:
+        where = f" It is kept for lightning_ntm.training.replay({str(run.folder.path)!r})." if run.keeps else ""
+        raise UsageError(f"{error}.{where} --on_nonfinite skip leaves such steps out.") from error
+    except OSError as error:
+        raise UsageError(f"{words.one_line(error)}; what is there is whole; {_how_to_go_on(run)}") from error
     _report(run, result)
     return 0
+
+
+def _how_to_go_on(run: Run) -> str:
+    kept = run.keeps and run.folder.last.exists()
+    return f"to go on: ntm train --resume {run.folder.path}" if kept else "nothing was kept yet"
 
 
 def _prepared(parser: ArgumentParser, config: Namespace, resumed: RunFolder | None) -> Run:
@@ -73,7 +86,12 @@ def _prepared(parser: ArgumentParser, config: Namespace, resumed: RunFolder | No
         data = EpisodeData(parts.task, seed=config.seed, **parts.data.as_dict())
     with explained("--"):
         learner = SequenceLearner(
-            parts.model, parts.optimizer, parts.scheduler, decay_after=config.decay_after, loss=config.loss
+            parts.model,
+            parts.optimizer,
+            parts.scheduler,
+            decay_after=config.decay_after,
+            loss=config.loss,
+            on_nonfinite=config.on_nonfinite,
         )
     trainer = dict(parts.trainer.__dict__)
     _check_trainer(trainer, data.batches_per_epoch)
@@ -159,6 +177,12 @@ def _parser(argv: list[str]) -> ArgumentParser:
         type=Literal["mean", "sum"],
         default="mean",
         help="mean over the bits of all answers, or sum over each answer.",
+    )
+    add(
+        "--on_nonfinite",
+        type=Literal["stop", "skip"],
+        default="stop",
+        help="At a loss or gradient that is not finite: stop, or skip that step.",
     )
     parser.add_class_arguments(EpisodeData, "data", skip={"task", "seed"}, instantiate=False)
     parser.add_class_arguments(L.Trainer, "trainer", instantiate=False)

@@ -46,6 +46,12 @@ def choose(kernels: Mapping[str, Kernel], backend: str, *call: Any) -> Callable[
     return _load(kernels[backend].program)
 
 
+def chosen(kernels: Mapping[str, Kernel], backend: str, *call: Any) -> str:
+    """Return the name of what `choose` returns for the same arguments."""
+    names = list(kernels) if backend == "auto" else [backend]
+    return next((name for name in names if name in kernels and not _reason(kernels[name], call)), "reference")
+
+
 def _reason(kernel: Kernel, call: tuple[Any, ...]) -> str | None:
     try:
         return _load(kernel.refusal)(*call)

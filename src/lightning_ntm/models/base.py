@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from lightning_ntm.checks import at_least, one_of
-from lightning_ntm.kernels.choice import Kernel, choose, prepare
+from lightning_ntm.kernels.choice import Kernel, choose, chosen, prepare
 
 
 @runtime_checkable
@@ -87,6 +87,10 @@ class MemoryModel(nn.Module, abc.ABC, Generic[State]):
     def _piece(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
         program = choose(self.kernels, self.backend, self, inputs, state)
         return program(self, inputs, state) if program else self.unroll(inputs, state)
+
+    def backend_for(self, inputs: Float[Tensor, "batch time inputs"]) -> str:
+        """Return the name of the backend that runs such inputs: `reference` or one of `kernels`."""
+        return chosen(self.kernels, self.backend, self, inputs, self._checked(inputs, None))
 
     def unroll(
         self, inputs: Float[Tensor, "batch time inputs"], state: State

@@ -1,7 +1,7 @@
 """The memory at work in one episode, drawn as in the paper's figures 3 and 6."""
 
+import io
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -49,19 +49,18 @@ def save_figure(figure: Figure, stem: Path) -> list[Path]:
     stem.parent.mkdir(parents=True, exist_ok=True)
     paths = [stem.with_name(f"{stem.name}.{suffix}") for suffix in ("png", "svg")]
     for path in paths:
-        write_whole(path, partial(figure.savefig, format=path.suffix[1:], dpi=150))
+        drawn = io.BytesIO()
+        figure.savefig(drawn, format=path.suffix[1:], dpi=150)
+        write_whole(path, drawn.getbuffer())
     return paths
 
 
 def save_trace(trace: Mapping[str, np.ndarray], path: Path) -> None:
     """Write the numbers behind a figure as a compressed NumPy archive."""
-
-    def write(beside: Path) -> None:
-        with beside.open("wb") as file:
-            np.savez_compressed(file, allow_pickle=False, **dict(trace))
-
+    packed = io.BytesIO()
+    np.savez_compressed(packed, allow_pickle=False, **dict(trace))
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, write)
+    write_whole(path, packed.getbuffer())
 
 
 def _panels(trace: Mapping[str, np.ndarray]) -> tuple[list[Panel], list[Panel]]:

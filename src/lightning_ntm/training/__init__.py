@@ -6,7 +6,7 @@ from lightning_ntm.lazy import loader as _loader
 
 if TYPE_CHECKING:
     from . import evaluate as evaluate
-    from .build import TrainedRun as TrainedRun, open_run as open_run
+    from .build import TrainedRun as TrainedRun, open_run as open_run, replay as replay
     from .data import EpisodeData as EpisodeData
     from .learner import SequenceLearner as SequenceLearner
     from .run import Run as Run
@@ -15,7 +15,7 @@ _PLACES = {
     "EpisodeData": "data",
     "Run": "run",
     "SequenceLearner": "learner",
-    **dict.fromkeys(("TrainedRun", "open_run"), "build"),
+    **dict.fromkeys(("TrainedRun", "open_run", "replay"), "build"),
     "evaluate": "evaluate",
 }
 __all__ = list(_PLACES)

@@ -1,15 +1,18 @@
 """From a saved configuration back to objects, and from a run folder to a trained network."""
 
 import inspect
+import json
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
+from torch import nn
 
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.records import RunFolder
-from lightning_ntm.tasks.base import Task
+from lightning_ntm.tasks.base import Batch, Task
+from lightning_ntm.training.episodes import batch_generator
 from lightning_ntm.training.weights import load_weights
 
 
@@ -35,29 +38,63 @@ def open_run(path: Path | str, *, memory_slots: int | None = None) -> TrainedRun
     """
     folder = RunFolder(Path(path))
     folder.require()
-    config = _read(folder.config)
-    task = build(config["task"])
-    options = {"input_size": task.input_size, "output_size": task.output_size}
-    if memory_slots is not None:
-        _check_growth(config["model"], memory_slots)
-        options["memory_slots"] = memory_slots
-    model = build(config["model"], **options).eval()
+    model, task, config = _parts(folder, memory_slots)
     about = load_weights(model, folder.best)
     return TrainedRun(model, task, config["seed"], int(about["step"]))
 
 
-def build(spec: Any, **options: Any) -> Any:
-    """Make what `{"class_path": ..., "init_args": {...}}` describes, parts within parts first.
+def replay(path: Path | str) -> tuple[MemoryModel[Any], Batch]:
+    """Return the step at which a run ended because its loss or gradient was not finite.
+
+    Args:
+        path: The run folder.
+
+    Returns:
+        The network as it was before the step, and the batch, drawn again from its number.
 
     Raises:
-        ValueError: There is no such class, or it does not take these arguments.
+        ValueError: The folder holds no such step, or it is damaged.
+    """
+    folder = RunFolder(Path(path))
+    folder.require()
+    model, task, config = _parts(folder, None)
+    load_weights(model, folder.nonfinite.with_suffix(".safetensors"))
+    try:
+        number, seed = (json.loads(folder.nonfinite.read_text())[name] for name in ("batch", "seed"))
+        batch_size = config["data"]["batch_size"]
+        return model.train(), task.sample(batch_generator(seed, "train", number), batch_size)
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise ValueError(f"{folder.nonfinite} does not tell which batch it was ({error}).") from None
+
+
+def _parts(folder: RunFolder, memory_slots: int | None) -> tuple[MemoryModel[Any], Task, dict[str, Any]]:
+    config = _read(folder.config)
+    task = build(config["task"], Task)
+    options = {"input_size": task.input_size, "output_size": task.output_size}
+    if memory_slots is not None:
+        _check_growth(config["model"], memory_slots)
+        options["memory_slots"] = memory_slots
+    return build(config["model"], MemoryModel, **options).eval(), task, config
+
+
+def build(spec: Any, *kinds: type, **options: Any) -> Any:
+    """Make what `{"class_path": ..., "init_args": {...}}` describes, parts within parts first.
+
+    Only networks, parts of them and tasks are made: a run folder may come from anybody, and calling
+    whatever it names would be running its author's program.
+
+    Raises:
+        ValueError: There is no such class, it is not of these kinds, or it does not take these arguments.
     """
     if not isinstance(spec, dict) or "class_path" not in spec:
         return spec
-    arguments = {key: build(value) for key, value in (spec.get("init_args") or {}).items()}
+    made = _class(spec)
+    if not (isinstance(made, type) and issubclass(made, kinds)):
+        raise ValueError(f"{spec['class_path']} is no {' or '.join(kind.__name__ for kind in kinds)}.")
+    arguments = {key: build(value, nn.Module, Task) for key, value in (spec.get("init_args") or {}).items()}
     try:
-        return _class(spec)(**{**arguments, **options})
-    except TypeError as error:
+        return made(**{**arguments, **options})
+    except (TypeError, RuntimeError, OverflowError, MemoryError) as error:
         raise ValueError(f"{spec['class_path']} cannot be made from its configuration: {error}.") from error
 
 

@@ -1,5 +1,6 @@
 """What happens around the steps of a run: measuring, keeping, stopping."""
 
+import io
 import time
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ from lightning_ntm.checks import at_least
 from lightning_ntm.records import RunFolder, write_whole
 from lightning_ntm.tasks import metrics
 from lightning_ntm.tasks.base import Batch
-from lightning_ntm.training.weights import save_weights
+from lightning_ntm.training.learner import SequenceLearner
+from lightning_ntm.training.weights import FORMAT, save_weights
 
 
 class JsonLinesLogger(Logger):
@@ -62,7 +64,7 @@ class Recorder(Callback):
         self._clear()
 
     def _clear(self) -> None:
-        self.steps, self.batches, self.interval_seconds = 0, 0, 0.0
+        self.steps, self.batches, self.skipped, self.gradient_norm, self.interval_seconds = 0, 0, 0, 0.0, 0.0
         self.sums: dict[str, Tensor | float] = dict.fromkeys(("loss", "wrong_bits", "bits_per_sequence"), 0.0)
 
     def state_dict(self) -> dict[str, Any]:
@@ -75,7 +77,7 @@ class Recorder(Callback):
         for name, value in state_dict.items():
             setattr(self, name, value)
 
-    _counted = ("sequences", "seconds", "steps", "batches", "interval_seconds")
+    _counted = ("sequences", "seconds", "steps", "batches", "skipped", "gradient_norm", "interval_seconds")
 
     def on_train_batch_start(self, trainer: L.Trainer, module: L.LightningModule, batch: Batch, index: int) -> None:
         """Start the clock, if it stands."""
@@ -87,23 +89,15 @@ class Recorder(Callback):
         """Stop the clock."""
         self.clock = None
 
-    def on_before_optimizer_step(
-        self, trainer: L.Trainer, module: L.LightningModule, optimizer: torch.optim.Optimizer
-    ) -> None:
-        """Measure the gradient as it is before clipping, where it will be written."""
-        if (trainer.global_step + 1) % self.every == 0:
-            gradients = [p.grad for p in module.parameters() if p.grad is not None]
-            self.gradient_norm = torch.nn.utils.get_total_norm(gradients)
-
-    def on_train_batch_end(
-        self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Batch, index: int
+    def on_train_batch_end(  # type: ignore[override]
+        self, trainer: L.Trainer, module: SequenceLearner, outputs: Any, batch: Batch, index: int
     ) -> None:
         """Add up, and write when it is time."""
-        with torch.no_grad():
-            self.sums["loss"] += outputs["cost"]
-            self.sums["wrong_bits"] += metrics.wrong_bits(outputs["logits"], batch).mean()
-            self.sums["bits_per_sequence"] += metrics.in_bits(outputs["nats"]).mean()
-        self.batches += 1
+        if module.skipped:
+            self.skipped += 1
+        else:
+            self._add(outputs, batch)
+            self.gradient_norm = module.gradient_norm
         self.sequences += len(batch.inputs) * trainer.world_size
         self._add_time()
         if trainer.global_step == self.step_before:
@@ -111,6 +105,13 @@ class Recorder(Callback):
         self.steps += 1
         if trainer.global_step % self.every == 0:
             self._write_training(trainer)
+
+    @torch.no_grad()
+    def _add(self, outputs: Any, batch: Batch) -> None:
+        self.sums["loss"] += outputs["cost"]
+        self.sums["wrong_bits"] += metrics.wrong_bits(outputs["logits"], batch).mean()
+        self.sums["bits_per_sequence"] += metrics.in_bits(outputs["nats"]).mean()
+        self.batches += 1
 
     def _add_time(self) -> None:
         assert self.clock is not None
@@ -120,8 +121,10 @@ class Recorder(Callback):
         self.clock = now
 
     def _write_training(self, trainer: L.Trainer) -> None:
-        measured = {f"train_{name}": float(value) / self.batches for name, value in self.sums.items()}
-        measured["gradient_norm"] = float(self.gradient_norm)
+        measured = {f"train_{name}": float(value) / max(1, self.batches) for name, value in self.sums.items()}
+        measured["gradient_norm"] = self.gradient_norm
+        if self.skipped:
+            measured["skipped_steps"] = self.skipped
         measured["learning_rate"] = trainer.optimizers[0].param_groups[0]["lr"]
         measured["steps_per_second"] = round(self.steps / self.interval_seconds, 3)
         self._clear()
@@ -170,12 +173,17 @@ class Keeper(Checkpoint):
             self.best = {"step": trainer.global_step, **measured}
             if trainer.is_global_zero:
                 save_weights(self.model, self.folder.best, step=trainer.global_step)
-        trainer.save_checkpoint(self.folder.last)
+        self._save(trainer)
 
     def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Keep the end; without any validation, its weights are the best there are."""
         if not self.best and trainer.is_global_zero:
             save_weights(self.model, self.folder.best, step=trainer.global_step)
+        self._save(trainer)
+
+    def _save(self, trainer: L.Trainer) -> None:
+        if trainer.is_global_zero:
+            self.folder.sync()  # no state without the measurements before it, even if the power fails
         trainer.save_checkpoint(self.folder.last)
 
 
@@ -215,4 +223,6 @@ class WholeCheckpointIO(TorchCheckpointIO):
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
         """Write a checkpoint."""
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        write_whole(Path(path), lambda beside: torch.save(checkpoint, beside))
+        written = io.BytesIO()  # PyTorch's own writer says of a full disk that an internal check failed
+        torch.save({**checkpoint, "lightning_ntm": FORMAT}, written)
+        write_whole(Path(path), written.getbuffer())

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 
 import lightning as L
+import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from lightning_ntm.checks import at_least
@@ -61,7 +62,9 @@ class EpisodeData(L.LightningDataModule):
 
     @staticmethod
     def _loader(dataset: Dataset[Batch], sampler: Sampler[int] | None, num_workers: int) -> DataLoader[Batch]:
-        return DataLoader(dataset, batch_size=None, sampler=sampler, num_workers=num_workers)
+        # A loader without a generator draws from the global one, which a network may use.
+        own = torch.Generator()
+        return DataLoader(dataset, batch_size=None, sampler=sampler, num_workers=num_workers, generator=own)
 
 
 class _Drawn(Dataset[Batch]):

@@ -1,11 +1,13 @@
 """The system that is trained: a network, a loss, an optimiser."""
 
+import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Literal
 
 import lightning as L
 import torch
+from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 
@@ -13,6 +15,7 @@ from lightning_ntm.checks import one_of
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.tasks import metrics
 from lightning_ntm.tasks.base import Batch
+from lightning_ntm.training.safety import DivergenceError, largest_gradients
 
 OptimizerFactory = Callable[[Iterable[Any]], torch.optim.Optimizer]
 SchedulerFactory = Callable[[torch.optim.Optimizer], LRScheduler | ReduceLROnPlateau]
@@ -46,6 +49,7 @@ class SequenceLearner(L.LightningModule):
             linearly to zero, in [0, 1]; 1 keeps it to the end.
         loss: `mean` over all bits of the answers in a batch, or `sum` over each answer and mean
             over the batch.
+        on_nonfinite: `stop` with `DivergenceError` at a loss or gradient that is not finite, or `skip` that step.
     """
 
     def __init__(
@@ -55,13 +59,16 @@ class SequenceLearner(L.LightningModule):
         scheduler: SchedulerFactory | None = None,
         decay_after: float = 0.5,
         loss: Literal["mean", "sum"] = "mean",
+        on_nonfinite: Literal["stop", "skip"] = "stop",
     ):
         super().__init__()
         one_of(("mean", "sum"), loss=loss)
+        one_of(("stop", "skip"), on_nonfinite=on_nonfinite)
         if not 0 <= decay_after <= 1:
             raise ValueError(f"decay_after (={decay_after}) must be between 0 and 1.")
         self.model, self.optimizer, self.scheduler = model, optimizer, scheduler
-        self.decay_after, self.loss = decay_after, loss
+        self.decay_after, self.loss, self.on_nonfinite = decay_after, loss, on_nonfinite
+        self.gradient_norm, self.skipped = 0.0, False
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return the logits of whole sequences."""
@@ -72,8 +79,37 @@ class SequenceLearner(L.LightningModule):
         logits = self(batch.inputs)
         nats = metrics.nats_per_sequence(logits, batch)
         loss = self._loss(nats, batch)
+        self.latest_loss = loss.detach()
         # Lightning divides "loss" when gradients are accumulated; what is measured is not.
         return {"loss": loss, "cost": loss.detach(), "nats": nats.detach(), "logits": logits.detach()}
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: int | float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Measure the gradient, see that it is finite, and clip it.
+
+        Raises:
+            DivergenceError: It is not, or the loss is not, and `on_nonfinite` is `stop`.
+        """
+        gradients = [p.grad for p in self.parameters() if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients)
+        self.gradient_norm = float(norm)
+        self.skipped = not (math.isfinite(self.gradient_norm) and math.isfinite(float(self.latest_loss)))
+        if self.skipped and not hasattr(self.trainer.precision_plugin, "scaler"):  # which looks after itself
+            if self.on_nonfinite == "stop":
+                step, batch = self.trainer.global_step + 1, self.trainer.fit_loop.total_batch_idx
+                raise DivergenceError(step, batch, float(self.latest_loss), largest_gradients(self.model))
+            optimizer.zero_grad()
+        elif gradient_clip_val and gradient_clip_algorithm in (None, "norm") and self._holds_whole_gradients():
+            torch.nn.utils.clip_grads_with_norm_(self.parameters(), gradient_clip_val, norm)
+        else:
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+
+    def _holds_whole_gradients(self) -> bool:
+        return isinstance(self.trainer.strategy, (SingleDeviceStrategy, DDPStrategy))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Measure a batch of the validation set."""

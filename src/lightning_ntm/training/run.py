@@ -3,6 +3,8 @@
 import logging
 import shutil
 import warnings
+import weakref
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +13,13 @@ from lightning.pytorch.callbacks import Callback, LambdaCallback, ProgressBar
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
 from lightning_ntm.records import RunFolder, as_json, write_whole
+from lightning_ntm.training.about import about
 from lightning_ntm.training.callbacks import JsonLinesLogger, Keeper, Recorder, StopWhenSolved, WholeCheckpointIO
 from lightning_ntm.training.data import EpisodeData
 from lightning_ntm.training.learner import SequenceLearner
 from lightning_ntm.training.progress import CostBar
-from lightning_ntm.training.weights import training_state
+from lightning_ntm.training.safety import DivergenceError, FinishStep, RandomStates
+from lightning_ntm.training.weights import save_weights, training_state
 
 
 class Run:
@@ -48,6 +52,7 @@ class Run:
     ):
         self.learner, self.data, self.folder, self.resume = learner, data, folder, resume
         self.config, self.began = config, False
+        self.unlock: Callable[[], object] = lambda: None
         quiet_lightning()
         # A trial run, and Lightning's own benchmark mode, keep nothing.
         self.keeps = not (trainer.get("fast_dev_run") or trainer.get("barebones"))
@@ -67,15 +72,14 @@ class Run:
         Raises:
             ValueError: Training could not begin: its parts do not fit together, or not the state that is
                 resumed. What `Run` made of a new folder is removed again.
+            InterruptionError: Ctrl-C or SIGTERM ended it, after a whole step that is saved.
+            DivergenceError: A loss or gradient was not finite; `replay` shows the step.
+            OSError: A file cannot be written; what was written before is whole.
         """
-        state = self.folder.last if self.resume else None
         try:
-            self.trainer.fit(self.learner, datamodule=self.data, ckpt_path=state, weights_only=True)
-        except Exception as error:
-            if self.began:
-                raise
-            self.folder.abandon()
-            raise ValueError(f"training cannot begin: {type(error).__name__}: {error}") from error
+            self._fit()
+        finally:
+            self.unlock()
         result = {
             "step": self.trainer.global_step,
             "sequences": self.recorder.sequences,
@@ -83,15 +87,39 @@ class Run:
             "best": self.keeper.best,
         }
         if self.keeps and self.trainer.is_global_zero:
-            write_whole(self.folder.result, lambda beside: beside.write_text(as_json(result, indent=2) + "\n"))
+            write_whole(self.folder.result, as_json(result, indent=2) + "\n")
         return result
+
+    def _fit(self) -> None:
+        state = self.folder.last if self.resume else None
+        try:
+            self.trainer.fit(self.learner, datamodule=self.data, ckpt_path=state, weights_only=True)
+        except Exception as error:
+            if self.began:
+                if isinstance(error, DivergenceError) and self.keeps:
+                    self._keep_step(error)
+                raise
+            self._abandon()
+            raise ValueError(f"training cannot begin: {type(error).__name__}: {error}") from error
+
+    def _abandon(self) -> None:
+        if self.keeps and not self.resume and self.trainer.is_global_zero:
+            self.folder.abandon()
+
+    def _keep_step(self, error: DivergenceError) -> None:
+        step = {name: getattr(error, name) for name in ("step", "batch", "loss", "gradients")}
+        save_weights(self.learner.model, self.folder.nonfinite.with_suffix(".safetensors"), step=error.step - 1)
+        write_whole(self.folder.nonfinite, as_json({**step, "seed": self.data.seed}, indent=2) + "\n")
 
     def _open(self) -> None:
         if not self.resume:
             self.folder.create()
-            write_whole(self.folder.config, lambda beside: beside.write_text(self.config))
+            self._lock()
+            write_whole(self.folder.config, self.config)
             return
         self.folder.require()
+        self._lock()
+        self._check_data()
         state, end = training_state(self.learner.model, self.folder.last), self.trainer.max_steps
         self.learner.check_resumable(state, self.folder.last)
         step = state["global_step"]
@@ -99,15 +127,41 @@ class Run:
             raise ValueError(f"max_steps (={end}) must be at least {step}, where {self.folder.path} stands.")
         self.folder.rows()  # damaged metrics are told before anything is changed
 
+    def _lock(self) -> None:
+        self.unlock = weakref.finalize(self, self.folder.lock())
+
+    def _check_data(self) -> None:
+        task = self.data.task
+        for note in self.folder.notes():
+            if (version := note.get("task_version")) not in (None, task.version):
+                raise ValueError(
+                    f"{self.folder.path} was trained on version {version} of {type(task).__name__}'s data; "
+                    f"this is version {task.version}."
+                )
+
     def begin(self) -> None:
         """Note that training has begun; a resumed folder is changed only now that everything fits."""
         self.began = True
-        if not (self.resume and self.keeps and self.trainer.is_global_zero):
+        if not (self.keeps and self.trainer.is_global_zero):
+            return
+        some = next(self.learner.model.parameters())
+        with self.trainer.precision_plugin.forward_context():
+            backend = self.learner.model.backend_for(some.new_zeros(1, 1, self.data.task.input_size))
+        self.folder.note(
+            about(
+                seed=self.data.seed,
+                step=self.trainer.global_step,
+                backend=backend,
+                device=str(self.learner.device),
+                task_version=self.data.task.version,
+            )
+        )
+        if not self.resume:
             return
         self.folder.forget_after(self.trainer.global_step)
         if self.folder.config.read_text() != self.config:
             self._keep_old_config()
-            write_whole(self.folder.config, lambda beside: beside.write_text(self.config))
+            write_whole(self.folder.config, self.config)
 
     def _keep_old_config(self) -> None:
         number = 1
@@ -117,6 +171,7 @@ class Run:
 
     def _completed(self, trainer: dict[str, Any], stop_when_solved: int) -> dict[str, Any]:
         callbacks: list[Callback] = [LambdaCallback(on_train_start=lambda *_: self.begin()), self.recorder]
+        saves = self.keeps and trainer.get("enable_checkpointing") is not False
         given = trainer.get("callbacks") or []
         given = given if isinstance(given, list) else [given]
         if trainer.get("enable_progress_bar") is not False and not any(isinstance(c, ProgressBar) for c in given):
@@ -129,13 +184,13 @@ class Run:
                 "logger": False,
                 "callbacks": callbacks[:1] if trainer.get("barebones") else [*callbacks, *given],
             }
-        if trainer.get("enable_checkpointing") is not False:
-            callbacks.append(self.keeper)
+        if saves:
+            callbacks += [self.keeper, RandomStates()]
         return {
             **trainer,
             "default_root_dir": trainer.get("default_root_dir") or self.folder.path,
             "logger": [JsonLinesLogger(self.folder), *self._loggers(trainer.get("logger"))],
-            "callbacks": [*callbacks, *given],
+            "callbacks": [*callbacks, *given, FinishStep(self.folder if saves else None)],
             "plugins": [WholeCheckpointIO(), *_as_list(trainer.get("plugins"))],
         }
 

@@ -10,14 +10,16 @@ from torch import nn
 
 from lightning_ntm.records import write_whole
 
-_FORMAT = "lightning-ntm 1"
+#: Of the files we write; raised when older programs cannot read them.
+FORMAT = 1
+_NAME = "lightning-ntm"
 
 
 def save_weights(model: nn.Module, path: Path, *, step: int) -> None:
     """Write the state dict of a network as safetensors."""
     tensors = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
-    about = {"format": _FORMAT, "network": type(model).__name__, "step": str(step)}
-    write_whole(path, lambda beside: safetensors.torch.save_file(tensors, beside, about))
+    about = {"format": f"{_NAME} {FORMAT}", "network": type(model).__name__, "step": str(step)}
+    write_whole(path, safetensors.torch.save(tensors, about))
 
 
 def load_weights(model: nn.Module, path: Path) -> dict[str, str]:
@@ -34,11 +36,20 @@ def load_weights(model: nn.Module, path: Path) -> dict[str, str]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (safetensors.SafetensorError, OSError) as error:
         raise ValueError(f"{path} is damaged or not a safetensors file ({error}).") from None
-    if about.get("format") != _FORMAT:
+    name, _, number = about.get("format", "").partition(" ")
+    if name != _NAME or not number.isdecimal():
         raise ValueError(f"{path} was not written by lightning-ntm (its format is {about.get('format')!r}).")
+    _check_format(int(number), path)
     check_fit(model, tensors, path)
     model.load_state_dict(tensors)
     return about
+
+
+def _check_format(number: Any, path: Path) -> None:
+    if not isinstance(number, int) or number > FORMAT:
+        raise ValueError(
+            f"{path} was written by a newer lightning-ntm (format {number}; this one reads {FORMAT}): upgrade it."
+        )
 
 
 def check_fit(model: nn.Module, tensors: dict[str, torch.Tensor], path: Path) -> None:
@@ -68,6 +79,7 @@ def training_state(model: nn.Module, path: Path) -> dict[str, Any]:
         raise ValueError(f"{path} is damaged or not a training state ({reason}).") from None
     if not isinstance(state, dict) or not {"state_dict", "loops", "global_step", "optimizer_states"} <= state.keys():
         raise ValueError(f"{path} is not a training state of lightning-ntm.")
+    _check_format(state.get("lightning_ntm", FORMAT), path)
     weights = {name.removeprefix("model."): tensor for name, tensor in state["state_dict"].items()}
     check_fit(model, weights, path)
     return state

@@ -1,0 +1,139 @@
+"""What makes a run go on exactly where it ended, however it ended."""
+
+import random
+import signal
+import threading
+from types import FrameType
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import Callback
+from torch import Tensor
+
+from lightning_ntm.records import RunFolder
+
+
+class InterruptionError(Exception):
+    """Training was told to end, and did so after a whole step."""
+
+    def __init__(self, number: int):
+        super().__init__(f"ended by {signal.Signals(number).name}")
+        self.signal = number
+
+
+class RandomStates(Callback):
+    """Keeps the state of every random generator: Lightning's checkpoints do not.
+
+    They are set again at the first batch of a resumed run, after all that is drawn to begin with.
+    """
+
+    def __init__(self) -> None:
+        self.saved: dict[str, Any] | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the states, as tensors and numbers."""
+        version, words, gauss = random.getstate()
+        name, keys, *rest = np.random.get_state(legacy=True)
+        return {
+            "python": [version, list(words), gauss],
+            "numpy": [str(name), torch.from_numpy(np.asarray(keys, np.int64)), *map(float, rest)],
+            "torch": torch.get_rng_state(),
+            "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else [],
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Remember saved states."""
+        self.saved = state_dict
+
+    def on_train_batch_start(self, *args: Any) -> None:
+        """Set what was remembered."""
+        if self.saved is None:
+            return
+        version, words, gauss = self.saved["python"]
+        random.setstate((version, tuple(words), gauss))
+        name, keys, position, has_gauss, cached = self.saved["numpy"]
+        np.random.set_state((name, keys.numpy().astype(np.uint32), int(position), int(has_gauss), cached))
+        torch.set_rng_state(self.saved["torch"])
+        if self.saved["cuda"] and torch.cuda.is_available():
+            torch.cuda.set_rng_state_all(self.saved["cuda"])
+        self.saved = None
+
+
+class FinishStep(Callback):
+    """Ends training on Ctrl-C or SIGTERM: after the step it is at, with everything saved.
+
+    A second signal does not wait. Several processes would not end after the same step: there,
+    Lightning's own handling stays.
+
+    Args:
+        folder: Where the state is saved; `None` saves nothing.
+    """
+
+    def __init__(self, folder: RunFolder | None):
+        self.folder, self.signal = folder, 0
+
+    def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Listen; Lightning gives the handlers back that were there before."""
+        if trainer.world_size == 1 and threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, self._told)
+
+    def _told(self, number: int, frame: FrameType | None) -> None:
+        if self.signal:
+            raise KeyboardInterrupt
+        self.signal = number
+
+    def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, *args: Any) -> None:
+        """End here unless more belongs to this step: a validation, or the end of an epoch."""
+        if not self.signal:
+            return
+        loop, every = trainer.fit_loop.epoch_loop, trainer.val_check_batch
+        numbers = (loop.batch_idx, loop.total_batch_idx)
+        validates = trainer.enable_validation and every and any((number + 1) % every == 0 for number in numbers)
+        if not (validates or loop.batch_progress.is_last_batch):
+            self._end(trainer)
+
+    def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """End after the validation that belongs to a step."""
+        if self.signal and not trainer.sanity_checking:
+            self._end(trainer)
+
+    def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """End after an epoch."""
+        if self.signal:
+            self._end(trainer)
+
+    def _end(self, trainer: L.Trainer) -> None:
+        if self.folder:
+            self.folder.sync()
+            trainer.save_checkpoint(self.folder.last)
+        raise InterruptionError(self.signal)
+
+
+class DivergenceError(Exception):
+    """A loss or a gradient is not finite.
+
+    Args:
+        step: The step that would have been taken, from 1.
+        batch: The number of its last batch, from 0.
+        loss: Of that batch.
+        gradients: The largest gradient of each parameter, by name, largest first; what is not finite
+            comes before all that is.
+    """
+
+    def __init__(self, step: int, batch: int, loss: float, gradients: dict[str, float]):
+        largest = ", ".join(f"{name} {value:.3g}" for name, value in list(gradients.items())[:3])
+        super().__init__(f"step {step} (batch {batch}): the loss is {loss:.3g}, the largest gradients are {largest}")
+        self.step, self.batch, self.loss, self.gradients = step, batch, loss, gradients
+
+
+def largest_gradients(module: torch.nn.Module) -> dict[str, float]:
+    """Return the largest absolute gradient of each parameter, largest first, what is not finite before all."""
+    found = {name: float(_largest(p.grad)) for name, p in module.named_parameters() if p.grad is not None}
+    return dict(sorted(found.items(), key=lambda item: (np.isfinite(item[1]), -item[1])))
+
+
+def _largest(gradient: Tensor) -> Tensor:
+    return gradient.abs().max() if gradient.numel() else gradient.new_zeros(())

@@ -1,0 +1,193 @@
+"""Runs that are killed, whose disk fails, or that last long."""
+
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import torch
+
+from lightning_ntm.records import RunFolder
+
+ROOT = Path(__file__).parents[2]
+NTM = [sys.executable, "-m", "lightning_ntm.cli"]
+TINY = (
+    "--model tests.torture.parts.Forgetful --model.hidden_size 8 --task.bits 2 --task.max_length 3 --data.batch_size 2"
+)
+OFTEN = "--trainer.val_check_interval 5 --trainer.log_every_n_steps 5 --data.validation_sequences 4"
+QUIET = "--trainer.enable_progress_bar false"
+
+
+def environment(**more: str) -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), **more}
+
+
+def start(words: str, folder: Path, **more: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [*NTM, "train", *words.split()],
+        cwd=folder, env=environment(**more), text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
+def train(words: str, folder: Path, **more: str) -> tuple[int, str]:
+    """Run `ntm train` to its end; return the exit code and what it said of errors."""
+    process = start(words, folder, **more)
+    _, said = process.communicate()
+    return process.returncode, said
+
+
+def scratch() -> Path:
+    """A folder on another file system than the one for temporary files, where there is one."""
+    shared = Path("/dev/shm")
+    return Path(tempfile.mkdtemp(dir=shared if shared.is_dir() else None))
+
+
+def remains(run: Path) -> tuple[object, ...]:
+    """All that a run leaves behind, without what depends on the clock."""
+    folder = RunFolder(run)
+    rows = [{key: value for key, value in row.items() if "second" not in key} for row in folder.rows()]
+    state = torch.load(folder.last, weights_only=True)
+    for callback in state["callbacks"].values():
+        for clock in ("seconds", "interval_seconds"):
+            callback.pop(clock, None)
+    result = {key: value for key, value in json.loads(folder.result.read_text()).items() if key != "seconds"}
+    return rows, _plain({key: state[key] for key in _EXACT}), folder.best.read_bytes(), result
+
+
+_EXACT = ("state_dict", "optimizer_states", "lr_schedulers", "callbacks", "global_step", "epoch")
+
+
+def _plain(value: object) -> object:
+    """Tensors as lists, which can be compared."""
+    if isinstance(value, torch.Tensor):
+        return value.tolist()
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, (list, tuple)) else value
+
+
+def kills(number: int, seed: int, steps: int = 6000) -> str:
+    """Kill two trainings again and again, half of `number` times each; both must end as the undisturbed one."""
+    folder = scratch()
+    try:
+        words = f"{TINY} {OFTEN} {QUIET} --trainer.max_steps {steps} --data.batches_per_epoch 7"
+        with ThreadPoolExecutor(2) as pool:
+            whole = pool.submit(train, f"{words} --name whole", folder)
+            shares = (number - number // 2, number // 2)
+            parts = [
+                pool.submit(_killed, f"{words} --name killed{i}", folder, share, random.Random(f"{seed}/{i}"))
+                for i, share in enumerate(shares)
+            ]
+            assert whole.result() == (0, "")
+            done = sum(part.result() for part in parts)
+        for i in range(2):
+            assert remains(folder / f"runs/killed{i}") == remains(folder / "runs/whole"), f"killed{i} ended otherwise"
+        litter = [path.name for path in (folder / "runs").rglob("*.tmp")]
+        return f"{done} kills in two trainings of {steps} steps, both bit-identical to the undisturbed one; litter: {litter}"
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _killed(words: str, folder: Path, number: int, chance: random.Random) -> int:
+    """Train to the end, killed `number` times on the way, if it lasts so long."""
+    name = words.rpartition(" ")[2]
+    run, done = RunFolder(folder / "runs" / name), 0
+    while True:
+        goes_on = run.last.exists()
+        if not goes_on:
+            shutil.rmtree(run.path, ignore_errors=True)
+        begun = len(run.notes())
+        process = start(f"--resume runs/{name}" if goes_on else words, folder)
+        if done < number:
+            while process.poll() is None and len(run.notes()) == begun and chance.random() > 0.002:
+                time.sleep(0.01)
+            time.sleep(chance.random() * 0.4)
+            if process.poll() is None:
+                process.kill()
+                done += 1
+        said = process.communicate()[1]
+        if process.returncode == 0:
+            return done
+        assert process.returncode == -9, said
+
+
+def faults(number: int, seed: int) -> str:
+    """Let one write, sync or rename fail in each of `number` trainings."""
+    folder = scratch()
+    try:
+        library = folder / "faults.so"
+        compiler = ["cc", "-shared", "-fPIC", "-o", library, Path(__file__).with_name("faults.c"), "-ldl"]
+        subprocess.run([str(word) for word in compiler], check=True)
+        words = f"{TINY} {OFTEN} {QUIET} --trainer.max_steps 40"
+        under = {"LD_PRELOAD": str(library), "FAULT_UNDER": str(folder / "runs")}
+        assert train(f"{words} --name whole", folder, **under, FAULT_COUNT=str(folder / "count")) == (0, "")
+        calls = int((folder / "count").read_text())
+        chance = random.Random(seed)
+        cases = [(i, chance.randint(1, calls), chance.choice(["full", "broken", "partial"])) for i in range(number)]
+        with ThreadPoolExecutor(2) as pool:
+            told = list(pool.map(lambda case: _faulty(words, folder, under, *case), cases))
+        return (
+            f"{number} faults among {calls} calls, {sum(told)} ended the run with one line; all went on to the same end"
+        )
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _faulty(words: str, folder: Path, under: dict[str, str], case: int, call: int, kind: str) -> bool:
+    run, what = RunFolder(folder / "runs" / f"faulty{case}"), f"call {call} {kind}"
+    code, said = train(f"{words} --name {run.path.name}", folder, **under, FAULT_AT=str(call), FAULT_KIND=kind)
+    assert code in (0, 2), f"{what}: exit code {code}, {said}"
+    assert code == 0 or said.count("\n") == 1, f"{what}: {said}"
+    whole = RunFolder(folder / "runs" / "whole")
+    lines = len(run.rows())
+    assert [row["step"] for row in run.rows()] == [row["step"] for row in whole.rows()[:lines]], what
+    if code == 2:
+        if run.last.exists():
+            assert train(f"--resume runs/{run.path.name}", folder) == (0, ""), what
+        else:
+            shutil.rmtree(run.path, ignore_errors=True)
+            assert train(f"{words} --name {run.path.name}", folder) == (0, ""), what
+    assert remains(run.path) == remains(whole.path), what
+    return code == 2
+
+
+def soak(steps: int, seed: int) -> str:
+    """Train for long; memory and the time of a step must not grow, and the metrics no faster than the steps."""
+    folder = scratch()
+    try:
+        seldom = (
+            f"--trainer.val_check_interval {steps // 20} --data.validation_sequences 4 --trainer.log_every_n_steps 50"
+        )
+        process = start(f"{TINY} {seldom} {QUIET} --trainer.max_steps {steps} --seed {seed} --name soak", folder)
+        run, seen = RunFolder(folder / "runs" / "soak"), []
+        while process.poll() is None:
+            rows = run.rows() if run.metrics.exists() else []
+            if rows and rows[-1]["step"] > (seen[-1][0] if seen else 0) + steps // 40:
+                seen.append((rows[-1]["step"], _resident(process.pid), rows[-1]["seconds"], run.metrics.stat().st_size))
+            time.sleep(0.2)
+        assert process.returncode == 0, process.communicate()[1]
+        warm = [row for row in seen if row[0] >= steps // 10]
+        (first, memory, seconds, size), (last, memory_end, seconds_end, size_end) = warm[0], warm[-1]
+        middle = warm[len(warm) // 2]
+        assert memory_end <= 1.05 * memory, f"memory grew from {memory} to {memory_end} kB"
+        assert size_end / last <= 1.1 * size / first, "the metrics grew faster than the steps"
+        early = (middle[2] - seconds) / (middle[0] - first)
+        late = (seconds_end - middle[2]) / (last - middle[0])
+        assert late <= 1.25 * early, f"a step took {early:.5f} s, later {late:.5f} s"
+        return (
+            f"{steps} steps: memory {memory} to {memory_end} kB, {1000 * early:.2f} to {1000 * late:.2f} ms a step, "
+            f"{size_end / last:.1f} bytes of metrics a step"
+        )
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _resident(process: int) -> int:
+    status = Path(f"/proc/{process}/status").read_text()
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
