@@ -99,6 +99,11 @@ class RunFolder:
         if {file.name for file in self.path.iterdir()} <= mine:
             shutil.rmtree(self.path)
 
+    def sweep(self) -> None:
+        """Remove what writing left behind when the process was killed in the middle of it."""
+        for beside in self.path.glob(".*.tmp"):
+            beside.unlink(missing_ok=True)
+
     def append(self, row: dict[str, Any]) -> None:
         """Add a line to the metrics.
 

@@ -158,6 +158,7 @@ class Run:
         )
         if not self.resume:
             return
+        self.folder.sweep()
         self.folder.forget_after(self.trainer.global_step)
         if self.folder.config.read_text() != self.config:
             self._keep_old_config()
