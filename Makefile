@@ -9,6 +9,7 @@ help:
 	@echo "make test   run the tests"
 	@echo "make check  style and types"
 	@echo "make sanitize  the kernel's tests under address and undefined-behaviour sanitizers"
+	@echo "make torture  what a run survives: kills, failing disks, rubbish, a long time"
 	@echo "make bench  what a training step costs here"
 	@echo "make wheel  build the package into dist/"
 
@@ -43,10 +44,14 @@ sanitize: $(INSTALLED)
 	LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0 \
 	  $(BIN)/python -m pytest -q tests/kernels tests/models --kernel $(SANITIZED) -k "not composes"
 
+# What a run survives: kills, failing disks, rubbish for configurations and files, and a long time.
+torture: $(INSTALLED)
+	$(BIN)/python -m tests.torture $(TORTURE)
+
 bench: $(INSTALLED)
 	$(BIN)/python benchmarks/step.py
 
 wheel: $(INSTALLED)
 	$(BIN)/python -m build
 
-.PHONY: help install demo test check sanitize bench wheel
+.PHONY: help install demo test check sanitize torture bench wheel
