@@ -73,6 +73,9 @@ def _how_to_go_on(run: Run) -> str:
 
 
 def _prepared(parser: ArgumentParser, config: Namespace, resumed: RunFolder | None) -> Run:
+    for name in ("runs", "seed", "threads", "stop_when_solved", "decay_after", "loss", "on_nonfinite"):
+        if config[name] is None:
+            raise UsageError(f"--{name} needs a value.")
     with explained("--"):
         at_least(0, seed=config.seed, stop_when_solved=config.stop_when_solved)
         at_least(1, threads=config.threads)
@@ -82,6 +85,9 @@ def _prepared(parser: ArgumentParser, config: Namespace, resumed: RunFolder | No
     parts = _parts(parser, config)
     with explained():
         folder = resumed or folder_of(config.runs, config.name or default_name(parts.model, parts.task, config.seed))
+    for name, value in parts.data.as_dict().items():
+        if value is None:
+            raise UsageError(f"--data.{name} needs a value.")
     with explained("--data."):
         data = EpisodeData(parts.task, seed=config.seed, **parts.data.as_dict())
     with explained("--"):
@@ -95,7 +101,7 @@ def _prepared(parser: ArgumentParser, config: Namespace, resumed: RunFolder | No
         )
     trainer = dict(parts.trainer.__dict__)
     _check_trainer(trainer, data.batches_per_epoch)
-    with explained("", MisconfigurationException):
+    with explained("", MisconfigurationException, TypeError):
         return Run(
             learner,
             data,
