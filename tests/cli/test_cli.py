@@ -328,7 +328,20 @@ def test_a_mistake_gets_one_line_and_exit_code_2_and_writes_nothing(line, capsys
     assert list(Path().iterdir()) == []
 
 
-@pytest.mark.parametrize("text", ["data: 5", "trainer: [1]", "optimizer: null", "a: [", "- 1", "nothing: 1", "seed: x"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "data: 5",
+        "trainer: [1]",
+        "optimizer: null",
+        "a: [",
+        "- 1",
+        "nothing: 1",
+        "seed: x",
+        "runs: null",
+        "data: {batch_size: null}",
+    ],
+)
 def test_a_configuration_that_is_none_gets_one_line(text, capsys):
     Path("mine.yaml").write_text(text)
     assert ntm("train", "--config", "mine.yaml") == 2
