@@ -249,17 +249,17 @@ def test_an_epoch_based_run_goes_on_with_fresh_batches():
     assert measured("whole") == measured("parts")
 
 
-def test_ctrl_c_ends_with_the_command_that_goes_on(tmp_path):
-    for checkpoint, said in ((False, "nothing was kept yet"), (True, "ntm train --resume runs/True")):
-        options = ["--name", str(checkpoint), "--trainer.val_check_interval", "2" if checkpoint else "10000"]
-        process = subprocess.Popen([*NTM, "train", *options], stdout=subprocess.PIPE, text=True)
-        assert "lower is better" in process.stdout.readline()
-        while checkpoint and not Path("runs/True/last.ckpt").exists():
-            time.sleep(0.01)
-        process.send_signal(signal.SIGINT)
-        printed, _ = process.communicate(timeout=60)
-        assert process.returncode == 130
-        assert said in printed
+@pytest.mark.parametrize(("told", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_run_told_to_end_keeps_its_step_and_says_how_to_go_on(tmp_path, told, code):
+    process = subprocess.Popen([*NTM, "train", "--name", "a"], stdout=subprocess.PIPE, text=True)
+    while not (Path("runs/a/about.jsonl").exists()):
+        time.sleep(0.01)
+    time.sleep(0.5)
+    process.send_signal(told)
+    printed, _ = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert "to go on: ntm train --resume runs/a" in printed
+    assert Path("runs/a/last.ckpt").exists()
 
 
 def test_two_processes_train_one_run(tmp_path):
