@@ -100,8 +100,11 @@ class SequenceLearner(L.LightningModule):
         self.skipped = not (math.isfinite(self.gradient_norm) and math.isfinite(float(self.latest_loss)))
         if self.skipped and not hasattr(self.trainer.precision_plugin, "scaler"):  # which looks after itself
             if self.on_nonfinite == "stop":
-                step, batch = self.trainer.global_step + 1, self.trainer.fit_loop.total_batch_idx
-                raise DivergenceError(step, batch, float(self.latest_loss), largest_gradients(self.model))
+                # As the sampler numbers batches: the processes take turns.
+                batch = self.trainer.fit_loop.total_batch_idx * self.trainer.world_size + self.trainer.global_rank
+                raise DivergenceError(
+                    self.trainer.global_step + 1, batch, float(self.latest_loss), largest_gradients(self.model)
+                )
             optimizer.zero_grad()
         elif gradient_clip_val and gradient_clip_algorithm in (None, "norm") and self._holds_whole_gradients():
             torch.nn.utils.clip_grads_with_norm_(self.parameters(), gradient_clip_val, norm)

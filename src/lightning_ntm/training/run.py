@@ -78,8 +78,11 @@ class Run:
         """
         try:
             self._fit()
+            return self._finish()
         finally:
             self.unlock()
+
+    def _finish(self) -> dict[str, Any]:
         result = {
             "step": self.trainer.global_step,
             "sequences": self.recorder.sequences,
