@@ -4,6 +4,9 @@ The paper's copy network at batch 8, forward and backward, in microseconds for e
 - with the length of the sequences (flat is best);
 - with the number of memory slots, also divided by them (flat or falling is best);
 - one thread against two, at batch 8 and 64;
+- where the time of a training step at batch 8 goes with one thread and two: in the kernel's calls, which
+  threads share, and around them, in PyTorch's autograd and optimiser, which one thread does; and what two
+  threads would gain if the kernel halved exactly;
 - 10,000 steps with `checkpoint_every=256`: the time, and the memory the process grew by.
 """
 
@@ -13,8 +16,10 @@ import statistics
 import time
 
 import torch
+from step import our_step
 
 from lightning_ntm import NTM
+from lightning_ntm.kernels.cpu import sequence
 
 
 def microseconds(batch: int, length: int, slots: int, repeats: int, checkpoint_every: int = 0) -> float:
@@ -27,6 +32,30 @@ def microseconds(batch: int, length: int, slots: int, repeats: int, checkpoint_e
         model(inputs)[0].sum().backward()
         times.append(time.perf_counter() - start)
     return 1e6 * statistics.median(times[2:]) / batch / length
+
+
+def parts_of_a_step(threads: int, steps: int = 200) -> tuple[float, float]:
+    """Median milliseconds of a training step at batch 8 and length 20, within the kernel's calls and around them."""
+    torch.set_num_threads(threads)
+    call, step, within, around = sequence._call, our_step("cpu"), [], []
+    spent = 0.0
+
+    def timed(*arguments: object, **options: object) -> None:
+        nonlocal spent
+        start = time.perf_counter()
+        call(*arguments, **options)
+        spent += time.perf_counter() - start
+
+    sequence._call = timed
+    try:
+        for _ in range(steps):
+            spent, start = 0.0, time.perf_counter()
+            step()
+            within.append(spent)
+            around.append(time.perf_counter() - start - spent)
+    finally:
+        sequence._call = call
+    return 1000 * statistics.median(within[10:]), 1000 * statistics.median(around[10:])
 
 
 def grown_megabytes() -> float:
@@ -55,6 +84,12 @@ def main() -> None:
             f"batch {batch:>4}, one thread and two  {by_threads[0]:7.2f} and {by_threads[1]:.2f} us, "
             f"{by_threads[0] / by_threads[1]:.2f} times"
         )
+    (one, beside), (two, beside_two) = parts_of_a_step(1), parts_of_a_step(2)
+    print(f"training step, one thread       {one:.2f} ms in the kernel and {beside:.2f} around it")
+    print(
+        f"training step, two threads      {two:.2f} ms in the kernel ({one / two:.2f} times) and {beside_two:.2f} "
+        f"around it: {(one + beside) / (two + beside_two):.2f} times; at most {(one + beside) / (one / 2 + beside):.2f}"
+    )
 
 
 if __name__ == "__main__":

@@ -70,6 +70,13 @@ class SequenceLearner(L.LightningModule):
         self.decay_after, self.loss, self.on_nonfinite = decay_after, loss, on_nonfinite
         self.gradient_norm, self.skipped = 0.0, False
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute; the name of the hook that runs, set 50 times a step, without asking if it is a module."""
+        if name == "_current_fx_name":
+            self.__dict__[name] = value
+        else:
+            super().__setattr__(name, value)
+
     def forward(self, inputs: Tensor) -> Tensor:
         """Return the logits of whole sequences."""
         return self.model(inputs)[0]
@@ -94,8 +101,8 @@ class SequenceLearner(L.LightningModule):
         Raises:
             DivergenceError: It is not, or the loss is not, and `on_nonfinite` is `stop`.
         """
-        gradients = [p.grad for p in self.parameters() if p.grad is not None]
-        norm = torch.nn.utils.get_total_norm(gradients)
+        parameters = [parameter for parameter in self.parameters() if parameter.grad is not None]
+        norm = torch.nn.utils.get_total_norm([parameter.grad for parameter in parameters])
         self.gradient_norm = float(norm)
         self.skipped = not (math.isfinite(self.gradient_norm) and math.isfinite(float(self.latest_loss)))
         if self.skipped and not hasattr(self.trainer.precision_plugin, "scaler"):  # which looks after itself
@@ -107,7 +114,7 @@ class SequenceLearner(L.LightningModule):
                 )
             optimizer.zero_grad()
         elif gradient_clip_val and gradient_clip_algorithm in (None, "norm") and self._holds_whole_gradients():
-            torch.nn.utils.clip_grads_with_norm_(self.parameters(), gradient_clip_val, norm)
+            torch.nn.utils.clip_grads_with_norm_(parameters, gradient_clip_val, norm)
         else:
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 

@@ -14,7 +14,14 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
 from lightning_ntm.records import RunFolder, as_json, write_whole
 from lightning_ntm.training.about import about
-from lightning_ntm.training.callbacks import JsonLinesLogger, Keeper, Recorder, StopWhenSolved, WholeCheckpointIO
+from lightning_ntm.training.callbacks import (
+    JsonLinesLogger,
+    Keeper,
+    NoProfiler,
+    Recorder,
+    StopWhenSolved,
+    WholeCheckpointIO,
+)
 from lightning_ntm.training.data import EpisodeData
 from lightning_ntm.training.learner import SequenceLearner
 from lightning_ntm.training.progress import CostBar
@@ -196,6 +203,7 @@ class Run:
             "logger": [JsonLinesLogger(self.folder), *self._loggers(trainer.get("logger"))],
             "callbacks": [*callbacks, *given, FinishStep(self.folder if saves else None)],
             "plugins": [WholeCheckpointIO(), *_as_list(trainer.get("plugins"))],
+            "profiler": trainer.get("profiler") or NoProfiler(),
         }
 
     def _loggers(self, asked: Any) -> list[Logger]:
