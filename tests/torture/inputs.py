@@ -1,5 +1,6 @@
 """Configurations and files that are not what they should be, each met by a process of its own."""
 
+import io
 import os
 import random
 import resource
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +48,12 @@ def met(words: list[str], folder: Path) -> tuple[int, str]:
         time.sleep(0.002)
         ended, status = os.waitpid(child, os.WNOHANG)
     return os.waitstatus_to_exitcode(status), said.read_text()
+
+
+def _warmed() -> None:
+    """Do in this process, before it is forked, what only the first run of a process must do: it takes a second."""
+    with redirect_stdout(io.StringIO()):
+        assert main([*f"train {TINY} {QUIET} --trainer.fast_dev_run 1".split()]) == 0
 
 
 def _limited(folder: Path, said: Path) -> None:
@@ -101,6 +109,7 @@ def configurations(number: int, seed: int) -> str:
     words = [*f"{TINY} {QUIET} --name base --trainer.max_steps 2 --trainer.accelerator cpu".split(), "--print_config"]
     printed = subprocess.run([*NTM, "train", *words], env=environment(), capture_output=True, text=True, check=True)
     base = yaml.safe_load(printed.stdout)
+    _warmed()
     codes: dict[int, int] = {}
     broken: list[str] = []
 
@@ -137,6 +146,7 @@ def files(number: int, seed: int) -> str:
     try:
         words = f"{TINY} {QUIET} --name base --trainer.max_steps 4 --trainer.val_check_interval 2".split()
         subprocess.run([*NTM, "train", *words], cwd=folder, env=environment(), check=True, capture_output=True)
+        _warmed()
         kept = folder / "kept"
         shutil.move(folder / "runs" / "base", kept)
         names = sorted(path.name for path in kept.iterdir() if path.name != ".lock")

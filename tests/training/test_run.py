@@ -12,7 +12,7 @@ from lightning_ntm.tasks import metrics
 from lightning_ntm.training import EpisodeData, Run, SequenceLearner, open_run
 from lightning_ntm.training.episodes import batch_generator, chunks
 from lightning_ntm.training.learner import default_optimizer
-from lightning_ntm.training.weights import load_weights, save_weights, training_state
+from lightning_ntm.training.weights import FORMAT, load_weights, save_weights, training_state
 
 CONFIG = """
 seed: 3
@@ -176,6 +176,29 @@ def test_nothing_to_resume_is_told(tmp_path):
     (tmp_path / "b").mkdir()
     with pytest.raises(ValueError, match="is not a run folder"):
         run(tmp_path / "b", resume=True)
+
+
+@pytest.mark.filterwarnings("ignore:.*num_workers.*", "ignore:.*fork.*:DeprecationWarning", "ignore:.*worker.*")
+def test_the_number_of_loader_workers_changes_nothing(tmp_path):
+    for workers in (0, 4):
+        made = run(tmp_path / str(workers))
+        made.data.num_workers = workers
+        made.fit()
+    assert measured(tmp_path / "0") == measured(tmp_path / "4")
+    weights = [safetensors.torch.load_file(tmp_path / workers / "best.safetensors") for workers in ("0", "4")]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_a_newer_file_is_said_to_be_newer(tmp_path):
+    run(tmp_path / "a", steps=4).fit()
+    last, best = tmp_path / "a" / "last.ckpt", tmp_path / "a" / "best.safetensors"
+    torch.save({**torch.load(last, weights_only=True), "lightning_ntm": FORMAT + 1}, last)
+    with pytest.raises(ValueError, match=rf"newer lightning-ntm \(format {FORMAT + 1}; this one reads {FORMAT}\)"):
+        training_state(network(), last)
+    newer = {"format": f"lightning-ntm {FORMAT + 1}"}
+    safetensors.torch.save_file(safetensors.torch.load_file(best), best, newer)
+    with pytest.raises(ValueError, match=rf"newer lightning-ntm \(format {FORMAT + 1}; this one reads {FORMAT}\)"):
+        load_weights(network(), best)
 
 
 def test_a_damaged_foreign_or_other_training_state_is_refused(tmp_path):

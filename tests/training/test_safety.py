@@ -1,8 +1,14 @@
 """What goes wrong in a run, and what is left of it."""
 
+import io
 import math
+import os
+import pickle
+import resource
+import signal
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 import torch
@@ -10,7 +16,7 @@ from tests.torture import runs
 
 from lightning_ntm import NTM, Copy
 from lightning_ntm.records import RunFolder
-from lightning_ntm.training import EpisodeData, Run, SequenceLearner, replay
+from lightning_ntm.training import EpisodeData, Run, SequenceLearner, open_run, replay
 from lightning_ntm.training.safety import DivergenceError
 
 CONFIG = """
@@ -32,14 +38,14 @@ class Overflowing(NTM):
         return logits * (math.inf if self.training and self.calls == 3 else 1.0), state
 
 
-def run(path, on_nonfinite="stop"):
+def run(path, on_nonfinite="stop", resume=False):
     torch.manual_seed(3)
     learner = SequenceLearner(
         Overflowing(4, 3, hidden_size=8, memory_slots=6, memory_width=4), on_nonfinite=on_nonfinite
     )
     data = EpisodeData(Copy(bits=3, max_length=4), 3, batch_size=4, batches_per_epoch=5, validation_sequences=5)
     options = {"max_steps": 4, "log_every_n_steps": 2, "enable_model_summary": False, "enable_progress_bar": False}
-    return Run(learner, data, options, RunFolder(path), CONFIG)
+    return Run(learner, data, options, RunFolder(path), CONFIG, resume=resume)
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_and_the_step_can_be_seen_again(tmp_path):
@@ -55,6 +61,83 @@ def test_or_the_step_is_left_out(tmp_path):
     assert skipping.fit()["step"] == 4
     assert [row.get("skipped_steps") for row in RunFolder(tmp_path / "a").rows() if "train_loss" in row] == [None, 1]
     assert all(torch.isfinite(p).all() for p in skipping.learner.parameters())
+
+
+class Payload:
+    """Leaves a file behind wherever it is unpickled."""
+
+    def __init__(self, trace):
+        self.trace = trace
+
+    def __reduce__(self):
+        return os.system, (f"touch {self.trace}",)
+
+
+def as_checkpoint(payload, state):
+    written = io.BytesIO()
+    torch.save({**state, "hyper_parameters": payload}, written)
+    return written.getvalue()
+
+
+def as_old_checkpoint(payload, state):
+    written = io.BytesIO()
+    torch.save({**state, "callbacks": payload}, written, _use_new_zipfile_serialization=False)
+    return written.getvalue()
+
+
+def as_pickle(payload, state):
+    return pickle.dumps(payload)
+
+
+@pytest.mark.parametrize("disguise", [as_checkpoint, as_old_checkpoint, as_pickle])
+@pytest.mark.parametrize("name", ["last.ckpt", "best.safetensors", "nonfinite.safetensors"])
+def test_a_file_that_would_run_a_program_is_refused_unread(tmp_path, disguise, name):
+    folder, trace = tmp_path / "a", tmp_path / "ran"
+    run(folder, "skip").fit()
+    with pytest.raises(DivergenceError):
+        run(tmp_path / "b").fit()
+    for nonfinite in (tmp_path / "b").glob("nonfinite.*"):
+        nonfinite.rename(folder / nonfinite.name)
+    state = torch.load(folder / "last.ckpt", weights_only=True)
+    (folder / name).write_bytes(disguise(Payload(trace), state))
+    read = {"last.ckpt": partial(run, resume=True), "best.safetensors": open_run, "nonfinite.safetensors": replay}[name]
+    with pytest.raises(ValueError, match=rf"{name} is damaged or not a"):
+        read(folder)
+    assert not trace.exists()
+    pickle.loads(pickle.dumps(Payload(trace)))
+    assert trace.exists(), "the payload works"
+
+
+def small(folder, words, **limits):
+    """Train a small network in a process of its own; return exit code and what it said of errors."""
+    return runs.train(f"{runs.TINY} {runs.OFTEN} {runs.QUIET} {words}", folder, **limits)
+
+
+def test_a_quota_ends_the_run_in_one_line_and_a_larger_one_lets_it_go_on(tmp_path):
+    words = [*runs.NTM, "train", *f"{runs.TINY} {runs.OFTEN} {runs.QUIET} --trainer.max_steps 800 --name a".split()]
+    process = subprocess.run(
+        words, cwd=tmp_path, env=runs.environment(), capture_output=True, text=True, preexec_fn=partial(quota, 52_000)
+    )
+    assert process.returncode == 2, process.stderr
+    assert process.stderr.count("\n") == 1
+    assert "cannot write: " in process.stderr
+    folder = RunFolder(tmp_path / "runs" / "a")
+    assert [row["step"] for row in folder.rows()][-1] < 800
+    assert torch.load(folder.last, weights_only=True)["global_step"] > 0
+    assert runs.train("--resume runs/a", tmp_path) == (0, "")
+    assert small(tmp_path, "--trainer.max_steps 800 --name b") == (0, "")
+    assert runs.remains(folder.path) == runs.remains(tmp_path / "runs" / "b")
+
+
+def quota(size):
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+
+def test_where_nothing_can_be_written_is_said_in_one_line(tmp_path):
+    code, said = small(tmp_path, "--runs /proc/runs --name a")
+    assert (code, said.count("\n")) == (2, 1)
+    assert "/proc/runs" in said
 
 
 HOLDS = """

@@ -101,8 +101,8 @@ class SequenceLearner(L.LightningModule):
         Raises:
             DivergenceError: It is not, or the loss is not, and `on_nonfinite` is `stop`.
         """
-        parameters = [parameter for parameter in self.parameters() if parameter.grad is not None]
-        norm = torch.nn.utils.get_total_norm([parameter.grad for parameter in parameters])
+        parameters = list(self.parameters())
+        norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
         self.gradient_norm = float(norm)
         self.skipped = not (math.isfinite(self.gradient_norm) and math.isfinite(float(self.latest_loss)))
         if self.skipped and not hasattr(self.trainer.precision_plugin, "scaler"):  # which looks after itself
