@@ -108,24 +108,20 @@ def test_a_file_that_would_run_a_program_is_refused_unread(tmp_path, disguise, n
     assert trace.exists(), "the payload works"
 
 
-def small(folder, words, **limits):
-    """Train a small network in a process of its own; return exit code and what it said of errors."""
-    return runs.train(f"{runs.TINY} {runs.OFTEN} {runs.QUIET} {words}", folder, **limits)
-
-
 def test_a_quota_ends_the_run_in_one_line_and_a_larger_one_lets_it_go_on(tmp_path):
-    words = [*runs.NTM, "train", *f"{runs.TINY} {runs.OFTEN} {runs.QUIET} --trainer.max_steps 800 --name a".split()]
+    often = f"{runs.TINY} {runs.OFTEN} {runs.QUIET} --trainer.log_every_n_steps 1 --trainer.max_steps 300"
     process = subprocess.run(
-        words, cwd=tmp_path, env=runs.environment(), capture_output=True, text=True, preexec_fn=partial(quota, 52_000)
-    )
+        [*runs.NTM, "train", *often.split(), "--name", "a"],
+        cwd=tmp_path, env=runs.environment(), capture_output=True, text=True, preexec_fn=partial(quota, 52_000),
+    )  # fmt: skip
     assert process.returncode == 2, process.stderr
     assert process.stderr.count("\n") == 1
     assert "cannot write: " in process.stderr
     folder = RunFolder(tmp_path / "runs" / "a")
-    assert [row["step"] for row in folder.rows()][-1] < 800
+    assert [row["step"] for row in folder.rows()][-1] < 300
     assert torch.load(folder.last, weights_only=True)["global_step"] > 0
     assert runs.train("--resume runs/a", tmp_path) == (0, "")
-    assert small(tmp_path, "--trainer.max_steps 800 --name b") == (0, "")
+    assert runs.train(f"{often} --name b", tmp_path) == (0, "")
     assert runs.remains(folder.path) == runs.remains(tmp_path / "runs" / "b")
 
 
@@ -135,7 +131,7 @@ def quota(size):
 
 
 def test_where_nothing_can_be_written_is_said_in_one_line(tmp_path):
-    code, said = small(tmp_path, "--runs /proc/runs --name a")
+    code, said = runs.train(f"{runs.TINY} {runs.QUIET} --runs /proc/runs --name a", tmp_path)
     assert (code, said.count("\n")) == (2, 1)
     assert "/proc/runs" in said
 
