@@ -157,6 +157,7 @@ class Keeper(Checkpoint):
     def __init__(self, folder: RunFolder, model: nn.Module):
         self.folder, self.model = folder, model
         self.best: dict[str, float] = {}
+        self.saved: int | None = None  # the step of the state on disk
 
     def state_dict(self) -> dict[str, Any]:
         """Return what the best validation measured."""
@@ -165,6 +166,10 @@ class Keeper(Checkpoint):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from a saved state."""
         self.best = state_dict["best"]
+
+    def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Note what a resumed run has on disk."""
+        self.saved = trainer.global_step if trainer.ckpt_path else None
 
     def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Keep what was just validated."""
@@ -178,15 +183,21 @@ class Keeper(Checkpoint):
         self._save(trainer)
 
     def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        """Keep the end; without any validation, its weights are the best there are."""
+        """Keep the end; without any validation, its weights are the best there are.
+
+        A state that was saved after this step already stays: by now Lightning counts an epoch more, which a run
+        that was killed in between, and has nothing left to train, would not.
+        """
         if not self.best and trainer.is_global_zero:
             save_weights(self.model, self.folder.best, step=trainer.global_step)
-        self._save(trainer)
+        if self.saved != trainer.global_step:
+            self._save(trainer)
 
     def _save(self, trainer: L.Trainer) -> None:
         if trainer.is_global_zero:
             self.folder.sync()  # no state without the measurements before it, even if the power fails
         trainer.save_checkpoint(self.folder.last)
+        self.saved = trainer.global_step
 
 
 _RANKED = ("wrong_bits", "bits_per_sequence")
