@@ -60,6 +60,16 @@ class RunFolder:
         return self.path / "about.jsonl"
 
     @property
+    def failed(self) -> Path:
+        """Why a run of a sweep was given up, after how many attempts."""
+        return self.path / "failed.json"
+
+    @property
+    def evaluation(self) -> Path:
+        """What the kept weights reach at chosen difficulties."""
+        return self.path / "evaluation.json"
+
+    @property
     def nonfinite(self) -> Path:
         """The step that ended the run because it was not finite; its weights have the same name."""
         return self.path / "nonfinite.json"
