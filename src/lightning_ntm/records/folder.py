@@ -140,6 +140,17 @@ class RunFolder:
         found = [_parsed(line) for line in lines]
         return [note for note in found if isinstance(note, dict)]
 
+    def keep_evaluation(self, step: int, results: list[dict[str, Any]]) -> None:
+        """Keep what the weights of a step reach, beside what they reached at other difficulties.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        told = _parsed(self.evaluation.read_text(errors="replace")) if self.evaluation.exists() else None
+        same = isinstance(told, dict) and told.get("step") == step and isinstance(told.get("results"), list)
+        kept = {_difficulty(row): row for row in [*(told["results"] if same else []), *results]}
+        write_whole(self.evaluation, as_json({"step": step, "results": list(kept.values())}, indent=2) + "\n")
+
     def lock(self) -> Callable[[], None]:
         """Keep other processes from training here until this one ends, or calls what is returned.
 
@@ -181,6 +192,12 @@ class RunFolder:
         kept = [row for row in self.rows() if row["step"] <= step]
         text = "".join(as_json(row) + "\n" for row in kept)
         write_whole(self.metrics, text)
+
+
+def _difficulty(row: dict[str, Any]) -> str:
+    """Return what was asked for in an evaluation: all that is no measure."""
+    measures = ("wrong_bits", "bits_per_sequence", "perfect", "sequences")
+    return json.dumps({name: value for name, value in row.items() if name not in measures}, sort_keys=True)
 
 
 def _append(path: Path, line: str) -> None:

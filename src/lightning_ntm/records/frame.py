@@ -37,8 +37,12 @@ def load(*folders: Path | str) -> "pd.DataFrame":
     import pandas as pd
 
     runs, skipped = read(*folders)
-    for run in skipped:
-        warnings.warn(f"{run.folder.path} is left out: {run.reason}", SkippedRunWarning, stacklevel=2)
+    reasons = {run.folder.path.as_posix(): run.reason for run in skipped}
+    for run in runs:
+        if not len(run.train.step) + len(run.validation.step):
+            reasons[run.folder.path.as_posix()] = "it has not measured anything yet."
+    for path, reason in reasons.items():
+        warnings.warn(f"{path} is left out: {reason}", SkippedRunWarning, stacklevel=2)
     parts = [(run, split, getattr(run, split)) for run in runs for split in SPLITS]
     lengths = [len(series.step) for _, _, series in parts]
     told = {"run": [run.name for run, _, _ in parts], "split": [split for _, split, _ in parts]}
@@ -46,5 +50,5 @@ def load(*folders: Path | str) -> "pd.DataFrame":
     columns = {name: pd.Series(told[name]).repeat(lengths).array for name in ("run", "model", "task", "seed", "split")}
     columns |= {name: np.concatenate([getattr(series, name) for _, _, series in parts] or [[]]) for name in _NUMBERS}
     frame = pd.DataFrame(columns)
-    frame.attrs["skipped"] = {run.folder.path.as_posix(): run.reason for run in skipped}
+    frame.attrs["skipped"] = reasons
     return frame

@@ -30,7 +30,7 @@ class Series:
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """One run and what it measured.
+    """One run and what it measured, which may be nothing yet.
 
     Args:
         name: The path of its folder below the folder that was read.
@@ -49,7 +49,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Skipped:
-    """A run folder that could not be read, or has nothing in it yet, and why."""
+    """A run folder that could not be read, and why."""
 
     name: str
     folder: RunFolder
@@ -91,8 +91,6 @@ def _read(name: str, folder: RunFolder) -> Measured:
         raise ValueError(f"it has no {folder.config.name}.")
     model, task, seed = _identity(folder.config.read_text())
     rows = _rows(folder)
-    if not rows:
-        raise ValueError("it has not measured anything yet.")
     try:
         train, validation = (_series(rows, split) for split in SPLITS)
     except (KeyError, TypeError, ValueError) as error:
