@@ -147,8 +147,9 @@ class RunFolder:
             OSError: It cannot be written.
         """
         told = _parsed(self.evaluation.read_text(errors="replace")) if self.evaluation.exists() else None
-        same = isinstance(told, dict) and told.get("step") == step and isinstance(told.get("results"), list)
-        kept = {_difficulty(row): row for row in [*(told["results"] if same else []), *results]}
+        told = told if isinstance(told, dict) and told.get("step") == step else {}
+        before = told["results"] if isinstance(told.get("results"), list) else []
+        kept = {_difficulty(row): row for row in [*before, *results] if isinstance(row, dict)}
         write_whole(self.evaluation, as_json({"step": step, "results": list(kept.values())}, indent=2) + "\n")
 
     def lock(self) -> Callable[[], None]:

@@ -59,7 +59,7 @@ def _short(name: str, others: dict[str, Any]) -> str:
 def shown(value: Any) -> str:
     """Return a value of a configuration as it stands in YAML; a class by its name."""
     if value is None:
-        return "–"
+        return "-"
     if isinstance(value, bool):
         return str(value).lower()
     text = str(value)

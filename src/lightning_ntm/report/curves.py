@@ -1,5 +1,6 @@
 """The figures of a report. Each line that belongs to a run carries the run's number, as `run-3`."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -38,8 +39,8 @@ def draw_seeds(networks: list[Network], measure: str, scale: Scale) -> Figure:
     least = floor if scale == "log" else 0.0
     for axis, network in zip(axes, networks, strict=True):
         _draw_seeds(axis, network, "validation", measure, least, alpha=0.7)
-        _name_unsolved(axis, network, measure, least)
         scale_axis(axis, scale, floor)
+        _name_unsolved(axis, network, measure, least)
         axis.set_xlabel("batches")
         axis.set_ylabel(TITLES[measure])
     return figure
@@ -107,14 +108,17 @@ def _legend(figure: Figure, networks: list[Network]) -> None:
 
 
 def _name_unsolved(axis: Any, network: Network, measure: str, least: float) -> None:
-    """Write the seed at the end of the worst curves of runs that are not solved."""
-    unsolved = [run for run in network.runs if not run.solved and run.final(measure) is not None]
-    worst = sorted(unsolved, key=lambda run: -(run.final(measure) or 0))[:3]
-    for run in worst:
+    """Write the seed at the end of the worst curves of runs that are not solved, where there is room for it."""
+    unsolved = [run for run in network.runs if not run.solved and math.isfinite(run.final(measure) or math.nan)]
+    taken: list[float] = []
+    for run in sorted(unsolved, key=lambda run: -(run.final(measure) or 0))[:4]:
         step, value = _curve(run, "validation", measure)
         at = (float(step[-1]), max(least, float(value[-1])))
-        axis.annotate(f"seed {run.seed}", at, xytext=(3, 0), textcoords="offset points", fontsize=8, color=SOFT,
-                      va="center", annotation_clip=False)  # fmt: skip
+        height = axis.transData.transform(at)[1]
+        if all(abs(height - other) > 14 for other in taken):
+            taken.append(height)
+            axis.annotate(f"seed {run.seed}", at, xytext=(3, 0), textcoords="offset points", fontsize=8, color=SOFT,
+                          va="center", annotation_clip=False)  # fmt: skip
 
 
 def _name_difficulties(axis: Any, lengths: Lengths) -> None:

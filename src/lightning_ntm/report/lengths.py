@@ -37,7 +37,7 @@ class Lengths:
         return places, np.array([row[measure] for row in rows.values()], dtype=float)
 
     def _written(self, row: dict[str, Any]) -> str:
-        return " × ".join(str(row.get(name, "–")) for name in self.names)
+        return " x ".join(str(row.get(name, "-")) for name in self.names)
 
 
 def lengths_of(experiment: Experiment) -> Lengths:
@@ -49,7 +49,7 @@ def lengths_of(experiment: Experiment) -> Lengths:
     varied = tuple(name for name in names if len({str(difficulty.get(name)) for difficulty in difficulties}) > 1)
     shown = varied or tuple(names)
     ordered = sorted(difficulties, key=lambda difficulty: [float(difficulty.get(name, 0)) for name in shown])
-    axis = Lengths(" × ".join(name.replace("_", " ") for name in shown), {}, shown)
+    axis = Lengths(" x ".join(name.replace("_", " ") for name in shown), {}, shown)
     for number, difficulty in enumerate(ordered):
         alone = len(shown) == 1 and shown[0] in difficulty
         axis.places[axis._written(difficulty)] = float(difficulty[shown[0]]) if alone else float(number)

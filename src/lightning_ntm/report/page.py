@@ -124,7 +124,8 @@ def _warning(experiment: Experiment) -> str:
 
 def _chips(network: Network) -> str:
     buttons = "".join(
-        f'<button type="button" data-run="{run.number}" aria-pressed="false" title="{escape(run.name)}">{run.seed}</button>'
+        f'<button type="button" data-run="{run.number}" aria-pressed="false" title="{escape(run.name)}">'
+        f"{run.seed}</button>"
         for run in network.runs
     )
     return f'<div class="seeds network-{network.color % 6}"><span>{tables.named(network)}</span>{buttons}</div>'

@@ -6,16 +6,17 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
 
+from lightning_ntm.records.reading import MEASURES
 from lightning_ntm.report.configuration import differences, shown
 from lightning_ntm.report.experiment import Experiment, Network, Run
 from lightning_ntm.report.lengths import lengths_of
-from lightning_ntm.report.statistics import reached, spread, wilson
+from lightning_ntm.report.statistics import Spread, reached, spread, wilson
 
 
 def number(value: float | None) -> str:
     """Return a number as a reader wants it: about three digits, thousands apart, nothing for NaN."""
     if value is None or math.isnan(value):
-        return "–"
+        return "&ndash;"
     if math.isinf(value):
         return "never"
     if abs(value) >= 100 or value == 0:
@@ -30,7 +31,7 @@ def duration(seconds: float | None) -> str:
     for size, unit in ((3600, "h"), (60, "min"), (1, "s")):
         if seconds >= 2 * size:
             return f"{seconds / size:.1f} {unit}"
-    return f"{seconds * 1000:.3g} ms" if seconds < 1 else f"{seconds:.1f} s"
+    return f"{seconds * 1000:.3g} ms" if seconds < 0.1 else f"{seconds:.2g} s"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], attributes: Iterable[str] = ()) -> str:
@@ -58,7 +59,7 @@ def named(network: Network) -> str:
 
 def success(experiment: Experiment) -> str:
     """Return how many seeds were solved, and when."""
-    head = ["network", "seeds solved", "95 % interval", "batches: median", "worst", "seconds: median", "worst",
+    head = ["network", "solved of tried", "95 % interval", "batches: median", "worst", "seconds: median", "worst",
             "parameters", "time per batch"]  # fmt: skip
     return table(head, [[named(network), *_success(network)] for network in experiment.networks])
 
@@ -67,13 +68,17 @@ def _success(network: Network) -> list[str]:
     tried = network.tried
     low, high = wilson(network.solved, len(tried))
     batches, seconds = (reached([run.near_zero[place] for run in tried]) for place in (0, 1))
+    never = sum(math.isinf(run.near_zero[0]) for run in tried)
+    counted = f" ({never} seed{'s' * (never != 1)})" if never else ""
     step = spread([run.step_seconds for run in network.runs if run.step_seconds is not None]).median
     return [
         f"{network.solved} of {len(tried)}",
-        f"{100 * low:.0f} – {100 * high:.0f} %" if tried else "–",
-        *map(number, batches),
-        *(number(value) for value in seconds),
-        " / ".join(f"{count:,}" for count in parameters(network)) or "–",
+        f"{100 * low:.0f} to {100 * high:.0f} %" if tried else "&ndash;",
+        number(batches[0]),
+        number(batches[1]) + counted,
+        number(seconds[0]),
+        number(seconds[1]),
+        " / ".join(f"{count:,}" for count in parameters(network)) or "&ndash;",
         duration(step),
     ]
 
@@ -89,15 +94,19 @@ def final_cost(experiment: Experiment) -> str:
     head = ["network", "wrong bits: mean ± std", "median", "worst", "bits per sequence: mean ± std", "median", "worst"]
     rows = []
     for network in experiment.networks:
-        cells = [cell for measure in ("wrong_bits", "bits_per_sequence") for cell in _final(network.tried, measure)]
+        cells = [cell for measure in MEASURES for cell in _final(network.tried, measure)]
         rows.append([named(network), *cells])
     return table(head, rows)
 
 
 def _final(runs: list[Run], measure: str) -> list[str]:
     found = [value for run in runs if (value := run.final(measure)) is not None and math.isfinite(value)]
-    mean, std, median, worst = spread(found)
-    return [f"{number(mean)} ± {number(std)}" if found else "–", number(median), number(worst)]
+    end = spread(found)
+    return [_mean(end), number(end.median), number(end.worst)]
+
+
+def _mean(of: Spread) -> str:
+    return "&ndash;" if math.isnan(of.mean) else f"{number(of.mean)} ± {number(of.std)}"
 
 
 def by_length(experiment: Experiment) -> str:
@@ -111,12 +120,15 @@ def by_length(experiment: Experiment) -> str:
             found = [row for run in network.runs if (row := lengths.rows(run).get(written))]
             if not found:
                 continue
-            wrong, bits, perfect = (
-                spread([row[name] for row in found]) for name in ("wrong_bits", "bits_per_sequence", "perfect")
-            )
-            rows.append([named(network), escape(written), str(len(found)), f"{number(wrong.mean)} ± {number(wrong.std)}",
-                         number(wrong.median), number(wrong.worst), f"{number(bits.mean)} ± {number(bits.std)}",
-                         f"{100 * perfect.mean:.0f} %"])  # fmt: skip
+            wrong, bits, perfect = (spread([row[name] for row in found]) for name in (*MEASURES, "perfect"))
+            cells = [
+                _mean(wrong),
+                number(wrong.median),
+                number(wrong.worst),
+                _mean(bits),
+                f"{100 * perfect.mean:.0f} %",
+            ]
+            rows.append([named(network), escape(written), str(len(found)), *cells])
     return table(head, rows)
 
 
@@ -166,7 +178,7 @@ def provenance(experiment: Experiment) -> str:
         rows.append([escape(name), "<br>".join(
             escape(value) + ("" if alone else f" ({count} runs)") for value, count in found.most_common()
         )])  # fmt: skip
-    return table(["", ""], rows).replace('<thead><tr><th scope="col"></th><th scope="col"></th></tr></thead>', "")
+    return table(["what", "in the last training of each run"], rows)
 
 
 def _noted(run: Run) -> dict[str, str]:
@@ -180,11 +192,11 @@ def _noted(run: Run) -> dict[str, str]:
 
 
 def seeds(network: Network) -> str:
-    """Return the seeds of a network, as `1–10, 12`."""
+    """Return the seeds of a network, as `1-10, 12`."""
     parts: list[list[int]] = []
     for seed in sorted({run.seed for run in network.runs}):
         if parts and seed == parts[-1][-1] + 1:
             parts[-1].append(seed)
         else:
             parts.append([seed])
-    return ", ".join(f"{part[0]}–{part[-1]}" if len(part) > 1 else str(part[0]) for part in parts)
+    return ", ".join(f"{part[0]}-{part[-1]}" if len(part) > 1 else str(part[0]) for part in parts)
