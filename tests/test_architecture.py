@@ -20,9 +20,9 @@ MAY_IMPORT = {
     "testing": {"models", "tasks"},
     "report": {"records"},
     "cli": {"checks", "kernels", "models", "tasks", "training", "report", "records"},
-    "__init__": {"lazy", "functional", "models", "tasks"},
+    "__init__": {"lazy", "functional", "models", "records", "tasks"},
 }
-ONLY_IN = {"lightning": {"training", "cli"}, "jsonargparse": {"cli"}, "matplotlib": {"report"}}
+ONLY_IN = {"lightning": {"training", "cli"}, "jsonargparse": {"cli"}, "matplotlib": {"report"}, "pandas": {"records"}}
 WITHOUT_TORCH = {"checks", "lazy", "records", "report"}
 
 
@@ -54,7 +54,8 @@ def loaded_after(statement, *modules):
 
 
 def test_importing_loads_nothing_before_it_is_needed():
-    heavy = ("torch", "lightning", "matplotlib", "jsonargparse")
+    heavy = ("torch", "lightning", "matplotlib", "jsonargparse", "pandas")
+    assert loaded_after("import lightning_ntm.records", *heavy) == "[]"
     assert loaded_after("import lightning_ntm, lightning_ntm.cli", *heavy) == "[]"
     assert loaded_after("from lightning_ntm import NTM, Copy", *heavy) == "['torch']"
     assert loaded_after("import lightning_ntm.report", *heavy) == "['matplotlib']"

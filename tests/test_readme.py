@@ -30,7 +30,7 @@ def _own_folder(tmp_path, monkeypatch):
 def test_every_command_runs():
     commands = [shlex.split(line, comments=True) for block in blocks("sh") for line in block.splitlines()]
     ours = [command[1:] for command in commands if command and command[0] == "ntm"]
-    assert {command[0] for command in ours} == {"train", "evaluate", "figure", "bench"}
+    assert {command[0] for command in ours} == {"train", "evaluate", "figure", "report", "bench"}
     for command in ours:
         brief = BRIEF if command[0] == "train" and "--resume" not in command else []
         assert main([*command, *brief]) == 0, command

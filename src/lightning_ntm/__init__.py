@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING
 from .lazy import loader as _loader
 
 if TYPE_CHECKING:
-    from . import functional as functional
+    from . import functional as functional, records as records
     from .models import LSTM as LSTM, NTM as NTM, MemoryModel as MemoryModel
     from .tasks import Batch as Batch, Copy as Copy, RepeatCopy as RepeatCopy, Task as Task
 
 _PLACES = {
-    "functional": "functional",
+    **{room: room for room in ("functional", "records")},
     **dict.fromkeys(("LSTM", "NTM", "MemoryModel"), "models"),
     **dict.fromkeys(("Batch", "Copy", "RepeatCopy", "Task"), "tasks"),
 }

@@ -308,6 +308,9 @@ MISTAKES = {
     "train --trainer.accelerator gpu": None,  # Lightning's words
     "train --resume runs/none": "--resume: run folder runs/none does not exist.",
     "evaluate runs/none": "run folder runs/none does not exist.",
+    "report": "the following arguments are required: FOLDER",
+    "report nowhere": "folder nowhere does not exist.",
+    "report . --outptu a": "unknown option --outptu; did you mean '--output'?",
     "bench --repeats 0": "argument --repeats: '0' must be a whole number of at least 1.",
     "evaluate": "the following arguments are required: run",
     "evaluate runs/none --length 3": "unknown option --length; did you mean '--lengths'?",
@@ -410,7 +413,7 @@ def test_useful_arithmetic_is_that_of_the_design():
 def test_help_is_quick_to_load_and_names_every_verb(capsys):
     assert ntm("--help") == 0
     printed = capsys.readouterr().out
-    assert all(f"  {verb} " in printed for verb in ("train", "evaluate", "figure", "bench"))
+    assert all(f"  {verb} " in printed for verb in ("train", "evaluate", "figure", "report", "bench"))
     assert ntm("--version") == 0
     assert capsys.readouterr().out.startswith("lightning-ntm ")
 

@@ -10,6 +10,7 @@ _VERBS = {
     "train": "Train a network on a task into a run folder, or resume a run.",
     "evaluate": "Measure the kept network of a run at chosen lengths.",
     "figure": "Draw the memory of a trained network at work in one episode.",
+    "report": "Write one page on many runs: curves, success, cost by length.",
     "bench": "Time a training step on this machine, with the kernel and without.",
 }
 
@@ -27,6 +28,7 @@ A first run:
   ntm train --model NTM --task Copy --seed 1
   ntm evaluate runs/ntm-copy-seed1
   ntm figure runs/ntm-copy-seed1
+  ntm report runs
 """
 
 
@@ -64,6 +66,10 @@ def _run(verb: str, argv: list[str]) -> int:
         from lightning_ntm.cli.bench import bench
 
         return bench(argv)
+    if verb == "report":
+        from lightning_ntm.cli.report import report
+
+        return report(argv)
     from lightning_ntm.cli.inspect import evaluate, figure
 
     return evaluate(argv) if verb == "evaluate" else figure(argv)

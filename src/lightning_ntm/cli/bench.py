@@ -5,8 +5,7 @@ import argparse
 from rich.console import Console
 from rich.table import Table
 
-from lightning_ntm.cli.inspect import Parser
-from lightning_ntm.cli.words import UsageError, explained
+from lightning_ntm.cli.words import Parser, UsageError, explained
 from lightning_ntm.kernels.cpu.library import entry_points
 from lightning_ntm.records import as_json
 from lightning_ntm.training.bench import bench as rows

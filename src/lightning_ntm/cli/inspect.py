@@ -4,28 +4,17 @@ import argparse
 import itertools
 import sys
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from lightning_ntm.cli.words import UsageError, explained, near
+from lightning_ntm.cli.words import Parser, UsageError, explained
 from lightning_ntm.records import RunFolder, as_json
 from lightning_ntm.training.build import TrainedRun, open_run, warn_beyond_memory
 
 #: What an episode or a memory beyond this machine ends in.
 _TOO_LARGE = (MemoryError, OverflowError, RuntimeError)
-
-
-class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, as all of `ntm` does."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raise `UsageError` instead of printing usage and error."""
-        option = message.removeprefix("unrecognized arguments: ").split()[0]
-        if message.startswith("unrecognized"):
-            message = f"unknown option {option}{near(option, self._option_string_actions)}"
-        raise UsageError(message)
 
 
 def evaluate(argv: list[str]) -> int:
@@ -36,6 +25,7 @@ def evaluate(argv: list[str]) -> int:
     arguments = parser.parse_args(argv)
     run = _open(arguments)
     results = list(_results(run, _difficulties(arguments, run), arguments.sequences))
+    _keep(arguments, run.step, results)
     if arguments.json:
         print(as_json({"run": arguments.run, "results": results}))
         return 0
@@ -45,6 +35,15 @@ def evaluate(argv: list[str]) -> int:
         table.add_row(*(f"{v:.2f}" if isinstance(v, float) else str(v) for v in result.values()))
     Console().print(table)
     return 0
+
+
+def _keep(arguments: argparse.Namespace, step: int, results: list[dict[str, Any]]) -> None:
+    """Add what was measured to the run folder, for `ntm report`; copies that cannot be written to are fine too."""
+    slots = {"memory_slots": arguments.memory_slots} if arguments.memory_slots else {}
+    try:
+        RunFolder(Path(arguments.run)).keep_evaluation(step, [{**slots, **result} for result in results])
+    except OSError as error:
+        print(f"ntm: warning: not kept for ntm report: {error}", file=sys.stderr)
 
 
 def figure(argv: list[str]) -> int:

@@ -1,5 +1,6 @@
 """The words of the command line: short names, near misses, and errors in one line."""
 
+import argparse
 import difflib
 import importlib
 import inspect
@@ -9,6 +10,7 @@ from contextlib import contextmanager
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
+from typing import NoReturn
 
 #: Rooms whose public names are short names on the command line.
 _ROOMS = {"model": "lightning_ntm.models", "task": "lightning_ntm.tasks"}
@@ -17,6 +19,17 @@ _BASES = {"model": "MemoryModel", "task": "Task"}
 
 class UsageError(Exception):
     """Something the user typed; its message is the one line they read."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, as all of `ntm` does."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise `UsageError` instead of printing usage and error."""
+        option = message.removeprefix("unrecognized arguments: ").split()[0]
+        if message.startswith("unrecognized"):
+            message = f"unknown option {option}{near(option, self._option_string_actions)}"
+        raise UsageError(message)
 
 
 @contextmanager

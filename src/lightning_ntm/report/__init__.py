@@ -1,3 +1,4 @@
-"""From files of a run to pictures; works on results copied from elsewhere, without PyTorch."""
+"""From files of runs to pictures and pages; works on results copied from elsewhere, without PyTorch."""
 
 from .memory import draw_memory as draw_memory, save_figure as save_figure, save_trace as save_trace
+from .page import write_report as write_report

@@ -164,6 +164,7 @@ class Run:
                 backend=backend,
                 device=str(self.learner.device),
                 task_version=self.data.task.version,
+                parameters=sum(weights.numel() for weights in self.learner.model.parameters()),
             )
         )
         if not self.resume:

@@ -60,6 +60,16 @@ class RunFolder:
         return self.path / "about.jsonl"
 
     @property
+    def failed(self) -> Path:
+        """Why a run of a sweep was given up, after how many attempts."""
+        return self.path / "failed.json"
+
+    @property
+    def evaluation(self) -> Path:
+        """What the kept weights reach at chosen difficulties."""
+        return self.path / "evaluation.json"
+
+    @property
     def nonfinite(self) -> Path:
         """The step that ended the run because it was not finite; its weights have the same name."""
         return self.path / "nonfinite.json"
@@ -130,6 +140,18 @@ class RunFolder:
         found = [_parsed(line) for line in lines]
         return [note for note in found if isinstance(note, dict)]
 
+    def keep_evaluation(self, step: int, results: list[dict[str, Any]]) -> None:
+        """Keep what the weights of a step reach, beside what they reached at other difficulties.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        told = _parsed(self.evaluation.read_text(errors="replace")) if self.evaluation.exists() else None
+        told = told if isinstance(told, dict) and told.get("step") == step else {}
+        before = told["results"] if isinstance(told.get("results"), list) else []
+        kept = {_difficulty(row): row for row in [*before, *results] if isinstance(row, dict)}
+        write_whole(self.evaluation, as_json({"step": step, "results": list(kept.values())}, indent=2) + "\n")
+
     def lock(self) -> Callable[[], None]:
         """Keep other processes from training here until this one ends, or calls what is returned.
 
@@ -171,6 +193,12 @@ class RunFolder:
         kept = [row for row in self.rows() if row["step"] <= step]
         text = "".join(as_json(row) + "\n" for row in kept)
         write_whole(self.metrics, text)
+
+
+def _difficulty(row: dict[str, Any]) -> str:
+    """Return what was asked for in an evaluation: all that is no measure."""
+    measures = ("wrong_bits", "bits_per_sequence", "perfect", "sequences")
+    return json.dumps({name: value for name, value in row.items() if name not in measures}, sort_keys=True)
 
 
 def _append(path: Path, line: str) -> None:

@@ -1,0 +1,60 @@
+"""Where run folders stand below the folders a user names."""
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from lightning_ntm.records.folder import RunFolder
+
+#: A folder with one of these was made by a run; `config.yaml` alone is a name that others use too.
+_SIGNS = {"metrics.jsonl", "about.jsonl", "result.json", "failed.json"}
+
+
+def find(*folders: Path | str) -> dict[str, RunFolder]:
+    """Return the run folders in each folder given, at any depth, by a name that only one of them has.
+
+    The name is the path below the folder given; where two would be the same, the whole path. A run
+    that is met twice counts once.
+
+    Raises:
+        ValueError: A folder does not exist, or has no run folder in it.
+    """
+    found: dict[Path, tuple[Path, Path]] = {}
+    for given in map(Path, folders):
+        if not given.is_dir():
+            raise ValueError(f"folder {given} does not exist.")
+        here = list(_runs(given, set()))
+        if not here:
+            raise ValueError(f"{given} is not a run folder and has none in it.")
+        for run in here:
+            found.setdefault(run.resolve(), (given, run))
+    return dict(sorted(_named(list(found.values())).items(), key=lambda item: _natural(item[0])))
+
+
+def _runs(folder: Path, seen: set[Path]) -> Iterator[Path]:
+    """Yield the run folders at or below `folder`; links are followed, circles of them are not."""
+    if (place := folder.resolve()) in seen:
+        return
+    seen.add(place)
+    with os.scandir(folder) as entries:
+        inside = [(entry.name, entry.is_dir()) for entry in entries]
+    names = {name for name, _ in inside}
+    if names & _SIGNS or names >= {"config.yaml", ".lock"}:
+        yield folder
+        return
+    for name, is_folder in inside:
+        if is_folder and not name.startswith("."):
+            yield from _runs(folder / name, seen)
+
+
+def _named(runs: list[tuple[Path, Path]]) -> dict[str, RunFolder]:
+    short = [run.name if run == given else run.relative_to(given).as_posix() for given, run in runs]
+    unique = {name for name in short if short.count(name) == 1} if len(set(short)) < len(short) else set(short)
+    named = zip(short, runs, strict=True)
+    return {name if name in unique else run.as_posix(): RunFolder(run) for name, (_, run) in named}
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Sort seed2 before seed10."""
+    return [(int(word), "") if word.isdecimal() else (-1, word) for word in re.split(r"(\d+)", name)]

@@ -1,0 +1,126 @@
+"""The figures of a report. Each line that belongs to a run carries the run's number, as `run-3`."""
+
+import math
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from lightning_ntm.report.experiment import Experiment, Network, Run
+from lightning_ntm.report.lengths import Lengths, lengths_of
+from lightning_ntm.report.statistics import Aligned, align
+from lightning_ntm.report.style import SOFT, TITLES, Scale, color, dashes, floor_of, new_figure, scale_axis
+
+
+def draw_curves(experiment: Experiment, split: str, measure: str, scale: Scale) -> Figure:
+    """Draw a cost against batches: each network's mean ± std and median, its seeds faintly behind."""
+    figure, [axis] = new_figure()
+    floor = floor_of(_all(experiment.runs, split, measure))
+    least = floor if scale == "log" else 0.0
+    for network in reversed(experiment.networks):
+        _draw_seeds(axis, network, split, measure, least, alpha=0.25)
+    for network in reversed(experiment.networks):
+        curves = [_curve(run, split, measure) for run in network.runs]
+        aligned = align(curves, [run.ended for run in network.runs])
+        _draw_summary(axis, network, aligned, least)
+    scale_axis(axis, scale, floor)
+    axis.set_xlabel("batches")
+    axis.set_ylabel(TITLES[measure])
+    _legend(figure, experiment.networks)
+    return figure
+
+
+def draw_seeds(networks: list[Network], measure: str, scale: Scale) -> Figure:
+    """Draw the validation of every seed against batches, a panel for each network."""
+    figure, axes = new_figure(len(networks), [network.label for network in networks] if len(networks) > 1 else ())
+    floor = floor_of(_all([run for network in networks for run in network.runs], "validation", measure))
+    least = floor if scale == "log" else 0.0
+    for axis, network in zip(axes, networks, strict=True):
+        _draw_seeds(axis, network, "validation", measure, least, alpha=0.7)
+        scale_axis(axis, scale, floor)
+        _name_unsolved(axis, network, measure, least)
+        axis.set_xlabel("batches")
+        axis.set_ylabel(TITLES[measure])
+    return figure
+
+
+def draw_lengths(experiment: Experiment, measure: str, scale: Scale) -> Figure:
+    """Draw the cost of the kept weights at each difficulty that was evaluated."""
+    figure, [axis] = new_figure()
+    lengths = lengths_of(experiment)
+    values = [lengths.values(run, measure) for run in experiment.runs]
+    floor = floor_of(np.concatenate([value for _, value in values] or [np.empty(0)]))
+    least = floor if scale == "log" else 0.0
+    for network in reversed(experiment.networks):
+        for run in network.runs:
+            place, value = lengths.values(run, measure)
+            line = {"color": color(network.color), "alpha": 0.25, "linewidth": 0.8}
+            axis.plot(place, np.maximum(value, least), gid=f"run-{run.number}", **line)
+        curves = [lengths.values(run, measure) for run in network.runs]
+        aligned = align([curve for curve in curves if len(curve[0])], [False] * len(curves))
+        _draw_summary(axis, network, aligned, least, marker="o")
+    scale_axis(axis, scale, floor)
+    _name_difficulties(axis, lengths)
+    axis.set_ylabel(TITLES[measure])
+    _legend(figure, experiment.networks)
+    return figure
+
+
+def _curve(run: Run, split: str, measure: str) -> tuple[np.ndarray, np.ndarray]:
+    series = getattr(run, split)
+    return series.step, getattr(series, measure)
+
+
+def _all(runs: list[Run], split: str, measure: str) -> np.ndarray:
+    return np.concatenate([_curve(run, split, measure)[1] for run in runs] or [np.empty(0)])
+
+
+def _draw_seeds(axis: Any, network: Network, split: str, measure: str, least: float, alpha: float) -> None:
+    for run in network.runs:
+        step, value = _curve(run, split, measure)
+        line = {"color": color(network.color), "alpha": alpha, "linewidth": 0.9, "solid_joinstyle": "round"}
+        axis.plot(step, np.maximum(value, least), gid=f"run-{run.number}", **line)
+
+
+def _draw_summary(axis: Any, network: Network, aligned: Aligned, least: float, **more: Any) -> None:
+    own = {"color": color(network.color)}
+    low, high, mean, median = (
+        np.maximum(value, least)
+        for value in (aligned.mean - aligned.std, aligned.mean + aligned.std, aligned.mean, aligned.median)
+    )
+    axis.fill_between(aligned.step, low, high, alpha=0.14, linewidth=0, **own)
+    axis.plot(aligned.step, median, linestyle=(0, (1, 1.6)), linewidth=1.4, **own)
+    axis.plot(aligned.step, mean, linestyle=dashes(network.color), linewidth=2, **own, **more)
+
+
+def _legend(figure: Figure, networks: list[Network]) -> None:
+    handles: list[Any] = [
+        Line2D([], [], color=color(network.color), linestyle=dashes(network.color), linewidth=2, label=network.label)
+        for network in networks
+    ]
+    handles += [
+        Patch(color=SOFT, alpha=0.2, linewidth=0, label="mean ± std"),
+        Line2D([], [], color=SOFT, linestyle=(0, (1, 1.6)), linewidth=1.4, label="median"),
+    ]
+    figure.legend(handles=handles, loc="outside upper left", ncols=4, frameon=False, fontsize=9, handlelength=1.8)
+
+
+def _name_unsolved(axis: Any, network: Network, measure: str, least: float) -> None:
+    """Write the seed at the end of the worst curves of runs that are not solved, where there is room for it."""
+    unsolved = [run for run in network.runs if not run.solved and math.isfinite(run.final(measure) or math.nan)]
+    taken: list[float] = []
+    for run in sorted(unsolved, key=lambda run: -(run.final(measure) or 0))[:4]:
+        step, value = _curve(run, "validation", measure)
+        at = (float(step[-1]), max(least, float(value[-1])))
+        height = axis.transData.transform(at)[1]
+        if all(abs(height - other) > 14 for other in taken):
+            taken.append(height)
+            axis.annotate(f"seed {run.seed}", at, xytext=(3, 0), textcoords="offset points", fontsize=8, color=SOFT,
+                          va="center", annotation_clip=False)  # fmt: skip
+
+
+def _name_difficulties(axis: Any, lengths: Lengths) -> None:
+    axis.set_xlabel(lengths.name)
+    axis.set_xticks(list(lengths.places.values()), list(lengths.places))

@@ -1,0 +1,213 @@
+"""What stands in run folders, as a report needs it: runs, and the networks they are seeds of."""
+
+import json
+from collections import defaultdict
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lightning_ntm.records import Measured, RunFolder, Series, Skipped, read
+from lightning_ntm.records.reading import MEASURES
+from lightning_ntm.report.configuration import flat_config, labels
+from lightning_ntm.report.statistics import first_below
+
+#: Wrong bits per sequence below which a run counts as having learned its task.
+NEAR_ZERO = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One seed: its measurements, its configuration by dotted name, and how it ended.
+
+    Args:
+        number: Its place among all runs of the report.
+        status: `finished`, `failed` or `unfinished`, with `reason` in words for the last two.
+        notes: Who trained it and with what, oldest first.
+        evaluation: What its kept weights reach at chosen difficulties.
+    """
+
+    number: int
+    name: str
+    seed: int
+    task: str
+    train: Series
+    validation: Series
+    config: dict[str, Any]
+    status: str
+    reason: str
+    notes: list[dict[str, Any]]
+    evaluation: list[dict[str, Any]]
+
+    @property
+    def ended(self) -> bool:
+        """Whether it will not go on by itself."""
+        return self.status != "unfinished"
+
+    @cached_property
+    def best(self) -> float | None:
+        """Wrong bits of the best validation, the one whose weights are kept."""
+        values = self.validation.wrong_bits
+        return float(np.nanmin(values)) if np.isfinite(values).any() else None
+
+    @property
+    def solved(self) -> bool:
+        """Whether its kept weights made no wrong bit in validation."""
+        return self.best == 0
+
+    def final(self, measure: str) -> float | None:
+        """Return the last validation of a measure; none when there was no validation."""
+        values = getattr(self.validation, measure)
+        return float(values[-1]) if len(values) else None
+
+    @cached_property
+    def near_zero(self) -> tuple[float, float]:
+        """Batches and seconds until the first validation below 0.1 wrong bits; infinite when there is none."""
+        place = first_below(self.validation.wrong_bits, NEAR_ZERO)
+        if place is None:
+            return float("inf"), float("inf")
+        return float(self.validation.step[place]), float(self.validation.seconds[place])
+
+    @property
+    def step_seconds(self) -> float | None:
+        """Seconds of training a batch, validation left out; none before the first measurement."""
+        last = [series for series in (self.train, self.validation) if len(series.step)][:1]
+        return float(last[0].seconds[-1] / last[0].step[-1]) if last else None
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """The runs that differ in nothing but their seed.
+
+    Args:
+        label: The class of the network, and what tells it from others of its class.
+        color: Its place among the colours.
+    """
+
+    label: str
+    color: int
+    runs: list[Run]
+
+    @property
+    def tried(self) -> list[Run]:
+        """Runs that ended, by finishing or by failing."""
+        return [run for run in self.runs if run.ended]
+
+    @property
+    def solved(self) -> int:
+        """How many of those tried are solved."""
+        return sum(run.solved for run in self.tried)
+
+
+@dataclass(frozen=True, eq=False)
+class Experiment:
+    """All that a report is about; networks with most seeds solved come first."""
+
+    networks: list[Network]
+    skipped: list[Skipped] = field(default_factory=list)
+
+    @property
+    def runs(self) -> list[Run]:
+        """All runs that were read."""
+        return sorted((run for network in self.networks for run in network.runs), key=lambda run: run.number)
+
+    @property
+    def task(self) -> str:
+        """The task of all runs."""
+        return self.runs[0].task
+
+
+def read_experiment(*folders: Path | str) -> Experiment:
+    """Read the runs of one task in some folders.
+
+    Raises:
+        ValueError: A folder does not exist or has no run in it, none of its runs can be read, they
+            are of different tasks, or of different versions of the task's data.
+    """
+    measured, skipped = read(*folders)
+    runs: list[Run] = []
+    for one in measured:
+        try:
+            runs.append(_run(len(runs), one))
+        except (ValueError, OSError) as error:
+            skipped.append(Skipped(one.name, one.folder, " ".join(str(error).split())))
+    if not runs:
+        reasons = "; ".join(f"{run.folder.path}: {run.reason}" for run in skipped[:3])
+        raise ValueError(f"none of {len(skipped)} runs can be reported ({reasons})")
+    _check_one_task(runs)
+    return Experiment(_networks(runs), skipped)
+
+
+def _run(number: int, one: Measured) -> Run:
+    config = flat_config(one.folder.config.read_text())
+    status, reason = _ending(one)
+    evaluation = _evaluation(one.folder)
+    return Run(
+        number, one.name, one.seed, one.task, one.train, one.validation, config, status, reason, one.folder.notes(),
+        evaluation,
+    )  # fmt: skip
+
+
+def _ending(one: Measured) -> tuple[str, str]:
+    """Return how a run ended; one that was resumed after its result has measurements beyond it."""
+    folder, last = (
+        one.folder,
+        max((int(series.step[-1]) for series in (one.train, one.validation) if len(series.step)), default=0),
+    )
+    if folder.result.exists() and _object(folder.result).get("step", 0) >= last:
+        return "finished", ""
+    if folder.failed.exists():
+        told = _object(folder.failed)
+        return "failed", f"given up after {told.get('attempts', '?')} attempts: {told.get('message', 'no message')}"
+    if folder.nonfinite.exists():
+        return "failed", f"loss or gradient was not finite in step {_object(folder.nonfinite).get('step', '?')}"
+    return "unfinished", f"stands at step {last:,}" if last else "has not measured anything yet"
+
+
+def _evaluation(folder: RunFolder) -> list[dict[str, Any]]:
+    if not folder.evaluation.exists():
+        return []
+    results, needed = _object(folder.evaluation).get("results"), {*MEASURES, "perfect", "sequences"}
+    if not isinstance(results, list) or not all(isinstance(row, dict) and needed <= set(row) for row in results):
+        raise ValueError(f"{folder.evaluation.name} is damaged: it has no list of results.")
+    return results
+
+
+def _object(path: Path) -> dict[str, Any]:
+    try:
+        told = json.loads(path.read_text())
+    except (ValueError, RecursionError):
+        told = None
+    if not isinstance(told, dict):
+        raise ValueError(f"{path.name} is damaged: it is no JSON object.")
+    return told
+
+
+def _check_one_task(runs: list[Run]) -> None:
+    """Refuse to average what cannot be compared."""
+    example: dict[str, dict[str, str]] = {"task": {}, "version": {}}
+    for run in runs:
+        example["task"].setdefault(run.task, run.name)
+        for note in run.notes:
+            if (version := note.get("task_version")) is not None:
+                example["version"].setdefault(str(version), run.name)
+    tasks, versions = (", ".join(f"{what} ({name})" for what, name in found.items()) for found in example.values())
+    if len(example["task"]) > 1:
+        raise ValueError(f"the runs are of different tasks: {tasks}; report them one task at a time.")
+    if len(example["version"]) > 1:
+        raise ValueError(f"the runs are of different versions of {runs[0].task}'s data: {versions}; report them apart.")
+
+
+def _networks(runs: list[Run]) -> list[Network]:
+    """Put together the runs with the same configuration apart from the seed."""
+    groups: dict[str, list[Run]] = defaultdict(list)
+    for run in runs:
+        groups[json.dumps(run.config, sort_keys=True, default=str)].append(run)
+    named = labels([group[0].config for group in groups.values()])
+    ordered = sorted(zip(named, groups.values(), strict=True), key=lambda pair: pair[0])
+    networks = [
+        Network(label, color, sorted(group, key=lambda run: run.seed)) for color, (label, group) in enumerate(ordered)
+    ]
+    return sorted(networks, key=lambda network: -network.solved / max(1, len(network.tried)))

@@ -1,0 +1,60 @@
+"""What the kept weights reach at difficulties beyond training, from the evaluations kept in run folders."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lightning_ntm.report.experiment import Experiment, Run
+
+_MEASURED = ("wrong_bits", "bits_per_sequence", "perfect", "sequences")
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """The difficulties that were evaluated, as an axis.
+
+    Args:
+        name: What varies, as `length`; several are named together.
+        places: Where each stands on the axis, by what is written there: at its own number when one
+            thing varies, else one after the other.
+    """
+
+    name: str
+    places: dict[str, float]
+    names: tuple[str, ...]
+
+    def rows(self, run: Run) -> dict[str, dict[str, Any]]:
+        """Return what was measured of a run, by what is written on the axis."""
+        found = {self._written(row): row for row in run.evaluation}
+        return {written: found[written] for written in self.places if written in found}
+
+    def values(self, run: Run, measure: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return places and values of one measure."""
+        rows = self.rows(run)
+        places = np.array([self.places[written] for written in rows])
+        return places, np.array([row[measure] for row in rows.values()], dtype=float)
+
+    def _written(self, row: dict[str, Any]) -> str:
+        return " x ".join(str(row.get(name, "-")) for name in self.names)
+
+
+def lengths_of(experiment: Experiment) -> Lengths:
+    """Return the axis on which all evaluations of an experiment stand."""
+    rows = [row for run in experiment.runs for row in run.evaluation]
+    asked = {json.dumps(_difficulty(row), sort_keys=True): _difficulty(row) for row in rows}
+    difficulties = list(asked.values())
+    names = dict.fromkeys(name for difficulty in difficulties for name in difficulty)
+    varied = tuple(name for name in names if len({str(difficulty.get(name)) for difficulty in difficulties}) > 1)
+    shown = varied or tuple(names)
+    ordered = sorted(difficulties, key=lambda difficulty: [float(difficulty.get(name, 0)) for name in shown])
+    axis = Lengths(" x ".join(name.replace("_", " ") for name in shown), {}, shown)
+    for number, difficulty in enumerate(ordered):
+        alone = len(shown) == 1 and shown[0] in difficulty
+        axis.places[axis._written(difficulty)] = float(difficulty[shown[0]]) if alone else float(number)
+    return axis
+
+
+def _difficulty(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name not in _MEASURED}

@@ -1,0 +1,97 @@
+"""The arithmetic of the report: what ten seeds say together."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Shaped
+
+#: No grid of steps is finer than this: a figure has fewer points across.
+_GRID = 500
+
+
+class Spread(NamedTuple):
+    """How numbers of several runs lie; the standard deviation is that of these numbers (divided by n)."""
+
+    mean: float
+    std: float
+    median: float
+    worst: float
+
+
+class Aligned(NamedTuple):
+    """Curves of several runs brought to the same steps, and at each step their mean, deviation and median."""
+
+    step: Float[np.ndarray, " steps"]
+    mean: Float[np.ndarray, " steps"]
+    std: Float[np.ndarray, " steps"]
+    median: Float[np.ndarray, " steps"]
+
+
+def wilson(solved: int, tried: int, z: float = 1.959963984540054) -> tuple[float, float]:
+    """Return the interval of Wilson (1927) for a share: the shares that `solved` of `tried` does not reject.
+
+    Args:
+        solved: From 0 to `tried`.
+        tried: With 0 the interval is all from 0 to 1.
+        z: Width in standard deviations; the default holds 95 % of a normal distribution.
+    """
+    if not 0 <= solved <= tried:
+        raise ValueError(f"solved (={solved}) must be between 0 and tried (={tried}).")
+    if tried == 0:
+        return 0.0, 1.0
+    share, squared = solved / tried, z * z / tried
+    centre = (share + squared / 2) / (1 + squared)
+    half = z * math.sqrt(share * (1 - share) / tried + squared / tried / 4) / (1 + squared)
+    low = 0.0 if solved == 0 else centre - half
+    high = 1.0 if solved == tried else centre + half
+    return low, high
+
+
+def spread(values: list[float]) -> Spread:
+    """Return mean, standard deviation, median and largest of some numbers; NaN of none."""
+    if not values:
+        return Spread(*[math.nan] * 4)
+    found = np.asarray(values)
+    return Spread(float(found.mean()), float(found.std()), float(np.median(found)), float(found.max()))
+
+
+def reached(values: list[float]) -> tuple[float, float]:
+    """Return median and largest of when runs reached something; a run that never did counts as infinity."""
+    if not values:
+        return math.nan, math.nan
+    ordered = sorted(values)
+    middle = ordered[(len(ordered) - 1) // 2 : len(ordered) // 2 + 1]
+    return sum(middle) / len(middle), ordered[-1]
+
+
+def first_below(values: Shaped[np.ndarray, " steps"], threshold: float) -> int | None:
+    """Return the place of the first number below a threshold, if there is any."""
+    below = np.flatnonzero(values < threshold)
+    return int(below[0]) if below.size else None
+
+
+def align(curves: list[tuple[np.ndarray, np.ndarray]], ended: list[bool]) -> Aligned:
+    """Bring curves to common steps, and summarise them there.
+
+    The steps are all at which any run measured (500 of them, evenly spread, when there are more).
+    Between two of its measurements a run counts with the straight line between them. After its last,
+    one that has ended keeps that value, so that runs which stop early, solved or failed, are not
+    lost from the mean; one that still trains counts as far as it has come. Before its first
+    measurement a run does not count. Where no run counts, there is no step.
+
+    Args:
+        curves: Steps, rising, and the values measured at them; values that are not finite do not count.
+        ended: For each curve, whether its run will not go on.
+    """
+    finite = [(step[np.isfinite(value)], value[np.isfinite(value)]) for step, value in curves]
+    steps = np.unique(np.concatenate([step for step, _ in finite] or [np.empty(0)])).astype(float)
+    if len(steps) > _GRID:
+        steps = np.unique(steps[np.linspace(0, len(steps) - 1, _GRID).round().astype(int)])
+    table = np.full((max(1, len(curves)), len(steps)), np.nan)
+    for row, (step, value), over in zip(table, finite, ended, strict=False):
+        if step.size:
+            row[:] = np.interp(steps, step, value, left=np.nan, right=value[-1] if over else np.nan)
+    if not steps.size:
+        return Aligned(steps, steps, steps, steps)
+    return Aligned(steps, np.nanmean(table, axis=0), np.nanstd(table, axis=0), np.nanmedian(table, axis=0))

@@ -1,0 +1,94 @@
+"""How the report's figures look: colours everybody can tell apart, few lines, room around them."""
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
+
+#: Okabe and Ito (2008), without the yellow that vanishes on white.
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+INK, SOFT, LINE, PAPER = "#1c2024", "#60656c", "#e3e6ea", "#ffffff"
+#: Networks beyond the number of colours differ by these.
+_DASHES: tuple[Any, ...] = ("-", (0, (6, 2)), (0, (3, 1.5)), (0, (6, 1.5, 1.5, 1.5)))
+
+Scale = Literal["linear", "log"]
+TITLES = {"wrong_bits": "wrong bits per sequence", "bits_per_sequence": "bits per sequence (cross-entropy)"}
+_RC = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "lightning-ntm",
+    "text.parse_math": False,  # a name may hold a dollar sign
+    "font.size": 10,
+    "text.color": INK,
+    "axes.edgecolor": SOFT,
+    "axes.labelcolor": SOFT,
+    "xtick.color": SOFT,
+    "ytick.color": SOFT,
+    "path.simplify_threshold": 0.3,
+}
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """Draw and save in this style."""
+    with mpl.rc_context(_RC):  # type: ignore[arg-type]
+        yield
+
+
+def new_figure(panels: int = 1, titles: Sequence[str] = ()) -> tuple[Figure, list[Any]]:
+    """Return a figure with panels side by side, at most three in a row, and the panels."""
+    columns = min(3, panels)
+    rows = -(-panels // columns)
+    figure = Figure(figsize=(5.2 * columns, 3.7 * rows), layout="constrained", facecolor=PAPER)
+    axes = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
+    for axis in axes[panels:]:
+        axis.set_visible(False)
+    for axis, title in zip(axes, titles, strict=False):
+        axis.set_title(title, fontsize=10, loc="left")
+    for axis in axes[:panels]:
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.tick_params(length=3, width=0.8)
+        axis.grid(axis="y", color=LINE, linewidth=0.8)
+        axis.set_axisbelow(True)
+    return figure, axes[:panels]
+
+
+def color(number: int) -> str:
+    """Return the colour of a network."""
+    return COLORS[number % len(COLORS)]
+
+
+def dashes(number: int) -> Any:
+    """Return the line style of a network."""
+    return _DASHES[number // len(COLORS) % len(_DASHES)]
+
+
+def floor_of(values: np.ndarray) -> float:
+    """Return the power of ten that stands for zero on a logarithmic axis: at or below all that is above it."""
+    positive = values[np.isfinite(values) & (values > 0)]
+    lowest = max(1e-3, float(positive.min())) if positive.size else 1e-3
+    return float(10.0 ** math.floor(math.log10(lowest) + 1e-6))  # 0.01 in single precision is a little less
+
+
+def scale_axis(axis: Any, scale: Scale, floor: float) -> None:
+    """Make the vertical axis linear from zero, or logarithmic from a floor that stands for zero too."""
+    top = max(axis.get_ylim()[1], 10 * floor)
+    if scale == "log":
+        axis.set_yscale("log")
+        axis.yaxis.set_major_locator(LogLocator(numticks=8))
+        axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _power(value, floor)))
+        axis.minorticks_off()
+        axis.set_ylim(bottom=0.85 * floor, top=1.1 * top)
+    else:
+        axis.yaxis.set_major_locator(MaxNLocator(6))
+        axis.set_ylim(bottom=-0.012 * top, top=top)  # a line at zero shows whole
+    axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+
+
+def _power(value: float, floor: float) -> str:
+    return f"≤ {value:g}" if value <= floor * 1.001 else f"{value:,.10g}"

@@ -1,0 +1,202 @@
+"""The tables of a report, as HTML. All that comes from files passes `escape`."""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from html import escape
+from typing import Any
+
+from lightning_ntm.records.reading import MEASURES
+from lightning_ntm.report.configuration import differences, shown
+from lightning_ntm.report.experiment import Experiment, Network, Run
+from lightning_ntm.report.lengths import lengths_of
+from lightning_ntm.report.statistics import Spread, reached, spread, wilson
+
+
+def number(value: float | None) -> str:
+    """Return a number as a reader wants it: about three digits, thousands apart, nothing for NaN."""
+    if value is None or math.isnan(value):
+        return "&ndash;"
+    if math.isinf(value):
+        return "never"
+    if abs(value) >= 100 or value == 0:
+        return f"{value:,.0f}"
+    return f"{value:.2f}" if abs(value) >= 0.01 else f"{value:.1g}"
+
+
+def duration(seconds: float | None) -> str:
+    """Return a time in the unit a reader thinks in."""
+    if seconds is None or not math.isfinite(seconds):
+        return number(seconds)
+    for size, unit in ((3600, "h"), (60, "min"), (1, "s")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds * 1000:.3g} ms" if seconds < 0.1 else f"{seconds:.2g} s"
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], attributes: Iterable[str] = ()) -> str:
+    """Return a table that scrolls by itself where the page is narrow; cells are HTML.
+
+    Args:
+        head: Column titles; the first column holds names, the others numbers.
+        rows: The cells of each row.
+        attributes: For each row, what stands in its `tr`.
+    """
+    marks = iter(attributes)
+    cells = "".join(f'<th scope="col">{name}</th>' for name in head)
+    body = "".join(
+        f'<tr {next(marks, "")}><th scope="row">{first}</th>{"".join(f"<td>{cell}</td>" for cell in rest)}</tr>'
+        for first, *rest in rows
+    )
+    inside = f"<table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table>"
+    return f'<div class="scroll" tabindex="0">{inside}</div>'
+
+
+def named(network: Network) -> str:
+    """Return a network's name beside its colour."""
+    return f'<span class="key network-{network.color % 6}"></span>{escape(network.label)}'
+
+
+def success(experiment: Experiment) -> str:
+    """Return how many seeds were solved, and when."""
+    head = ["network", "solved of tried", "95 % interval", "batches: median", "worst", "seconds: median", "worst",
+            "parameters", "time per batch"]  # fmt: skip
+    return table(head, [[named(network), *_success(network)] for network in experiment.networks])
+
+
+def _success(network: Network) -> list[str]:
+    tried = network.tried
+    low, high = wilson(network.solved, len(tried))
+    batches, seconds = (reached([run.near_zero[place] for run in tried]) for place in (0, 1))
+    never = sum(math.isinf(run.near_zero[0]) for run in tried)
+    counted = f" ({never} seed{'s' * (never != 1)})" if never else ""
+    step = spread([run.step_seconds for run in network.runs if run.step_seconds is not None]).median
+    return [
+        f"{network.solved} of {len(tried)}",
+        f"{100 * low:.0f} to {100 * high:.0f} %" if tried else "&ndash;",
+        number(batches[0]),
+        number(batches[1]) + counted,
+        number(seconds[0]),
+        number(seconds[1]),
+        " / ".join(f"{count:,}" for count in parameters(network)) or "&ndash;",
+        duration(step),
+    ]
+
+
+def parameters(network: Network) -> list[int]:
+    """Return the numbers of parameters noted by its runs; one, if all is well."""
+    noted = {note.get("parameters") for run in network.runs for note in run.notes}
+    return sorted(count for count in noted if isinstance(count, int))
+
+
+def final_cost(experiment: Experiment) -> str:
+    """Return what the last validation measured."""
+    head = ["network", "wrong bits: mean ± std", "median", "worst", "bits per sequence: mean ± std", "median", "worst"]
+    rows = []
+    for network in experiment.networks:
+        cells = [cell for measure in MEASURES for cell in _final(network.tried, measure)]
+        rows.append([named(network), *cells])
+    return table(head, rows)
+
+
+def _final(runs: list[Run], measure: str) -> list[str]:
+    found = [value for run in runs if (value := run.final(measure)) is not None and math.isfinite(value)]
+    end = spread(found)
+    return [_mean(end), number(end.median), number(end.worst)]
+
+
+def _mean(of: Spread) -> str:
+    return "&ndash;" if math.isnan(of.mean) else f"{number(of.mean)} ± {number(of.std)}"
+
+
+def by_length(experiment: Experiment) -> str:
+    """Return what the kept weights reach at each difficulty that was evaluated."""
+    lengths = lengths_of(experiment)
+    head = ["network", escape(lengths.name), "seeds", "wrong bits: mean ± std", "median", "worst",
+            "bits per sequence: mean ± std", "sequences without a wrong bit"]  # fmt: skip
+    rows = []
+    for network in experiment.networks:
+        for written in lengths.places:
+            found = [row for run in network.runs if (row := lengths.rows(run).get(written))]
+            if not found:
+                continue
+            wrong, bits, perfect = (spread([row[name] for row in found]) for name in (*MEASURES, "perfect"))
+            cells = [
+                _mean(wrong),
+                number(wrong.median),
+                number(wrong.worst),
+                _mean(bits),
+                f"{100 * perfect.mean:.0f} %",
+            ]
+            rows.append([named(network), escape(written), str(len(found)), *cells])
+    return table(head, rows)
+
+
+def each_run(experiment: Experiment) -> str:
+    """Return a line for every run."""
+    head = ["run", "network", "seed", "state", "solved", "batches to &lt; 0.1", "best wrong bits", "last wrong bits",
+            "last bits per sequence"]  # fmt: skip
+    by_run = {run.number: network for network in experiment.networks for run in network.runs}
+    runs = experiment.runs
+    rows = [
+        [escape(run.name), named(by_run[run.number]), str(run.seed), run.status, "yes" if run.solved else "no",
+         number(run.near_zero[0]), number(run.best), number(run.final("wrong_bits")),
+         number(run.final("bits_per_sequence"))]
+        for run in runs
+    ]  # fmt: skip
+    return table(head, rows, [f'data-run="{run.number}"' for run in runs])
+
+
+def not_finished(experiment: Experiment) -> str:
+    """Return the runs that failed, do not have a result yet, or cannot be read."""
+    rows = [[escape(run.name), run.status, escape(run.reason)] for run in experiment.runs if run.status != "finished"]
+    rows += [[escape(run.name), "not readable", escape(run.reason)] for run in experiment.skipped]
+    if not rows:
+        return f"<p>None: all {len(experiment.runs)} runs finished.</p>"
+    return table(["run", "state", "why"], rows)
+
+
+def configuration(experiment: Experiment) -> tuple[str, str]:
+    """Return in what the networks differ, and what they share."""
+    configs = [network.runs[0].config for network in experiment.networks]
+    differing = differences(configs)
+    rows = [[escape(name), *(escape(shown(value)) for value in values)] for name, values in differing.items()]
+    same = [[escape(name), escape(shown(value))] for name, value in configs[0].items() if name not in differing]
+    head = ["option", *(named(network) for network in experiment.networks)]
+    return table(head, rows) if rows else "<p>In nothing but their seeds.</p>", table(["option", "value"], same)
+
+
+def provenance(experiment: Experiment) -> str:
+    """Return versions, machines and seeds; where runs differ, how many have which."""
+    rows = [[f"seeds of {named(network)}", escape(seeds(network))] for network in experiment.networks]
+    told: dict[str, Counter[str]] = {}
+    for run in experiment.runs:
+        for name, value in _noted(run).items():
+            told.setdefault(name, Counter())[value] += 1
+    for name, found in told.items():
+        alone = len(found) == 1
+        rows.append([escape(name), "<br>".join(
+            escape(value) + ("" if alone else f" ({count} runs)") for value, count in found.most_common()
+        )])  # fmt: skip
+    return table(["what", "in the last training of each run"], rows)
+
+
+def _noted(run: Run) -> dict[str, str]:
+    """Return what the last training of a run was done with."""
+    note: dict[str, Any] = run.notes[-1] if run.notes else {}
+    versions = note.get("versions")
+    told = dict(versions) if isinstance(versions, dict) else {}
+    names = ("machine", "device", "backend", "threads", "own_commit", "commit", "task_version")
+    told |= {name.replace("_", " "): note[name] for name in names if note.get(name) is not None}
+    return {str(name): str(value) for name, value in told.items()}
+
+
+def seeds(network: Network) -> str:
+    """Return the seeds of a network, as `1-10, 12`."""
+    parts: list[list[int]] = []
+    for seed in sorted({run.seed for run in network.runs}):
+        if parts and seed == parts[-1][-1] + 1:
+            parts[-1].append(seed)
+        else:
+            parts.append([seed])
+    return ", ".join(f"{part[0]}-{part[-1]}" if len(part) > 1 else str(part[0]) for part in parts)

@@ -1,0 +1,143 @@
+"""The data frame against the files it comes from."""
+
+import json
+import warnings
+
+import numpy as np
+import pytest
+from runs import write_run
+
+import lightning_ntm
+from lightning_ntm.records import RunFolder, SkippedRunWarning, load
+
+COLUMNS = ["run", "model", "task", "seed", "split", "step", "sequences", "seconds", "wrong_bits", "bits_per_sequence"]
+
+
+def test_one_row_for_each_measurement(tmp_path):
+    write_run(tmp_path / "deep" / "ntm-copy-seed10", seed=10, costs=[4.0, 0.5])
+    write_run(tmp_path / "deep" / "ntm-copy-seed2", seed=2, costs=[3.0])
+    write_run(tmp_path / "lstm", model="LSTM", task="RepeatCopy", costs=[1.0])
+    frame = lightning_ntm.records.load(tmp_path)
+    assert list(frame.columns) == COLUMNS
+    assert frame.to_numpy().tolist() == [
+        ["deep/ntm-copy-seed2", "NTM", "Copy", 2, "train", 100, 800, 2.0, 6.0, 18.0],
+        ["deep/ntm-copy-seed2", "NTM", "Copy", 2, "validation", 100, 800, 2.0, 3.0, 9.0],
+        ["deep/ntm-copy-seed10", "NTM", "Copy", 10, "train", 100, 800, 2.0, 8.0, 24.0],
+        ["deep/ntm-copy-seed10", "NTM", "Copy", 10, "train", 200, 1600, 4.0, 1.0, 3.0],
+        ["deep/ntm-copy-seed10", "NTM", "Copy", 10, "validation", 100, 800, 2.0, 4.0, 12.0],
+        ["deep/ntm-copy-seed10", "NTM", "Copy", 10, "validation", 200, 1600, 4.0, 0.5, 1.5],
+        ["lstm", "LSTM", "RepeatCopy", 1, "train", 100, 800, 2.0, 2.0, 6.0],
+        ["lstm", "LSTM", "RepeatCopy", 1, "validation", 100, 800, 2.0, 1.0, 3.0],
+    ]
+    kinds = {name: frame[name].dtype.kind for name in COLUMNS[3:]}
+    assert "".join(kinds[name] for name in COLUMNS[5:]) == "iifff"
+    assert kinds["seed"] == "i"
+    assert frame.attrs["skipped"] == {}
+
+
+def test_a_run_folder_may_be_given_and_a_run_met_twice_counts_once(tmp_path):
+    run = write_run(tmp_path / "runs" / "a")
+    (tmp_path / "runs" / "again").symlink_to(run)
+    (run / "figures").mkdir()
+    (tmp_path / "runs" / "circle").symlink_to(tmp_path / "runs")
+    assert set(load(run).run) == {"a"}
+    assert len(load(run, tmp_path, tmp_path / "runs")) == len(load(run))
+
+
+def test_runs_of_the_same_name_keep_apart(tmp_path):
+    for sweep in ("one", "two"):
+        write_run(tmp_path / sweep / "seed1")
+    folders = [tmp_path / "one", tmp_path / "two"]
+    assert set(load(*folders).run) == {(folder / "seed1").as_posix() for folder in folders}
+
+
+def test_numbers_that_were_not_finite_are_nan(tmp_path):
+    frame = load(write_run(tmp_path / "a", costs=[1.0, None]))
+    assert frame.wrong_bits.isna().tolist() == [False, True, False, True]
+
+
+def test_a_line_cut_short_by_a_crash_is_not_read_and_rows_of_other_loggers_are_none_of_ours(tmp_path):
+    run = write_run(tmp_path / "a", costs=[1.0])
+    with (run / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 150, "temperature": 3}\n{"step": 200, "validation_wro')
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert load(run).step.tolist() == [100, 100]
+
+
+def damage(run, kind):
+    metrics = run / "metrics.jsonl"
+    if kind == "no config":
+        (run / "config.yaml").unlink()
+    elif kind == "half a config":
+        (run / "config.yaml").write_text("name: a\nmodel:\n  class_path: lightning_ntm.NTM\n  init_ar")
+    elif kind == "not a config":
+        (run / "config.yaml").write_bytes(b"\x00\xff: [")
+    elif kind == "damaged line":
+        metrics.write_text("rubbish\n" + metrics.read_text())
+    elif kind == "not a row":
+        metrics.write_text("3\n" + metrics.read_text())
+    elif kind == "two in a line":
+        metrics.write_text('{"step": 1},{"step": 2}\n' + metrics.read_text())
+    elif kind == "no number":
+        row = json.loads(metrics.read_text().splitlines()[0])
+        metrics.write_text(json.dumps({**row, "seconds": "soon"}) + "\n")
+    elif kind == "no seconds":
+        metrics.write_text('{"step": 1, "sequences": 2, "train_wrong_bits": 1, "train_bits_per_sequence": 2}\n')
+    elif kind == "nothing measured":
+        metrics.unlink()
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    {
+        "no config": "it has no config.yaml",
+        "half a config": "config.yaml is damaged: it does not name a model, a task and a seed",
+        "not a config": "",
+        "damaged line": "line 1, is damaged",
+        "not a row": "line 1, is damaged",
+        "two in a line": "line 1, is damaged",
+        "no number": "metrics.jsonl is damaged",
+        "no seconds": "a measurement lacks 'seconds'",
+        "nothing measured": "it has not measured anything yet",
+    }.items(),
+)
+def test_what_cannot_be_read_is_left_out_and_told(tmp_path, kind, reason):
+    write_run(tmp_path / "good")
+    bad = write_run(tmp_path / "bad")
+    damage(bad, kind)
+    with pytest.warns(SkippedRunWarning, match=r"bad is left out: .*" + reason):
+        frame = load(tmp_path)
+    assert set(frame.run) == {"good"}
+    assert list(frame.attrs["skipped"]) == [bad.as_posix()]
+    assert reason in frame.attrs["skipped"][bad.as_posix()]
+
+
+def test_folders_without_runs_are_mistakes(tmp_path):
+    with pytest.raises(ValueError, match="nowhere does not exist"):
+        load(tmp_path / "nowhere")
+    (tmp_path / "config.yaml").write_text("a: 1")  # a name that others use too
+    with pytest.raises(ValueError, match="is not a run folder and has none in it"):
+        load(tmp_path)
+
+
+def test_evaluations_of_the_same_weights_are_kept_together(tmp_path):
+    folder = RunFolder(write_run(tmp_path / "a"))
+    measured = {"wrong_bits": 1.0, "bits_per_sequence": 2.0, "perfect": 0.5, "sequences": 10}
+    kept = lambda: [row["length"] for row in json.loads(folder.evaluation.read_text())["results"]]  # noqa: E731
+    folder.keep_evaluation(300, [{"length": 10, **measured}])
+    folder.keep_evaluation(300, [{"length": 20, **measured}, {"length": 10, **measured}])
+    assert kept() == [10, 20]
+    folder.keep_evaluation(400, [{"length": 5, **measured}])
+    assert kept() == [5]
+    folder.evaluation.write_text("rubbish")
+    folder.keep_evaluation(400, [{"length": 5, **measured}])
+    assert kept() == [5]
+
+
+def test_the_frame_feeds_the_usual_questions(tmp_path):
+    for seed in range(3):
+        write_run(tmp_path / f"seed{seed}", seed=seed, costs=[4.0, float(seed)])
+    frame = load(tmp_path)
+    last = frame[frame.split == "validation"].groupby("run").wrong_bits.last()
+    assert np.allclose(last, [0, 1, 2])

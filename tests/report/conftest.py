@@ -1,0 +1,47 @@
+import shutil
+
+import pytest
+
+from lightning_ntm.cli import main
+
+COMMON = "--task.bits 2 --task.max_length 3 --data.batch_size 16 --optimizer.lr 0.01 --model.hidden_size 24"
+STEPS = "--trainer.max_steps 400 --trainer.val_check_interval 50 --trainer.enable_progress_bar false"
+NETWORKS = {
+    "NTM": "--model NTM --model.memory_slots 8 --model.memory_width 6",
+    "LSTM": "--model LSTM --model.num_layers 1",
+}
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """Three seeds of two networks, really trained; those of the NTM are evaluated."""
+    folder = tmp_path_factory.mktemp("trained") / "runs"
+    for name, network in NETWORKS.items():
+        for seed in (1, 2, 3):
+            words = f"--runs {folder} --seed {seed} {network} {COMMON} {STEPS}"
+            assert main(["train", *words.split()]) == 0
+            if name == "NTM":
+                run = folder / f"ntm-copy-seed{seed}"
+                assert main(["evaluate", str(run), "--lengths", "2,3,5", "--sequences", "20"]) == 0
+    return folder
+
+
+@pytest.fixture(scope="session")
+def page(trained):
+    """Their report."""
+    assert main(["report", str(trained)]) == 0
+    return trained / "report.html"
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """A browser, if this machine has one."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    found = next((path for name in names if (path := shutil.which(name))), None)
+    if found is None:
+        pytest.skip(f"no browser: none of {', '.join(names)} is installed")
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield browser
+        browser.close()

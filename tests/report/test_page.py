@@ -1,0 +1,245 @@
+"""The numbers of the page against those computed by hand from the rows, and what it says of what is missing."""
+
+import json
+import re
+import statistics
+import xml.etree.ElementTree as ET
+from html import unescape
+from pathlib import Path
+
+import pytest
+from runs import write_run
+
+from lightning_ntm.cli import main
+from lightning_ntm.report import write_report
+
+
+def table(html, marker):
+    """Return the cells, as text, of the first table after some words."""
+    after = html[html.index(marker) :]
+    rows = re.findall(r"<tr.*?</tr>", after[: after.index("</table>")], flags=re.DOTALL)
+    cells = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, flags=re.DOTALL) for row in rows]
+    return [[unescape(re.sub(r"<[^>]+>", "", cell)) for cell in row] for row in cells]
+
+
+def text(html, start, end):
+    return unescape(re.sub(r"<[^>]+>", "", html[html.index(start) : html.index(end)]))
+
+
+def rows_of(run, split):
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [row for row in rows if f"{split}_wrong_bits" in row]
+
+
+def written(value):
+    """Numbers as the page writes them."""
+    return f"{value:,.0f}" if value == 0 or value >= 100 else f"{value:.2f}" if value >= 0.01 else f"{value:.1g}"
+
+
+def report(folder, **more):
+    return write_report([folder], **more)[0].read_text()
+
+
+def test_the_tables_hold_what_the_rows_say(trained, page):
+    html = page.read_text()
+    success = {row[0]: row[1:] for row in table(html, 'id="success"')}
+    final = {row[0]: row[1:] for row in table(html, "Cost at the end")}
+    for network in ("NTM", "LSTM"):
+        runs = sorted(trained.glob(f"{network.lower()}-*"))
+        assert len(runs) == 3
+        validations = [rows_of(run, "validation") for run in runs]
+        solved = sum(min(row["validation_wrong_bits"] for row in rows) == 0 for rows in validations)
+        below = [next((row for row in rows if row["validation_wrong_bits"] < 0.1), None) for rows in validations]
+        told = success[network]
+        assert told[0] == f"{solved} of 3"
+        assert told[1] == {0: "0 to 56 %", 1: "6 to 79 %", 2: "21 to 94 %", 3: "44 to 100 %"}[solved]
+        if None in below:
+            never = below.count(None)
+            assert told[3] == f"never ({never} seed{'s' * (never != 1)})"
+        else:
+            steps = [row["step"] for row in below]
+            assert told[2:4] == [written(statistics.median(steps)), written(max(steps))]
+            seconds = [row["seconds"] for row in below]
+            assert told[4:6] == [written(statistics.median(seconds)), written(max(seconds))]
+        for place, measure in ((0, "wrong_bits"), (3, "bits_per_sequence")):
+            last = [rows[-1][f"validation_{measure}"] for rows in validations]
+            spread = f"{written(statistics.mean(last))} ± {written(statistics.pstdev(last))}"
+            assert final[network][place : place + 3] == [spread, written(statistics.median(last)), written(max(last))]
+
+
+def test_parameters_are_those_of_the_network(page):
+    from lightning_ntm import LSTM, NTM
+
+    success = {row[0]: row[1:] for row in table(page.read_text(), 'id="success"')}
+    for model in (NTM(3, 2, hidden_size=24, memory_slots=8, memory_width=6), LSTM(3, 2, hidden_size=24, num_layers=1)):
+        assert success[type(model).__name__][6] == f"{sum(p.numel() for p in model.parameters()):,}"
+
+
+def test_the_cost_by_length_is_that_of_the_evaluations(trained, page):
+    cells = table(page.read_text(), 'id="lengths"')
+    runs = sorted(trained.glob("ntm-*"))
+    results = [json.loads((run / "evaluation.json").read_text())["results"] for run in runs]
+    assert [row[:3] for row in cells[1:]] == [["NTM", length, "3"] for length in "235"]
+    for place, row in enumerate(cells[1:]):
+        wrong = [result[place]["wrong_bits"] for result in results]
+        assert row[3] == f"{written(statistics.mean(wrong))} ± {written(statistics.pstdev(wrong))}"
+        assert row[4:6] == [written(statistics.median(wrong)), written(max(wrong))]
+
+
+def test_the_embedded_data_are_the_rows(trained, page):
+    data = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page.read_text())[1])
+    assert [run["name"] for run in data["runs"]] == sorted(run.name for run in trained.glob("*-copy-*"))
+    for run in data["runs"]:
+        for split in ("train", "validation"):
+            rows = rows_of(trained / run["name"], split)
+            assert run[split]["step"] == [row["step"] for row in rows]
+            for measure in ("wrong_bits", "bits_per_sequence"):
+                exact = [row[f"{split}_{measure}"] for row in rows]
+                assert run[split][measure] == pytest.approx(exact, rel=1e-3)
+
+
+def test_the_drawn_mean_passes_through_the_means(tmp_path):
+    for seed, costs in enumerate(([8.0, 2.0, 0.0], [4.0, 4.0, 2.0]), start=1):
+        write_run(tmp_path / f"seed{seed}", seed=seed, costs=costs)
+    html = report(tmp_path)
+    plot = re.search(r'<figure class="plot" data-split="validation" data-measure="wrong_bits" .*?</figure>', html)[0]
+    box, limits = ([float(n) for n in re.search(f'data-{name}="([^"]*)"', plot)[1].split()] for name in ("box", "y"))
+    thick = next(re.search(r' d="([^"]+)"', path)[1] for path in re.findall("<path[^>]*>", plot) if "width: 2" in path)
+    heights = [float(y) for _, y in re.findall(r"[ML]([\d.]+) ([\d.]+)", thick)]
+    drawn = [limits[0] + (box[3] - y) / (box[3] - box[1]) * (limits[1] - limits[0]) for y in heights]
+    assert drawn == pytest.approx([6, 3, 1], abs=0.02)  # a tenth of a point of 200
+
+
+def test_the_page_and_its_figures_need_nothing_else(page):
+    html = page.read_text()
+    assert "http" not in html
+    assert not re.search(r"@import|url\((?!#)|<link(?! rel=\"icon\" href=\"data:,\")|\ssrc=", html)
+    ids = re.findall(r'\sid="([^"]+)"', html)
+    assert len(ids) == len(set(ids))
+    references = {name for pair in re.findall(r'url\(#([^)]+)\)|href="#([^"]+)"', html) for name in pair if name}
+    assert references <= set(ids)
+    figures = page.parent / "figures"
+    stems = {path.stem for path in figures.iterdir()}
+    kinds = ("training", "validation", "seeds", "lengths")
+    ends = [f"{measure}{scale}" for measure in ("wrong-bits", "bits-per-sequence") for scale in ("", "-log")]
+    assert stems == {f"{kind}-{end}" for kind in kinds for end in ends}
+    for stem in stems:
+        assert (figures / f"{stem}.png").read_bytes().startswith(b"\x89PNG")
+        assert ET.parse(figures / f"{stem}.svg").getroot().tag.endswith("svg")
+
+
+def test_what_did_not_finish_is_named(tmp_path):
+    write_run(tmp_path / "good", seed=1)
+    write_run(tmp_path / "given-up", seed=2, costs=[5.0], result=False)
+    (tmp_path / "given-up" / "failed.json").write_text('{"attempts": 3, "message": "out of <memory>"}')
+    write_run(tmp_path / "diverged", seed=3, costs=[7.0], result=False)
+    (tmp_path / "diverged" / "nonfinite.json").write_text('{"step": 123}')
+    write_run(tmp_path / "going", seed=4, costs=[6.0], result=False)
+    write_run(tmp_path / "resumed", seed=5)
+    (tmp_path / "resumed" / "result.json").write_text('{"step": 200}')
+    write_run(tmp_path / "begun", seed=6, costs=[], result=False)
+    write_run(tmp_path / "stillborn", seed=7, costs=[], result=False)
+    (tmp_path / "stillborn" / "failed.json").write_text('{"attempts": 1, "message": "no"}')
+    write_run(tmp_path / "damaged", seed=8)
+    (tmp_path / "damaged" / "metrics.jsonl").write_text("x\n")
+    write_run(tmp_path / "evaluated-badly", seed=9)
+    (tmp_path / "evaluated-badly" / "evaluation.json").write_text("{")
+    html = report(tmp_path)
+    missing = {row[0]: row[1:] for row in table(html, 'id="not-finished"')[1:]}
+    assert missing == {
+        "given-up": ["failed", "given up after 3 attempts: out of <memory>"],
+        "diverged": ["failed", "loss or gradient was not finite in step 123"],
+        "going": ["unfinished", "stands at step 100"],
+        "resumed": ["unfinished", "stands at step 300"],
+        "begun": ["unfinished", "has not measured anything yet"],
+        "stillborn": ["failed", "given up after 1 attempts: no"],
+        "damaged": ["not readable", f"{tmp_path / 'damaged' / 'metrics.jsonl'}, line 1, is damaged: "
+                    "it is no JSON object with a step."],
+        "evaluated-badly": ["not readable", "evaluation.json is damaged: it is no JSON object."],
+    }  # fmt: skip
+    assert "3 failed, 3 unfinished, 2 not readable" in text(html, '<p class="warning">', "<main>")
+    # Tried are those that ended: one good, three failed.
+    assert table(html, 'id="success"')[1][1:4] == ["1 of 4", "5 to 70 %", "never"]
+    assert table(html, "Cost at the end")[1][1] == f"{written(4)} ± {written(statistics.pstdev([0, 5, 7]))}"
+
+
+def test_nothing_measured_at_all_still_makes_a_page(tmp_path):
+    write_run(tmp_path / "begun", costs=[], result=False)
+    assert "no run has ended yet. 1 not finished yet." in text(report(tmp_path), "<h1>", "<main>")
+
+
+def test_networks_of_one_class_are_told_apart_by_what_differs(tmp_path):
+    for hidden in (50, 100):
+        for seed in (1, 2):
+            write_run(tmp_path / f"h{hidden}-s{seed}", seed=seed, hidden=hidden)
+    write_run(tmp_path / "lstm", model="LSTM", hidden=50)
+    html = report(tmp_path)
+    names = [row[0] for row in table(html, 'id="success"')[1:]]
+    assert sorted(names) == ["LSTM", "NTM, hidden size 100", "NTM, hidden size 50"]
+    differing = table(html, "In what the networks differ")
+    assert sorted(row[0] for row in differing[1:]) == ["model", "model.hidden_size"]
+    assert dict(zip(differing[0], differing[2], strict=True))["NTM, hidden size 50"] == "50"
+
+
+def test_words_from_files_are_harmless(tmp_path):
+    evil = "<img src=x onerror=alert(1)>"
+    run = write_run(tmp_path / f"{evil}$x$" / "a&<b>", model=f"my.{evil}", result=False)
+    (run / "failed.json").write_text(json.dumps({"attempts": evil, "message": "</script>" + evil}))
+    (run / "about.jsonl").write_text(json.dumps({"versions": {evil: evil}, "machine": evil}) + "\n")
+    html = report(tmp_path)
+    assert "<img" not in html
+    assert "<b>s" not in html
+    assert html.count("</script>") == 2
+
+
+def test_a_report_is_made_again_but_nothing_else_is_replaced(tmp_path, capsys):
+    run = write_run(tmp_path / "runs" / "a")
+    first = report(tmp_path / "runs")
+    assert report(tmp_path / "runs") == first
+    mine = tmp_path / "mine.html"
+    mine.write_text("my own page")
+    for place in (mine, tmp_path / "other"):
+        if place != mine:
+            (place / "figures").mkdir(parents=True)
+            (place / "figures" / "training-wrong-bits.png").write_bytes(b"my own picture")
+        assert main(["report", str(run), "--output", str(place)]) == 2
+        error = capsys.readouterr().err
+        assert "exists and was not made by ntm report; choose another --output." in error
+        assert error.count("\n") == 1
+    assert mine.read_text() == "my own page"
+    assert not (tmp_path / "other" / "report.html").exists()
+    assert main(["report", str(run), "--output", str(tmp_path / "new" / "ten.html")]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert told == [f"{tmp_path / 'new' / 'ten.html'}", f"{tmp_path / 'new' / 'figures'}: 24 figures"]
+
+
+def mistake(capsys, *words):
+    assert main(["report", *map(str, words)]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
+    return captured.err.removeprefix("ntm: error: ").rstrip()
+
+
+def test_mistakes_get_one_line_and_write_nothing(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_run(Path("runs/copy"))
+    write_run(Path("runs/repeat"), task="RepeatCopy")
+    write_run(Path("versions/one"), version=1)
+    write_run(Path("versions/two"), version=2)
+    write_run(Path("bad/a"))
+    Path("bad/a/metrics.jsonl").write_text("x\n")
+    Path("empty").mkdir()
+    assert mistake(capsys, "nowhere") == "folder nowhere does not exist."
+    assert mistake(capsys, "empty") == "empty is not a run folder and has none in it."
+    assert mistake(capsys, "runs") == (
+        "the runs are of different tasks: Copy (copy), RepeatCopy (repeat); report them one task at a time."
+    )
+    assert mistake(capsys, "versions") == (
+        "the runs are of different versions of Copy's data: 1 (one), 2 (two); report them apart."
+    )
+    assert mistake(capsys, "bad").startswith("none of 1 runs can be reported (bad/a: bad/a/metrics.jsonl, line 1, is")
+    assert mistake(capsys) == "the following arguments are required: FOLDER"
+    assert mistake(capsys, "runs/copy", "--outptu", "x").startswith("unknown option --outptu; did you mean '--output'?")
+    assert not list(Path().rglob("*.html"))
+    assert not list(Path().rglob("*.png"))
