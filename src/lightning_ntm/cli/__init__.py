@@ -8,6 +8,7 @@ from lightning_ntm.cli.words import UsageError, near
 
 _VERBS = {
     "train": "Train a network on a task into a run folder, or resume a run.",
+    "sweep": "Train many runs: networks, tasks, seeds, grids of options.",
     "evaluate": "Measure the kept network of a run at chosen lengths.",
     "figure": "Draw the memory of a trained network at work in one episode.",
     "report": "Write one page on many runs: curves, success, cost by length.",
@@ -28,7 +29,10 @@ A first run:
   ntm train --model NTM --task Copy --seed 1
   ntm evaluate runs/ntm-copy-seed1
   ntm figure runs/ntm-copy-seed1
-  ntm report runs
+
+Ten seeds of two networks, and a page on them:
+  ntm sweep --models NTM,LSTM --tasks Copy --seeds 1-10 --name copy
+  ntm report runs/copy
 """
 
 
@@ -62,6 +66,10 @@ def _run(verb: str, argv: list[str]) -> int:
         from lightning_ntm.cli.train import train
 
         return train(argv)
+    if verb == "sweep":
+        from lightning_ntm.cli.sweep import sweep
+
+        return sweep(argv)
     if verb == "bench":
         from lightning_ntm.cli.bench import bench
 

@@ -38,13 +38,8 @@ _REPLACED = {
 
 def train(argv: list[str]) -> int:
     """Train one network on one task."""
-    argv = words.canonical(argv)
-    resumed, argv = _resumed(argv)
-    parser = _parser(argv)
-    try:
-        config = parser.parse_args(argv)
-    except ArgumentError as error:
-        raise UsageError(words.shortened(str(error), parser._option_string_actions)) from error
+    resumed, argv = _resumed(words.canonical(argv))
+    parser, config = _parsed(argv)
     run = _prepared(parser, config, resumed)
     try:
         result = run.fit()
@@ -65,6 +60,19 @@ def train(argv: list[str]) -> int:
         raise UsageError(f"{words.one_line(error)}; what is there is whole; {_how_to_go_on(run)}") from error
     _report(run, result)
     return 0
+
+
+def check(argv: list[str]) -> None:
+    """Raise `UsageError` unless all that such words ask for can be made."""
+    _parts(*_parsed(words.canonical(argv)))
+
+
+def _parsed(argv: list[str]) -> tuple[ArgumentParser, Namespace]:
+    parser = _parser(argv)
+    try:
+        return parser, parser.parse_args(argv)
+    except ArgumentError as error:
+        raise UsageError(words.shortened(str(error), parser._option_string_actions)) from error
 
 
 def _how_to_go_on(run: Run) -> str:

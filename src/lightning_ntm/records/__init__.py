@@ -1,5 +1,11 @@
 """Run folders on disk: how they are written, and what is read from many of them."""
 
-from .folder import RunFolder as RunFolder, as_json as as_json, write_whole as write_whole
+from .folder import (
+    RunFolder as RunFolder,
+    as_json as as_json,
+    claim as claim,
+    read_json as read_json,
+    write_whole as write_whole,
+)
 from .frame import SkippedRunWarning as SkippedRunWarning, load as load
 from .reading import Measured as Measured, Series as Series, Skipped as Skipped, read as read

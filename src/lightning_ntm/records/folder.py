@@ -103,9 +103,16 @@ class RunFolder:
         if not self.config.is_file():
             raise ValueError(f"{self.path} is not a run folder: it has no {self.config.name}.")
 
+    def began(self) -> bool:
+        """Whether something is here that training, begun anew, would not make again: a checkpoint, or a user's file."""
+        again = (self.config, self.about, self.metrics, self.best, self.failed, self.nonfinite, self._lock)
+        names = {path.name for path in (*again, self.nonfinite.with_suffix(".safetensors"))}
+        found = self.path.iterdir() if self.path.exists() else ()
+        return any(path.name not in names and path.suffix != ".tmp" for path in found)
+
     def abandon(self) -> None:
         """Remove the folder of a run that never began: one without results of any kind."""
-        mine = {self.config.name, self.about.name, ".lock"}
+        mine = {self.config.name, self.about.name, self._lock.name}
         if {file.name for file in self.path.iterdir()} <= mine:
             shutil.rmtree(self.path)
 
@@ -158,18 +165,24 @@ class RunFolder:
         Raises:
             ValueError: Another process does.
         """
-        held = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
+        return claim(self._lock, f"run folder {self.path}")
+
+    def in_use(self) -> bool:
+        """Whether another process trains here."""
         try:
-            fcntl.lockf(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with self._lock.open("rb+") as file:
+                os.lockf(file.fileno(), os.F_TEST, 0)
+        except FileNotFoundError:
+            return False
         except OSError as error:
-            holder = os.pread(held, 1000, 0).decode(errors="replace") or "another process"
-            os.close(held)
             if error.errno not in (errno.EACCES, errno.EAGAIN):
                 raise
-            raise ValueError(f"run folder {self.path} is in use by {holder}.") from None
-        os.truncate(held, 0)
-        os.pwrite(held, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
-        return partial(os.close, held)
+            return True
+        return False
+
+    @property
+    def _lock(self) -> Path:
+        return self.path / ".lock"
 
     def rows(self) -> list[dict[str, Any]]:
         """Return all whole lines of the metrics, oldest first.
@@ -188,6 +201,18 @@ class RunFolder:
             raise ValueError(f"{self.metrics}, line {number}, is damaged: it is no JSON object with a step.")
         return row
 
+    def latest(self, size: int = 16384) -> list[dict[str, Any]]:
+        """Return the whole lines in the last `size` bytes of the metrics, oldest first, without damaged ones."""
+        try:
+            with self.metrics.open("rb") as file:
+                end = file.seek(0, os.SEEK_END)
+                file.seek(max(0, end - size))
+                lines = file.read().decode(errors="replace").split("\n")
+        except FileNotFoundError:
+            return []
+        found = [_parsed(line) for line in lines[:-1]]
+        return [row for row in found if isinstance(row, dict) and isinstance(row.get("step"), int)]
+
     def forget_after(self, step: int) -> None:
         """Drop the metrics of steps after `step`, which will be trained again."""
         kept = [row for row in self.rows() if row["step"] <= step]
@@ -199,6 +224,39 @@ def _difficulty(row: dict[str, Any]) -> str:
     """Return what was asked for in an evaluation: all that is no measure."""
     measures = ("wrong_bits", "bits_per_sequence", "perfect", "sequences")
     return json.dumps({name: value for name, value in row.items() if name not in measures}, sort_keys=True)
+
+
+def claim(path: Path, what: str) -> Callable[[], None]:
+    """Keep a file locked until this process ends, or calls what is returned.
+
+    Args:
+        path: The file; it is made, and names its holder.
+        what: It stands for, in an error.
+
+    Raises:
+        ValueError: Another process holds it.
+    """
+    held = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        fcntl.lockf(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        holder = os.pread(held, 1000, 0).decode(errors="replace") or "another process"
+        os.close(held)
+        if error.errno not in (errno.EACCES, errno.EAGAIN):
+            raise
+        raise ValueError(f"{what} is in use by {holder}.") from None
+    os.truncate(held, 0)
+    os.pwrite(held, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
+    return partial(os.close, held)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the object in a file; an empty one where there is none."""
+    try:
+        found = _parsed(path.read_text(errors="replace"))
+    except OSError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _append(path: Path, line: str) -> None:

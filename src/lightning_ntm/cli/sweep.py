@@ -1,0 +1,274 @@
+"""`ntm sweep`: many runs by one command."""
+
+import argparse
+import signal
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from lightning_ntm.cli.words import Parser, UsageError, explained, near
+from lightning_ntm.sweep import End, Engine, LocalEngine, Plan, State, Status, Worker, status_of
+from lightning_ntm.sweep.plan import read_yaml
+
+_CHILD = [sys.executable, "-m", "lightning_ntm.cli.child"]
+_EXAMPLES = """examples:
+  ntm sweep --models NTM,LSTM --tasks Copy --seeds 1-10
+  ntm sweep --seeds 1-5 --grid data.batch_size=4,8 --trainer.max_steps 2000
+  ntm sweep ten-seeds            a plan that comes with ntm: {plans}
+  ntm sweep plan.yaml            a plan of your own: {keys}
+  ntm sweep runs/NAME            go on with a sweep
+  ntm sweep --status runs/NAME   how it stands, from another shell
+Any option of ntm train may follow; it holds for every run."""
+
+
+def sweep(argv: list[str]) -> int:
+    """Train all runs of a plan that are not there yet."""
+    given = argv.pop(0) if argv and not argv[0].startswith("-") else None
+    arguments, more = _parser().parse_known_args(argv)
+    if arguments.status:
+        return _show(Path(arguments.status))
+    folder, plan = _planned(given, arguments, more)
+    if not folder.joinpath("plan.yaml").exists():
+        _check(plan)
+    with explained():
+        plan.save(folder)
+    mine = _shard(plan, arguments.shard)
+    console = Console(highlight=False, soft_wrap=True)
+    worker = Worker(folder, _CHILD, arguments.retries, console.print)
+    view = _View(folder, mine, console, quiet=arguments.quiet or not console.is_terminal)
+    try:
+        with _terminated_as_interrupted(), view:
+            ends = _engine(arguments).train(worker, mine.runs, view.look)
+    except KeyboardInterrupt:
+        console.print(f"interrupted; every run has saved what it had. To go on: ntm sweep {folder}")
+        return 130
+    return _summary(folder, ends, console)
+
+
+def _parser() -> Parser:
+    plans = ", ".join(_plans())
+    parser = Parser(
+        prog="ntm sweep",
+        usage="ntm sweep [PLAN or FOLDER] [OPTIONS] [OPTIONS OF ntm train]",
+        description="Train every combination of networks, tasks and seeds, several at a time.\n"
+        "Runs that are done are left alone, and what was interrupted goes on.",
+        epilog=_EXAMPLES.format(plans=plans, keys="name, configs, models, tasks, seeds, options, grid"),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--models", help="networks, as NTM,LSTM")
+    add("--tasks", help="tasks, as Copy,RepeatCopy")
+    add("--configs", help="presets or configuration files for ntm train, instead of or besides networks and tasks")
+    add("--seeds", help="as 1-10 or 1,2,5-7 (1)")
+    add("--grid", action="append", default=[], metavar="OPTION=A,B", help="every value of an option; can be repeated")
+    add("--name", help="of the folder of the sweep")
+    add("--runs", default="runs", help="the folder it stands in (runs)")
+    add("--processes", type=_positive, help="runs at a time (one for each core)")
+    add("--retries", type=_natural, default=3, help="times a run that crashed goes on from its last checkpoint (3)")
+    add("--shard", metavar="I/N", help="train the I-th of N parts of the plan, for job arrays")
+    add("--engine", choices=("local", "ray"), default="local", help="train on this machine, or on a Ray cluster")
+    add("--ray-address", help="of the cluster; without it, Ray is started here")
+    add("--ray-cpus", type=float, default=1.0, help="cores that Ray sets aside for a run (1)")
+    add("--ray-gpus", type=float, default=0.0, help="GPUs, or a part of one, that Ray sets aside for a run (0)")
+    add("--quiet", action="store_true", help="one line for each event instead of a live table")
+    add("--status", metavar="FOLDER", help="show how a sweep stands, and end")
+    return parser
+
+
+def _planned(given: str | None, arguments: argparse.Namespace, more: list[str]) -> tuple[Path, Plan]:
+    """Return the folder of the sweep and its plan."""
+    said = _said(arguments)
+    if given and Path(given).is_dir():
+        if said or more:
+            raise UsageError(f"{given} has its plan: {', '.join([*said, *more])} cannot be added to it.")
+        with explained():
+            return Path(given), Plan.load(Path(given))
+    if more and not more[0].startswith("-"):
+        raise UsageError(f"{more[0]!r} is no option; a plan or folder comes first.")
+    with explained():
+        plan = Plan.of({**({"name": Path(given).stem, **_plan(given)} if given else {}), **said}, more)
+    if Path(plan.name).name != plan.name or plan.name.startswith("."):
+        raise UsageError(f"--name (={plan.name!r}) must be a plain folder name; --runs sets where it stands.")
+    return Path(arguments.runs) / plan.name, plan
+
+
+def _said(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return what the options say of the plan."""
+    said = {key: getattr(arguments, key) for key in ("name", "configs", "models", "tasks", "seeds")}
+    grid = {}
+    for axis in arguments.grid:
+        option, equals, values = axis.removeprefix("--").partition("=")
+        if not equals or not option:
+            raise UsageError(f"--grid {axis}: write it as OPTION=A,B.")
+        grid[option] = values.split(",") if values else []
+    return {key: value for key, value in {**said, "grid": grid or None}.items() if value is not None}
+
+
+def _plan(given: str) -> dict[str, Any]:
+    if Path(given).is_file():
+        return read_yaml(Path(given))
+    plans = _plans()
+    if given not in plans:
+        hint = near(given, plans) or f"; plans: {', '.join(plans)}."
+        raise UsageError(f"there is no plan or folder {given!r}{hint}")
+    return read_yaml(plans[given])
+
+
+def _plans() -> dict[str, Path]:
+    folder = Path(str(files("lightning_ntm") / "presets" / "plans"))
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def _check(plan: Plan) -> None:
+    """See that `ntm train` takes what the runs are told; seeds apart, each combination once."""
+    from lightning_ntm.cli.train import check
+
+    seen = set()
+    for run in plan.runs:
+        words = tuple(word for word in run.words if not word.startswith("--seed="))
+        if words not in seen:
+            seen.add(words)
+            check(list(run.words))
+
+
+def _shard(plan: Plan, asked: str | None) -> Plan:
+    if not asked:
+        return plan
+    number, slash, of = asked.partition("/")
+    if not (slash and number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
+        raise UsageError(f"--shard (={asked}) must be I/N with I from 1 to N.")
+    return plan.shard(int(number), int(of))
+
+
+def _engine(arguments: argparse.Namespace) -> Engine:
+    if arguments.engine == "local":
+        return LocalEngine(arguments.processes)
+    with explained("--engine ray: ", ImportError):
+        from lightning_ntm.sweep.ray import RayEngine
+
+        return RayEngine(arguments.ray_address, arguments.ray_cpus, arguments.ray_gpus)
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """SIGTERM ends a sweep as Ctrl-C does."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+class _View:
+    """What a person watching a sweep sees: a live table, or a line whenever a run gets on."""
+
+    def __init__(self, folder: Path, plan: Plan, console: Console, *, quiet: bool):
+        self.folder, self.plan, self.console = folder, plan, console
+        self.live = None if quiet else Live(console=console, auto_refresh=False, transient=True)
+        self.states: dict[str, State] = {}
+
+    def __enter__(self) -> "_View":
+        for status in self._statuses():
+            self.states[status.name] = status.state
+        done = sum(state == "done" for state in self.states.values())
+        self.console.print(f"{self.folder}: {len(self.states)} runs" + (f", {done} of them done" if done else ""))
+        if self.live:
+            self.live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.live:
+            self.live.stop()
+
+    def look(self) -> None:
+        """Show how the runs stand now."""
+        statuses = self._statuses()
+        for status in statuses:
+            if self.states[status.name] != status.state:
+                self.states[status.name] = status.state
+                if status.state in ("running", "done"):
+                    self.console.print(_line(status))
+        if self.live:
+            self.live.update(_table(statuses, self.console.height - 4), refresh=True)
+
+    def _statuses(self) -> list[Status]:
+        return [status_of(self.folder, run) for run in self.plan.runs]
+
+
+def _line(status: Status) -> str:
+    if status.state == "running":
+        return f"{status.name}: running"
+    cost = "" if status.wrong_bits is None else f", {status.wrong_bits:.2f} wrong bits in the last validation"
+    return f"{status.name}: {status.state} at step {status.step}{cost}"
+
+
+_ORDER: tuple[State, ...] = ("running", "failed", "interrupted", "done", "waiting")
+
+
+def _table(statuses: list[Status], height: int | None = None) -> Group:
+    """Return a table of all runs, or of those that fit, what moves first, and a line that counts them."""
+    shown = sorted(statuses, key=lambda status: _ORDER.index(status.state)) if height else statuses
+    table = Table("run", "state", "step", "wrong bits", "steps/s", "left", box=None, pad_edge=False)
+    for status in shown[: height and max(3, height - 2)]:
+        table.add_row(
+            status.name,
+            Text(status.state, _STYLES.get(status.state, "")),
+            f"{status.step} / {status.steps}" if status.steps else str(status.step),
+            "" if status.wrong_bits is None else f"{status.wrong_bits:.2f}",
+            f"{status.steps_per_second:.0f}" if status.steps_per_second and status.state == "running" else "",
+            status.message or _duration(status.seconds_left),
+        )
+    counts = Counter(status.state for status in statuses)
+    return Group(table, Text(", ".join(f"{counts[state]} {state}" for state in _ORDER if counts[state])))
+
+
+_STYLES = {"running": "bold", "failed": "bold red", "done": "green", "waiting": "dim"}
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+
+
+def _show(folder: Path) -> int:
+    with explained():
+        plan = Plan.load(folder)
+    Console(highlight=False).print(_table([status_of(folder, run) for run in plan.runs]))
+    return 0
+
+
+def _summary(folder: Path, ends: Mapping[str, End], console: Console) -> int:
+    of = {end: [name for name in ends if ends[name] == end] for end in ("done", "failed", "elsewhere")}
+    for name in of["failed"]:
+        console.print(f"{name}: failed; {folder / 'logs' / name}.log says how")
+    if of["elsewhere"]:
+        console.print(f"{len(of['elsewhere'])} runs are being trained by another process")
+    console.print(f"{len(of['done'])} of {len(ends)} runs are done: ntm report {folder}")
+    return 1 if of["failed"] else 0
+
+
+def _number(minimum: int, text: str) -> int:
+    if not text.isdecimal() or int(text) < minimum:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number of at least {minimum}.")
+    return int(text)
+
+
+_positive, _natural = partial(_number, 1), partial(_number, 0)

@@ -1,0 +1,171 @@
+"""Trains what is missing of a plan, each run in a process of its own."""
+
+import abc
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
+from pathlib import Path
+from threading import Event, Lock
+from typing import Literal
+
+from lightning_ntm.records import RunFolder, as_json, claim, write_whole
+from lightning_ntm.sweep.plan import PlannedRun
+
+End = Literal["done", "failed", "stopped", "elsewhere"]
+#: Of `ntm train` for what a second attempt would not change.
+_HOPELESS = 2
+_PATIENCE = 30.0  # seconds, for another process to let go of a run
+_GRACE = 10.0  # seconds, for a training to finish its step and save
+
+
+class Worker:
+    """Trains one run after the other in a process each. Doing so again does what is left to do.
+
+    Args:
+        folder: Of the sweep.
+        command: Of `ntm` for a child, which is to end when its parent does.
+        retries: Times a run that crashed is started again from its last checkpoint.
+        tell: Is told of every crash.
+    """
+
+    def __init__(self, folder: Path, command: Sequence[str], retries: int, tell: Callable[[str], None]):
+        self.folder, self.command, self.retries, self.tell = folder, list(command), retries, tell
+        self.stopping = Event()
+        self._children: set[subprocess.Popen[bytes]] = set()
+        self._guard = Lock()
+
+    def complete(self, run: PlannedRun) -> End:
+        """Train a run to its end, unless it is there or another process is at it."""
+        run_folder = RunFolder(self.folder / run.name)
+        claims = self.folder / ".claims"
+        claims.mkdir(exist_ok=True)
+        try:
+            let_go = claim(claims / run.name, run.name)
+        except ValueError:
+            return "elsewhere"
+        try:
+            return "done" if run_folder.result.exists() else self._attempts(run, run_folder)
+        finally:
+            let_go()
+
+    def _attempts(self, run: PlannedRun, folder: RunFolder) -> End:
+        folder.failed.unlink(missing_ok=True)
+        for attempt in range(1, self.retries + 2):
+            if self.stopping.is_set():
+                return "stopped"
+            code, message = self._attempt(run, folder)
+            if code == 0:
+                return "done"
+            if self.stopping.is_set():
+                return "stopped"
+            self.tell(f"{run.name}: {message} (attempt {attempt} of {self.retries + 1})")
+            if code == _HOPELESS:
+                break
+        folder.path.mkdir(exist_ok=True)
+        write_whole(folder.failed, as_json({"attempts": attempt, "exit_code": code, "message": message}) + "\n")
+        return "failed"
+
+    def _attempt(self, run: PlannedRun, folder: RunFolder) -> tuple[int, str]:
+        """Return the exit code of one attempt, and how it ended in words."""
+        deadline = time.monotonic() + _PATIENCE
+        while folder.in_use() and time.monotonic() < deadline and not self.stopping.wait(0.2):
+            pass  # a child whose parent was killed is saving what it has
+        if folder.last.exists():
+            words = ["--resume", str(folder.path)]
+        elif folder.began():
+            return _HOPELESS, f"{folder.path} holds files but no checkpoint; it is left as it is."
+        else:
+            shutil.rmtree(folder.path, ignore_errors=True)  # it ended before its first checkpoint
+            words = [*run.words, "--runs", str(self.folder), "--name", run.name]
+        log = self.folder / "logs" / f"{run.name}.log"
+        log.parent.mkdir(exist_ok=True)
+        with log.open("ab") as output:
+            before = output.tell()
+            code = self._run([*self.command, "train", *words, "--trainer.enable_progress_bar=false"], output.fileno())
+        said = log.read_bytes()[before:].decode(errors="replace").strip().splitlines()
+        return code, _in_words(code, said)
+
+    def _run(self, words: list[str], output: int) -> int:
+        with self._guard:  # no child is begun that `stop` does not know of
+            if self.stopping.is_set():
+                return -signal.SIGTERM
+            child = subprocess.Popen(
+                words, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=_one_thread(), start_new_session=True
+            )
+            self._children.add(child)
+        try:
+            return child.wait()
+        finally:
+            self._end([child])
+            self._children.discard(child)
+
+    def stop(self) -> None:
+        """Have all children finish their step and save, and wait for it."""
+        self.stopping.set()
+        with self._guard:
+            children = list(self._children)
+        self._end(children)
+
+    def _end(self, children: list[subprocess.Popen[bytes]]) -> None:
+        for child in children:
+            child.terminate()  # nothing happens to one that has ended
+        deadline = time.monotonic() + _GRACE
+        for child in children:
+            with suppress(subprocess.TimeoutExpired):
+                child.wait(max(0.0, deadline - time.monotonic()))
+            child.kill()
+
+
+class Engine(abc.ABC):
+    """Where the runs of a sweep are trained."""
+
+    @abc.abstractmethod
+    def train(self, worker: Worker, runs: Sequence[PlannedRun], look: Callable[[], None]) -> dict[str, End]:
+        """Train runs; `look` is called about twice a second meanwhile. Return how each ended, by name.
+
+        Raises:
+            KeyboardInterrupt: It came from `look` or the user; all children have saved and ended.
+        """
+
+
+class LocalEngine(Engine):
+    """Trains on this machine.
+
+    Args:
+        processes: That many runs at a time; one for each core by default.
+    """
+
+    def __init__(self, processes: int | None = None):
+        self.processes = processes or len(os.sched_getaffinity(0))
+
+    def train(self, worker: Worker, runs: Sequence[PlannedRun], look: Callable[[], None]) -> dict[str, End]:
+        """Train runs, each in a process, watched by a thread each."""
+        with ThreadPoolExecutor(self.processes) as pool:
+            ends = {pool.submit(worker.complete, run): run.name for run in runs}
+            try:
+                waiting: set[Future[End]] = set(ends)
+                while waiting:
+                    waiting = wait(waiting, 0.5, FIRST_COMPLETED).not_done
+                    look()
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                worker.stop()
+                raise
+        return {name: future.result() for future, name in ends.items()}
+
+
+def _in_words(code: int, said: list[str]) -> str:
+    if code < 0:
+        return f"ended by {signal.Signals(-code).name}"
+    last = said[-1].removeprefix("ntm: error: ") if said else "it said nothing"
+    return last if code == _HOPELESS else f"ended with exit code {code}: {last}"
+
+
+def _one_thread() -> dict[str, str]:
+    """Runs share the cores by having one each: the libraries' own threads would be in each other's way."""
+    return {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}

@@ -1,0 +1,232 @@
+"""Which runs a sweep is made of."""
+
+import itertools
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lightning_ntm.records import write_whole
+
+#: What a plan may say, each a list or one value; `options` and `grid` are mappings from an option of `ntm train`.
+KEYS = ("name", "configs", "models", "tasks", "seeds", "options", "grid")
+#: What the sweep says to each run itself.
+_OWN = ("--name", "--runs", "--seed", "--resume", "--model", "--task", "--config", "-c")
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One run of a sweep.
+
+    Args:
+        name: Of its folder in the folder of the sweep.
+        words: What `ntm train` is told besides the name.
+    """
+
+    name: str
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The runs of a sweep, in the order in which they are begun.
+
+    Args:
+        name: Of the folder of the sweep.
+        runs: All runs, each name once.
+    """
+
+    name: str
+    runs: tuple[PlannedRun, ...]
+
+    @classmethod
+    def of(cls, said: Mapping[str, Any], more: Sequence[str] = ()) -> "Plan":
+        """Return every combination of what a plan says: configurations, networks, tasks, a grid of options, seeds.
+
+        The first seed of everything comes first, so that an unfinished sweep can be compared.
+
+        Args:
+            said: The plan, with `KEYS`.
+            more: Words for `ntm train` that every run is told besides.
+
+        Raises:
+            ValueError: A key is unknown, a list is empty, something stands there twice, or `more` says what
+                the sweep says itself.
+        """
+        unknown = [key for key in said if key not in KEYS]
+        if unknown:
+            raise ValueError(f"unknown key {unknown[0]!r} in a plan; known: {', '.join(KEYS)}.")
+        for word in more:
+            if (option := word.partition("=")[0]) in _OWN:
+                raise ValueError(f"{option} is set by the sweep, with the lists it is given.")
+        axes = list(_axes(said))
+        options = [_word(option, value) for option, value in _mapping(said, "options").items()]
+        runs = []
+        for choice in itertools.product(*axes):
+            seed, *others = choice
+            words = [word for part in (*others, seed) for word in part.words]
+            name = "-".join(part.label for part in (*others, seed) if part.label)
+            runs.append(PlannedRun(name, (*words[:-1], *options, words[-1], *more)))
+        _each_once("run", [run.name for run in runs])
+        return cls(str(said.get("name") or _default_name(axes)), tuple(runs))
+
+    def shard(self, number: int, of: int) -> "Plan":
+        """Return the `number`-th, from 1, of `of` plans that share the runs out."""
+        return Plan(self.name, self.runs[number - 1 :: of])
+
+    def save(self, folder: Path) -> None:
+        """Keep the plan in the folder of a sweep, beside what is planned there already.
+
+        Raises:
+            ValueError: A run of the same name was planned otherwise.
+        """
+        path, words = folder / "plan.yaml", {run.name: run.words for run in self.runs}
+        if path.exists():
+            before = {run.name: run.words for run in Plan.load(folder).runs}
+            for name in before.keys() & words.keys():
+                if before[name] != words[name]:
+                    raise ValueError(
+                        f"{folder} holds another plan: its {name} is `{' '.join(before[name])}`; choose another --name."
+                    )
+            words = {**before, **words}
+        folder.mkdir(parents=True, exist_ok=True)
+        kept = {"name": self.name, "runs": {name: list(said) for name, said in words.items()}}
+        write_whole(path, yaml.safe_dump(kept, sort_keys=False))
+
+    @classmethod
+    def load(cls, folder: Path) -> "Plan":
+        """Return the plan kept in the folder of a sweep.
+
+        Raises:
+            ValueError: There is none, or it is damaged.
+        """
+        path = folder / "plan.yaml"
+        if not path.is_file():
+            raise ValueError(f"{folder} is not a sweep: it has no {path.name}.")
+        kept = read_yaml(path)
+        runs = kept.get("runs")
+        if not isinstance(runs, dict) or not all(isinstance(words, list) for words in runs.values()):
+            raise ValueError(f"{path} is damaged: it names no runs.")
+        found = tuple(PlannedRun(str(name), tuple(map(str, words))) for name, words in runs.items())
+        _plain_names(run.name for run in found)
+        return cls(str(kept.get("name", folder.name)), found)
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """One value on one axis of a plan: its part of the name, and of the words."""
+
+    label: str
+    words: tuple[str, ...]
+
+
+def _axes(said: Mapping[str, Any]) -> Iterator[list[_Choice]]:
+    """The seeds, then all else; the last changes fastest."""
+    seeds = numbers(said.get("seeds", 1))
+    yield [_Choice(f"seed{seed}", (f"--seed={seed}",)) for seed in seeds]
+    configs = _listed(said, "configs", [])
+    if configs:
+        yield [_Choice(Path(config).stem, (f"--config={config}",)) for config in configs]
+    for key, option, default in (("models", "--model", "NTM"), ("tasks", "--task", "Copy")):
+        chosen = _listed(said, key, [] if configs else [default])
+        if chosen:
+            yield [_Choice(name.rpartition(".")[2].lower(), (f"{option}={name}",)) for name in chosen]
+    grid = _mapping(said, "grid")
+    for option in grid:
+        values = grid[option] if isinstance(grid[option], list) else [grid[option]]
+        if not values:
+            raise ValueError(f"grid.{option} is empty.")
+        short = option.rpartition(".")[2]
+        label = option if sum(other.rpartition(".")[2] == short for other in grid) > 1 else short
+        yield [_Choice(_plain(f"{label}{_text(value)}"), (_word(option, value),)) for value in values]
+
+
+def numbers(said: Any) -> list[int]:
+    """Return the seeds that `1-10`, `1,2,5-7`, a number or a list of such stand for.
+
+    Raises:
+        ValueError: One is no number or range, a range is backwards, or one stands there twice.
+    """
+    found: list[int] = []
+    for part in said if isinstance(said, list) else str(said).split(","):
+        match = re.fullmatch(r"\s*(\d{1,18})\s*(?:-\s*(\d{1,18})\s*)?", str(part))
+        if isinstance(part, bool) or not match:
+            raise ValueError(f"seeds (={said!r}) must be numbers and ranges as in 1-10 or 1,2,5-7.")
+        first, last = int(match[1]), int(match[2] or match[1])
+        if last < first:
+            raise ValueError(f"seeds (={said!r}) has a range that goes backwards: {part}.")
+        if last - first >= 100_000:
+            raise ValueError(f"seeds (={said!r}) are more than 100,000.")
+        found += range(first, last + 1)
+    if not found:
+        raise ValueError("seeds is empty.")
+    _each_once("seed", found)
+    return found
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Return a file's mapping.
+
+    Raises:
+        ValueError: It cannot be read, or is none.
+    """
+    try:
+        read = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+        raise ValueError(f"{path} is not readable as YAML ({' '.join(str(error).split())}).") from None
+    if not isinstance(read, dict):
+        raise ValueError(f"{path} is not a plan, but {type(read).__name__}.")
+    return {str(key): value for key, value in read.items()}
+
+
+def _listed(said: Mapping[str, Any], key: str, default: list[str]) -> list[str]:
+    value = said.get(key, default)
+    values = value if isinstance(value, list) else str(value).split(",")
+    values = [str(one).strip() for one in values]
+    if (key in said and not values) or not all(values):
+        raise ValueError(f"{key} is empty.")
+    _each_once(key.removesuffix("s"), values)
+    return values
+
+
+def _mapping(said: Mapping[str, Any], key: str) -> dict[str, Any]:
+    value = said.get(key) or {}
+    if not isinstance(value, dict):
+        raise ValueError(f"{key} must map options of ntm train to values, as {{data.batch_size: 4}}.")
+    for option in value:
+        if f"--{option}" in _OWN:
+            raise ValueError(f"{key}.{option} is set by the sweep; use seeds, models, tasks, configs or name.")
+    return {str(option): value[option] for option in value}
+
+
+def _word(option: str, value: Any) -> str:
+    return f"--{option}={_text(value)}"
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"[^\w.+-]+", "_", text)
+
+
+def _plain_names(names: Iterator[str]) -> None:
+    for name in names:
+        if not name or Path(name).name != name or name.startswith("."):
+            raise ValueError(f"the name of a run (={name!r}) must be a plain folder name.")
+
+
+def _each_once(what: str, values: Sequence[object]) -> None:
+    twice = [value for value, count in Counter(values).items() if count > 1]
+    if twice:
+        raise ValueError(f"{what} {twice[0]} is there twice.")
+
+
+def _default_name(axes: list[list[_Choice]]) -> str:
+    return "-".join(choice.label for axis in axes[1:] if len(axis) <= 3 for choice in axis) or "sweep"

@@ -1,0 +1,78 @@
+"""Trains the runs of a sweep on a Ray cluster whose nodes share the file system of the folder."""
+
+import logging
+import os
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from lightning_ntm.sweep.engine import End, Engine, Worker
+from lightning_ntm.sweep.plan import PlannedRun
+
+# Ray sends statistics of use to its makers unless told not to.
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+
+try:
+    import ray
+except ImportError as error:
+    raise ImportError("Ray is not installed; pip install 'lightning-ntm[ray]'") from error
+
+
+class RayEngine(Engine):
+    """Makes each run a task of Ray Core: where a worker or its node dies, the run goes on from its last checkpoint.
+
+    Args:
+        address: Of the cluster; without one, Ray is started on this machine and ended with the sweep.
+        cpus: Set aside for each run.
+        gpus: Set aside for each run, or the part of one.
+
+    Raises:
+        ValueError: The cluster cannot be reached.
+    """
+
+    def __init__(self, address: str | None, cpus: float = 1.0, gpus: float = 0.0):
+        self.cpus, self.gpus, self.mine = cpus, gpus, not ray.is_initialized()
+        if self.mine:
+            try:
+                ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
+            except (ConnectionError, ValueError, RuntimeError) as error:
+                raise ValueError(f"no cluster at {address}: {error}") from error
+
+    def train(self, worker: Worker, runs: Sequence[PlannedRun], look: Callable[[], None]) -> dict[str, End]:
+        """Train runs, each as a task that is tried again elsewhere when its worker dies."""
+        task = ray.remote(_complete).options(
+            num_cpus=self.cpus, num_gpus=self.gpus, max_retries=worker.retries, retry_exceptions=False
+        )
+        folder = worker.folder.resolve()
+        tasks = {task.remote(folder, worker.command, worker.retries, run): run.name for run in runs}
+        try:
+            waiting = list(tasks)
+            while waiting:
+                _, waiting = ray.wait(waiting, num_returns=len(waiting), timeout=0.5)
+                look()
+            return {name: self._end(reference) for reference, name in tasks.items()}
+        except BaseException:
+            for reference in tasks:
+                ray.cancel(reference)  # the worker is interrupted, which has its training save and end
+            with suppress(Exception):
+                ray.wait(list(tasks), num_returns=len(tasks), timeout=15)
+            raise
+        finally:
+            if self.mine:
+                ray.shutdown()
+
+    def _end(self, reference: Any) -> End:
+        try:
+            return ray.get(reference)
+        except ray.exceptions.RayError:
+            return "failed"  # workers died more often than runs are tried again
+
+
+def _complete(folder: Path, command: list[str], retries: int, run: PlannedRun) -> End:
+    """Train a run in a worker of Ray; what an earlier worker left is gone on with."""
+    worker = Worker(folder, command, retries, print)
+    try:
+        return worker.complete(run)
+    finally:
+        worker.stop()

@@ -1,0 +1,85 @@
+"""How the runs of a sweep stand, from their folders alone: from any shell, for any engine."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from lightning_ntm.records import RunFolder, read_json
+from lightning_ntm.sweep.plan import PlannedRun
+
+State = Literal["waiting", "running", "interrupted", "done", "failed"]
+
+
+@dataclass(frozen=True)
+class Status:
+    """How a run stands.
+
+    Args:
+        name: Of the run.
+        state: `waiting` was never begun, `interrupted` can be resumed.
+        step: Trained so far.
+        steps: To train; 0 when that is not known.
+        wrong_bits: In the last validation.
+        steps_per_second: Lately.
+        message: Why it failed.
+    """
+
+    name: str
+    state: State
+    step: int = 0
+    steps: int = 0
+    wrong_bits: float | None = None
+    steps_per_second: float | None = None
+    message: str = ""
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Of a running training at its present pace."""
+        if self.state != "running" or not self.steps or not self.steps_per_second:
+            return None
+        return max(0, self.steps - self.step) / self.steps_per_second
+
+
+def status_of(folder: Path, run: PlannedRun) -> Status:
+    """Return how a run of the sweep in `folder` stands."""
+    run_folder = RunFolder(folder / run.name)
+    failed = read_json(run_folder.failed)
+    state: State
+    if run_folder.result.exists():
+        state = "done"
+    elif failed:
+        state = "failed"
+    elif not run_folder.config.exists():
+        return Status(run.name, "waiting")
+    else:
+        state = "running" if run_folder.in_use() else "interrupted"
+    rows = run_folder.latest()
+    return Status(
+        run.name,
+        state,
+        max((row["step"] for row in rows), default=0),
+        _steps(run_folder.config, run_folder.config.exists()),
+        _last(rows, "validation_wrong_bits"),
+        _last(rows, "steps_per_second"),
+        str(failed.get("message", "")) if failed else "",
+    )
+
+
+def _last(rows: list[dict[str, Any]], name: str) -> float | None:
+    return next((row[name] for row in reversed(rows) if isinstance(row.get(name), int | float)), None)
+
+
+@lru_cache(10_000)
+def _steps(config: Path, exists: bool) -> int:
+    """Steps that a configuration asks for, 0 when it does not say."""
+    try:
+        said = yaml.safe_load(config.read_text()) if exists else {}
+        trainer, data = said.get("trainer") or {}, said.get("data") or {}
+        if (steps := trainer.get("max_steps") or -1) > 0:
+            return int(steps)
+        return int((trainer.get("max_epochs") or 0) * (data.get("batches_per_epoch") or 0))
+    except (OSError, ValueError, TypeError, AttributeError, yaml.YAMLError):
+        return 0
