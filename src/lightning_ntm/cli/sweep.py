@@ -38,20 +38,20 @@ def sweep(argv: list[str]) -> int:
     if arguments.status:
         return _show(Path(arguments.status))
     folder, plan = _planned(given, arguments, more)
+    mine, engine = _shard(plan, arguments.shard), _engine(arguments)
     if not folder.joinpath("plan.yaml").exists():
         _check(plan)
     with explained():
         plan.save(folder)
-    mine = _shard(plan, arguments.shard)
     console = Console(highlight=False, soft_wrap=True)
     worker = Worker(folder, _CHILD, arguments.retries, console.print)
     view = _View(folder, mine, console, quiet=arguments.quiet or not console.is_terminal)
     try:
         with _terminated_as_interrupted(), view:
-            ends = _engine(arguments).train(worker, mine.runs, view.look)
-    except KeyboardInterrupt:
+            ends = engine.train(worker, mine.runs, view.look)
+    except KeyboardInterrupt as end:
         console.print(f"interrupted; every run has saved what it had. To go on: ntm sweep {folder}")
-        return 130
+        return 128 + (signal.SIGTERM if isinstance(end, _TerminatedError) else signal.SIGINT)
     return _summary(folder, ends, console)
 
 
@@ -160,12 +160,16 @@ def _engine(arguments: argparse.Namespace) -> Engine:
         return RayEngine(arguments.ray_address, arguments.ray_cpus, arguments.ray_gpus)
 
 
+class _TerminatedError(KeyboardInterrupt):
+    """SIGTERM came."""
+
+
 @contextmanager
 def _terminated_as_interrupted() -> Iterator[None]:
     """SIGTERM ends a sweep as Ctrl-C does."""
 
     def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
+        raise _TerminatedError
 
     before = signal.signal(signal.SIGTERM, interrupt)
     try:

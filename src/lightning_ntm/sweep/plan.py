@@ -15,8 +15,17 @@ from lightning_ntm.records import write_whole
 
 #: What a plan may say, each a list or one value; `options` and `grid` are mappings from an option of `ntm train`.
 KEYS = ("name", "configs", "models", "tasks", "seeds", "options", "grid")
-#: What the sweep says to each run itself.
-_OWN = ("--name", "--runs", "--seed", "--resume", "--model", "--task", "--config", "-c")
+#: What the sweep says to each run itself, and how it is told.
+_OWN = {
+    "--name": "--name names the sweep",
+    "--runs": "--runs is where the sweep stands",
+    "--resume": "ntm sweep FOLDER goes on with a sweep",
+    "--seed": "use --seeds",
+    "--model": "use --models",
+    "--task": "use --tasks",
+    "--config": "use --configs",
+    "-c": "use --configs",
+}
 
 
 @dataclass(frozen=True)
@@ -63,7 +72,7 @@ class Plan:
             raise ValueError(f"unknown key {unknown[0]!r} in a plan; known: {', '.join(KEYS)}.")
         for word in more:
             if (option := word.partition("=")[0]) in _OWN:
-                raise ValueError(f"{option} is set by the sweep, with the lists it is given.")
+                raise ValueError(f"{option} is not for one run: {_OWN[option]}.")
         axes = list(_axes(said))
         options = [_word(option, value) for option, value in _mapping(said, "options").items()]
         runs = []
@@ -200,7 +209,7 @@ def _mapping(said: Mapping[str, Any], key: str) -> dict[str, Any]:
         raise ValueError(f"{key} must map options of ntm train to values, as {{data.batch_size: 4}}.")
     for option in value:
         if f"--{option}" in _OWN:
-            raise ValueError(f"{key}.{option} is set by the sweep; use seeds, models, tasks, configs or name.")
+            raise ValueError(f"{key}.{option} is not for one run: {_OWN[f'--{option}']}.")
     return {str(option): value[option] for option in value}
 
 

@@ -1,0 +1,47 @@
+"""A sweep on a cluster of two nodes: one worker is killed, then a node is removed."""
+
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import ray
+from ray.cluster_utils import Cluster
+from tests.torture.runs import OFTEN, TINY
+
+from lightning_ntm.cli.sweep import _CHILD
+from lightning_ntm.records import RunFolder
+from lightning_ntm.sweep import Plan, Worker
+from lightning_ntm.sweep.ray import RayEngine
+
+FOLDER = Path("runs/a")
+
+
+def wait_for(condition):
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def harm(cluster, nodes, runs):
+    """Kill the worker of the first run, and once both train again, remove the node of the second."""
+    first, second = (RunFolder(FOLDER / run.name) for run in runs)
+    wait_for(lambda: first.last.exists() and second.last.exists())
+    worker = int((FOLDER / ".claims" / runs[0].name).read_text().split()[1])
+    os.kill(worker, signal.SIGKILL)
+    wait_for(lambda: len(first.notes()) > 1)
+    cluster.remove_node(nodes[0])
+
+
+words = f"{TINY} {OFTEN} --trainer.max_steps {sys.argv[1]}".split()[2:]
+plan = Plan.of({"models": "tests.torture.parts.Forgetful", "seeds": "1-2"}, words)
+plan.save(FOLDER)
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+nodes = [cluster.add_node(num_cpus=1), cluster.add_node(num_cpus=1)]  # a run on each
+ray.init(address=cluster.address, log_to_driver=False)
+threading.Thread(target=harm, args=(cluster, nodes, plan.runs), daemon=True).start()
+ends = RayEngine(None).train(Worker(FOLDER, _CHILD, 3, print), plan.runs, lambda: None)
+print(ends)

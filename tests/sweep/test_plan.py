@@ -1,0 +1,101 @@
+"""Which runs a plan stands for."""
+
+import pytest
+from hypothesis import given, strategies as st
+
+from lightning_ntm.sweep import Plan, numbers
+
+
+def test_every_combination_the_first_seed_of_all_first():
+    said = {"models": ["NTM", "LSTM"], "tasks": "Copy", "seeds": "1-2", "grid": {"data.batch_size": [4, 8]}}
+    plan = Plan.of({**said, "options": {"trainer.max_steps": 5}}, ["--loss", "sum"])
+    assert plan.name == "ntm-lstm-copy-batch_size4-batch_size8"
+    assert [run.name for run in plan.runs] == [
+        f"{model}-copy-batch_size{size}-seed{seed}" for seed in (1, 2) for model in ("ntm", "lstm") for size in (4, 8)
+    ]
+    assert plan.runs[1].words == (
+        "--model=NTM", "--task=Copy", "--data.batch_size=8", "--trainer.max_steps=5", "--seed=1", "--loss", "sum",
+    )  # fmt: skip
+
+
+def test_configurations_bring_their_networks_and_tasks():
+    plan = Plan.of({"configs": ["ten-seeds", "my/own.yaml"], "seeds": [3]})
+    assert [run.name for run in plan.runs] == ["ten-seeds-seed3", "own-seed3"]
+    assert plan.runs[1].words == ("--config=my/own.yaml", "--seed=3")
+
+
+def test_without_lists_it_is_the_default_recipe():
+    (run,) = Plan.of({}).runs
+    assert run.words == ("--model=NTM", "--task=Copy", "--seed=1")
+
+
+def test_values_that_look_alike_when_shortened_keep_their_whole_name():
+    plan = Plan.of({"grid": {"model.init_args.lr": [1], "optimizer.init_args.lr": ["a/b", [1, None]]}})
+    names = [run.name for run in plan.runs]
+    assert names[0] == "ntm-copy-model.init_args.lr1-optimizer.init_args.lra_b-seed1"
+    assert plan.runs[1].words[3] == "--optimizer.init_args.lr=[1, null]"
+    assert all("/" not in name for name in names)
+
+
+@given(st.lists(st.integers(0, 500), min_size=1, max_size=20, unique=True))
+def test_seeds_are_numbers_and_ranges(seeds):
+    assert numbers(",".join(map(str, seeds))) == seeds == numbers(seeds)
+    low, high = min(seeds), max(seeds)
+    assert numbers(f" {low} - {high} ") == list(range(low, high + 1))
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ({"seeds": "3-1"}, "backwards: 3-1"),
+        ({"seeds": "1,2,1-3"}, "seed 1 is there twice"),
+        ({"seeds": []}, "seeds is empty"),
+        ({"seeds": "x"}, "must be numbers and ranges"),
+        ({"seeds": True}, "must be numbers and ranges"),
+        ({"seeds": "-1"}, "must be numbers and ranges"),
+        ({"seeds": "1-999999999"}, "more than 100,000"),
+        ({"models": []}, "models is empty"),
+        ({"models": "NTM,"}, "models is empty"),
+        ({"tasks": ["Copy", "Copy"]}, "task Copy is there twice"),
+        ({"seed": 1}, "unknown key 'seed' in a plan; known: name, configs"),
+        ({"grid": {"data.batch_size": []}}, "grid.data.batch_size is empty"),
+        ({"grid": {"data.batch_size": [4, 4]}}, "run ntm-copy-batch_size4-seed1 is there twice"),
+        ({"grid": [1]}, "grid must map options"),
+        ({"grid": {"seed": [1, 2]}}, "grid.seed is not for one run: use --seeds"),
+        ({"options": {"name": "a"}}, "options.name is not for one run"),
+    ],
+)
+def test_a_plan_that_is_none_is_told_in_a_line(said, message):
+    with pytest.raises(ValueError, match=message) as told:
+        Plan.of(said)
+    assert "\n" not in str(told.value)
+
+
+def test_shards_share_the_runs_out():
+    plan = Plan.of({"seeds": "1-7"})
+    parts = [plan.shard(number, 3).runs for number in (1, 2, 3)]
+    assert sorted(len(part) for part in parts) == [2, 2, 3]
+    assert {run for part in parts for run in part} == set(plan.runs)
+
+
+def test_a_kept_plan_may_grow_but_not_change(tmp_path):
+    Plan.of({"seeds": "1-2"}).save(tmp_path)
+    Plan.of({"seeds": "2-3"}).save(tmp_path)
+    assert [run.name for run in Plan.load(tmp_path).runs] == [f"ntm-copy-seed{seed}" for seed in (1, 2, 3)]
+    with pytest.raises(ValueError, match="holds another plan: its ntm-copy-seed3 is `--model=NTM"):
+        Plan.of({"seeds": 3}, ["--loss", "sum"]).save(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("- a", "is not a plan, but list"),
+        ("{", "not readable as YAML"),
+        ("name: a", "names no runs"),
+        ("runs: {../a: []}", "must be a plain folder name"),
+    ],
+)
+def test_a_damaged_plan_is_told(tmp_path, text, message):
+    (tmp_path / "plan.yaml").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        Plan.load(tmp_path)

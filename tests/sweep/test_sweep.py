@@ -1,0 +1,142 @@
+"""Sweeps in real processes: killed, interrupted, gone on with."""
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from tests.torture.runs import NTM, OFTEN, TINY, environment, remains, train
+
+from lightning_ntm.records import RunFolder
+from lightning_ntm.sweep import Plan, status_of
+
+WORDS = f"{TINY} {OFTEN} --trainer.max_steps 400".removeprefix("--model tests.torture.parts.Forgetful ")
+SWEEP = f"sweep --models tests.torture.parts.Forgetful {WORDS} --processes 2"
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """What the runs of seed 1 and 2 leave behind when nothing happens to them."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    words = f"--model tests.torture.parts.Forgetful --task Copy {WORDS} --trainer.enable_progress_bar false"
+    for seed in (1, 2):
+        assert train(f"{words} --seed {seed} --name seed{seed}", folder) == (0, "")
+    return {seed: remains(folder / "runs" / f"seed{seed}") for seed in (1, 2)}
+
+
+def start(words, folder):
+    return subprocess.Popen(
+        [*NTM, *words.split()], cwd=folder, env=environment(), text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+
+
+def sweep(words, folder):
+    process = start(words, folder)
+    said, _ = process.communicate(timeout=120)
+    return process.returncode, said
+
+
+def run_folder(folder, seed):
+    return RunFolder(folder / "runs" / "a" / f"forgetful-copy-seed{seed}")
+
+
+def begun(*runs):
+    """Wait until all runs have a checkpoint."""
+    deadline = time.monotonic() + 60
+    while not all(run.last.exists() for run in runs):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def process_of(run):
+    """The process that trains, by the file it keeps locked."""
+    return int((run.path / ".lock").read_text().split()[1])
+
+
+def gone(process):
+    deadline = time.monotonic() + 20
+    while Path(f"/proc/{process}").exists() and "\nState:\tZ" not in Path(f"/proc/{process}/status").read_text():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def test_a_run_that_is_killed_goes_on_and_so_does_a_sweep_that_is_killed(tmp_path, undisturbed):
+    first, second = run_folder(tmp_path, 1), run_folder(tmp_path, 2)
+    process = start(f"{SWEEP} --name a --seeds 1-2", tmp_path)
+    begun(first, second)
+    os.kill(process_of(first), signal.SIGKILL)
+    children = [process_of(second)]
+    while len(first.notes()) < 2:
+        time.sleep(0.02)
+    process.kill()
+    said, _ = process.communicate()
+    assert "forgetful-copy-seed1: ended by SIGKILL (attempt 1 of 4)" in said
+    assert all(gone(child) for child in [*children, process_of(first)]), "children end with their parent"
+    code, said = sweep("sweep runs/a", tmp_path)
+    assert code == 0, said
+    assert "2 of 2 runs are done: ntm report runs/a" in said
+    assert [remains(run.path) for run in (first, second)] == [undisturbed[1], undisturbed[2]]
+
+
+@pytest.mark.parametrize(("told", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_sweep_told_to_end_saves_every_run_and_says_how_to_go_on(tmp_path, told, code, undisturbed):
+    run = run_folder(tmp_path, 1)
+    process = start(f"{SWEEP} --name a --seeds 1", tmp_path)
+    begun(run)
+    trains = process_of(run)
+    status, said = sweep(f"{SWEEP} --name a --seeds 1", tmp_path)
+    assert (status, "1 runs are being trained by another process" in said) == (0, True), said
+    process.send_signal(told)
+    before = time.monotonic()
+    said, _ = process.communicate(timeout=30)
+    assert time.monotonic() - before < 10
+    assert process.returncode == code
+    assert said.endswith("To go on: ntm sweep runs/a\n")
+    assert gone(trains)
+    assert status_of(tmp_path / "runs" / "a", Plan.load(tmp_path / "runs" / "a").runs[0]).state == "interrupted"
+    assert sweep("sweep runs/a", tmp_path)[0] == 0
+    assert remains(run.path) == undisturbed[1]
+
+
+def test_what_fails_is_marked_and_stops_nothing_else(tmp_path):
+    words = f"{SWEEP} --name a --grid optimizer.init_args.lr=1e-3,1e40"
+    code, said = sweep(words, tmp_path)
+    assert code == 1, said
+    assert "1 of 2 runs are done" in said
+    good, bad = (RunFolder(tmp_path / "runs/a" / f"forgetful-copy-lr{lr}-seed1") for lr in ("1e-3", "1e40"))
+    assert good.result.exists()
+    assert not bad.result.exists()
+    assert '"attempts": 1' in bad.failed.read_text()
+    assert "the loss is nan" in bad.failed.read_text()
+    code, said = sweep("sweep --status runs/a", tmp_path)
+    assert (code, "1 failed, 1 done" in said) == (0, True), said
+    (RunFolder(bad.path).path / "mine.txt").write_text("a note of the user's")
+    code, said = sweep("sweep runs/a", tmp_path)
+    assert (code, "holds files but no checkpoint" in said) == (1, True), said
+    assert (bad.path / "mine.txt").exists()
+
+
+def test_runs_that_crash_before_anything_is_kept_are_given_up_after_some_attempts(tmp_path):
+    (tmp_path / "crashing.py").write_text(
+        "import os, sys\nfrom lightning_ntm import LSTM\n"
+        "class Crashing(LSTM):\n    def step(self, x, state):\n        os.abort()\n"
+    )
+    code, said = sweep(f"sweep --models crashing.Crashing --retries 1 --name a {WORDS}", tmp_path)
+    assert code == 1, said
+    assert "crashing-copy-seed1: ended by SIGABRT (attempt 2 of 2)" in said
+
+
+def test_on_a_cluster_a_run_survives_its_worker_and_its_node(tmp_path, undisturbed):
+    script = Path(__file__).with_name("cluster.py")
+    process = subprocess.run(
+        [NTM[0], script, "400"], cwd=tmp_path, env=environment(RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO="0"),
+        capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert process.returncode == 0, process.stdout + process.stderr
+    assert process.stdout.splitlines()[-1] == "{'forgetful-copy-seed1': 'done', 'forgetful-copy-seed2': 'done'}"
+    assert [remains(run_folder(tmp_path, seed).path) for seed in (1, 2)] == [undisturbed[1], undisturbed[2]]
