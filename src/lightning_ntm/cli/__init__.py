@@ -2,9 +2,10 @@
 
 import os
 import sys
+import warnings
 from importlib.metadata import version
 
-from lightning_ntm.cli.words import UsageError, near
+from lightning_ntm.cli.words import UsageError, near, one_line
 
 _VERBS = {
     "train": "Train a network on a task into a run folder, or resume a run.",
@@ -47,9 +48,11 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     sys.path.append(os.getcwd())  # a user's own task or network stands where they work
     try:
-        return _run(verb, rest)
+        with warnings.catch_warnings():
+            warnings.showwarning = _warn
+            return _run(verb, rest)
     except UsageError as error:
-        print(f"ntm: error: {error}", file=sys.stderr)
+        print(f"ntm: error: {one_line(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("ntm: interrupted", file=sys.stderr)
@@ -57,6 +60,12 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()  # the reader, as `head`, has seen enough
         return 0
+
+
+def _warn(message: Warning | str, *_: object, **__: object) -> None:
+    """Show a warning without the place in a library that it comes from."""
+    said = one_line(message) if isinstance(message, Warning) else message
+    print(f"ntm: warning: {said}", file=sys.stderr)
 
 
 def _run(verb: str, argv: list[str]) -> int:

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_type_hints
 
 import lightning as L
 import torch
@@ -73,6 +73,8 @@ def _parsed(argv: list[str]) -> tuple[ArgumentParser, Namespace]:
         return parser, parser.parse_args(argv)
     except ArgumentError as error:
         raise UsageError(words.shortened(str(error), parser._option_string_actions)) from error
+    except Exception as error:  # as a type of PyTorch's, or a constructor, that rubbish was tried on, raises
+        raise UsageError(f"the options cannot be read: {words.one_line(error)}") from error
 
 
 def _how_to_go_on(run: Run) -> str:
@@ -129,9 +131,9 @@ def _parts(parser: ArgumentParser, config: Namespace) -> Namespace:
         raise UsageError(words.invalid_value(str(error))) from error
     except (ImportError, TypeError) as error:
         raise UsageError(words.one_line(error)) from error
-    with explained("--optimizer: "):
+    with explained("--optimizer: ", TypeError, RuntimeError):
         optimizer = parts.optimizer(parts.model.parameters())
-    with explained("--scheduler: "):
+    with explained("--scheduler: ", TypeError, RuntimeError):
         _ = parts.scheduler and parts.scheduler(optimizer)
     slow = kernel_missing() if parts.model.kernels and parts.model.backend == "auto" else None
     for warning in (warn_beyond_memory(parts.model, parts.task.difficulty), slow):
@@ -143,6 +145,9 @@ def _parts(parser: ArgumentParser, config: Namespace) -> Namespace:
 def _check_trainer(trainer: dict[str, Any], batches_per_epoch: int) -> None:
     """Check what Lightning would find wrong only after the run folder is made."""
     interval, epochs = trainer["val_check_interval"], trainer["check_val_every_n_epoch"]
+    for name, kind in get_type_hints(L.Trainer.__init__).items():
+        if name in trainer and trainer[name] is None and type(None) not in get_args(kind):
+            raise UsageError(f"--trainer.{name} needs a value.")
     with explained("--trainer."):
         if (clip := trainer["gradient_clip_val"]) is not None and clip < 0:
             raise ValueError(f"gradient_clip_val (={clip:g}) must be at least 0.")

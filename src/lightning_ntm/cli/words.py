@@ -181,7 +181,10 @@ def _bullets(message: str) -> list[str]:
 
 def _arguments(path: str) -> list[str]:
     module, _, name = path.rpartition(".")
-    return list(inspect.signature(getattr(importlib.import_module(module), name)).parameters)
+    try:
+        return list(inspect.signature(getattr(importlib.import_module(module), name)).parameters)
+    except (ImportError, AttributeError, ValueError, TypeError):
+        return []  # it says nothing of its arguments, as what is written in C
 
 
 def _kind(expected: str) -> str | None:
