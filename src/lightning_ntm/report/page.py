@@ -41,6 +41,7 @@ def write_report(folders: Sequence[Path | str], output: Path | str | None = None
     experiment = read_experiment(*folders)
     place = Path(folders[0] if output is None else output)
     page = place if place.suffix.lower() in (".html", ".htm") and not place.is_dir() else place / "report.html"
+    _check_ours(page)
     figures = draw(experiment)
     written: dict[Path, bytes] = {page: render(experiment, figures).encode()}
     written |= {page.parent / "figures" / name: data for name, data in figures.files.items()}
@@ -128,7 +129,9 @@ def _chips(network: Network) -> str:
         f"{run.seed}</button>"
         for run in network.runs
     )
-    return f'<div class="seeds network-{network.color % 6}"><span>{tables.named(network)}</span>{buttons}</div>'
+    return (
+        f'<div class="seeds network-{network.color % 6}"><span>{tables.named(network)}</span><div>{buttons}</div></div>'
+    )
 
 
 def _lengths(experiment: Experiment, figures: Figures) -> str:
