@@ -189,6 +189,27 @@ def test_networks_of_one_class_are_told_apart_by_what_differs(tmp_path):
     assert dict(zip(differing[0], differing[2], strict=True))["NTM, hidden size 50"] == "50"
 
 
+def test_an_evaluation_of_weights_that_are_no_longer_kept_is_told(tmp_path):
+    measured = {"wrong_bits": 1.0, "bits_per_sequence": 2.0, "perfect": 0.5, "sequences": 10}
+    for name, step in (("now", 300), ("old", 200)):
+        run = write_run(tmp_path / name, costs=[4.0, 2.0, 1.0])
+        results = [{"length": length, "repeats": 2, **measured} for length in (5, 10)] + [
+            {"length": 10, "repeats": 4, **measured}
+        ]
+        (run / "evaluation.json").write_text(json.dumps({"step": step, "results": results}))
+    html = report(tmp_path)
+    assert "Other weights are kept by now, evaluate again: old." in html
+    cells = table(html, 'id="lengths"')
+    assert cells[0][1] == "length x repeats"
+    assert [row[1] for row in cells[1:]] == ["5 x 2", "10 x 2", "10 x 4"]
+
+
+def test_networks_without_a_panel_are_named(tmp_path):
+    for hidden in range(1, 15):
+        write_run(tmp_path / str(hidden), hidden=hidden)
+    assert "Only in figures/seeds-*.png and .svg: NTM, hidden size " in report_without_figures(tmp_path)
+
+
 def test_words_from_files_are_harmless(tmp_path):
     evil = "<img src=x onerror=alert(1)>"
     run = write_run(tmp_path / f"{evil}$x$" / "a&<b>", model=f"my.{evil}", result=False)

@@ -16,7 +16,7 @@ from lightning_ntm.records import write_whole
 from lightning_ntm.records.reading import MEASURES
 from lightning_ntm.report import tables
 from lightning_ntm.report.experiment import Experiment, Network, Run, read_experiment
-from lightning_ntm.report.figures import Figures, draw
+from lightning_ntm.report.figures import PANELS, Figures, draw
 from lightning_ntm.report.lengths import Lengths, lengths_of
 from lightning_ntm.report.statistics import reached, spread
 from lightning_ntm.report.svg import MARK
@@ -79,6 +79,7 @@ def render(experiment: Experiment, figures: Figures) -> str:
         success=tables.success(experiment),
         final=tables.final_cost(experiment),
         lengths=_lengths(experiment, figures),
+        seeds_note=_seeds_note(experiment),
         each_run=tables.each_run(experiment),
         open="open" if runs <= 40 else "",
         not_finished=tables.not_finished(experiment),
@@ -134,13 +135,22 @@ def _chips(network: Network) -> str:
     )
 
 
+def _seeds_note(experiment: Experiment) -> str:
+    """Say where the panels are that the page has no room for."""
+    left = [escape(network.label) for network in experiment.networks[PANELS:]]
+    return f"Only in figures/seeds-*.png and .svg: {'; '.join(left)}." if left else ""
+
+
 def _lengths(experiment: Experiment, figures: Figures) -> str:
     if not figures.page["lengths"]:
         return (
             "<p>Nothing was evaluated yet. <code>ntm evaluate RUN --lengths 10,20,40</code> measures the kept weights "
             "of a run at chosen lengths and keeps the result in its folder; the next report shows it.</p>"
         )
-    return f'<div class="plots">{"".join(figures.page["lengths"])}</div>{tables.by_length(experiment)}'
+    old = [run.name for run in experiment.runs if run.outdated]
+    note = f"Other weights are kept by now, evaluate again: {escape(', '.join(old))}." if old else ""
+    plots = f'<div class="plots">{"".join(figures.page["lengths"])}</div>'
+    return f'{plots}{tables.by_length(experiment)}<p class="note">{note}</p>'
 
 
 def _data(experiment: Experiment) -> dict[str, Any]:
