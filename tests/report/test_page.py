@@ -152,6 +152,9 @@ def test_what_did_not_finish_is_named(tmp_path):
     (tmp_path / "damaged" / "metrics.jsonl").write_text("x\n")
     write_run(tmp_path / "evaluated-badly", seed=9)
     (tmp_path / "evaluated-badly" / "evaluation.json").write_text("{")
+    write_run(tmp_path / "misconfigured", seed=10)
+    with (tmp_path / "misconfigured" / "config.yaml").open("a") as file:
+        file.write("cut of")
     html = report_without_figures(tmp_path)
     missing = {row[0]: row[1:] for row in table(html, 'id="not-finished"')[1:]}
     assert missing == {
@@ -163,9 +166,10 @@ def test_what_did_not_finish_is_named(tmp_path):
         "stillborn": ["failed", "given up after 1 attempts: no"],
         "damaged": ["not readable", f"{tmp_path / 'damaged' / 'metrics.jsonl'}, line 1, is damaged: "
                     "it is no JSON object with a step."],
+        "misconfigured": ["not readable", "config.yaml is damaged: it is not YAML."],
         "evaluated-badly": ["not readable", "evaluation.json is damaged: it is no JSON object."],
     }  # fmt: skip
-    assert "3 failed, 3 unfinished, 2 not readable" in text(html, '<p class="warning">', "<main>")
+    assert "3 failed, 3 unfinished, 3 not readable" in text(html, '<p class="warning">', "<main>")
     # Tried are those that ended: one good, three failed.
     assert table(html, 'id="success"')[1][1:4] == ["1 of 4", "5 to 70 %", "never"]
     assert table(html, "Cost at the end")[1][1] == f"{written(4)} ± {written(statistics.pstdev([0, 5, 7]))}"
