@@ -59,4 +59,5 @@ def test_importing_loads_nothing_before_it_is_needed():
     assert loaded_after("import lightning_ntm, lightning_ntm.cli", *heavy) == "[]"
     assert loaded_after("from lightning_ntm import NTM, Copy", *heavy) == "['torch']"
     assert loaded_after("import lightning_ntm.report", *heavy) == "['matplotlib']"
+    assert loaded_after("import lightning_ntm.cli.report", *heavy) == "[]"
     assert "lightning'" not in loaded_after("from lightning_ntm.training import open_run, evaluate", *heavy)

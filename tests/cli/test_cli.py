@@ -86,6 +86,22 @@ def test_learns_a_small_copy_task_to_zero_error(solved, capsys):
         assert result["perfect"] > 0.9
 
 
+def test_an_evaluation_is_kept_where_it_can_be(solved, capsys):
+    shutil.copytree(solved[0], "runs/small")
+    kept = Path("runs/small/evaluation.json")
+    kept.unlink(missing_ok=True)
+    assert ntm("evaluate", "runs/small", "--lengths", "3", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["results"] == json.loads(kept.read_text())["results"]
+    assert ntm("evaluate", "runs/small", "--lengths", "3", "--memory_slots", "20") == 0
+    asked = [(row["length"], row.get("memory_slots")) for row in json.loads(kept.read_text())["results"]]
+    assert asked == [(3, None), (3, 20)]
+    kept.unlink()
+    kept.mkdir()  # as good as a folder that cannot be written to
+    capsys.readouterr()
+    assert ntm("evaluate", "runs/small", "--lengths", "3") == 0
+    assert capsys.readouterr().err.startswith("ntm: warning: not kept for ntm report: ")
+
+
 def test_draws_the_memory_of_a_trained_network(solved, capsys):
     folder, _ = solved
     assert ntm("figure", folder, "--lengths", 5) == 0

@@ -93,7 +93,7 @@ def test_a_seed_is_picked_out_and_let_go(page, chromium):
             for number in map(str, range(6))
         }
         assert opacity.pop(run) == "1"
-        assert set(opacity.values()) == {"0.08"}
+        assert set(opacity.values()) == {"0.05"}
         assert tab.locator(".pick output").inner_text() == "NTM, seed 1"
         tab.keyboard.press("Escape")
         assert button.get_attribute("aria-pressed") == "false"

@@ -12,6 +12,9 @@ from runs import write_run
 
 from lightning_ntm.cli import main
 from lightning_ntm.report import write_report
+from lightning_ntm.report.experiment import read_experiment
+from lightning_ntm.report.figures import Figures
+from lightning_ntm.report.page import render
 
 
 def table(html, marker):
@@ -36,8 +39,13 @@ def written(value):
     return f"{value:,.0f}" if value == 0 or value >= 100 else f"{value:.2f}" if value >= 0.01 else f"{value:.1g}"
 
 
-def report(folder, **more):
-    return write_report([folder], **more)[0].read_text()
+def report(folder):
+    return write_report([folder])[0].read_text()
+
+
+def report_without_figures(folder):
+    none = Figures({"validation": [], "training": [], "seeds": [], "lengths": []}, {})
+    return render(read_experiment(folder), none)
 
 
 def test_the_tables_hold_what_the_rows_say(trained, page):
@@ -144,7 +152,10 @@ def test_what_did_not_finish_is_named(tmp_path):
     (tmp_path / "damaged" / "metrics.jsonl").write_text("x\n")
     write_run(tmp_path / "evaluated-badly", seed=9)
     (tmp_path / "evaluated-badly" / "evaluation.json").write_text("{")
-    html = report(tmp_path)
+    write_run(tmp_path / "misconfigured", seed=10)
+    with (tmp_path / "misconfigured" / "config.yaml").open("a") as file:
+        file.write("cut of")
+    html = report_without_figures(tmp_path)
     missing = {row[0]: row[1:] for row in table(html, 'id="not-finished"')[1:]}
     assert missing == {
         "given-up": ["failed", "given up after 3 attempts: out of <memory>"],
@@ -155,9 +166,10 @@ def test_what_did_not_finish_is_named(tmp_path):
         "stillborn": ["failed", "given up after 1 attempts: no"],
         "damaged": ["not readable", f"{tmp_path / 'damaged' / 'metrics.jsonl'}, line 1, is damaged: "
                     "it is no JSON object with a step."],
+        "misconfigured": ["not readable", "config.yaml is damaged: it is not YAML."],
         "evaluated-badly": ["not readable", "evaluation.json is damaged: it is no JSON object."],
     }  # fmt: skip
-    assert "3 failed, 3 unfinished, 2 not readable" in text(html, '<p class="warning">', "<main>")
+    assert "3 failed, 3 unfinished, 3 not readable" in text(html, '<p class="warning">', "<main>")
     # Tried are those that ended: one good, three failed.
     assert table(html, 'id="success"')[1][1:4] == ["1 of 4", "5 to 70 %", "never"]
     assert table(html, "Cost at the end")[1][1] == f"{written(4)} ± {written(statistics.pstdev([0, 5, 7]))}"
@@ -173,12 +185,33 @@ def test_networks_of_one_class_are_told_apart_by_what_differs(tmp_path):
         for seed in (1, 2):
             write_run(tmp_path / f"h{hidden}-s{seed}", seed=seed, hidden=hidden)
     write_run(tmp_path / "lstm", model="LSTM", hidden=50)
-    html = report(tmp_path)
+    html = report_without_figures(tmp_path)
     names = [row[0] for row in table(html, 'id="success"')[1:]]
     assert sorted(names) == ["LSTM", "NTM, hidden size 100", "NTM, hidden size 50"]
     differing = table(html, "In what the networks differ")
     assert sorted(row[0] for row in differing[1:]) == ["model", "model.hidden_size"]
     assert dict(zip(differing[0], differing[2], strict=True))["NTM, hidden size 50"] == "50"
+
+
+def test_an_evaluation_of_weights_that_are_no_longer_kept_is_told(tmp_path):
+    measured = {"wrong_bits": 1.0, "bits_per_sequence": 2.0, "perfect": 0.5, "sequences": 10}
+    for name, step in (("now", 300), ("old", 200)):
+        run = write_run(tmp_path / name, costs=[4.0, 2.0, 1.0])
+        results = [{"length": length, "repeats": 2, **measured} for length in (5, 10)] + [
+            {"length": 10, "repeats": 4, **measured}
+        ]
+        (run / "evaluation.json").write_text(json.dumps({"step": step, "results": results}))
+    html = report(tmp_path)
+    assert "Other weights are kept by now, evaluate again: old." in html
+    cells = table(html, 'id="lengths"')
+    assert cells[0][1] == "length x repeats"
+    assert [row[1] for row in cells[1:]] == ["5 x 2", "10 x 2", "10 x 4"]
+
+
+def test_networks_without_a_panel_are_named(tmp_path):
+    for hidden in range(1, 15):
+        write_run(tmp_path / str(hidden), hidden=hidden)
+    assert "Only in figures/seeds-*.png and .svg: NTM, hidden size " in report_without_figures(tmp_path)
 
 
 def test_words_from_files_are_harmless(tmp_path):
@@ -192,25 +225,29 @@ def test_words_from_files_are_harmless(tmp_path):
     assert html.count("</script>") == 2
 
 
-def test_a_report_is_made_again_but_nothing_else_is_replaced(tmp_path, capsys):
+def test_a_report_is_made_again_the_same(tmp_path, capsys):
     run = write_run(tmp_path / "runs" / "a")
-    first = report(tmp_path / "runs")
-    assert report(tmp_path / "runs") == first
-    mine = tmp_path / "mine.html"
-    mine.write_text("my own page")
-    for place in (mine, tmp_path / "other"):
-        if place != mine:
-            (place / "figures").mkdir(parents=True)
-            (place / "figures" / "training-wrong-bits.png").write_bytes(b"my own picture")
-        assert main(["report", str(run), "--output", str(place)]) == 2
-        error = capsys.readouterr().err
-        assert "exists and was not made by ntm report; choose another --output." in error
-        assert error.count("\n") == 1
-    assert mine.read_text() == "my own page"
-    assert not (tmp_path / "other" / "report.html").exists()
-    assert main(["report", str(run), "--output", str(tmp_path / "new" / "ten.html")]) == 0
-    told = capsys.readouterr().out.splitlines()
-    assert told == [f"{tmp_path / 'new' / 'ten.html'}", f"{tmp_path / 'new' / 'figures'}: 24 figures"]
+    page, made = tmp_path / "new" / "ten.html", []
+    for _ in range(2):
+        assert main(["report", str(run), "--output", str(page)]) == 0
+        told = capsys.readouterr().out.splitlines()
+        assert told == [str(page), f"{tmp_path / 'new' / 'figures'}: 24 figures"]
+        made.append({path.name: path.read_bytes() for path in page.parent.rglob("*.*")})
+    assert made[0] == made[1]
+    assert len(made[0]) == 25
+    assert sorted(path.name for path in run.iterdir()) == ["about.jsonl", "config.yaml", "metrics.jsonl", "result.json"]
+
+
+@pytest.mark.parametrize(("output", "mine"), [("mine.html", "mine.html"), ("", "figures/training-wrong-bits.png")])
+def test_nothing_that_a_report_did_not_make_is_replaced(tmp_path, capsys, output, mine):
+    run = write_run(tmp_path / "runs" / "a")
+    (tmp_path / mine).parent.mkdir(exist_ok=True)
+    (tmp_path / mine).write_text("my own")
+    assert main(["report", str(run), "--output", str(tmp_path / output)]) == 2
+    error = capsys.readouterr().err
+    assert error == f"ntm: error: {tmp_path / mine} exists and was not made by ntm report; choose another --output.\n"
+    assert (tmp_path / mine).read_text() == "my own"
+    assert not (tmp_path / "report.html").exists()
 
 
 def mistake(capsys, *words):

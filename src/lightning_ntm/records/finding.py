@@ -23,7 +23,7 @@ def find(*folders: Path | str) -> dict[str, RunFolder]:
     found: dict[Path, tuple[Path, Path]] = {}
     for given in map(Path, folders):
         if not given.is_dir():
-            raise ValueError(f"folder {given} does not exist.")
+            raise ValueError(f"{given} is not a folder." if given.exists() else f"folder {given} does not exist.")
         here = list(_runs(given, set()))
         if not here:
             raise ValueError(f"{given} is not a run folder and has none in it.")

@@ -15,7 +15,10 @@ def flat_config(text: str) -> dict[str, Any]:
     Raises:
         ValueError: It is not YAML, or no options by name.
     """
-    config = read_yaml(text)
+    try:
+        config = read_yaml(text)
+    except ValueError:
+        raise ValueError("config.yaml is damaged: it is not YAML.") from None
     if not isinstance(config, dict):
         raise ValueError("config.yaml is damaged: it holds no options by name.")
     return {name: value for name, value in _flat(config).items() if name not in _ASIDE}

@@ -20,7 +20,7 @@ def draw_curves(experiment: Experiment, split: str, measure: str, scale: Scale) 
     floor = floor_of(_all(experiment.runs, split, measure))
     least = floor if scale == "log" else 0.0
     for network in reversed(experiment.networks):
-        _draw_seeds(axis, network, split, measure, least, alpha=0.25)
+        _draw_seeds(axis, network, split, measure, least, alpha=_faint(network))
     for network in reversed(experiment.networks):
         curves = [_curve(run, split, measure) for run in network.runs]
         aligned = align(curves, [run.ended for run in network.runs])
@@ -38,7 +38,7 @@ def draw_seeds(networks: list[Network], measure: str, scale: Scale) -> Figure:
     floor = floor_of(_all([run for network in networks for run in network.runs], "validation", measure))
     least = floor if scale == "log" else 0.0
     for axis, network in zip(axes, networks, strict=True):
-        _draw_seeds(axis, network, "validation", measure, least, alpha=0.7)
+        _draw_seeds(axis, network, "validation", measure, least, alpha=_faint(network, 0.8))
         scale_axis(axis, scale, floor)
         _name_unsolved(axis, network, measure, least)
         axis.set_xlabel("batches")
@@ -56,7 +56,7 @@ def draw_lengths(experiment: Experiment, measure: str, scale: Scale) -> Figure:
     for network in reversed(experiment.networks):
         for run in network.runs:
             place, value = lengths.values(run, measure)
-            line = {"color": color(network.color), "alpha": 0.25, "linewidth": 0.8}
+            line = {"color": color(network.color), "alpha": _faint(network), "linewidth": 0.9}
             axis.plot(place, np.maximum(value, least), gid=f"run-{run.number}", **line)
         curves = [lengths.values(run, measure) for run in network.runs]
         aligned = align([curve for curve in curves if len(curve[0])], [False] * len(curves))
@@ -84,15 +84,20 @@ def _draw_seeds(axis: Any, network: Network, split: str, measure: str, least: fl
         axis.plot(step, np.maximum(value, least), gid=f"run-{run.number}", **line)
 
 
+def _faint(network: Network, darkest: float = 0.3) -> float:
+    """Return the opacity of one seed's line; many lines together must not hide what they add up to."""
+    return float(np.clip(10 * darkest / len(network.runs), 0.2 * darkest, darkest))
+
+
 def _draw_summary(axis: Any, network: Network, aligned: Aligned, least: float, **more: Any) -> None:
-    own = {"color": color(network.color)}
+    own, number = {"color": color(network.color)}, network.color
     low, high, mean, median = (
         np.maximum(value, least)
         for value in (aligned.mean - aligned.std, aligned.mean + aligned.std, aligned.mean, aligned.median)
     )
-    axis.fill_between(aligned.step, low, high, alpha=0.14, linewidth=0, **own)
-    axis.plot(aligned.step, median, linestyle=(0, (1, 1.6)), linewidth=1.4, **own)
-    axis.plot(aligned.step, mean, linestyle=dashes(network.color), linewidth=2, **own, **more)
+    axis.fill_between(aligned.step, low, high, alpha=0.14, linewidth=0, gid=f"deviation-{number}", **own)
+    axis.plot(aligned.step, median, linestyle=(0, (1, 1.6)), linewidth=1.4, gid=f"median-{number}", **own)
+    axis.plot(aligned.step, mean, linestyle=dashes(number), linewidth=2, gid=f"mean-{number}", **own, **more)
 
 
 def _legend(figure: Figure, networks: list[Network]) -> None:

@@ -27,6 +27,7 @@ class Run:
         status: `finished`, `failed` or `unfinished`, with `reason` in words for the last two.
         notes: Who trained it and with what, oldest first.
         evaluation: What its kept weights reach at chosen difficulties.
+        evaluated_step: The step of the weights that were evaluated.
     """
 
     number: int
@@ -40,6 +41,7 @@ class Run:
     reason: str
     notes: list[dict[str, Any]]
     evaluation: list[dict[str, Any]]
+    evaluated_step: int | None
 
     @property
     def ended(self) -> bool:
@@ -51,6 +53,12 @@ class Run:
         """Wrong bits of the best validation, the one whose weights are kept."""
         values = self.validation.wrong_bits
         return float(np.nanmin(values)) if np.isfinite(values).any() else None
+
+    @property
+    def outdated(self) -> bool:
+        """Whether a validation after the evaluation was better, so that other weights are kept now."""
+        ranked = np.lexsort((self.validation.bits_per_sequence, self.validation.wrong_bits))
+        return bool(self.evaluation and ranked.size and self.validation.step[ranked[0]] != self.evaluated_step)
 
     @property
     def solved(self) -> bool:
@@ -103,7 +111,7 @@ class Network:
 
 @dataclass(frozen=True, eq=False)
 class Experiment:
-    """All that a report is about; networks with most seeds solved come first."""
+    """All that a report is about; those networks come first that do best."""
 
     networks: list[Network]
     skipped: list[Skipped] = field(default_factory=list)
@@ -141,13 +149,9 @@ def read_experiment(*folders: Path | str) -> Experiment:
 
 
 def _run(number: int, one: Measured) -> Run:
-    config = flat_config(one.folder.config.read_text())
-    status, reason = _ending(one)
-    evaluation = _evaluation(one.folder)
-    return Run(
-        number, one.name, one.seed, one.task, one.train, one.validation, config, status, reason, one.folder.notes(),
-        evaluation,
-    )  # fmt: skip
+    config, notes = flat_config(one.folder.config.read_text()), one.folder.notes()
+    measured = (one.name, one.seed, one.task, one.train, one.validation)
+    return Run(number, *measured, config, *_ending(one), notes, *_evaluation(one.folder))
 
 
 def _ending(one: Measured) -> tuple[str, str]:
@@ -166,13 +170,14 @@ def _ending(one: Measured) -> tuple[str, str]:
     return "unfinished", f"stands at step {last:,}" if last else "has not measured anything yet"
 
 
-def _evaluation(folder: RunFolder) -> list[dict[str, Any]]:
+def _evaluation(folder: RunFolder) -> tuple[list[dict[str, Any]], int | None]:
     if not folder.evaluation.exists():
-        return []
-    results, needed = _object(folder.evaluation).get("results"), {*MEASURES, "perfect", "sequences"}
+        return [], None
+    told, needed = _object(folder.evaluation), {*MEASURES, "perfect", "sequences"}
+    results = told.get("results")
     if not isinstance(results, list) or not all(isinstance(row, dict) and needed <= set(row) for row in results):
         raise ValueError(f"{folder.evaluation.name} is damaged: it has no list of results.")
-    return results
+    return results, told.get("step")
 
 
 def _object(path: Path) -> dict[str, Any]:
@@ -210,4 +215,10 @@ def _networks(runs: list[Run]) -> list[Network]:
     networks = [
         Network(label, color, sorted(group, key=lambda run: run.seed)) for color, (label, group) in enumerate(ordered)
     ]
-    return sorted(networks, key=lambda network: -network.solved / max(1, len(network.tried)))
+    return sorted(networks, key=_rank)
+
+
+def _rank(network: Network) -> tuple[float, float]:
+    """Sort by the share of seeds solved, then by the median of what is wrong at the end."""
+    last = [value for run in network.tried if (value := run.final("wrong_bits")) is not None and np.isfinite(value)]
+    return -network.solved / max(1, len(network.tried)), float(np.median(last)) if last else np.inf

@@ -16,7 +16,7 @@ from lightning_ntm.report.style import TITLES, Scale, styled
 from lightning_ntm.report.svg import inline, png_of, svg_of
 
 #: Panels that a page shows each on its own; beyond them it would be all pictures.
-_PANELS = 12
+PANELS = 12
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def _add(
 
 
 def _each_network(experiment: Experiment, measure: str, scale: Scale) -> Iterator[str]:
-    for place, network in enumerate(experiment.networks[:_PANELS]):
+    for place, network in enumerate(experiment.networks[:PANELS]):
         figure = draw_seeds([network], measure, scale)
         stem, what = (
             f"seeds-{place}{_ending(measure, scale)}",

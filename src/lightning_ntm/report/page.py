@@ -16,7 +16,7 @@ from lightning_ntm.records import write_whole
 from lightning_ntm.records.reading import MEASURES
 from lightning_ntm.report import tables
 from lightning_ntm.report.experiment import Experiment, Network, Run, read_experiment
-from lightning_ntm.report.figures import Figures, draw
+from lightning_ntm.report.figures import PANELS, Figures, draw
 from lightning_ntm.report.lengths import Lengths, lengths_of
 from lightning_ntm.report.statistics import reached, spread
 from lightning_ntm.report.svg import MARK
@@ -41,6 +41,7 @@ def write_report(folders: Sequence[Path | str], output: Path | str | None = None
     experiment = read_experiment(*folders)
     place = Path(folders[0] if output is None else output)
     page = place if place.suffix.lower() in (".html", ".htm") and not place.is_dir() else place / "report.html"
+    _check_ours(page)
     figures = draw(experiment)
     written: dict[Path, bytes] = {page: render(experiment, figures).encode()}
     written |= {page.parent / "figures" / name: data for name, data in figures.files.items()}
@@ -78,6 +79,7 @@ def render(experiment: Experiment, figures: Figures) -> str:
         success=tables.success(experiment),
         final=tables.final_cost(experiment),
         lengths=_lengths(experiment, figures),
+        seeds_note=_seeds_note(experiment),
         each_run=tables.each_run(experiment),
         open="open" if runs <= 40 else "",
         not_finished=tables.not_finished(experiment),
@@ -128,7 +130,15 @@ def _chips(network: Network) -> str:
         f"{run.seed}</button>"
         for run in network.runs
     )
-    return f'<div class="seeds network-{network.color % 6}"><span>{tables.named(network)}</span>{buttons}</div>'
+    return (
+        f'<div class="seeds network-{network.color % 6}"><span>{tables.named(network)}</span><div>{buttons}</div></div>'
+    )
+
+
+def _seeds_note(experiment: Experiment) -> str:
+    """Say where the panels are that the page has no room for."""
+    left = [escape(network.label) for network in experiment.networks[PANELS:]]
+    return f"Only in figures/seeds-*.png and .svg: {'; '.join(left)}." if left else ""
 
 
 def _lengths(experiment: Experiment, figures: Figures) -> str:
@@ -137,7 +147,10 @@ def _lengths(experiment: Experiment, figures: Figures) -> str:
             "<p>Nothing was evaluated yet. <code>ntm evaluate RUN --lengths 10,20,40</code> measures the kept weights "
             "of a run at chosen lengths and keeps the result in its folder; the next report shows it.</p>"
         )
-    return f'<div class="plots">{"".join(figures.page["lengths"])}</div>{tables.by_length(experiment)}'
+    old = [run.name for run in experiment.runs if run.outdated]
+    note = f"Other weights are kept by now, evaluate again: {escape(', '.join(old))}." if old else ""
+    plots = f'<div class="plots">{"".join(figures.page["lengths"])}</div>'
+    return f'{plots}{tables.by_length(experiment)}<p class="note">{note}</p>'
 
 
 def _data(experiment: Experiment) -> dict[str, Any]:

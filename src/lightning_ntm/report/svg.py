@@ -16,6 +16,9 @@ _VARIABLES = {
     **{value: f"var(--network-{number})" for number, value in enumerate(COLORS)},
     **{INK: "var(--ink)", SOFT: "var(--soft)", LINE: "var(--line)", PAPER: "var(--paper)"},
 }
+#: What the ids of curves begin with: one seed's, and those of all seeds of a network.
+_RUN, _SUMMARY = "run-", ("mean-", "median-", "deviation-")
+_KEPT = (_RUN, *_SUMMARY)
 #: A tenth of a point is less than a pixel.
 _NUMBER = re.compile(r"-?\d+\.\d+")
 
@@ -31,6 +34,7 @@ def svg_of(figure: Figure) -> bytes:
     """Return a figure as SVG; the same figure gives the same bytes."""
     drawn = io.BytesIO()
     figure.savefig(drawn, format="svg", metadata={"Creator": MARK, "Date": None})
+    figure.set_layout_engine("none")  # what is saved next keeps the places found now
     return drawn.getvalue()
 
 
@@ -50,7 +54,7 @@ def inline(figure: Figure, svg: bytes, prefix: str, label: str) -> str:
         _rename(element, used, prefix)
         _restyle(element)
     for group in root.iter(f"{_SVG}g"):
-        _mark_run(group)
+        _mark(group)
     body = "".join(ET.tostring(child, encoding="unicode") for child in root)
     body = re.sub(r' xmlns(:\w+)?="[^"]*"|(?<=<)ns\d+:|(?<=</)ns\d+:', "", body)
     box = f'viewBox="{root.attrib["viewBox"]}"'
@@ -77,7 +81,7 @@ def _rename(element: ET.Element, used: set[str], prefix: str) -> None:
         element.attrib["clip-path"] = clip.replace("#", f"#{prefix}")
     if (name := element.attrib.get("id", "")) in used:
         element.attrib["id"] = prefix + name
-    elif not name.startswith("run-"):
+    elif not name.startswith(_KEPT):
         element.attrib.pop("id", None)
 
 
@@ -96,17 +100,19 @@ def _rounded(text: str) -> str:
     return _NUMBER.sub(lambda found: f"{float(found[0]):.1f}".removesuffix(".0"), text)
 
 
-def _mark_run(group: ET.Element) -> None:
-    """Let the page's style sheet and script find the curve of a run."""
-    name = group.attrib.pop("id", "")
-    if not name.startswith("run-"):
-        if name:
-            group.attrib["id"] = name
+def _mark(group: ET.Element) -> None:
+    """Let the page's style sheet and script find the curve of a run, and those of all runs of a network."""
+    name = group.attrib.get("id", "")
+    if not name.startswith(_KEPT):
         return
-    group.attrib |= {"class": "run", "data-run": name.removeprefix("run-")}
+    del group.attrib["id"]
+    if name.startswith(_SUMMARY):
+        group.attrib["class"] = "summary"
+        return
+    group.attrib |= {"class": "run", "data-run": name.removeprefix(_RUN)}
     for path in group:
-        stroke = re.search(r"stroke: ([^;]+)", path.attrib.pop("style", ""))
-        path.attrib["stroke"] = stroke[1] if stroke else "none"
+        style = dict(part.split(": ") for part in path.attrib.pop("style", "").split("; ") if part)
+        path.attrib |= {name: style[name] for name in ("stroke", "stroke-opacity") if name in style}
 
 
 def _coordinates(figure: Figure) -> str:
