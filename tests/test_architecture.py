@@ -19,11 +19,18 @@ MAY_IMPORT = {
     "training": {"checks", "lazy", "models", "tasks", "records"},
     "testing": {"models", "tasks"},
     "report": {"records"},
-    "cli": {"checks", "kernels", "models", "tasks", "training", "report", "records"},
+    "sweep": {"records"},
+    "cli": {"checks", "kernels", "models", "tasks", "training", "sweep", "report", "records"},
     "__init__": {"lazy", "functional", "models", "records", "tasks"},
 }
-ONLY_IN = {"lightning": {"training", "cli"}, "jsonargparse": {"cli"}, "matplotlib": {"report"}, "pandas": {"records"}}
-WITHOUT_TORCH = {"checks", "lazy", "records", "report"}
+ONLY_IN = {
+    "lightning": {"training", "cli"},
+    "jsonargparse": {"cli"},
+    "matplotlib": {"report"},
+    "pandas": {"records"},
+    "ray": {"sweep"},
+}
+WITHOUT_TORCH = {"checks", "lazy", "records", "report", "sweep"}
 
 
 def imports(path):
