@@ -33,7 +33,7 @@ def test_every_command_runs():
     ours = [command[1:] for command in commands if command and command[0] == "ntm"]
     assert {command[0] for command in ours} == {"train", "sweep", "evaluate", "figure", "report", "bench"}
     for command in ours:
-        trains = command[0] == "train" and "--resume" not in command or "--seeds" in command
+        trains = (command[0] == "train" and "--resume" not in command) or "--seeds" in command
         brief = [word.replace("1-10", "1") for word in command] + (BRIEF if trains else [])
         assert main(brief) == 0, command
 

@@ -2,7 +2,6 @@
 
 import argparse
 import signal
-import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,7 +19,6 @@ from lightning_ntm.cli.words import Parser, UsageError, explained, near
 from lightning_ntm.sweep import End, Engine, LocalEngine, Plan, State, Status, Worker, status_of
 from lightning_ntm.sweep.plan import read_yaml
 
-_CHILD = [sys.executable, "-m", "lightning_ntm.cli.child"]
 _EXAMPLES = """examples:
   ntm sweep --models NTM,LSTM --tasks Copy --seeds 1-10
   ntm sweep --seeds 1-5 --grid data.batch_size=4,8 --trainer.max_steps 2000
@@ -44,7 +42,9 @@ def sweep(argv: list[str]) -> int:
     with explained():
         plan.save(folder)
     console = Console(highlight=False, soft_wrap=True)
-    worker = Worker(folder, _CHILD, arguments.retries, console.print)
+    from lightning_ntm.cli.child import train
+
+    worker = Worker(folder, train, arguments.retries, console.print)
     view = _View(folder, mine, console, quiet=arguments.quiet or not console.is_terminal)
     try:
         with _terminated_as_interrupted(), view:

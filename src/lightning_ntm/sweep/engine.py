@@ -4,11 +4,11 @@ import abc
 import os
 import shutil
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import suppress
+from multiprocessing import forkserver, get_context
+from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 from threading import Event, Lock
 from typing import Literal
@@ -17,6 +17,7 @@ from lightning_ntm.records import RunFolder, as_json, claim, write_whole
 from lightning_ntm.sweep.plan import PlannedRun
 
 End = Literal["done", "failed", "stopped", "elsewhere"]
+Train = Callable[[list[str], Path], None]
 #: Of `ntm train` for what a second attempt would not change.
 _HOPELESS = 2
 _PATIENCE = 30.0  # seconds, for another process to let go of a run
@@ -28,15 +29,16 @@ class Worker:
 
     Args:
         folder: Of the sweep.
-        command: Of `ntm` for a child, which is to end when its parent does.
+        train: Is called in a process of its own with words for `ntm train` and the file for what it says; exits
+            with the code of the command. Its module is loaded once for all processes.
         retries: Times a run that crashed is started again from its last checkpoint.
         tell: Is told of every crash.
     """
 
-    def __init__(self, folder: Path, command: Sequence[str], retries: int, tell: Callable[[str], None]):
-        self.folder, self.command, self.retries, self.tell = folder, list(command), retries, tell
+    def __init__(self, folder: Path, train: Train, retries: int, tell: Callable[[str], None]):
+        self.folder, self.train, self.retries, self.tell = folder, train, retries, tell
         self.stopping = Event()
-        self._children: set[subprocess.Popen[bytes]] = set()
+        self._children: set[ForkServerProcess] = set()
         self._guard = Lock()
 
     def complete(self, run: PlannedRun) -> End:
@@ -84,22 +86,23 @@ class Worker:
             words = [*run.words, "--runs", str(self.folder), "--name", run.name]
         log = self.folder / "logs" / f"{run.name}.log"
         log.parent.mkdir(exist_ok=True)
-        with log.open("ab") as output:
-            before = output.tell()
-            code = self._run([*self.command, "train", *words, "--trainer.enable_progress_bar=false"], output.fileno())
-        said = log.read_bytes()[before:].decode(errors="replace").strip().splitlines()
+        before = log.stat().st_size if log.exists() else 0
+        code = self._run([*words, "--trainer.enable_progress_bar=false"], log)
+        said = log.read_bytes()[before:].decode(errors="replace").strip().splitlines() if log.exists() else []
         return code, _in_words(code, said)
 
-    def _run(self, words: list[str], output: int) -> int:
+    def _run(self, words: list[str], log: Path) -> int:
+        """Return the exit code, or the negative number of the signal that ended it."""
         with self._guard:  # no child is begun that `stop` does not know of
             if self.stopping.is_set():
                 return -signal.SIGTERM
-            child = subprocess.Popen(
-                words, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=_one_thread(), start_new_session=True
-            )
+            child = _warm(self.train.__module__).Process(target=self.train, args=(words, log))
+            child.start()
             self._children.add(child)
         try:
-            return child.wait()
+            child.join()
+            assert child.exitcode is not None
+            return child.exitcode
         finally:
             self._end([child])
             self._children.discard(child)
@@ -111,14 +114,28 @@ class Worker:
             children = list(self._children)
         self._end(children)
 
-    def _end(self, children: list[subprocess.Popen[bytes]]) -> None:
+    def _end(self, children: list[ForkServerProcess]) -> None:
         for child in children:
             child.terminate()  # nothing happens to one that has ended
         deadline = time.monotonic() + _GRACE
         for child in children:
-            with suppress(subprocess.TimeoutExpired):
-                child.wait(max(0.0, deadline - time.monotonic()))
+            child.join(max(0.0, deadline - time.monotonic()))
             child.kill()
+
+
+def _warm(module: str) -> ForkServerContext:
+    """Return a maker of processes that have a module loaded and one thread each, so as to share the cores."""
+    context, before = get_context("forkserver"), os.environ.get("OMP_NUM_THREADS")
+    context.set_forkserver_preload([module])
+    os.environ["OMP_NUM_THREADS"] = "1"
+    try:
+        forkserver.ensure_running()
+    finally:
+        if before is None:
+            del os.environ["OMP_NUM_THREADS"]
+        else:
+            os.environ["OMP_NUM_THREADS"] = before
+    return context
 
 
 class Engine(abc.ABC):
@@ -164,8 +181,3 @@ def _in_words(code: int, said: list[str]) -> str:
         return f"ended by {signal.Signals(-code).name}"
     last = said[-1].removeprefix("ntm: error: ") if said else "it said nothing"
     return last if code == _HOPELESS else f"ended with exit code {code}: {last}"
-
-
-def _one_thread() -> dict[str, str]:
-    """Runs share the cores by having one each: the libraries' own threads would be in each other's way."""
-    return {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from lightning_ntm.sweep.engine import End, Engine, Worker
+from lightning_ntm.sweep.engine import End, Engine, Train, Worker
 from lightning_ntm.sweep.plan import PlannedRun
 
 # Ray sends statistics of use to its makers unless told not to.
@@ -45,7 +45,7 @@ class RayEngine(Engine):
             num_cpus=self.cpus, num_gpus=self.gpus, max_retries=worker.retries, retry_exceptions=False
         )
         folder = worker.folder.resolve()
-        tasks = {task.remote(folder, worker.command, worker.retries, run): run.name for run in runs}
+        tasks = {task.remote(folder, worker.train, worker.retries, run): run.name for run in runs}
         try:
             waiting = list(tasks)
             while waiting:
@@ -69,9 +69,9 @@ class RayEngine(Engine):
             return "failed"  # workers died more often than runs are tried again
 
 
-def _complete(folder: Path, command: list[str], retries: int, run: PlannedRun) -> End:
+def _complete(folder: Path, train: Train, retries: int, run: PlannedRun) -> End:
     """Train a run in a worker of Ray; what an earlier worker left is gone on with."""
-    worker = Worker(folder, command, retries, print)
+    worker = Worker(folder, train, retries, print)
     try:
         return worker.complete(run)
     finally:
