@@ -35,8 +35,8 @@ class Task(abc.ABC):
     #: does not follow from what was shown, `bits_per_sequence` says more than `wrong_bits`, which never reach 0.
     judged_by: Literal["wrong_bits", "bits_per_sequence"] = "wrong_bits"
 
-    #: Equal parts of the answer that an evaluation measures one by one, besides the whole; 1 is the whole alone.
-    pieces: int = 1
+    #: Difficulties that count what a network must keep, for each of which a memory needs a slot.
+    kept: tuple[str, ...] = ("length", "items")
 
     @property
     @abc.abstractmethod
@@ -57,6 +57,11 @@ class Task(abc.ABC):
     def evaluations(self) -> list[dict[str, int]]:
         """Difficulties that are measured when the user asks for none in particular."""
         return [self.difficulty]
+
+    @property
+    def pieces(self) -> int:
+        """Equal parts of an answer that are then measured one by one, besides the whole; 1 is the whole alone."""
+        return 1
 
     @abc.abstractmethod
     def sample(self, generator: np.random.Generator, batch_size: int, **difficulty: int) -> Batch:

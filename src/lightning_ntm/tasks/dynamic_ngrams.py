@@ -35,7 +35,7 @@ class DynamicNGrams(Task):
     """
 
     judged_by = "bits_per_sequence"
-    pieces = 10
+    kept = ()  # but its contexts, whatever the length
 
     n: int = 6
     length: int = 200
@@ -64,6 +64,11 @@ class DynamicNGrams(Task):
     def contexts(self) -> int:
         """Entries of a sequence's table."""
         return 2 ** (self.n - 1)
+
+    @property
+    def pieces(self) -> int:
+        """What a network learns about a table within a sequence shows in the cost of its parts."""
+        return min(10, self.length)
 
     def sample(self, generator: np.random.Generator, batch_size: int, **difficulty: int) -> Batch:
         """Draw a batch; `length=L` fixes the length of every sequence."""
