@@ -90,8 +90,11 @@ class DynamicNGrams(Task):
         What would come next is found at once for every step and context; the walk itself is then one
         look-up a step. Contexts of all sequences are numbered in a row, so that one look-up serves the batch.
         """
-        firsts = np.arange(0, chances.size, self.contexts)  # the number of each sequence's context 0
-        followers = firsts[:, None] + 2 * np.arange(self.contexts) % self.contexts  # where a 0 leads; a 1 is next to it
+        if self.n == 1:  # a bit is read off the context it leads to, which here would have none
+            chances = np.repeat(chances, 2, axis=1)
+        size = chances.shape[1]
+        firsts = np.arange(0, chances.size, size)  # the number of each sequence's context 0
+        followers = firsts[:, None] + 2 * np.arange(size) % size  # where a 0 leads; a 1 leads to the one after
         at, path, held = firsts + contexts, [], max(1, _HELD // chances.size)
         for start in range(0, len(uniform), held):
             leads = followers + (uniform[start : start + held] < chances)  # time batch contexts
