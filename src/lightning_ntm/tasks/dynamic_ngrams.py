@@ -35,7 +35,7 @@ class DynamicNGrams(Task):
     """
 
     judged_by = "bits_per_sequence"
-    kept = ()  # but its contexts, whatever the length
+    kept = ()  # counts of its contexts would do, whatever the length
 
     n: int = 6
     length: int = 200
