@@ -31,7 +31,7 @@ def line(run: Path) -> str:
     printed = subprocess.run([*NTM, "evaluate", str(run), "--json"], check=True, capture_output=True, text=True).stdout
     measured = []
     for result in json.loads(printed)["results"]:
-        at = "x".join(str(value) for name, value in result.items() if name in ("length", "repeats"))
+        at = "x".join(str(value) for name, value in result.items() if name in ("length", "repeats", "items"))
         measured.append(f"{at}: {result['wrong_bits']:.2f} ({result['perfect']:.0%})")
     first = solved[0] if solved else "never"
     return f"{run.name:>7}  {first!s:>6}  {best['wrong_bits']:6.2f}  {'  '.join(measured)}"

@@ -7,12 +7,22 @@ from .lazy import loader as _loader
 if TYPE_CHECKING:
     from . import functional as functional, records as records
     from .models import LSTM as LSTM, NTM as NTM, MemoryModel as MemoryModel
-    from .tasks import Batch as Batch, Copy as Copy, RepeatCopy as RepeatCopy, Task as Task
+    from .tasks import (
+        AssociativeRecall as AssociativeRecall,
+        Batch as Batch,
+        Copy as Copy,
+        DynamicNGrams as DynamicNGrams,
+        PrioritySort as PrioritySort,
+        RepeatCopy as RepeatCopy,
+        Task as Task,
+    )
+
+_TASKS = ("AssociativeRecall", "Batch", "Copy", "DynamicNGrams", "PrioritySort", "RepeatCopy", "Task")
 
 _PLACES = {
     **{room: room for room in ("functional", "records")},
     **dict.fromkeys(("LSTM", "NTM", "MemoryModel"), "models"),
-    **dict.fromkeys(("Batch", "Copy", "RepeatCopy", "Task"), "tasks"),
+    **dict.fromkeys(_TASKS, "tasks"),
 }
 __all__ = list(_PLACES)
 __getattr__ = _loader(__name__, _PLACES)

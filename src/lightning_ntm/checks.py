@@ -1,11 +1,18 @@
 """The sentence a user reads when a number is out of range, worded once for all rooms."""
 
 
-def at_least(minimum: int, **values: int) -> None:
+def at_least(minimum: int, **values: float) -> None:
     """Raise `ValueError` for the first value below `minimum`; names are those the user typed."""
     for name, value in values.items():
-        if value < minimum:
+        if not value >= minimum:  # so written, nan is none
             raise ValueError(f"{name} (={value}) must be at least {minimum}.")
+
+
+def at_most(maximum: int, **values: float) -> None:
+    """Raise `ValueError` for the first value above `maximum`."""
+    for name, value in values.items():
+        if not value <= maximum:
+            raise ValueError(f"{name} (={value}) must be at most {maximum}.")
 
 
 def one_of(allowed: tuple[str, ...], **values: str) -> None:
@@ -15,7 +22,7 @@ def one_of(allowed: tuple[str, ...], **values: str) -> None:
             raise ValueError(f"{name} (={value!r}) must be one of {', '.join(allowed)}.")
 
 
-def ordered(**values: int) -> None:
+def ordered(**values: float) -> None:
     """Raise `ValueError` unless the values, given as lowest first, do not fall."""
     names, numbers = list(values), list(values.values())
     for i in range(len(names) - 1):

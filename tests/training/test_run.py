@@ -10,6 +10,7 @@ from lightning_ntm import NTM, Copy
 from lightning_ntm.records import RunFolder
 from lightning_ntm.tasks import metrics
 from lightning_ntm.training import EpisodeData, Run, SequenceLearner, open_run
+from lightning_ntm.training.callbacks import Keeper
 from lightning_ntm.training.episodes import batch_generator, chunks
 from lightning_ntm.training.learner import default_optimizer
 from lightning_ntm.training.weights import FORMAT, load_weights, save_weights, training_state
@@ -138,6 +139,19 @@ def test_the_best_weights_are_kept_and_not_the_last(tmp_path):
     keeper.on_validation_end(worse(finished, wrong_bits=0.0), finished.learner)
     assert keeper.best["wrong_bits"] == 0
     assert json.loads(RunFolder(tmp_path / "a").result.read_text())["best"] == best
+
+
+def test_where_answers_are_uncertain_the_fewest_bits_are_kept(tmp_path):
+    finished = run(tmp_path / "a", steps=8)
+    finished.fit()
+    keeper = Keeper(RunFolder(tmp_path / "a"), finished.learner.model, "bits_per_sequence")
+    for wrong_bits, bits, kept in ((3, 9.0, 9.0), (1, 10.0, 9.0), (5, 8.0, 8.0), (4, 8.0, 8.0), (5, 8.0, 8.0)):
+        trainer = worse(finished, wrong_bits)
+        trainer.callback_metrics["validation_bits_per_sequence"] = torch.tensor(bits)
+        keeper.on_validation_end(trainer, finished.learner)
+        assert keeper.best["bits_per_sequence"] == kept
+    assert keeper.best["wrong_bits"] == 4
+    assert run(tmp_path / "b").keeper.ranked == ["wrong_bits", "bits_per_sequence"]
 
 
 def worse(finished, wrong_bits):

@@ -2,7 +2,9 @@
 
 import argparse
 import itertools
+import math
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +23,16 @@ def evaluate(argv: list[str]) -> int:
     """Measure the kept network of a run."""
     parser = _parser("evaluate", "Measure the kept network of a run on episodes it never saw.")
     parser.add_argument("--sequences", type=int, default=100, help="episodes at each difficulty (100)")
+    parser.add_argument("--pieces", type=int, help="also measure this many equal parts of each answer, one by one")
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     arguments = parser.parse_args(argv)
     run = _open(arguments)
-    results = list(_results(run, _difficulties(arguments, run), arguments.sequences))
+    results = list(_results(run, arguments))
     _keep(arguments, run.step, results)
     if arguments.json:
         print(as_json({"run": arguments.run, "results": results}))
         return 0
-    rows = list(results[0])
-    table = Table(*rows, title=f"{arguments.run}, weights of step {run.step}")
-    for result in results:
-        table.add_row(*(f"{v:.2f}" if isinstance(v, float) else str(v) for v in result.values()))
-    Console().print(table)
+    Console().print(_table(results, f"{arguments.run}, weights of step {run.step}, {arguments.sequences} sequences"))
     return 0
 
 
@@ -44,6 +43,24 @@ def _keep(arguments: argparse.Namespace, step: int, results: list[dict[str, Any]
         RunFolder(Path(arguments.run)).keep_evaluation(step, [{**slots, **result} for result in results])
     except OSError as error:
         print(f"ntm: warning: not kept for ntm report: {error}", file=sys.stderr)
+
+
+def _table(results: list[dict[str, Any]], title: str) -> Table:
+    """Show what has room on a terminal; `--json` tells all."""
+    left_out = {"sequences", *(name for name in results[0] if name.endswith("_margin"))}
+    if "optimal_bits" in results[0]:
+        left_out.add("perfect")  # nobody is
+    columns = [name for name in results[0] if name not in left_out]
+    table = Table(*(name.replace("_", " ") for name in columns), title=title, caption="±: 95 % confidence")
+    for result in results:
+        table.add_row(*(_cell(result, name) for name in columns))
+    return table
+
+
+def _cell(result: dict[str, Any], name: str) -> str:
+    value, margin = result[name], result.get(f"{name}_margin", math.nan)
+    shown = f"{value:.2f}" if isinstance(value, float) else str(value)
+    return f"{shown} ± {margin:.2f}" if math.isfinite(margin) else shown
 
 
 def figure(argv: list[str]) -> int:
@@ -117,15 +134,20 @@ def _difficulties(arguments: argparse.Namespace, run: TrainedRun) -> list[dict[s
     return [{**run.task.difficulty, **dict(zip(varied, values, strict=True))} for values in combinations]
 
 
-def _results(run: TrainedRun, difficulties: list[dict[str, int]], sequences: int) -> Any:
-    from lightning_ntm.training.evaluate import evaluate as measure
+def _results(run: TrainedRun, arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    from lightning_ntm.training.evaluate import evaluate_pieces
 
-    for difficulty in difficulties:
+    own_choice = not (arguments.lengths or arguments.vary)
+    pieces = arguments.pieces if arguments.pieces is not None else run.task.pieces if own_choice else 1
+    for difficulty in _difficulties(arguments, run):
         _warn(run, difficulty)
         with explained("", *_TOO_LARGE):
-            yield measure(run.model, run.task, difficulty, sequences=sequences, seed=run.seed)
+            sequences, seed = arguments.sequences, run.seed
+            yield from evaluate_pieces(run.model, run.task, difficulty, pieces=pieces, sequences=sequences, seed=seed)
 
 
 def _warn(run: TrainedRun, difficulty: dict[str, int]) -> None:
-    if warning := warn_beyond_memory(run.model, difficulty):
+    with explained():
+        warning = warn_beyond_memory(run.model, run.task, difficulty)
+    if warning:
         print(f"ntm: warning: {warning}", file=sys.stderr)

@@ -131,12 +131,14 @@ def _parts(parser: ArgumentParser, config: Namespace) -> Namespace:
         raise UsageError(words.invalid_value(str(error))) from error
     except (ImportError, TypeError) as error:
         raise UsageError(words.one_line(error)) from error
+    with explained("--task: "):
+        full = warn_beyond_memory(parts.model, parts.task, parts.task.difficulty)
     with explained("--optimizer: ", TypeError, RuntimeError):
         optimizer = parts.optimizer(parts.model.parameters())
     with explained("--scheduler: ", TypeError, RuntimeError):
         _ = parts.scheduler and parts.scheduler(optimizer)
     slow = kernel_missing() if parts.model.kernels and parts.model.backend == "auto" else None
-    for warning in (warn_beyond_memory(parts.model, parts.task.difficulty), slow):
+    for warning in (full, slow):
         if warning:
             print(f"ntm: warning: {warning}", file=sys.stderr)
     return parts
@@ -181,8 +183,9 @@ def _parser(argv: list[str]) -> ArgumentParser:
         help="Of PyTorch on a CPU. Another number rounds differently, so trains another run.",
     )
     add("--stop_when_solved", type=int, default=0, help="End after N validations in a row without a wrong bit.")
+    known = ", ".join(path.rpartition(".")[2] for path in words.short_names("task").values())
     parser.add_subclass_arguments(MemoryModel, "model", required=True, help="NTM, LSTM, or an import path.")
-    parser.add_subclass_arguments(Task, "task", required=True, help="Copy, RepeatCopy, or an import path.")
+    parser.add_subclass_arguments(Task, "task", required=True, help=f"{known}, or an import path.")
     add("--optimizer", type=OptimizerFactory, help="Any optimiser of torch.optim, or an import path.")
     add("--scheduler", type=SchedulerFactory | None, default=None, help="Any of torch.optim.lr_scheduler, each step.")
     add(
@@ -290,6 +293,8 @@ def _report(run: Run, result: dict[str, Any]) -> None:
         print(f"{result['step']} steps in {result['seconds']:.0f} s; no weights were kept.")
         return
     best = result["best"]
-    kept = f"; kept: step {best['step']} with {best['wrong_bits']:.2f} wrong bits in validation" if best else ""
+    judged_by = run.data.task.judged_by
+    measured = f"{best[judged_by]:.2f} {judged_by.replace('_', ' ')}" if best else ""
+    kept = f"; kept: step {best['step']} with {measured} in validation" if best else ""
     print(f"{result['step']} steps in {result['seconds']:.0f} s{kept}.")
     print(f"{run.folder.path}: ntm evaluate {run.folder.path}, ntm figure {run.folder.path}")

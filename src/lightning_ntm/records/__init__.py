@@ -4,6 +4,7 @@ from .folder import (
     RunFolder as RunFolder,
     as_json as as_json,
     claim as claim,
+    difficulty_of as difficulty_of,
     read_json as read_json,
     write_whole as write_whole,
 )

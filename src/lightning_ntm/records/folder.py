@@ -156,7 +156,7 @@ class RunFolder:
         told = _parsed(self.evaluation.read_text(errors="replace")) if self.evaluation.exists() else None
         told = told if isinstance(told, dict) and told.get("step") == step else {}
         before = told["results"] if isinstance(told.get("results"), list) else []
-        kept = {_difficulty(row): row for row in [*before, *results] if isinstance(row, dict)}
+        kept = {as_json(difficulty_of(row)): row for row in [*before, *results] if isinstance(row, dict)}
         write_whole(self.evaluation, as_json({"step": step, "results": list(kept.values())}, indent=2) + "\n")
 
     def lock(self) -> Callable[[], None]:
@@ -220,10 +220,9 @@ class RunFolder:
         write_whole(self.metrics, text)
 
 
-def _difficulty(row: dict[str, Any]) -> str:
-    """Return what was asked for in an evaluation: all that is no measure."""
-    measures = ("wrong_bits", "bits_per_sequence", "perfect", "sequences")
-    return json.dumps({name: value for name, value in row.items() if name not in measures}, sort_keys=True)
+def difficulty_of(row: dict[str, Any]) -> dict[str, int | str]:
+    """Return what was asked for in a row of an evaluation: measures are no whole numbers, but for `sequences`."""
+    return {name: value for name, value in row.items() if isinstance(value, int | str) and name != "sequences"}
 
 
 def claim(path: Path, what: str) -> Callable[[], None]:

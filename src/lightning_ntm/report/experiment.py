@@ -177,7 +177,8 @@ def _evaluation(folder: RunFolder) -> tuple[list[dict[str, Any]], int | None]:
     results = told.get("results")
     if not isinstance(results, list) or not all(isinstance(row, dict) and needed <= set(row) for row in results):
         raise ValueError(f"{folder.evaluation.name} is damaged: it has no list of results.")
-    return results, told.get("step")
+    whole = [row for row in results if row.pop("answer", "whole") == "whole"]  # not parts of an answer
+    return whole, told.get("step")
 
 
 def _object(path: Path) -> dict[str, Any]:

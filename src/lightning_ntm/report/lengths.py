@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from lightning_ntm.records import difficulty_of
 from lightning_ntm.report.experiment import Experiment, Run
-
-_MEASURED = ("wrong_bits", "bits_per_sequence", "perfect", "sequences")
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class Lengths:
 def lengths_of(experiment: Experiment) -> Lengths:
     """Return the axis on which all evaluations of an experiment stand."""
     rows = [row for run in experiment.runs for row in run.evaluation]
-    asked = {json.dumps(_difficulty(row), sort_keys=True): _difficulty(row) for row in rows}
+    asked = {json.dumps(difficulty_of(row), sort_keys=True): difficulty_of(row) for row in rows}
     difficulties = list(asked.values())
     names = dict.fromkeys(name for difficulty in difficulties for name in difficulty)
     varied = tuple(name for name in names if len({str(difficulty.get(name)) for difficulty in difficulties}) > 1)
@@ -54,7 +53,3 @@ def lengths_of(experiment: Experiment) -> Lengths:
         alone = len(shown) == 1 and shown[0] in difficulty
         axis.places[axis._written(difficulty)] = float(difficulty[shown[0]]) if alone else float(number)
     return axis
-
-
-def _difficulty(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in row.items() if name not in _MEASURED}

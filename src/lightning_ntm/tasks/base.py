@@ -1,11 +1,13 @@
 """What every task promises."""
 
 import abc
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
 from torch import Tensor
+
+from lightning_ntm.checks import at_least
 
 
 class Batch(NamedTuple):
@@ -29,6 +31,13 @@ class Task(abc.ABC):
     #: Raised when the same fields and seed would give other data than before.
     version: int = 1
 
+    #: The measure that tells the better of two networks: the weights with the least of it are kept. Where an answer
+    #: does not follow from what was shown, `bits_per_sequence` says more than `wrong_bits`, which never reach 0.
+    judged_by: Literal["wrong_bits", "bits_per_sequence"] = "wrong_bits"
+
+    #: Difficulties that count what a network must keep, for each of which a memory needs a slot.
+    kept: tuple[str, ...] = ("length", "items")
+
     @property
     @abc.abstractmethod
     def input_size(self) -> int:
@@ -49,6 +58,11 @@ class Task(abc.ABC):
         """Difficulties that are measured when the user asks for none in particular."""
         return [self.difficulty]
 
+    @property
+    def pieces(self) -> int:
+        """Equal parts of an answer that are then measured one by one, besides the whole; 1 is the whole alone."""
+        return 1
+
     @abc.abstractmethod
     def sample(self, generator: np.random.Generator, batch_size: int, **difficulty: int) -> Batch:
         """Draw a batch, without a loop over it.
@@ -63,16 +77,30 @@ class Task(abc.ABC):
             ValueError: A difficulty has an unknown name or is below 1.
         """
 
-    def fixed(self, difficulty: dict[str, int], name: str, low: int, high: int) -> tuple[int, int]:
+    def optimal_logits(self, batch: Batch) -> Float[Tensor, "batch time outputs"] | None:
+        """Return what the best possible network would answer to a batch, as logits.
+
+        `None` where the answer follows from what was shown, so that the best cost is 0. Otherwise an
+        evaluation also reports how far a network is from it.
+        """
+        return None
+
+    def fixed(self, difficulty: dict[str, int], name: str, low: int, high: int, *, minimum: int = 1) -> tuple[int, int]:
         """Return the range to draw `name` from: the one value asked for, or the training range.
 
+        Args:
+            difficulty: What was asked for.
+            name: One of this task's difficulties.
+            low: Least value drawn in training.
+            high: Largest value drawn in training.
+            minimum: Least value of `name` that makes sense; of all others it is 1.
+
         Raises:
-            ValueError: `difficulty` names something this task does not have, or is below 1.
+            ValueError: `difficulty` names something this task does not have, or is below its minimum.
         """
         for asked, value in difficulty.items():
             if asked not in self.difficulty:
                 known = ", ".join(self.difficulty)
                 raise ValueError(f"{type(self).__name__} has no difficulty {asked!r}; it has {known}.")
-            if value < 1:
-                raise ValueError(f"{asked} (={value}) must be at least 1.")
+            at_least(minimum if asked == name else 1, **{asked: value})
         return (difficulty[name],) * 2 if name in difficulty else (low, high)

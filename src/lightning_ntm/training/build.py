@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import math
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -106,12 +107,19 @@ def _class(spec: dict[str, Any]) -> Any:
         raise ValueError(f"there is no class {spec['class_path']}: {error}.") from error
 
 
-def warn_beyond_memory(model: MemoryModel[Any], difficulty: dict[str, int]) -> str | None:
-    """Return a warning when lists are longer than the memory has slots."""
-    length, slots = difficulty.get("length", 0), getattr(model, "memory_slots", None)
-    if slots is None or length <= slots:
-        return None
-    return f"length (={length}) exceeds memory_slots (={slots}): the list does not fit into the memory."
+def warn_beyond_memory(model: MemoryModel[Any], task: Task, difficulty: dict[str, int]) -> str | None:
+    """Return a warning when lists are longer than the memory has slots.
+
+    Raises:
+        ValueError: There are more items than slots: of a list a part may still be given back.
+    """
+    slots = getattr(model, "memory_slots", None)
+    beyond = {name: difficulty.get(name, 0) for name in task.kept if difficulty.get(name, 0) > (slots or math.inf)}
+    if "items" in beyond:
+        raise ValueError(f"items (={beyond['items']}) must be at most memory_slots (={slots}).")
+    if "length" in beyond:
+        return f"length (={beyond['length']}) exceeds memory_slots (={slots}): the list does not fit into the memory."
+    return None
 
 
 def _read(path: Path) -> dict[str, Any]:

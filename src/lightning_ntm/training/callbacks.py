@@ -4,7 +4,7 @@ import io
 import time
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning as L
 import torch
@@ -147,15 +147,19 @@ class Recorder(Callback):
 class Keeper(Checkpoint):
     """Keeps the whole state of the last validation, and the weights of the best one.
 
-    The best has the fewest wrong bits; among equals, the fewest bits per sequence.
+    The best has the least of the measure that the task is judged by; among equals, of the other one.
 
     Args:
         folder: Where they are kept.
         model: The network whose weights are kept.
+        judged_by: That measure.
     """
 
-    def __init__(self, folder: RunFolder, model: nn.Module):
+    def __init__(
+        self, folder: RunFolder, model: nn.Module, judged_by: Literal["wrong_bits", "bits_per_sequence"] = "wrong_bits"
+    ):
         self.folder, self.model = folder, model
+        self.ranked = sorted(_MEASURES, key=lambda name: name != judged_by)
         self.best: dict[str, float] = {}
         self.saved: int | None = None  # the step of the state on disk
 
@@ -175,8 +179,8 @@ class Keeper(Checkpoint):
         """Keep what was just validated."""
         if trainer.sanity_checking:
             return
-        measured = {name: float(trainer.callback_metrics[f"validation_{name}"]) for name in _RANKED}
-        if not self.best or [measured[name] for name in _RANKED] < [self.best[name] for name in _RANKED]:
+        measured = {name: float(trainer.callback_metrics[f"validation_{name}"]) for name in _MEASURES}
+        if not self.best or [measured[name] for name in self.ranked] < [self.best[name] for name in self.ranked]:
             self.best = {"step": trainer.global_step, **measured}
             if trainer.is_global_zero:
                 save_weights(self.model, self.folder.best, step=trainer.global_step)
@@ -200,7 +204,7 @@ class Keeper(Checkpoint):
         self.saved = trainer.global_step
 
 
-_RANKED = ("wrong_bits", "bits_per_sequence")
+_MEASURES = ("wrong_bits", "bits_per_sequence")
 
 
 class StopWhenSolved(Callback):

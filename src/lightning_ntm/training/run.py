@@ -64,7 +64,10 @@ class Run:
         # A trial run, and Lightning's own benchmark mode, keep nothing.
         self.keeps = not (trainer.get("fast_dev_run") or trainer.get("barebones"))
         every = trainer.get("log_every_n_steps")
-        self.recorder, self.keeper = Recorder(50 if every is None else every), Keeper(folder, learner.model)
+        self.recorder, self.keeper = (
+            Recorder(50 if every is None else every),
+            Keeper(folder, learner.model, data.task.judged_by),
+        )
         self.trainer = L.Trainer(**self._completed(trainer, stop_when_solved))
         if self.keeps and self.trainer.is_global_zero:
             self._open()

@@ -1,0 +1,77 @@
+"""What drawing a batch costs beside the training step on it: python benchmarks/drawing.py [--turns 10].
+
+For each of the paper's tasks, at the hardest of training, with the NTM of its preset (LSTM controller),
+the fastest backend and one thread: drawing eight batches as `ntm train` does, then forward, backward,
+clipping and optimiser on each. Medians for one batch, taken in turns so that both meet the same machine.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+import yaml
+
+from lightning_ntm import NTM, Batch, Task
+from lightning_ntm.cli.words import presets
+from lightning_ntm.tasks import metrics
+from lightning_ntm.training.build import build
+from lightning_ntm.training.episodes import batch_generator
+from lightning_ntm.training.learner import default_optimizer, prefer_fused
+
+#: Batches that `ntm train` draws at once.
+AHEAD = 8
+TASKS = ("copy", "repeat-copy", "associative-recall", "dynamic-ngrams", "priority-sort")
+
+
+def parts(name: str) -> tuple[Task, NTM]:
+    """Return a task of the paper and the paper's NTM for it."""
+    config = yaml.safe_load(presets()[f"paper-{name}"].read_text())
+    task = build(config["task"], Task)
+    return task, build(config["model"], NTM, input_size=task.input_size, output_size=task.output_size)
+
+
+def training_step(model: NTM) -> Callable[[Batch], None]:
+    optimizer = default_optimizer(model.parameters())
+    prefer_fused(optimizer)
+
+    def step(batch: Batch) -> None:
+        optimizer.zero_grad()
+        nats = metrics.nats_per_sequence(model(batch.inputs)[0], batch)
+        (nats.sum() / metrics.answer_bits(batch).sum()).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+
+    return step
+
+
+def medians(name: str, batch_size: int, turns: int) -> tuple[float, float]:
+    """Return milliseconds for drawing a batch and for the step on it."""
+    task, model = parts(name)
+    step, drawing, stepping = training_step(model), [], []
+    for turn in range(turns + 1):  # one to warm up
+        numbers = range(AHEAD * turn, AHEAD * (turn + 1))
+        start = time.perf_counter()
+        batches = [task.sample(batch_generator(1, "train", n), batch_size, **task.difficulty) for n in numbers]
+        drawn = time.perf_counter()
+        for batch in batches:
+            step(batch)
+        drawing.append(1000 * (drawn - start) / AHEAD)
+        stepping.append(1000 * (time.perf_counter() - drawn) / AHEAD)
+    return statistics.median(drawing[1:]), statistics.median(stepping[1:])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--turns", type=int, default=10, help="turns to take the median of (10)")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    for name in TASKS:
+        for batch_size in (8, 64):
+            draw, step = medians(name, batch_size, arguments.turns)
+            print(f"{name:<19} batch {batch_size:2}  {draw:5.2f} ms drawn  {step:7.2f} ms a step  {draw / step:.1%}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,134 @@
+"""What an evaluation reports, against costs worked out by hand."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+
+from lightning_ntm import LSTM, Batch, Copy, DynamicNGrams, MemoryModel, Task
+from lightning_ntm.models.lstm import LSTMState
+from lightning_ntm.training.evaluate import evaluate, evaluate_pieces, margin
+
+
+class Constant(MemoryModel[LSTMState]):
+    """Answers the same at every step: 0.8 that a bit is 1."""
+
+    def __init__(self):
+        super().__init__(1, 1)
+        self.logit = torch.nn.Parameter(torch.tensor(math.log(4.0)))
+
+    def initial_state(self, batch_size):
+        return LSTMState(self.logit.new_zeros(batch_size, 1, 1), self.logit.new_zeros(batch_size, 1, 1))
+
+    def step(self, x, state):
+        return self.logit.expand(len(x), 1), state
+
+
+@dataclass(frozen=True)
+class Ramp(Task):
+    """Episode k of a batch asks for 4 bits, the last k of them 1; the best network gives 1/4 to each."""
+
+    input_size = output_size = 1
+
+    @property
+    def difficulty(self):
+        return {"length": 4}
+
+    def sample(self, generator, batch_size, **difficulty):
+        answers = (np.arange(4)[None] >= 4 - np.arange(batch_size)[:, None]).astype(np.float32)
+        targets = torch.cat([torch.zeros(batch_size, 2, 1), torch.from_numpy(answers)[..., None]], dim=1)
+        mask = torch.arange(6).expand(batch_size, 6) >= 2
+        return Batch(torch.zeros(batch_size, 6, 1), targets, mask)
+
+    def optimal_logits(self, batch):
+        return torch.full(batch.targets.shape, math.log(1 / 3))
+
+
+def cost(ones, zeros, chance):
+    return -ones * math.log2(chance) - zeros * math.log2(1 - chance)
+
+
+def interval(values):
+    mean = sum(values) / len(values)
+    variance = sum((value - mean) ** 2 for value in values) / (len(values) - 1)
+    return 1.96 * math.sqrt(variance / len(values))
+
+
+def test_costs_and_their_intervals_are_those_worked_out_by_hand():
+    row = evaluate(Constant(), Ramp(), {"length": 4}, sequences=3)
+    # The three episodes ask for 0000, 0001 and 0011.
+    bits = [cost(0, 4, 0.8), cost(1, 3, 0.8), cost(2, 2, 0.8)]
+    optimal = [cost(0, 4, 0.25), cost(1, 3, 0.25), cost(2, 2, 0.25)]
+    regret = [mine - best for mine, best in zip(bits, optimal, strict=True)]
+    assert row == pytest.approx(
+        {
+            "length": 4,
+            "wrong_bits": 3,
+            "bits_per_sequence": sum(bits) / 3,
+            "perfect": 0,
+            "sequences": 3,
+            "optimal_bits": sum(optimal) / 3,
+            "regret_bits": sum(regret) / 3,
+            "wrong_bits_margin": interval([4, 3, 2]),
+            "bits_per_sequence_margin": interval(bits),
+            "regret_bits_margin": interval(regret),
+        },
+        rel=1e-6,
+    )
+
+
+def test_parts_of_an_answer_are_measured_one_by_one():
+    whole, first, second = evaluate_pieces(Constant(), Ramp(), {"length": 4}, pieces=2, sequences=3)
+    assert [row["answer"] for row in (whole, first, second)] == ["whole", "1-2", "3-4"]
+    assert whole["bits_per_sequence"] == pytest.approx(first["bits_per_sequence"] + second["bits_per_sequence"])
+    assert first["bits_per_sequence"] == pytest.approx(cost(0, 2, 0.8))
+    assert first["bits_per_sequence_margin"] == pytest.approx(0)
+    assert second["wrong_bits"] == pytest.approx(1)  # 00, 01, 11
+    assert second["perfect"] == pytest.approx(1 / 3)
+
+
+def test_parts_that_cannot_be_equal_differ_by_a_step():
+    rows = evaluate_pieces(Constant(), Ramp(), {"length": 4}, pieces=3, sequences=2)
+    assert [row["answer"] for row in rows] == ["whole", "1-2", "3-3", "4-4"]
+    assert [row["wrong_bits"] for row in rows] == [3.5, 2, 1, 0.5]
+
+
+def test_without_a_known_optimum_there_is_no_regret():
+    model = LSTM(9, 8, hidden_size=4, num_layers=1)
+    row = evaluate(model, Copy(), {"length": 2}, sequences=4)
+    assert list(row) == [
+        "length", "wrong_bits", "bits_per_sequence", "perfect", "sequences", "wrong_bits_margin",
+        "bits_per_sequence_margin",
+    ]  # fmt: skip
+
+
+def test_the_optimal_estimator_itself_has_no_regret(monkeypatch):
+    task, known = DynamicNGrams(length=30), []
+    monkeypatch.setattr(Constant, "forward", lambda self, inputs: (known.pop(), None))
+    real = DynamicNGrams.sample
+
+    def sample(self, generator, batch_size, **difficulty):
+        batch = real(self, generator, batch_size, **difficulty)
+        known.append(self.optimal_logits(batch))
+        return batch
+
+    monkeypatch.setattr(DynamicNGrams, "sample", sample)
+    row = evaluate(Constant(), task, {"length": 30}, sequences=150)
+    assert row["regret_bits"] == pytest.approx(0, abs=1e-9)
+    assert row["regret_bits_margin"] == pytest.approx(0, abs=1e-9)
+
+
+def test_one_episode_has_no_interval():
+    assert math.isnan(margin(torch.tensor([3.0])))
+    assert margin(torch.tensor([3.0, 3.0, 3.0])) == 0
+
+
+@pytest.mark.parametrize(
+    ("pieces", "message"),
+    [(0, r"pieces \(=0\) must be at least 1\."), (5, r"pieces \(=5\) must be at most 4, the steps of an answer\.")],
+)
+def test_what_is_out_of_range_is_named(pieces, message):
+    with pytest.raises(ValueError, match=message):
+        evaluate_pieces(Constant(), Ramp(), {"length": 4}, pieces=pieces)
