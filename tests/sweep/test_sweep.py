@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from tests.torture.runs import NTM, OFTEN, TINY, environment, remains, train
 
-from lightning_ntm.records import RunFolder
+from lightning_ntm.records import RunFolder, claim
 from lightning_ntm.sweep import Plan, status_of
 
-WORDS = f"{TINY} {OFTEN} --trainer.max_steps 400".removeprefix("--model tests.torture.parts.Forgetful ")
+WORDS = f"{TINY} {OFTEN} --trainer.max_steps 1000".removeprefix("--model tests.torture.parts.Forgetful ")
 SWEEP = f"sweep --models tests.torture.parts.Forgetful {WORDS} --processes 2"
 
 
@@ -89,8 +89,6 @@ def test_a_sweep_told_to_end_saves_every_run_and_says_how_to_go_on(tmp_path, tol
     process = start(f"{SWEEP} --name a --seeds 1", tmp_path)
     begun(run)
     trains = process_of(run)
-    status, said = sweep(f"{SWEEP} --name a --seeds 1", tmp_path)
-    assert (status, "1 runs are being trained by another process" in said) == (0, True), said
     process.send_signal(told)
     before = time.monotonic()
     said, _ = process.communicate(timeout=30)
@@ -103,8 +101,18 @@ def test_a_sweep_told_to_end_saves_every_run_and_says_how_to_go_on(tmp_path, tol
     assert remains(run.path) == undisturbed[1]
 
 
+def test_a_run_that_another_sweep_is_at_is_left_to_it(tmp_path):
+    claims = tmp_path / "runs" / "a" / ".claims"
+    claims.mkdir(parents=True)
+    let_go = claim(claims / "forgetful-copy-seed1", "it")
+    code, said = sweep(f"{SWEEP} --name a --seeds 1", tmp_path)
+    assert (code, "1 runs are being trained by another process" in said) == (0, True), said
+    assert not run_folder(tmp_path, 1).path.exists()
+    let_go()
+
+
 def test_what_fails_is_marked_and_stops_nothing_else(tmp_path):
-    words = f"{SWEEP} --name a --grid optimizer.init_args.lr=1e-3,1e40"
+    words = f"{SWEEP} --trainer.max_steps 20 --name a --grid optimizer.init_args.lr=1e-3,1e40"
     code, said = sweep(words, tmp_path)
     assert code == 1, said
     assert "1 of 2 runs are done" in said
@@ -134,7 +142,7 @@ def test_runs_that_crash_before_anything_is_kept_are_given_up_after_some_attempt
 def test_on_a_cluster_a_run_survives_its_worker_and_its_node(tmp_path, undisturbed):
     script = Path(__file__).with_name("cluster.py")
     process = subprocess.run(
-        [NTM[0], script, "400"], cwd=tmp_path, env=environment(RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO="0"),
+        [NTM[0], script, "1000"], cwd=tmp_path, env=environment(RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO="0"),
         capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert process.returncode == 0, process.stdout + process.stderr
