@@ -185,10 +185,10 @@ class _View:
         self.folder, self.plan, self.console = folder, plan, console
         self.live = None if quiet else Live(console=console, auto_refresh=False, transient=True)
         self.states: dict[str, State] = {}
+        self.done: dict[str, Status] = {}  # they change no more
 
     def __enter__(self) -> "_View":
-        for status in self._statuses():
-            self.states[status.name] = status.state
+        self.states = {status.name: status.state for status in self._statuses()}
         done = sum(state == "done" for state in self.states.values())
         self.console.print(f"{self.folder}: {len(self.states)} runs" + (f", {done} of them done" if done else ""))
         if self.live:
@@ -211,7 +211,9 @@ class _View:
             self.live.update(_table(statuses, self.console.height - 4), refresh=True)
 
     def _statuses(self) -> list[Status]:
-        return [status_of(self.folder, run) for run in self.plan.runs]
+        statuses = [self.done.get(run.name) or status_of(self.folder, run) for run in self.plan.runs]
+        self.done = {status.name: status for status in statuses if status.state == "done"}
+        return statuses
 
 
 def _line(status: Status) -> str:

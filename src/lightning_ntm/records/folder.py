@@ -201,7 +201,7 @@ class RunFolder:
             raise ValueError(f"{self.metrics}, line {number}, is damaged: it is no JSON object with a step.")
         return row
 
-    def latest(self, size: int = 16384) -> list[dict[str, Any]]:
+    def latest(self, size: int = 4096) -> list[dict[str, Any]]:
         """Return the whole lines in the last `size` bytes of the metrics, oldest first, without damaged ones."""
         try:
             with self.metrics.open("rb") as file:

@@ -51,9 +51,18 @@ class Worker:
         except ValueError:
             return "elsewhere"
         try:
-            return "done" if run_folder.result.exists() else self._attempts(run, run_folder)
+            if run_folder.result.exists():
+                return "done"
+            return "elsewhere" if self._taken(run_folder) else self._attempts(run, run_folder)
         finally:
             let_go()
+
+    def _taken(self, folder: RunFolder) -> bool:
+        """Whether a training is at it that this sweep did not begin; one whose parent was killed is saving and ends."""
+        deadline = time.monotonic() + _PATIENCE
+        while (taken := folder.in_use()) and time.monotonic() < deadline and not self.stopping.wait(0.2):
+            pass
+        return taken
 
     def _attempts(self, run: PlannedRun, folder: RunFolder) -> End:
         folder.failed.unlink(missing_ok=True)
@@ -74,9 +83,6 @@ class Worker:
 
     def _attempt(self, run: PlannedRun, folder: RunFolder) -> tuple[int, str]:
         """Return the exit code of one attempt, and how it ended in words."""
-        deadline = time.monotonic() + _PATIENCE
-        while folder.in_use() and time.monotonic() < deadline and not self.stopping.wait(0.2):
-            pass  # a child whose parent was killed is saving what it has
         if folder.last.exists():
             words = ["--resume", str(folder.path)]
         elif folder.began():
