@@ -164,6 +164,21 @@ def test_the_paper_presets_are_the_paper_s_tables():
         assert config["model"]["init_args"].get("controller") == kind
 
 
+def test_options_of_the_trainer_may_come_all_at_once(capsys):
+    words = ("--task.max_length", "3", "--data", '{"batches_per_epoch": 3}', "--trainer", '{"max_epochs": 2}')
+    assert ntm("train", "--model", "LSTM", "--name", "a", *words) == 0
+    assert "6 steps" in capsys.readouterr().out
+
+
+def test_what_lightning_refuses_in_mid_training_is_one_line(capsys):
+    callback = "class_path: lightning.pytorch.callbacks.EarlyStopping, init_args: {monitor: nothing}"
+    Path("stop.yaml").write_text(f"trainer: {{callbacks: [{{{callback}}}], max_steps: 4, val_check_interval: 2}}")
+    assert ntm("train", "--model", "LSTM", "--task.max_length", "3", "--config", "stop.yaml") == 2
+    said = capsys.readouterr().err
+    assert "metric `nothing` which is not available" in said
+    assert said.count("\n") == 1
+
+
 def test_another_class_brings_its_own_defaults(capsys):
     with pytest.raises(SystemExit):
         ntm("train", "--model", "lstm", "--task", "repeat-copy", "--model.hidden_size", "12", "--print_config")

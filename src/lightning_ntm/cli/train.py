@@ -43,10 +43,6 @@ def train(argv: list[str]) -> int:
     run = _prepared(parser, config, resumed)
     try:
         result = run.fit()
-    except ValueError as error:
-        if run.began:
-            raise
-        raise UsageError(words.one_line(error)) from error
     except InterruptionError as end:
         print(f"\n{end} at step {run.trainer.global_step}; {_how_to_go_on(run)}")
         return 128 + end.signal
@@ -58,6 +54,12 @@ def train(argv: list[str]) -> int:
         raise UsageError(f"{error}.{where} --on_nonfinite skip leaves such steps out.") from error
     except OSError as error:
         raise UsageError(f"{words.one_line(error)}; what is there is whole; {_how_to_go_on(run)}") from error
+    except Exception as error:
+        if not run.began:
+            raise UsageError(words.one_line(error)) from error
+        if not _raised_by_lightning(error):
+            raise  # a network's own failure: its author wants to see where
+        raise UsageError(f"{words.one_line(error)}; {_how_to_go_on(run)}") from error
     _report(run, result)
     return 0
 
@@ -80,6 +82,14 @@ def _parsed(argv: list[str]) -> tuple[ArgumentParser, Namespace]:
 def _how_to_go_on(run: Run) -> str:
     kept = run.keeps and run.folder.last.exists()
     return f"to go on: ntm train --resume {run.folder.path}" if kept else "nothing was kept yet"
+
+
+def _raised_by_lightning(error: Exception) -> bool:
+    """Whether Lightning itself refused something, as a callback whose `monitor` is not measured."""
+    trace = error.__traceback__
+    while trace and trace.tb_next:
+        trace = trace.tb_next
+    return trace is not None and str(trace.tb_frame.f_globals.get("__name__")).startswith("lightning.")
 
 
 def _prepared(parser: ArgumentParser, config: Namespace, resumed: RunFolder | None) -> Run:
@@ -222,15 +232,25 @@ def _defaults(argv: list[str]) -> dict[str, Any]:
 
 
 def _chosen(argv: list[str]) -> set[str]:
-    chosen, config_next = set(), False
-    for word in argv:
-        option = word.partition("=")[0]
-        if config_next:
-            chosen |= {key for key, value in _flat(_loaded(word)).items() if value is not None}
-        config_next = option in ("--config", "-c")
-        if option.startswith("--"):
-            chosen.add(option.removeprefix("--"))
+    """Return the names of all options that the user set, by words or in configurations."""
+    chosen: set[str] = set()
+    for i, word in enumerate(argv):
+        option, equals, value = word.partition("=")
+        value = value if equals else (argv[i + 1 : i + 2] or [""])[0]
+        if option in ("--config", "-c"):
+            chosen |= {key for key, said in _flat(_loaded(value)).items() if said is not None}
+        elif option in ("--data", "--trainer"):  # all at once, as JSON
+            chosen |= _flat({option[2:]: _yaml(value)}).keys()
+        elif option.startswith("--"):
+            chosen.add(option[2:])
     return chosen
+
+
+def _yaml(text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return None  # jsonargparse says what is wrong with it
 
 
 def _flat(config: dict[str, Any]) -> dict[str, Any]:
