@@ -105,6 +105,19 @@ def test_an_evaluation_is_kept_where_it_can_be(solved, capsys):
     assert capsys.readouterr().err.startswith("ntm: warning: not kept for ntm report: ")
 
 
+def test_many_runs_are_evaluated_in_one_table(solved, capsys):
+    for name in ("small", "other"):
+        shutil.copytree(solved[0], f"runs/{name}")
+    Path("runs/other/best.safetensors").write_bytes(b"")
+    shutil.copytree("runs/small", "runs/third")
+    assert ntm("evaluate", "runs", "runs/small", "--lengths", "3", "--sequences", "4") == 0
+    captured = capsys.readouterr()
+    assert [captured.out.count(name) for name in ("small", "third", "other")] == [1, 1, 0]
+    assert captured.err.startswith("ntm: warning: runs/other is left out: runs/other/best.safetensors is damaged")
+    assert ntm("evaluate", "runs", "--lengths", "3", "--sequences", "4", "--json") == 0
+    assert [told["run"] for told in json.loads(capsys.readouterr().out)] == ["runs/small", "runs/third"]
+
+
 def test_draws_the_memory_of_a_trained_network(solved, capsys):
     folder, _ = solved
     assert ntm("figure", folder, "--lengths", 5) == 0
@@ -374,7 +387,18 @@ MISTAKES = {
     "report nowhere": "folder nowhere does not exist.",
     "report . --outptu a": "unknown option --outptu; did you mean '--output'?",
     "bench --repeats 0": "argument --repeats: '0' must be a whole number of at least 1.",
-    "evaluate": "the following arguments are required: run",
+    "evaluate": "the following arguments are required: RUN",
+    "sweep --seeds 3-1": "seeds (='3-1') has a range that goes backwards: 3-1.",
+    "sweep --seed 3": "--seed is not for one run: use --seeds.",
+    "sweep --models NTM,Foo": "unknown model 'Foo'; known: LSTM, NTM, or the import path of your own.",
+    "sweep --trainer.max_step 3": "unknown option --trainer.max_step; did you mean '--trainer.max_steps'?",
+    "sweep --grid data.batch_size=": "grid.data.batch_size is empty.",
+    "sweep --grid data.batch_size": "--grid data.batch_size: write it as OPTION=A,B.",
+    "sweep --shard 3/2": "--shard (=3/2) must be I/N with I from 1 to N.",
+    "sweep --name ../a": "--name (='../a') must be a plain folder name; --runs sets where it stands.",
+    "sweep ten-seed": "there is no plan or folder 'ten-seed'; did you mean 'ten-seeds'?",
+    "sweep --status nowhere": "nowhere is not a sweep: it has no plan.yaml.",
+    "sweep --processes 0": "argument --processes: '0' must be a whole number of at least 1.",
     "evaluate runs/none --length 3": "unknown option --length; did you mean '--lengths'?",
     "evaluate runs/none --lengths 3,x": "argument --lengths: '3,x' must be whole numbers with commas between, "
     "as 10,20,40.",
@@ -475,7 +499,7 @@ def test_useful_arithmetic_is_that_of_the_design():
 def test_help_is_quick_to_load_and_names_every_verb(capsys):
     assert ntm("--help") == 0
     printed = capsys.readouterr().out
-    assert all(f"  {verb} " in printed for verb in ("train", "evaluate", "figure", "report", "bench"))
+    assert all(f"  {verb} " in printed for verb in ("train", "sweep", "evaluate", "figure", "report", "bench"))
     assert ntm("--version") == 0
     assert capsys.readouterr().out.startswith("lightning-ntm ")
 

@@ -10,7 +10,7 @@ from lightning_ntm.cli.words import UsageError, near, one_line
 _VERBS = {
     "train": "Train a network on a task into a run folder, or resume a run.",
     "sweep": "Train many runs: networks, tasks, seeds, grids of options.",
-    "evaluate": "Measure the kept network of a run at chosen lengths.",
+    "evaluate": "Measure the kept networks of runs at chosen lengths.",
     "figure": "Draw the memory of a trained network at work in one episode.",
     "report": "Write one page on many runs: curves, success, cost by length.",
     "bench": "Time a training step on this machine, with the kernel and without.",

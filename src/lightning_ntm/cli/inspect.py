@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lightning_ntm.cli.words import Parser, UsageError, explained
-from lightning_ntm.records import RunFolder, as_json
+from lightning_ntm.records import RunFolder, as_json, find
 from lightning_ntm.training.build import TrainedRun, open_run, warn_beyond_memory
 
 #: What an episode or a memory beyond this machine ends in.
@@ -20,45 +20,80 @@ _TOO_LARGE = (MemoryError, OverflowError, RuntimeError)
 
 
 def evaluate(argv: list[str]) -> int:
-    """Measure the kept network of a run."""
-    parser = _parser("evaluate", "Measure the kept network of a run on episodes it never saw.")
+    """Measure the kept networks of runs."""
+    parser = _parser("evaluate", "Measure the kept network of a run, or of many, on episodes it never saw.")
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="run folders, or folders that hold them")
     parser.add_argument("--sequences", type=int, default=100, help="episodes at each difficulty (100)")
     parser.add_argument("--pieces", type=int, help="also measure this many equal parts of each answer, one by one")
-    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    parser.add_argument("--json", action="store_true", help="print JSON, an object or for several runs a list, alone")
     arguments = parser.parse_args(argv)
-    run = _open(arguments)
-    results = list(_results(run, arguments))
-    _keep(arguments, run.step, results)
+    paths = list(_runs(arguments.runs))
+    told: list[dict[str, Any]] = []
+    for path in paths:
+        try:
+            told.append({"run": path, "results": _evaluated(path, arguments)})
+        except UsageError as error:
+            if len(paths) == 1:
+                raise
+            print(f"ntm: warning: {path} is left out: {error}", file=sys.stderr)
+    if not told:
+        raise UsageError("none of these runs can be evaluated.")
     if arguments.json:
-        print(as_json({"run": arguments.run, "results": results}))
-        return 0
-    Console().print(_table(results, f"{arguments.run}, weights of step {run.step}, {arguments.sequences} sequences"))
+        print(as_json(told[0] if len(paths) == 1 else told))
+    elif len(paths) == 1:
+        Console().print(_table(told[0]["results"], f"{paths[0]}, {arguments.sequences} sequences"))
+    else:
+        rows = [{"run": Path(one["run"]).name, **row} for one in told for row in one["results"]]
+        Console().print(_table(rows, f"{len(told)} runs, {arguments.sequences} sequences each"))
     return 0
 
 
-def _keep(arguments: argparse.Namespace, step: int, results: list[dict[str, Any]]) -> None:
+def _runs(given: list[str]) -> Iterator[str]:
+    """Yield the run folders that are meant, each once."""
+    seen = set()
+    for path in given:
+        alone = Path(path, "config.yaml").exists() or not Path(path).is_dir()
+        with explained():
+            found = [path] if alone else [str(folder.path) for folder in find(path).values()]
+        yield from (one for one in found if one not in seen)
+        seen.update(found)
+
+
+def _evaluated(path: str, arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    run = _open(path, arguments)
+    results = list(_results(run, arguments))
+    _keep(path, arguments, run.step, results)
+    return results
+
+
+def _keep(path: str, arguments: argparse.Namespace, step: int, results: list[dict[str, Any]]) -> None:
     """Add what was measured to the run folder, for `ntm report`; copies that cannot be written to are fine too."""
     slots = {"memory_slots": arguments.memory_slots} if arguments.memory_slots else {}
     try:
-        RunFolder(Path(arguments.run)).keep_evaluation(step, [{**slots, **result} for result in results])
+        RunFolder(Path(path)).keep_evaluation(step, [{**slots, **result} for result in results])
     except OSError as error:
         print(f"ntm: warning: not kept for ntm report: {error}", file=sys.stderr)
 
 
 def _table(results: list[dict[str, Any]], title: str) -> Table:
     """Show what has room on a terminal; `--json` tells all."""
-    left_out = {"sequences", *(name for name in results[0] if name.endswith("_margin"))}
-    if "optimal_bits" in results[0]:
-        left_out.add("perfect")  # nobody is
-    columns = [name for name in results[0] if name not in left_out]
+    columns = [
+        name for name in dict.fromkeys(name for result in results for name in result) if _has_room(name, results)
+    ]
     table = Table(*(name.replace("_", " ") for name in columns), title=title, caption="±: 95 % confidence")
     for result in results:
         table.add_row(*(_cell(result, name) for name in columns))
     return table
 
 
+def _has_room(name: str, results: list[dict[str, Any]]) -> bool:
+    if name == "perfect" and any("optimal_bits" in result for result in results):
+        return False  # nobody is
+    return name != "sequences" and not name.endswith("_margin")
+
+
 def _cell(result: dict[str, Any], name: str) -> str:
-    value, margin = result[name], result.get(f"{name}_margin", math.nan)
+    value, margin = result.get(name, ""), result.get(f"{name}_margin", math.nan)
     shown = f"{value:.2f}" if isinstance(value, float) else str(value)
     return f"{shown} ± {margin:.2f}" if math.isfinite(margin) else shown
 
@@ -69,8 +104,9 @@ def figure(argv: list[str]) -> int:
     from lightning_ntm.training.evaluate import trace_episode
 
     parser = _parser("figure", "Draw inputs, outputs and the memory at work, as in the paper's figures 3 and 6.")
+    parser.add_argument("run", metavar="RUN", help="the run folder")
     arguments = parser.parse_args(argv)
-    run = _open(arguments)
+    run = _open(arguments.run, arguments)
     asked = _difficulties(arguments, run) if arguments.lengths or arguments.vary else [run.task.difficulty]
     for difficulty in asked:
         _warn(run, difficulty)
@@ -89,7 +125,6 @@ def figure(argv: list[str]) -> int:
 
 def _parser(verb: str, description: str) -> Parser:
     parser = Parser(prog=f"ntm {verb}", description=description, allow_abbrev=False)
-    parser.add_argument("run", help="the run folder")
     parser.add_argument("--lengths", type=_numbers, help="as 10,20,40; short for --vary length=10,20,40")
     parser.add_argument(
         "--vary", type=_varied, action="append", default=[], metavar="NAME=A,B", help="any difficulty of the task"
@@ -112,9 +147,9 @@ def _varied(text: str) -> tuple[str, list[int]]:
     return name, _numbers(values)
 
 
-def _open(arguments: argparse.Namespace) -> TrainedRun:
+def _open(path: str, arguments: argparse.Namespace) -> TrainedRun:
     with explained("", *_TOO_LARGE):
-        return open_run(arguments.run, memory_slots=arguments.memory_slots)
+        return open_run(path, memory_slots=arguments.memory_slots)
 
 
 def _difficulties(arguments: argparse.Namespace, run: TrainedRun) -> list[dict[str, int]]:

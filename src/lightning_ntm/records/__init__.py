@@ -1,5 +1,6 @@
 """Run folders on disk: how they are written, and what is read from many of them."""
 
+from .finding import find as find
 from .folder import (
     RunFolder as RunFolder,
     as_json as as_json,

@@ -1,0 +1,55 @@
+"""What a run folder tells without its run."""
+
+import subprocess
+import sys
+
+import pytest
+
+from lightning_ntm.records import RunFolder, claim
+
+HOLDS = "import sys; from pathlib import Path; from lightning_ntm.records import RunFolder; " + (
+    "RunFolder(Path(sys.argv[1])).lock(); print('held', flush=True); sys.stdin.read()"
+)
+
+
+def test_a_folder_is_in_use_while_another_process_holds_it(tmp_path):
+    folder = RunFolder(tmp_path)
+    assert not folder.in_use()
+    holder = subprocess.Popen([sys.executable, "-c", HOLDS, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert holder.stdout.readline() == b"held\n"
+    assert folder.in_use()
+    with pytest.raises(ValueError, match=f"what I want is in use by process {holder.pid} on "):
+        claim(tmp_path / ".lock", "what I want")
+    holder.kill()
+    holder.communicate()
+    assert not folder.in_use()
+
+
+def test_the_latest_rows_are_whole_ones(tmp_path):
+    folder = RunFolder(tmp_path)
+    assert folder.latest() == []
+    for step in range(200):
+        folder.append({"step": step})
+    with folder.metrics.open("a") as file:
+        file.write('not JSON\n{"no": "step"}\n{"step": 20')
+    rows = folder.latest(100)
+    assert [row["step"] for row in rows] == list(range(200 - len(rows), 200))
+    assert 2 <= len(rows) <= 6
+    assert len(folder.latest(10**6)) == 200
+
+
+@pytest.mark.parametrize(
+    ("names", "began"),
+    [
+        ([], False),
+        (["config.yaml", ".lock", "about.jsonl", "metrics.jsonl", "best.safetensors", ".last.ckpt.7.tmp"], False),
+        (["failed.json", "nonfinite.json", "nonfinite.safetensors"], False),
+        (["config.yaml", "last.ckpt"], True),
+        (["config.yaml", "notes.txt"], True),
+        (["figures"], True),
+    ],
+)
+def test_what_training_anew_would_make_again_may_go(tmp_path, names, began):
+    for name in names:
+        (tmp_path / name).touch()
+    assert RunFolder(tmp_path).began() == began
