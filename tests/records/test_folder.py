@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from lightning_ntm.records import RunFolder, claim
+from lightning_ntm.records import RunFolder, claim, read_json
 
 HOLDS = "import sys; from pathlib import Path; from lightning_ntm.records import RunFolder; " + (
     "RunFolder(Path(sys.argv[1])).lock(); print('held', flush=True); sys.stdin.read()"
@@ -53,3 +53,15 @@ def test_what_training_anew_would_make_again_may_go(tmp_path, names, began):
     for name in names:
         (tmp_path / name).touch()
     assert RunFolder(tmp_path).began() == began
+
+
+def test_an_evaluation_replaces_the_one_before_at_the_same_difficulty(tmp_path):
+    folder, measured = RunFolder(tmp_path), {"wrong_bits": 1.0, "sequences": 9}
+    folder.keep_evaluation(5, [{"length": 3, **measured}, {"length": 4, **measured}])
+    folder.keep_evaluation(5, [{"length": 3, "answer": "whole", "wrong_bits": 2.0}, {"length": 3, "answer": "1-2"}])
+    told = read_json(folder.evaluation)["results"]
+    assert [(row["length"], row.get("answer"), row.get("wrong_bits")) for row in told] == [
+        (4, None, 1.0), (3, "whole", 2.0), (3, "1-2", None)
+    ]  # fmt: skip
+    folder.keep_evaluation(6, [{"length": 9, **measured}])
+    assert [row["length"] for row in read_json(folder.evaluation)["results"]] == [9], "of other weights"

@@ -99,3 +99,36 @@ def test_a_damaged_plan_is_told(tmp_path, text, message):
     (tmp_path / "plan.yaml").write_text(text)
     with pytest.raises(ValueError, match=message):
         Plan.load(tmp_path)
+
+
+def test_what_is_in_the_grid_is_not_the_same_for_every_run():
+    grid = {"grid": {"data.batch_size": [4, 8]}}
+    for said, more in (({"options": {"data.batch_size": 2}}, []), ({}, ["--data.batch_size", "2"])):
+        with pytest.raises(ValueError, match="data.batch_size is in the grid"):
+            Plan.of({**grid, **said}, more)
+
+
+def test_a_configuration_file_is_found_again_from_elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").write_text("seed: 1")
+    (run,) = Plan.of({"configs": "mine.yaml"}).runs
+    assert run.words[0] == f"--config={tmp_path / 'mine.yaml'}"
+
+
+def test_null_is_as_good_as_nothing():
+    assert Plan.of({"models": None, "configs": None, "seeds": None, "grid": None, "options": None}) == Plan.of({})
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ({"models": {"a": 1}}, r"models \(=\{'a': 1\}\) must be names"),
+        ({"tasks": [3]}, r"tasks \(=\[3\]\) must be names"),
+        ({"models": "a/b"}, "must be a plain folder name"),
+        ({"grid": {"data.batch_size": ["4" * 300]}}, "of at most 200 bytes"),
+        ({"options": {"a": {1, 2}}}, "cannot be told to ntm train"),
+    ],
+)
+def test_odd_values_are_told_in_a_line(said, message):
+    with pytest.raises(ValueError, match=message):
+        Plan.of(said)

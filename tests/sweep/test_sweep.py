@@ -94,7 +94,7 @@ def test_a_sweep_told_to_end_saves_every_run_and_says_how_to_go_on(tmp_path, tol
     said, _ = process.communicate(timeout=30)
     assert time.monotonic() - before < 10
     assert process.returncode == code
-    assert said.endswith("To go on: ntm sweep runs/a\n")
+    assert said.endswith("interrupted. To go on: ntm sweep runs/a --processes 2\n")
     assert gone(trains)
     assert status_of(tmp_path / "runs" / "a", Plan.load(tmp_path / "runs" / "a").runs[0]).state == "interrupted"
     assert sweep("sweep runs/a", tmp_path)[0] == 0

@@ -1,9 +1,12 @@
 """One training of a sweep, in a process forked from one that has everything imported: that saves four seconds each."""
 
 import ctypes
+import multiprocessing
 import os
 import signal
 import sys
+import threading
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 # Imported here, not when used: this module is what is loaded before processes are forked.
@@ -20,9 +23,26 @@ def train(words: list[str], log: Path) -> None:
     process it was forked from.
     """
     os.setsid()
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_TOLD_AT_DEATH_OF_PARENT, signal.SIGTERM)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    _end_with(multiprocessing.parent_process())
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     for stream in (sys.stdout, sys.stderr):
         os.dup2(output, stream.fileno())
-    sys.exit(main(["train", *words]))
+    sys.argv[1:] = ["train", *words]  # with which Lightning starts the other processes of a run that has several
+    sys.exit(main(sys.argv[1:]))
+
+
+def _end_with(sweep: BaseProcess | None) -> None:
+    """Be told to end, as by SIGTERM, as soon as the sweep is gone, even if it was killed."""
+    assert sweep is not None
+
+    def watch() -> None:
+        sweep.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_TOLD_AT_DEATH_OF_PARENT, signal.SIGTERM)
+        if not sweep.is_alive():
+            sys.exit(143)  # it was gone before
+    else:
+        threading.Thread(target=watch, daemon=True).start()

@@ -41,10 +41,10 @@ def evaluate(argv: list[str]) -> int:
     if arguments.json:
         print(as_json(told[0] if len(paths) == 1 else told))
     elif len(paths) == 1:
-        Console().print(_table(told[0]["results"], f"{paths[0]}, {arguments.sequences} sequences"))
+        Console(markup=False).print(_table(told[0]["results"], f"{paths[0]}, {arguments.sequences} sequences"))
     else:
         rows = [{"run": Path(one["run"]).name, **row} for one in told for row in one["results"]]
-        Console().print(_table(rows, f"{len(told)} runs, {arguments.sequences} sequences each"))
+        Console(markup=False).print(_table(rows, f"{len(told)} runs, {arguments.sequences} sequences each"))
     return 0
 
 

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lightning_ntm.cli.words import Parser, UsageError, explained, near
-from lightning_ntm.sweep import End, Engine, LocalEngine, Plan, State, Status, Worker, status_of
+from lightning_ntm.sweep import End, Engine, LocalEngine, Plan, PlannedRun, State, Status, Worker, status_of
 from lightning_ntm.sweep.plan import read_yaml
 
 _EXAMPLES = """examples:
@@ -33,15 +33,16 @@ def sweep(argv: list[str]) -> int:
     """Train all runs of a plan that are not there yet."""
     given = argv.pop(0) if argv and not argv[0].startswith("-") else None
     arguments, more = _parser().parse_known_args(argv)
-    if arguments.status:
+    if arguments.status is not None:
         return _show(Path(arguments.status))
     folder, plan = _planned(given, arguments, more)
     mine, engine = _shard(plan, arguments.shard), _engine(arguments)
-    if not folder.joinpath("plan.yaml").exists():
-        _check(plan)
+    with explained():
+        known = Plan.load(folder).runs if folder.joinpath("plan.yaml").exists() else ()
+    _check([run for run in plan.runs if run not in known])
     with explained():
         plan.save(folder)
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, markup=False)
     from lightning_ntm.cli.child import train
 
     worker = Worker(folder, train, arguments.retries, console.print)
@@ -50,9 +51,19 @@ def sweep(argv: list[str]) -> int:
         with _terminated_as_interrupted(), view:
             ends = engine.train(worker, mine.runs, view.look)
     except KeyboardInterrupt as end:
-        console.print(f"interrupted; every run has saved what it had. To go on: ntm sweep {folder}")
+        console.print(f"interrupted. To go on: ntm sweep {folder}{_same_way(arguments)}")
         return 128 + (signal.SIGTERM if isinstance(end, _TerminatedError) else signal.SIGINT)
     return _summary(folder, ends, console)
+
+
+def _same_way(arguments: argparse.Namespace) -> str:
+    """Return the options that say how, not what, as they were given."""
+    names = ("processes", "retries", "shard", "engine", "ray_address", "ray_cpus", "ray_gpus", "quiet")
+    default, said = _parser().parse_args([]), []
+    for name in names:
+        if (value := getattr(arguments, name)) != getattr(default, name):
+            said.append(f" --{name.replace('_', '-')}" + ("" if value is True else f" {value}"))
+    return "".join(said)
 
 
 def _parser() -> Parser:
@@ -89,6 +100,8 @@ def _parser() -> Parser:
 def _planned(given: str | None, arguments: argparse.Namespace, more: list[str]) -> tuple[Path, Plan]:
     """Return the folder of the sweep and its plan."""
     said = _said(arguments)
+    if given == "":
+        raise UsageError("the name of the plan or folder is empty.")
     if given and Path(given).is_dir():
         if said or more:
             raise UsageError(f"{given} has its plan: {', '.join([*said, *more])} cannot be added to it.")
@@ -98,7 +111,7 @@ def _planned(given: str | None, arguments: argparse.Namespace, more: list[str]) 
         raise UsageError(f"{more[0]!r} is no option; a plan or folder comes first.")
     with explained():
         plan = Plan.of({**({"name": Path(given).stem, **_plan(given)} if given else {}), **said}, more)
-    if Path(plan.name).name != plan.name or plan.name.startswith("."):
+    if Path(plan.name).name != plan.name or plan.name.startswith(".") or len(plan.name.encode()) > 200:
         raise UsageError(f"--name (={plan.name!r}) must be a plain folder name; --runs sets where it stands.")
     return Path(arguments.runs) / plan.name, plan
 
@@ -106,12 +119,12 @@ def _planned(given: str | None, arguments: argparse.Namespace, more: list[str]) 
 def _said(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return what the options say of the plan."""
     said = {key: getattr(arguments, key) for key in ("name", "configs", "models", "tasks", "seeds")}
-    grid = {}
+    grid: dict[str, list[str]] = {}
     for axis in arguments.grid:
         option, equals, values = axis.removeprefix("--").partition("=")
         if not equals or not option:
             raise UsageError(f"--grid {axis}: write it as OPTION=A,B.")
-        grid[option] = values.split(",") if values else []
+        grid[option] = grid.get(option, []) + (values.split(",") if values else [])
     return {key: value for key, value in {**said, "grid": grid or None}.items() if value is not None}
 
 
@@ -130,12 +143,12 @@ def _plans() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 
-def _check(plan: Plan) -> None:
+def _check(runs: list[PlannedRun]) -> None:
     """See that `ntm train` takes what the runs are told; seeds apart, each combination once."""
     from lightning_ntm.cli.train import check
 
     seen = set()
-    for run in plan.runs:
+    for run in runs:
         words = tuple(word for word in run.words if not word.startswith("--seed="))
         if words not in seen:
             seen.add(words)
@@ -201,7 +214,10 @@ class _View:
 
     def look(self) -> None:
         """Show how the runs stand now."""
-        statuses = self._statuses()
+        try:
+            statuses = self._statuses()
+        except OSError:
+            return  # a file system that stumbles must not end the sweep
         for status in statuses:
             if self.states[status.name] != status.state:
                 self.states[status.name] = status.state
@@ -257,7 +273,7 @@ def _duration(seconds: float | None) -> str:
 def _show(folder: Path) -> int:
     with explained():
         plan = Plan.load(folder)
-    Console(highlight=False).print(_table([status_of(folder, run) for run in plan.runs]))
+    Console(highlight=False, markup=False).print(_table([status_of(folder, run) for run in plan.runs]))
     return 0
 
 

@@ -66,7 +66,11 @@ def train(argv: list[str]) -> int:
 
 def check(argv: list[str]) -> None:
     """Raise `UsageError` unless all that such words ask for can be made."""
-    _parts(*_parsed(words.canonical(argv)))
+    parser, config = _parsed(words.canonical(argv))
+    _check_simple(config)
+    parts = _parts(parser, config)
+    _learner(parts, config)
+    _check_trainer(dict(parts.trainer.__dict__), _data(parts, config).batches_per_epoch)
 
 
 def _parsed(argv: list[str]) -> tuple[ArgumentParser, Namespace]:
@@ -93,33 +97,14 @@ def _raised_by_lightning(error: Exception) -> bool:
 
 
 def _prepared(parser: ArgumentParser, config: Namespace, resumed: RunFolder | None) -> Run:
-    for name in ("runs", "seed", "threads", "stop_when_solved", "decay_after", "loss", "on_nonfinite"):
-        if config[name] is None:
-            raise UsageError(f"--{name} needs a value.")
-    with explained("--"):
-        at_least(0, seed=config.seed, stop_when_solved=config.stop_when_solved)
-        at_least(1, threads=config.threads)
+    _check_simple(config)
     torch.set_num_threads(config.threads)
     with explained("--seed: "):
         L.seed_everything(config.seed, workers=True, verbose=False)
     parts = _parts(parser, config)
     with explained():
         folder = resumed or folder_of(config.runs, config.name or default_name(parts.model, parts.task, config.seed))
-    for name, value in parts.data.as_dict().items():
-        if value is None:
-            raise UsageError(f"--data.{name} needs a value.")
-    with explained("--data."):
-        data = EpisodeData(parts.task, seed=config.seed, **parts.data.as_dict())
-    with explained("--"):
-        learner = SequenceLearner(
-            parts.model,
-            parts.optimizer,
-            parts.scheduler,
-            decay_after=config.decay_after,
-            loss=config.loss,
-            on_nonfinite=config.on_nonfinite,
-        )
-    trainer = dict(parts.trainer.__dict__)
+    data, learner, trainer = _data(parts, config), _learner(parts, config), dict(parts.trainer.__dict__)
     _check_trainer(trainer, data.batches_per_epoch)
     with explained("", MisconfigurationException, TypeError):
         return Run(
@@ -130,6 +115,35 @@ def _prepared(parser: ArgumentParser, config: Namespace, resumed: RunFolder | No
             _saved(parser, config),
             resume=resumed is not None,
             stop_when_solved=config.stop_when_solved,
+        )
+
+
+def _check_simple(config: Namespace) -> None:
+    for name in ("runs", "seed", "threads", "stop_when_solved", "decay_after", "loss", "on_nonfinite"):
+        if config[name] is None:
+            raise UsageError(f"--{name} needs a value.")
+    with explained("--"):
+        at_least(0, seed=config.seed, stop_when_solved=config.stop_when_solved)
+        at_least(1, threads=config.threads)
+
+
+def _data(parts: Namespace, config: Namespace) -> EpisodeData:
+    for name, value in parts.data.as_dict().items():
+        if value is None:
+            raise UsageError(f"--data.{name} needs a value.")
+    with explained("--data."):
+        return EpisodeData(parts.task, seed=config.seed, **parts.data.as_dict())
+
+
+def _learner(parts: Namespace, config: Namespace) -> SequenceLearner:
+    with explained("--"):
+        return SequenceLearner(
+            parts.model,
+            parts.optimizer,
+            parts.scheduler,
+            decay_after=config.decay_after,
+            loss=config.loss,
+            on_nonfinite=config.on_nonfinite,
         )
 
 

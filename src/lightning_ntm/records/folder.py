@@ -106,7 +106,7 @@ class RunFolder:
     def began(self) -> bool:
         """Whether something is here that training, begun anew, would not make again: a checkpoint, or a user's file."""
         again = (self.config, self.about, self.metrics, self.best, self.failed, self.nonfinite, self._lock)
-        names = {path.name for path in (*again, self.nonfinite.with_suffix(".safetensors"))}
+        names = {path.name for path in (*again, self.nonfinite.with_suffix(".safetensors"))} | {"lightning_logs"}
         found = self.path.iterdir() if self.path.exists() else ()
         return any(path.name not in names and path.suffix != ".tmp" for path in found)
 
@@ -156,7 +156,12 @@ class RunFolder:
         told = _parsed(self.evaluation.read_text(errors="replace")) if self.evaluation.exists() else None
         told = told if isinstance(told, dict) and told.get("step") == step else {}
         before = told["results"] if isinstance(told.get("results"), list) else []
-        kept = {as_json(difficulty_of(row)): row for row in [*before, *results] if isinstance(row, dict)}
+        kept: dict[str, dict[str, Any]] = {}
+        for row in [*before, *results]:
+            if isinstance(row, dict):
+                asked = {name: value for name, value in difficulty_of(row).items() if value != "whole"}
+                kept.pop(as_json(asked), None)  # the latest comes last
+                kept[as_json(asked)] = row
         write_whole(self.evaluation, as_json({"step": step, "results": list(kept.values())}, indent=2) + "\n")
 
     def lock(self) -> Callable[[], None]:
@@ -170,14 +175,16 @@ class RunFolder:
     def in_use(self) -> bool:
         """Whether another process trains here."""
         try:
-            with self._lock.open("rb+") as file:
-                os.lockf(file.fileno(), os.F_TEST, 0)
-        except FileNotFoundError:
+            file = self._lock.open("rb")
+        except (FileNotFoundError, PermissionError):
             return False
-        except OSError as error:
-            if error.errno not in (errno.EACCES, errno.EAGAIN):
-                raise
-            return True
+        with file:
+            try:
+                os.lockf(file.fileno(), os.F_TEST, 0)
+            except OSError as error:
+                if error.errno not in (errno.EACCES, errno.EAGAIN):
+                    raise
+                return True
         return False
 
     @property
@@ -298,7 +305,7 @@ def write_whole(path: Path, data: bytes | memoryview | str) -> None:
     Raises:
         OSError: It cannot be written; what was there before still is.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    beside = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.tmp")
     try:
         with _named(path):
             with beside.open("wb") as file:

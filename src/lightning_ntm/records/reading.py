@@ -10,7 +10,7 @@ import numpy as np
 import yaml
 
 from lightning_ntm.records.finding import find
-from lightning_ntm.records.folder import RunFolder
+from lightning_ntm.records.folder import RunFolder, read_json
 
 MEASURES = ("wrong_bits", "bits_per_sequence")
 SPLITS = ("train", "validation")
@@ -88,12 +88,13 @@ def read_yaml(text: str) -> Any:
 
 def _read(name: str, folder: RunFolder) -> Measured:
     if not folder.config.is_file():
-        raise ValueError(f"it has no {folder.config.name}.")
+        told = read_json(folder.failed).get("message")
+        raise ValueError(f"it never began: {told}" if told else f"it has no {folder.config.name}.")
     model, task, seed = _identity(folder.config.read_text())
     rows = _rows(folder)
     try:
         train, validation = (_series(rows, split) for split in SPLITS)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{folder.metrics.name} is damaged: a measurement lacks {error}.") from error
     return Measured(name, folder, model, task, seed, train, validation)
 

@@ -6,7 +6,7 @@ from lightning_ntm.records.reading import read_yaml
 
 #: Options that tell runs apart, and those that say how training is shown: neither makes another network.
 _ASIDE = {"name", "runs", "seed", "trainer.default_root_dir", "trainer.logger", "trainer.profiler"}
-_ASIDE |= {"trainer.enable_progress_bar", "trainer.enable_model_summary"}
+_ASIDE |= {"trainer.enable_progress_bar", "trainer.enable_model_summary", "threads", "data.num_workers"}
 
 
 def flat_config(text: str) -> dict[str, Any]:

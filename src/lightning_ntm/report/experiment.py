@@ -57,7 +57,9 @@ class Run:
     @property
     def outdated(self) -> bool:
         """Whether a validation after the evaluation was better, so that other weights are kept now."""
-        ranked = np.lexsort((self.validation.bits_per_sequence, self.validation.wrong_bits))
+        measures = [self.validation.bits_per_sequence, self.validation.wrong_bits]  # lexsort ranks by the last first
+        by_bits = any(note.get("judged_by") == "bits_per_sequence" for note in self.notes)
+        ranked = np.lexsort(tuple(reversed(measures) if by_bits else measures))
         return bool(self.evaluation and ranked.size and self.validation.step[ranked[0]] != self.evaluated_step)
 
     @property
@@ -160,13 +162,13 @@ def _ending(one: Measured) -> tuple[str, str]:
         one.folder,
         max((int(series.step[-1]) for series in (one.train, one.validation) if len(series.step)), default=0),
     )
-    if folder.result.exists() and _object(folder.result).get("step", 0) >= last:
+    if folder.result.exists() and _step(folder.result) >= last:
         return "finished", ""
     if folder.failed.exists():
         told = _object(folder.failed)
         return "failed", f"given up after {told.get('attempts', '?')} attempts: {told.get('message', 'no message')}"
-    if folder.nonfinite.exists():
-        return "failed", f"loss or gradient was not finite in step {_object(folder.nonfinite).get('step', '?')}"
+    if folder.nonfinite.exists() and (step := _step(folder.nonfinite)) > last:
+        return "failed", f"loss or gradient was not finite in step {step}"
     return "unfinished", f"stands at step {last:,}" if last else "has not measured anything yet"
 
 
@@ -175,10 +177,21 @@ def _evaluation(folder: RunFolder) -> tuple[list[dict[str, Any]], int | None]:
         return [], None
     told, needed = _object(folder.evaluation), {*MEASURES, "perfect", "sequences"}
     results = told.get("results")
-    if not isinstance(results, list) or not all(isinstance(row, dict) and needed <= set(row) for row in results):
+    if not isinstance(results, list) or not all(isinstance(row, dict) and _measured(row, needed) for row in results):
         raise ValueError(f"{folder.evaluation.name} is damaged: it has no list of results.")
     whole = [row for row in results if row.pop("answer", "whole") == "whole"]  # not parts of an answer
     return whole, told.get("step")
+
+
+def _measured(row: dict[str, Any], needed: set[str]) -> bool:
+    return all(isinstance(row.get(name), int | float) for name in needed)
+
+
+def _step(path: Path) -> int:
+    step = _object(path).get("step")
+    if not isinstance(step, int):
+        raise ValueError(f"{path.name} is damaged: it has no step.")
+    return step
 
 
 def _object(path: Path) -> dict[str, Any]:

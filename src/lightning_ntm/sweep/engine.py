@@ -45,38 +45,42 @@ class Worker:
         """Train a run to its end, unless it is there or another process is at it."""
         run_folder = RunFolder(self.folder / run.name)
         claims = self.folder / ".claims"
-        claims.mkdir(exist_ok=True)
         try:
+            claims.mkdir(exist_ok=True)
             let_go = claim(claims / run.name, run.name)
         except ValueError:
             return "elsewhere"
+        except OSError as error:
+            self.tell(f"{run.name}: {error}")
+            return "failed"
         try:
-            if run_folder.result.exists():
-                return "done"
-            return "elsewhere" if self._taken(run_folder) else self._attempts(run, run_folder)
+            return "done" if run_folder.result.exists() else self._attempts(run, run_folder)
+        except OSError as error:  # of the folder, not of the training, which says so itself
+            self.tell(f"{run.name}: {error}")
+            return "failed"
         finally:
             let_go()
 
     def _taken(self, folder: RunFolder) -> bool:
-        """Whether a training is at it that this sweep did not begin; one whose parent was killed is saving and ends."""
+        """Whether another training is at it; one whose parent was killed is saving, and ends within seconds."""
         deadline = time.monotonic() + _PATIENCE
         while (taken := folder.in_use()) and time.monotonic() < deadline and not self.stopping.wait(0.2):
             pass
         return taken
 
     def _attempts(self, run: PlannedRun, folder: RunFolder) -> End:
-        folder.failed.unlink(missing_ok=True)
-        for attempt in range(1, self.retries + 2):
-            if self.stopping.is_set():
-                return "stopped"
+        code, message, attempt = 0, "", 0
+        while attempt <= self.retries and code != _HOPELESS:
+            if self._taken(folder):
+                return "elsewhere"
+            folder.failed.unlink(missing_ok=True)
             code, message = self._attempt(run, folder)
-            if code == 0:
+            if folder.result.exists():
                 return "done"
             if self.stopping.is_set():
                 return "stopped"
+            attempt += 1
             self.tell(f"{run.name}: {message} (attempt {attempt} of {self.retries + 1})")
-            if code == _HOPELESS:
-                break
         folder.path.mkdir(exist_ok=True)
         write_whole(folder.failed, as_json({"attempts": attempt, "exit_code": code, "message": message}) + "\n")
         return "failed"
@@ -99,19 +103,24 @@ class Worker:
 
     def _run(self, words: list[str], log: Path) -> int:
         """Return the exit code, or the negative number of the signal that ended it."""
+        context = _warm(self.train.__module__)
         with self._guard:  # no child is begun that `stop` does not know of
             if self.stopping.is_set():
                 return -signal.SIGTERM
-            child = _warm(self.train.__module__).Process(target=self.train, args=(words, log))
+            child = context.Process(target=self.train, args=(words, log))
             child.start()
             self._children.add(child)
         try:
-            child.join()
-            assert child.exitcode is not None
-            return child.exitcode
+            while (code := self._exit_code(child)) is None:
+                time.sleep(0.05)
+            return code
         finally:
             self._end([child])
             self._children.discard(child)
+
+    def _exit_code(self, child: ForkServerProcess) -> int | None:
+        with self._guard:  # of two threads that ask at once, one would be told nonsense
+            return child.exitcode
 
     def stop(self) -> None:
         """Have all children finish their step and save, and wait for it."""
@@ -121,11 +130,13 @@ class Worker:
         self._end(children)
 
     def _end(self, children: list[ForkServerProcess]) -> None:
-        for child in children:
-            child.terminate()  # nothing happens to one that has ended
         deadline = time.monotonic() + _GRACE
-        for child in children:
-            child.join(max(0.0, deadline - time.monotonic()))
+        alive = [child for child in children if self._exit_code(child) is None]
+        for child in alive:
+            child.terminate()
+        while (alive := [child for child in alive if self._exit_code(child) is None]) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        for child in alive:
             child.kill()
 
 
@@ -133,10 +144,13 @@ def _warm(module: str) -> ForkServerContext:
     """Return a maker of processes that have a module loaded and one thread each, so as to share the cores."""
     context, before = get_context("forkserver"), os.environ.get("OMP_NUM_THREADS")
     context.set_forkserver_preload([module])
+    # What is started here inherits both: Ctrl-C must not hit it while it loads.
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     os.environ["OMP_NUM_THREADS"] = "1"
     try:
         forkserver.ensure_running()
     finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         if before is None:
             del os.environ["OMP_NUM_THREADS"]
         else:
@@ -164,13 +178,13 @@ class LocalEngine(Engine):
     """
 
     def __init__(self, processes: int | None = None):
-        self.processes = processes or len(os.sched_getaffinity(0))
+        self.processes = processes or _cores()
 
     def train(self, worker: Worker, runs: Sequence[PlannedRun], look: Callable[[], None]) -> dict[str, End]:
         """Train runs, each in a process, watched by a thread each."""
         with ThreadPoolExecutor(self.processes) as pool:
-            ends = {pool.submit(worker.complete, run): run.name for run in runs}
             try:
+                ends = {pool.submit(worker.complete, run): run.name for run in runs}
                 waiting: set[Future[End]] = set(ends)
                 while waiting:
                     waiting = wait(waiting, 0.5, FIRST_COMPLETED).not_done
@@ -180,6 +194,11 @@ class LocalEngine(Engine):
                 worker.stop()
                 raise
         return {name: future.result() for future, name in ends.items()}
+
+
+def _cores() -> int:
+    """Cores this process may use, where the system tells."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _in_words(code: int, said: list[str]) -> str:

@@ -4,7 +4,7 @@ import itertools
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from lightning_ntm.records import write_whole
 
 #: What a plan may say, each a list or one value; `options` and `grid` are mappings from an option of `ntm train`.
 KEYS = ("name", "configs", "models", "tasks", "seeds", "options", "grid")
+_LONGEST = 200  # bytes in the name of a run: file systems take 255, and files beside it have longer names
 #: What the sweep says to each run itself, and how it is told.
 _OWN = {
     "--name": "--name names the sweep",
@@ -73,6 +74,8 @@ class Plan:
         for word in more:
             if (option := word.partition("=")[0]) in _OWN:
                 raise ValueError(f"{option} is not for one run: {_OWN[option]}.")
+        for option in {*_mapping(said, "options"), *_options(more)} & _mapping(said, "grid").keys():
+            raise ValueError(f"{option} is in the grid, so it cannot be the same for every run.")
         axes = list(_axes(said))
         options = [_word(option, value) for option, value in _mapping(said, "options").items()]
         runs = []
@@ -82,6 +85,7 @@ class Plan:
             name = "-".join(part.label for part in (*others, seed) if part.label)
             runs.append(PlannedRun(name, (*words[:-1], *options, words[-1], *more)))
         _each_once("run", [run.name for run in runs])
+        _plain_names(run.name for run in runs)
         return cls(str(said.get("name") or _default_name(axes)), tuple(runs))
 
     def shard(self, number: int, of: int) -> "Plan":
@@ -102,6 +106,8 @@ class Plan:
                     raise ValueError(
                         f"{folder} holds another plan: its {name} is `{' '.join(before[name])}`; choose another --name."
                     )
+            if before.keys() >= words.keys():
+                return
             words = {**before, **words}
         folder.mkdir(parents=True, exist_ok=True)
         kept = {"name": self.name, "runs": {name: list(said) for name, said in words.items()}}
@@ -136,11 +142,11 @@ class _Choice:
 
 def _axes(said: Mapping[str, Any]) -> Iterator[list[_Choice]]:
     """The seeds, then all else; the last changes fastest."""
-    seeds = numbers(said.get("seeds", 1))
+    seeds = numbers(1 if said.get("seeds") is None else said["seeds"])
     yield [_Choice(f"seed{seed}", (f"--seed={seed}",)) for seed in seeds]
     configs = _listed(said, "configs", [])
     if configs:
-        yield [_Choice(Path(config).stem, (f"--config={config}",)) for config in configs]
+        yield [_Choice(Path(config).stem, (f"--config={_found_again(config)}",)) for config in configs]
     for key, option, default in (("models", "--model", "NTM"), ("tasks", "--task", "Copy")):
         chosen = _listed(said, key, [] if configs else [default])
         if chosen:
@@ -193,11 +199,22 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return {str(key): value for key, value in read.items()}
 
 
+def _found_again(config: str) -> str:
+    """Return a file's whole path: a sweep may be gone on with from anywhere."""
+    return str(Path(config).resolve()) if Path(config).is_file() else config
+
+
+def _options(words: Sequence[str]) -> list[str]:
+    return [word.partition("=")[0][2:] for word in words if word.startswith("--")]
+
+
 def _listed(said: Mapping[str, Any], key: str, default: list[str]) -> list[str]:
-    value = said.get(key, default)
-    values = value if isinstance(value, list) else str(value).split(",")
-    values = [str(one).strip() for one in values]
-    if (key in said and not values) or not all(values):
+    value = default if said.get(key) is None else said[key]
+    values = value if isinstance(value, list) else [value]
+    if not all(isinstance(one, str) for one in values):
+        raise ValueError(f"{key} (={value!r}) must be names, as a list or with commas between.")
+    values = [name.strip() for one in values for name in one.split(",")]
+    if (said.get(key) is not None and not values) or not all(values):
         raise ValueError(f"{key} is empty.")
     _each_once(key.removesuffix("s"), values)
     return values
@@ -218,17 +235,20 @@ def _word(option: str, value: Any) -> str:
 
 
 def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+    try:
+        return value if isinstance(value, str) else json.dumps(value)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{value!r} cannot be told to ntm train ({error}); put it in quotes.") from None
 
 
 def _plain(text: str) -> str:
     return re.sub(r"[^\w.+-]+", "_", text)
 
 
-def _plain_names(names: Iterator[str]) -> None:
+def _plain_names(names: Iterable[str]) -> None:
     for name in names:
-        if not name or Path(name).name != name or name.startswith("."):
-            raise ValueError(f"the name of a run (={name!r}) must be a plain folder name.")
+        if not name or Path(name).name != name or name.startswith(".") or len(name.encode()) > _LONGEST:
+            raise ValueError(f"the name of a run (={name!r}) must be a plain folder name of at most {_LONGEST} bytes.")
 
 
 def _each_once(what: str, values: Sequence[object]) -> None:

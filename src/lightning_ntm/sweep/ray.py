@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from lightning_ntm.records import RunFolder, as_json, write_whole
 from lightning_ntm.sweep.engine import End, Engine, Train, Worker
 from lightning_ntm.sweep.plan import PlannedRun
 
@@ -28,11 +29,12 @@ class RayEngine(Engine):
         gpus: Set aside for each run, or the part of one.
 
     Raises:
-        ValueError: The cluster cannot be reached.
+        ValueError: The cluster cannot be reached, or cannot set aside so much.
     """
 
     def __init__(self, address: str | None, cpus: float = 1.0, gpus: float = 0.0):
-        self.cpus, self.gpus, self.mine = cpus, gpus, not ray.is_initialized()
+        self.task = ray.remote(num_cpus=cpus, num_gpus=gpus, retry_exceptions=False)(_complete)
+        self.mine = not ray.is_initialized()
         if self.mine:
             try:
                 ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
@@ -41,17 +43,14 @@ class RayEngine(Engine):
 
     def train(self, worker: Worker, runs: Sequence[PlannedRun], look: Callable[[], None]) -> dict[str, End]:
         """Train runs, each as a task that is tried again elsewhere when its worker dies."""
-        task = ray.remote(_complete).options(
-            num_cpus=self.cpus, num_gpus=self.gpus, max_retries=worker.retries, retry_exceptions=False
-        )
-        folder = worker.folder.resolve()
+        folder, task = worker.folder.resolve(), self.task.options(max_retries=worker.retries)
         tasks = {task.remote(folder, worker.train, worker.retries, run): run.name for run in runs}
         try:
             waiting = list(tasks)
             while waiting:
                 _, waiting = ray.wait(waiting, num_returns=len(waiting), timeout=0.5)
                 look()
-            return {name: self._end(reference) for reference, name in tasks.items()}
+            return {name: _end(reference, RunFolder(folder / name)) for reference, name in tasks.items()}
         except BaseException:
             for reference in tasks:
                 ray.cancel(reference)  # the worker is interrupted, which has its training save and end
@@ -62,11 +61,14 @@ class RayEngine(Engine):
             if self.mine:
                 ray.shutdown()
 
-    def _end(self, reference: Any) -> End:
-        try:
-            return ray.get(reference)
-        except ray.exceptions.RayError:
-            return "failed"  # workers died more often than runs are tried again
+
+def _end(reference: Any, folder: RunFolder) -> End:
+    try:
+        return ray.get(reference)
+    except ray.exceptions.RayError as error:  # workers died more often than runs are tried again
+        folder.path.mkdir(exist_ok=True)
+        write_whole(folder.failed, as_json({"message": f"its worker on the cluster: {error}"}) + "\n")
+        return "failed"
 
 
 def _complete(folder: Path, train: Train, retries: int, run: PlannedRun) -> End:

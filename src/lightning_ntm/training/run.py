@@ -167,12 +167,14 @@ class Run:
                 backend=backend,
                 device=str(self.learner.device),
                 task_version=self.data.task.version,
+                judged_by=self.data.task.judged_by,
                 parameters=sum(weights.numel() for weights in self.learner.model.parameters()),
             )
         )
         if not self.resume:
             return
         self.folder.sweep()
+        self.folder.failed.unlink(missing_ok=True)
         self.folder.forget_after(self.trainer.global_step)
         if self.folder.config.read_text() != self.config:
             self._keep_old_config()
