@@ -129,7 +129,7 @@ def test_evaluations_of_the_same_weights_are_kept_together(tmp_path):
     kept = lambda: [row["length"] for row in json.loads(folder.evaluation.read_text())["results"]]  # noqa: E731
     folder.keep_evaluation(300, [{"length": 10, **measured}])
     folder.keep_evaluation(300, [{"length": 20, **measured}, {"length": 10, **measured}])
-    assert kept() == [10, 20]
+    assert kept() == [20, 10]
     folder.keep_evaluation(400, [{"length": 5, **measured}])
     assert kept() == [5]
     folder.evaluation.write_text("rubbish")
