@@ -55,8 +55,8 @@ class Worker:
             return "failed"
         try:
             return "done" if run_folder.result.exists() else self._attempts(run, run_folder)
-        except OSError as error:  # of the folder, not of the training, which says so itself
-            self.tell(f"{run.name}: {error}")
+        except (OSError, EOFError) as error:  # of the folder, or of what starts processes; a training says so itself
+            self.tell(f"{run.name}: {type(error).__name__} {error}")
             return "failed"
         finally:
             let_go()
