@@ -104,7 +104,7 @@ def test_a_damaged_plan_is_told(tmp_path, text, message):
 def test_what_is_in_the_grid_is_not_the_same_for_every_run():
     grid = {"grid": {"data.batch_size": [4, 8]}}
     for said, more in (({"options": {"data.batch_size": 2}}, []), ({}, ["--data.batch_size", "2"])):
-        with pytest.raises(ValueError, match="data.batch_size is in the grid"):
+        with pytest.raises(ValueError, match="batch_size is in the grid"):
             Plan.of({**grid, **said}, more)
 
 
