@@ -4,11 +4,12 @@ The paper's copy network (LSTM controller 100, memory 128 x 20, one read and one
 float32), batch 8, length 20, so 41 steps of the network: forward, backward, clipping, optimiser.
 Prints the median over the steps for
 - an NTM as it is usually written (peers.py), our reference loop and our kernel, and what they gain;
-- drawing a batch;
+- drawing a batch; seeing that loss and gradient are finite;
 - a step inside `ntm train` with the reference loop and with the kernel, and what the training loop adds.
 """
 
 import argparse
+import math
 import statistics
 import tempfile
 import time
@@ -88,6 +89,12 @@ def step_in_training(backend: str, steps: int) -> float:
         return 1000 / statistics.median(row["steps_per_second"] for row in folder.rows())
 
 
+def looks() -> Callable[[], bool]:
+    """The norm of the gradient is there already, for the record and for clipping."""
+    norm, loss = torch.ones(()), torch.ones(())
+    return lambda: math.isfinite(float(norm)) and math.isfinite(float(loss))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=1, help="threads of PyTorch (1)")
@@ -109,6 +116,7 @@ def main() -> None:
     numbers = iter(range(10**9))
     drawn = milliseconds(lambda: TASK.sample(batch_generator(1, "train", next(numbers)), 8), 20 * arguments.steps)
     print(f"drawing a batch        {drawn:8.2f} ms")
+    print(f"seeing what is finite  {milliseconds(looks(), 20 * arguments.steps):8.4f} ms")
 
 
 if __name__ == "__main__":
