@@ -155,6 +155,12 @@ def test_what_did_not_finish_is_named(tmp_path):
     write_run(tmp_path / "misconfigured", seed=10)
     with (tmp_path / "misconfigured" / "config.yaml").open("a") as file:
         file.write("cut of")
+    (tmp_path / "refused").mkdir()
+    (tmp_path / "refused" / "failed.json").write_text('{"attempts": 1, "message": "no such option"}')
+    write_run(tmp_path / "went-on", seed=11, costs=[8.0], result=False)
+    (tmp_path / "went-on" / "nonfinite.json").write_text('{"step": 50}')
+    write_run(tmp_path / "without-end", seed=12)
+    (tmp_path / "without-end" / "result.json").write_text('{"step": null}')
     html = report_without_figures(tmp_path)
     missing = {row[0]: row[1:] for row in table(html, 'id="not-finished"')[1:]}
     assert missing == {
@@ -168,8 +174,11 @@ def test_what_did_not_finish_is_named(tmp_path):
                     "it is no JSON object with a step."],
         "misconfigured": ["not readable", "config.yaml is damaged: it is not YAML."],
         "evaluated-badly": ["not readable", "evaluation.json is damaged: it is no JSON object."],
+        "refused": ["not readable", "it never began: no such option"],
+        "went-on": ["unfinished", "stands at step 100"],
+        "without-end": ["not readable", "result.json is damaged: it has no step."],
     }  # fmt: skip
-    assert "3 failed, 3 unfinished, 3 not readable" in text(html, '<p class="warning">', "<main>")
+    assert "3 failed, 4 unfinished, 5 not readable" in text(html, '<p class="warning">', "<main>")
     # Tried are those that ended: one good, three failed.
     assert table(html, 'id="success"')[1][1:4] == ["1 of 4", "5 to 70 %", "never"]
     assert table(html, "Cost at the end")[1][1] == f"{written(4)} ± {written(statistics.pstdev([0, 5, 7]))}"
