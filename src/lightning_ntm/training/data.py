@@ -6,7 +6,7 @@ import lightning as L
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from lightning_ntm.checks import at_least
+from lightning_ntm.checks import at_least, at_most
 from lightning_ntm.tasks.base import Batch, Task
 from lightning_ntm.training.episodes import batch_generator, chunks
 
@@ -40,6 +40,7 @@ class EpisodeData(L.LightningDataModule):
         at_least(1, batch_size=batch_size, batches_per_epoch=batches_per_epoch)
         at_least(1, validation_sequences=validation_sequences)
         at_least(0, seed=seed, num_workers=num_workers)
+        at_most(10**6, validation_sequences=validation_sequences)  # far more would never end
         self.task, self.seed, self.batch_size, self.num_workers = task, seed, batch_size, num_workers
         self.batches_per_epoch, self.validation_sequences = batches_per_epoch, validation_sequences
 
