@@ -389,7 +389,7 @@ MISTAKES = {
     "bench --repeats 0": "argument --repeats: '0' must be a whole number of at least 1.",
     "evaluate": "the following arguments are required: RUN",
     "sweep --seeds 3-1": "seeds (='3-1') has a range that goes backwards: 3-1.",
-    "sweep --seed 3": "--seed is not for one run: use --seeds.",
+    "sweep --seed 3": "--seed is for a single run: use --seeds.",
     "sweep --models NTM,Foo": "unknown model 'Foo'; known: LSTM, NTM, or the import path of your own.",
     "sweep --trainer.max_step 3": "unknown option --trainer.max_step; did you mean '--trainer.max_steps'?",
     "sweep --grid data.batch_size=": "grid.data.batch_size is empty.",

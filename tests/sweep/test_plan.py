@@ -61,8 +61,8 @@ def test_seeds_are_numbers_and_ranges(seeds):
         ({"grid": {"data.batch_size": []}}, "grid.data.batch_size is empty"),
         ({"grid": {"data.batch_size": [4, 4]}}, "run ntm-copy-batch_size4-seed1 is there twice"),
         ({"grid": [1]}, "grid must map options"),
-        ({"grid": {"seed": [1, 2]}}, "grid.seed is not for one run: use --seeds"),
-        ({"options": {"name": "a"}}, "options.name is not for one run"),
+        ({"grid": {"seed": [1, 2]}}, "grid.seed is for a single run: use --seeds"),
+        ({"options": {"name": "a"}}, "options.name is for a single run"),
     ],
 )
 def test_a_plan_that_is_none_is_told_in_a_line(said, message):

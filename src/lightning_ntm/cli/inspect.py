@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from lightning_ntm.cli.words import Parser, UsageError, explained
+from lightning_ntm.cli.words import Parser, UsageError, explained, filled
 from lightning_ntm.records import RunFolder, as_json, find
 from lightning_ntm.training.build import TrainedRun, open_run, warn_beyond_memory
 
@@ -22,7 +22,7 @@ _TOO_LARGE = (MemoryError, OverflowError, RuntimeError)
 def evaluate(argv: list[str]) -> int:
     """Measure the kept networks of runs."""
     parser = _parser("evaluate", "Measure the kept network of a run, or of many, on episodes it never saw.")
-    parser.add_argument("runs", nargs="+", metavar="RUN", help="run folders, or folders that hold them")
+    parser.add_argument("runs", nargs="+", type=filled, metavar="RUN", help="run folders, or folders that hold them")
     parser.add_argument("--sequences", type=int, default=100, help="episodes at each difficulty (100)")
     parser.add_argument("--pieces", type=int, help="also measure this many equal parts of each answer, one by one")
     parser.add_argument("--json", action="store_true", help="print JSON, an object or for several runs a list, alone")
@@ -104,7 +104,7 @@ def figure(argv: list[str]) -> int:
     from lightning_ntm.training.evaluate import trace_episode
 
     parser = _parser("figure", "Draw inputs, outputs and the memory at work, as in the paper's figures 3 and 6.")
-    parser.add_argument("run", metavar="RUN", help="the run folder")
+    parser.add_argument("run", type=filled, metavar="RUN", help="the run folder")
     arguments = parser.parse_args(argv)
     run = _open(arguments.run, arguments)
     asked = _difficulties(arguments, run) if arguments.lengths or arguments.vary else [run.task.difficulty]
@@ -155,6 +155,8 @@ def _open(path: str, arguments: argparse.Namespace) -> TrainedRun:
 def _difficulties(arguments: argparse.Namespace, run: TrainedRun) -> list[dict[str, int]]:
     """Return every combination of what was asked for; what was not stays at its training maximum."""
     varied = dict(arguments.vary)
+    if len(varied) < len(arguments.vary) or (arguments.lengths and "length" in varied):
+        raise UsageError("a difficulty is given twice; write all its values in one --vary or --lengths.")
     if arguments.lengths:
         varied["length"] = arguments.lengths
     if not varied:

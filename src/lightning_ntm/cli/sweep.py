@@ -2,7 +2,6 @@
 
 import argparse
 import signal
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -10,13 +9,11 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console, Group
-from rich.live import Live
-from rich.table import Table
-from rich.text import Text
+from rich.console import Console
 
-from lightning_ntm.cli.words import Parser, UsageError, explained, near
-from lightning_ntm.sweep import End, Engine, LocalEngine, Plan, PlannedRun, State, Status, Worker, status_of
+from lightning_ntm.cli.watch import View, table
+from lightning_ntm.cli.words import Parser, UsageError, explained, filled, near
+from lightning_ntm.sweep import End, Engine, LocalEngine, Plan, PlannedRun, Worker, status_of
 from lightning_ntm.sweep.plan import read_yaml
 
 _EXAMPLES = """examples:
@@ -33,20 +30,23 @@ def sweep(argv: list[str]) -> int:
     """Train all runs of a plan that are not there yet."""
     given = argv.pop(0) if argv and not argv[0].startswith("-") else None
     arguments, more = _parser().parse_known_args(argv)
-    if arguments.status is not None:
+    if arguments.status:
         return _show(Path(arguments.status))
     folder, plan = _planned(given, arguments, more)
     mine, engine = _shard(plan, arguments.shard), _engine(arguments)
     with explained():
         known = Plan.load(folder).runs if folder.joinpath("plan.yaml").exists() else ()
-    _check([run for run in plan.runs if run not in known])
+    console = Console(highlight=False, soft_wrap=True, markup=False)
+    if new := [run for run in plan.runs if run not in known]:
+        if console.is_terminal:
+            console.print(f"{folder}: checking what {len(new)} runs are told")
+        _check(new)
     with explained():
         plan.save(folder)
-    console = Console(highlight=False, soft_wrap=True, markup=False)
     from lightning_ntm.cli.child import train
 
     worker = Worker(folder, train, arguments.retries, console.print)
-    view = _View(folder, mine, console, quiet=arguments.quiet or not console.is_terminal)
+    view = View(folder, mine, console, quiet=arguments.quiet or not console.is_terminal)
     try:
         with _terminated_as_interrupted(), view:
             ends = engine.train(worker, mine.runs, view.look)
@@ -83,8 +83,8 @@ def _parser() -> Parser:
     add("--configs", help="presets or configuration files for ntm train, instead of or besides networks and tasks")
     add("--seeds", help="as 1-10 or 1,2,5-7 (1)")
     add("--grid", action="append", default=[], metavar="OPTION=A,B", help="every value of an option; can be repeated")
-    add("--name", help="of the folder of the sweep")
-    add("--runs", default="runs", help="the folder it stands in (runs)")
+    add("--name", type=filled, help="of the folder of the sweep")
+    add("--runs", type=filled, default="runs", help="the folder it stands in (runs)")
     add("--processes", type=_positive, help="runs at a time (one for each core)")
     add("--retries", type=_natural, default=3, help="times a run that crashed goes on from its last checkpoint (3)")
     add("--shard", metavar="I/N", help="train the I-th of N parts of the plan, for job arrays")
@@ -93,7 +93,7 @@ def _parser() -> Parser:
     add("--ray-cpus", type=float, default=1.0, help="cores that Ray sets aside for a run (1)")
     add("--ray-gpus", type=float, default=0.0, help="GPUs, or a part of one, that Ray sets aside for a run (0)")
     add("--quiet", action="store_true", help="one line for each event instead of a live table")
-    add("--status", metavar="FOLDER", help="show how a sweep stands, and end")
+    add("--status", type=filled, metavar="FOLDER", help="show how a sweep stands, and end")
     return parser
 
 
@@ -191,89 +191,10 @@ def _terminated_as_interrupted() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-class _View:
-    """What a person watching a sweep sees: a live table, or a line whenever a run gets on."""
-
-    def __init__(self, folder: Path, plan: Plan, console: Console, *, quiet: bool):
-        self.folder, self.plan, self.console = folder, plan, console
-        self.live = None if quiet else Live(console=console, auto_refresh=False, transient=True)
-        self.states: dict[str, State] = {}
-        self.done: dict[str, Status] = {}  # they change no more
-
-    def __enter__(self) -> "_View":
-        self.states = {status.name: status.state for status in self._statuses()}
-        done = sum(state == "done" for state in self.states.values())
-        self.console.print(f"{self.folder}: {len(self.states)} runs" + (f", {done} of them done" if done else ""))
-        if self.live:
-            self.live.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.live:
-            self.live.stop()
-
-    def look(self) -> None:
-        """Show how the runs stand now."""
-        try:
-            statuses = self._statuses()
-        except OSError:
-            return  # a file system that stumbles must not end the sweep
-        for status in statuses:
-            if self.states[status.name] != status.state:
-                self.states[status.name] = status.state
-                if status.state in ("running", "done"):
-                    self.console.print(_line(status))
-        if self.live:
-            self.live.update(_table(statuses, self.console.height - 4), refresh=True)
-
-    def _statuses(self) -> list[Status]:
-        statuses = [self.done.get(run.name) or status_of(self.folder, run) for run in self.plan.runs]
-        self.done = {status.name: status for status in statuses if status.state == "done"}
-        return statuses
-
-
-def _line(status: Status) -> str:
-    if status.state == "running":
-        return f"{status.name}: running"
-    cost = "" if status.wrong_bits is None else f", {status.wrong_bits:.2f} wrong bits in the last validation"
-    return f"{status.name}: {status.state} at step {status.step}{cost}"
-
-
-_ORDER: tuple[State, ...] = ("running", "failed", "interrupted", "done", "waiting")
-
-
-def _table(statuses: list[Status], height: int | None = None) -> Group:
-    """Return a table of all runs, or of those that fit, what moves first, and a line that counts them."""
-    shown = sorted(statuses, key=lambda status: _ORDER.index(status.state)) if height else statuses
-    table = Table("run", "state", "step", "wrong bits", "steps/s", "left", box=None, pad_edge=False)
-    for status in shown[: height and max(3, height - 2)]:
-        table.add_row(
-            status.name,
-            Text(status.state, _STYLES.get(status.state, "")),
-            f"{status.step} / {status.steps}" if status.steps else str(status.step),
-            "" if status.wrong_bits is None else f"{status.wrong_bits:.2f}",
-            f"{status.steps_per_second:.0f}" if status.steps_per_second and status.state == "running" else "",
-            status.message or _duration(status.seconds_left),
-        )
-    counts = Counter(status.state for status in statuses)
-    return Group(table, Text(", ".join(f"{counts[state]} {state}" for state in _ORDER if counts[state])))
-
-
-_STYLES = {"running": "bold", "failed": "bold red", "done": "green", "waiting": "dim"}
-
-
-def _duration(seconds: float | None) -> str:
-    if seconds is None:
-        return ""
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
-
-
 def _show(folder: Path) -> int:
     with explained():
         plan = Plan.load(folder)
-    Console(highlight=False, markup=False).print(_table([status_of(folder, run) for run in plan.runs]))
+    Console(highlight=False, markup=False).print(table([status_of(folder, run) for run in plan.runs]))
     return 0
 
 

@@ -21,7 +21,7 @@ from lightning_ntm.tasks.base import Task
 from lightning_ntm.training.build import warn_beyond_memory
 from lightning_ntm.training.data import EpisodeData
 from lightning_ntm.training.learner import OptimizerFactory, SchedulerFactory, SequenceLearner
-from lightning_ntm.training.run import Run, default_name, folder_of
+from lightning_ntm.training.run import Run, default_name, folder_of, quiet_lightning
 from lightning_ntm.training.safety import DivergenceError, InterruptionError
 
 #: A choice of the user's on the left takes the place of the default recipe's on the right.
@@ -70,7 +70,11 @@ def check(argv: list[str]) -> None:
     _check_simple(config)
     parts = _parts(parser, config)
     _learner(parts, config)
-    _check_trainer(dict(parts.trainer.__dict__), _data(parts, config).batches_per_epoch)
+    trainer = dict(parts.trainer.__dict__)
+    _check_trainer(trainer, _data(parts, config).batches_per_epoch)
+    quiet_lightning()
+    with explained("", MisconfigurationException, TypeError):
+        L.Trainer(**{**trainer, "logger": False})
 
 
 def _parsed(argv: list[str]) -> tuple[ArgumentParser, Namespace]:
@@ -329,6 +333,6 @@ def _report(run: Run, result: dict[str, Any]) -> None:
     best = result["best"]
     judged_by = run.data.task.judged_by
     measured = f"{best[judged_by]:.2f} {judged_by.replace('_', ' ')}" if best else ""
-    kept = f"; kept: step {best['step']} with {measured} in validation" if best else ""
-    print(f"{result['step']} steps in {result['seconds']:.0f} s{kept}.")
+    kept = f"step {best['step']} with {measured} in validation" if best else "the last weights, without a validation"
+    print(f"{result['step']} steps in {result['seconds']:.0f} s; kept: {kept}.")
     print(f"{run.folder.path}: ntm evaluate {run.folder.path}, ntm figure {run.folder.path}")

@@ -32,6 +32,13 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(message)
 
 
+def filled(text: str) -> str:
+    """Return an argument that must not be empty, as a shell's unset variable makes it."""
+    if not text:
+        raise argparse.ArgumentTypeError("must not be empty.")
+    return text
+
+
 @contextmanager
 def explained(prefix: str = "", *more: type[Exception]) -> Iterator[None]:
     """Turn what a user can get wrong, raised inside, into a `UsageError`."""

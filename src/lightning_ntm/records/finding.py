@@ -37,8 +37,11 @@ def _runs(folder: Path, seen: set[Path]) -> Iterator[Path]:
     if (place := folder.resolve()) in seen:
         return
     seen.add(place)
-    with os.scandir(folder) as entries:
-        inside = [(entry.name, entry.is_dir()) for entry in entries]
+    try:
+        with os.scandir(folder) as entries:
+            inside = [(entry.name, entry.is_dir()) for entry in entries]
+    except OSError:  # it is closed to us, or went away meanwhile
+        return
     names = {name for name, _ in inside}
     if names & _SIGNS or names >= {"config.yaml", ".lock"}:
         yield folder

@@ -98,6 +98,8 @@ class RunFolder:
         Raises:
             ValueError: It was not.
         """
+        if self.path.is_file():
+            raise ValueError(f"{self.path} is a file, not a run folder.")
         if not self.path.is_dir():
             raise ValueError(f"run folder {self.path} does not exist.")
         if not self.config.is_file():

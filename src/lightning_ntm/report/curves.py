@@ -123,7 +123,7 @@ def _name_unsolved(axis: Any, network: Network, measure: str, least: float) -> N
         if all(abs(height - other) > 14 for other in taken):
             taken.append(height)
             axis.annotate(f"seed {run.seed}", at, xytext=(3, 0), textcoords="offset points", fontsize=8, color=SOFT,
-                          va="center", annotation_clip=False)  # fmt: skip
+                          va="center", annotation_clip=False, gid=f"end-{run.number}")  # fmt: skip
 
 
 def _name_difficulties(axis: Any, lengths: Lengths) -> None:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 
 from lightning_ntm.records import write_whole
 
@@ -72,7 +72,8 @@ def _panels(trace: Mapping[str, np.ndarray]) -> tuple[list[Panel], list[Panel]]:
     ]
     if "write_weights" not in trace:
         return [*left, *_hidden(trace)], right
-    slots = _used_slots(trace)
+    slots, all_slots = _used_slots(trace), trace["write_weights"].shape[-1]
+    shown = f" (slots {slots[0]} to {slots[-1]} of {all_slots})" if len(slots) < all_slots else ""
     for side, vectors, weights, names in (
         (left, trace["add"], trace["write_weights"], ("Adds", "Write weightings")),
         (right, trace["reads"], trace["read_weights"], ("Reads", "Read weightings")),
@@ -81,7 +82,7 @@ def _panels(trace: Mapping[str, np.ndarray]) -> tuple[list[Panel], list[Panel]]:
         for head in range(heads):
             of = f", head {head + 1}" if heads > 1 else ""
             side.append(Panel(names[0] + of, vectors[:, head], "width", signed=True))
-            side.append(Panel(names[1] + of, weights[:, head, slots], "slot", labels=slots))
+            side.append(Panel(names[1] + of + shown, weights[:, head, slots], "slot", labels=slots))
     return left, right
 
 
@@ -93,7 +94,7 @@ def _hidden(trace: Mapping[str, np.ndarray]) -> list[Panel]:
 
 
 def _used_slots(trace: Mapping[str, np.ndarray], margin: int = 2) -> np.ndarray:
-    """Return the slots that some head looked at, as one run around the circle of slots."""
+    """Return the slots that some head looked at, as one run around the circle of slots; all if looks are spread."""
     weights = np.concatenate([trace["write_weights"], trace["read_weights"]], axis=1)
     slots = weights.shape[-1]
     used = np.flatnonzero(weights.max(axis=(0, 1)) > 0.1)
@@ -102,7 +103,8 @@ def _used_slots(trace: Mapping[str, np.ndarray], margin: int = 2) -> np.ndarray:
         return np.arange(slots)
     widest = int(gaps.argmax())
     first = used[(widest + 1) % len(used)] - margin
-    return (first + np.arange(slots - gaps[widest] + 1 + 2 * margin)) % slots
+    found = (first + np.arange(slots - gaps[widest] + 1 + 2 * margin)) % slots
+    return found if weights[..., found].sum(-1).mean() > 0.8 else np.arange(slots)
 
 
 def _wrong_bits(trace: Mapping[str, np.ndarray]) -> int:
@@ -120,7 +122,7 @@ def _draw(figure: Any, axis: Any, panel: Panel) -> None:
         vmin=-largest if panel.signed else 0,
         vmax=largest,
     )
-    axis.yaxis.set_major_locator(MaxNLocator(6, integer=True))
+    axis.yaxis.set_major_locator(MaxNLocator(6, integer=True) if panel.values.shape[1] > 1 else FixedLocator([0]))
     if panel.labels is not None:
         labels = dict(enumerate(panel.labels))
         axis.yaxis.set_major_formatter(FuncFormatter(lambda row, _: str(labels.get(round(row), ""))))
@@ -128,4 +130,4 @@ def _draw(figure: Any, axis: Any, panel: Panel) -> None:
     axis.set_title(panel.title, fontsize=9, loc="left", pad=2)
     axis.set_ylabel(panel.rows, fontsize=8)
     axis.tick_params(labelsize=7)
-    figure.colorbar(image, ax=axis, fraction=0.03, pad=0.01).ax.tick_params(labelsize=6)
+    figure.colorbar(image, cax=axis.inset_axes((1.01, 0, 0.03, 1))).ax.tick_params(labelsize=6)

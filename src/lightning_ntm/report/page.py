@@ -41,6 +41,8 @@ def write_report(folders: Sequence[Path | str], output: Path | str | None = None
     experiment = read_experiment(*folders)
     place = Path(folders[0] if output is None else output)
     page = place if place.suffix.lower() in (".html", ".htm") and not place.is_dir() else place / "report.html"
+    if page.parent.is_file():
+        raise ValueError(f"{page.parent} is a file; --output takes a folder, or a page whose name ends in .html.")
     _check_ours(page)
     figures = draw(experiment)
     written: dict[Path, bytes] = {page: render(experiment, figures).encode()}

@@ -17,7 +17,7 @@ _VARIABLES = {
     **{INK: "var(--ink)", SOFT: "var(--soft)", LINE: "var(--line)", PAPER: "var(--paper)"},
 }
 #: What the ids of curves begin with: one seed's, and those of all seeds of a network.
-_RUN, _SUMMARY = "run-", ("mean-", "median-", "deviation-")
+_RUN, _SUMMARY = "run-", ("mean-", "median-", "deviation-", "end-")
 _KEPT = (_RUN, *_SUMMARY)
 #: A tenth of a point is less than a pixel.
 _NUMBER = re.compile(r"-?\d+\.\d+")

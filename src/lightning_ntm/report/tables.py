@@ -59,7 +59,8 @@ def named(network: Network) -> str:
 
 def success(experiment: Experiment) -> str:
     """Return how many seeds were solved, and when."""
-    head = ["network", "solved of tried", "95 % interval", "batches: median", "worst", "seconds: median", "worst",
+    head = ["network", "solved of tried", "95 % interval", "batches to &lt; 0.1: median", "worst", "seconds: median",
+            "worst",
             "parameters", "time per batch"]  # fmt: skip
     return table(head, [[named(network), *_success(network)] for network in experiment.networks])
 
@@ -102,11 +103,13 @@ def final_cost(experiment: Experiment) -> str:
 def _final(runs: list[Run], measure: str) -> list[str]:
     found = [value for run in runs if (value := run.final(measure)) is not None and math.isfinite(value)]
     end = spread(found)
-    return [_mean(end), number(end.median), number(end.worst)]
+    return [_mean(end, len(found)), number(end.median), number(end.worst)]
 
 
-def _mean(of: Spread) -> str:
-    return "&ndash;" if math.isnan(of.mean) else f"{number(of.mean)} ± {number(of.std)}"
+def _mean(of: Spread, count: int) -> str:
+    if count < 2:
+        return number(of.mean) if count else "&ndash;"
+    return f"{number(of.mean)} ± {number(of.std)}"
 
 
 def by_length(experiment: Experiment) -> str:
@@ -122,10 +125,10 @@ def by_length(experiment: Experiment) -> str:
                 continue
             wrong, bits, perfect = (spread([row[name] for row in found]) for name in (*MEASURES, "perfect"))
             cells = [
-                _mean(wrong),
+                _mean(wrong, len(found)),
                 number(wrong.median),
                 number(wrong.worst),
-                _mean(bits),
+                _mean(bits, len(found)),
                 f"{100 * perfect.mean:.0f} %",
             ]
             rows.append([named(network), escape(written), str(len(found)), *cells])

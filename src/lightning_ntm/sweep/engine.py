@@ -80,7 +80,8 @@ class Worker:
             if self.stopping.is_set():
                 return "stopped"
             attempt += 1
-            self.tell(f"{run.name}: {message} (attempt {attempt} of {self.retries + 1})")
+            again = "" if code == _HOPELESS else f" (attempt {attempt} of {self.retries + 1})"
+            self.tell(f"{run.name}: {message}{again}")
         folder.path.mkdir(exist_ok=True)
         write_whole(folder.failed, as_json({"attempts": attempt, "exit_code": code, "message": message}) + "\n")
         return "failed"

@@ -73,7 +73,7 @@ class Plan:
             raise ValueError(f"unknown key {unknown[0]!r} in a plan; known: {', '.join(KEYS)}.")
         for word in more:
             if (option := word.partition("=")[0]) in _OWN:
-                raise ValueError(f"{option} is not for one run: {_OWN[option]}.")
+                raise ValueError(f"{option} is for a single run: {_OWN[option]}.")
         for option in {*_mapping(said, "options"), *_options(more)} & _mapping(said, "grid").keys():
             raise ValueError(f"{option} is in the grid, so it cannot be the same for every run.")
         axes = list(_axes(said))
@@ -226,7 +226,7 @@ def _mapping(said: Mapping[str, Any], key: str) -> dict[str, Any]:
         raise ValueError(f"{key} must map options of ntm train to values, as {{data.batch_size: 4}}.")
     for option in value:
         if f"--{option}" in _OWN:
-            raise ValueError(f"{key}.{option} is not for one run: {_OWN[f'--{option}']}.")
+            raise ValueError(f"{key}.{option} is for a single run: {_OWN[f'--{option}']}.")
     return {str(option): value[option] for option in value}
 
 

@@ -36,11 +36,14 @@ class Status:
     message: str = ""
 
     @property
+    def pace(self) -> float:
+        """Steps per second now: 0 unless it is running."""
+        return (self.steps_per_second or 0.0) if self.state == "running" else 0.0
+
+    @property
     def seconds_left(self) -> float | None:
         """Of a running training at its present pace."""
-        if self.state != "running" or not self.steps or not self.steps_per_second:
-            return None
-        return max(0, self.steps - self.step) / self.steps_per_second
+        return max(0, self.steps - self.step) / self.pace if self.steps and self.pace else None
 
 
 def status_of(folder: Path, run: PlannedRun) -> Status:

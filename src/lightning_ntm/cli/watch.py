@@ -1,0 +1,101 @@
+"""How a sweep stands, shown to a person: a live table, lines, a table once."""
+
+from collections import Counter
+from pathlib import Path
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from lightning_ntm.sweep import Plan, State, Status, status_of
+
+
+class View:
+    """What a person watching a sweep sees: a live table, or a line whenever a run gets on."""
+
+    def __init__(self, folder: Path, plan: Plan, console: Console, *, quiet: bool):
+        self.folder, self.plan, self.console = folder, plan, console
+        self.live = None if quiet else Live(console=console, auto_refresh=False, transient=True)
+        self.states: dict[str, State] = {}
+        self.done: dict[str, Status] = {}  # they change no more
+
+    def __enter__(self) -> "View":
+        self.states = {status.name: status.state for status in self._statuses()}
+        done = sum(state == "done" for state in self.states.values())
+        self.console.print(f"{self.folder}: {len(self.states)} runs" + (f", {done} of them done" if done else ""))
+        if self.live:
+            self.live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.live:
+            self.live.stop()
+
+    def look(self) -> None:
+        """Show how the runs stand now."""
+        try:
+            statuses = self._statuses()
+        except OSError:
+            return  # a file system that stumbles must not end the sweep
+        for status in statuses:
+            if self.states[status.name] != status.state:
+                self.states[status.name] = status.state
+                if status.state in ("running", "done"):
+                    self.console.print(_line(status))
+        if self.live:
+            self.live.update(table(statuses, self.console.height - 4), refresh=True)
+
+    def _statuses(self) -> list[Status]:
+        statuses = [self.done.get(run.name) or status_of(self.folder, run) for run in self.plan.runs]
+        self.done = {status.name: status for status in statuses if status.state == "done"}
+        return statuses
+
+
+def _line(status: Status) -> str:
+    if status.state == "running":
+        return f"{status.name}: running"
+    cost = "" if status.wrong_bits is None else f", {status.wrong_bits:.2f} wrong bits in the last validation"
+    return f"{status.name}: {status.state} at step {status.step}{cost}"
+
+
+_ORDER: tuple[State, ...] = ("running", "failed", "interrupted", "done", "waiting")
+
+
+def table(statuses: list[Status], height: int | None = None) -> Group:
+    """Return a table of all runs, or of those that fit, what moves first, and a line that counts them."""
+    shown = sorted(statuses, key=lambda status: _ORDER.index(status.state)) if height else statuses
+    table = Table("run", "state", "step", "wrong bits", "steps/s", "left", box=None, pad_edge=False)
+    for status in shown[: height and max(3, height - 2)]:
+        table.add_row(
+            status.name,
+            Text(status.state, _STYLES.get(status.state, "")),
+            f"{status.step} / {status.steps}" if status.steps else str(status.step),
+            "" if status.wrong_bits is None else f"{status.wrong_bits:.2f}",
+            f"{status.steps_per_second:.0f}" if status.steps_per_second and status.state == "running" else "",
+            status.message or _duration(status.seconds_left),
+        )
+    counts = Counter(status.state for status in statuses)
+    told = [f"{counts[state]} {state}" for state in _ORDER if counts[state]]
+    return Group(table, Text(", ".join([*told, *_all_left(statuses)])))
+
+
+def _all_left(statuses: list[Status]) -> list[str]:
+    """Return in words how long all runs need at the present pace; runs not begun are taken for as long as others."""
+    lengths, pace = [status.steps for status in statuses if status.steps], [s.pace for s in statuses]
+    if not lengths or not sum(pace):
+        return []
+    usual = sum(lengths) / len(lengths)
+    left = [(s.steps or usual) - s.step for s in statuses if s.state in ("running", "interrupted", "waiting")]
+    return [f"about {_duration(max(0.0, sum(left)) / sum(pace))} left"]
+
+
+_STYLES = {"running": "bold", "failed": "bold red", "done": "green", "waiting": "dim"}
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
