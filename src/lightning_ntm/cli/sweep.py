@@ -48,7 +48,7 @@ def sweep(argv: list[str]) -> int:
     worker = Worker(folder, train, arguments.retries, console.print)
     view = View(folder, mine, console, quiet=arguments.quiet or not console.is_terminal)
     try:
-        with _terminated_as_interrupted(), view:
+        with _ends_when_told(), view:
             ends = engine.train(worker, mine.runs, view.look)
     except KeyboardInterrupt as end:
         console.print(f"interrupted. To go on: ntm sweep {folder}{_same_way(arguments)}")
@@ -178,17 +178,19 @@ class _TerminatedError(KeyboardInterrupt):
 
 
 @contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
-    """SIGTERM ends a sweep as Ctrl-C does."""
+def _ends_when_told() -> Iterator[None]:
+    """SIGTERM ends a sweep as Ctrl-C does, and so does SIGINT where a shell that ran it beside others ignored that."""
 
     def interrupt(*_: object) -> None:
         raise _TerminatedError
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    handlers: dict[signal.Signals, Any] = {signal.SIGTERM: interrupt, signal.SIGINT: signal.default_int_handler}
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _show(folder: Path) -> int:
