@@ -45,6 +45,8 @@ def explained(prefix: str = "", *more: type[Exception]) -> Iterator[None]:
     mistakes: tuple[type[Exception], ...] = (ValueError, OSError, *more)
     try:
         yield
+    except BrokenPipeError:
+        raise  # nobody's mistake: the reader, as `head`, has seen enough
     except mistakes as error:
         raise UsageError(prefix + one_line(error)) from error
 

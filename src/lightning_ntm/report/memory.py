@@ -94,7 +94,7 @@ def _hidden(trace: Mapping[str, np.ndarray]) -> list[Panel]:
 
 
 def _used_slots(trace: Mapping[str, np.ndarray], margin: int = 2) -> np.ndarray:
-    """Return the slots that some head looked at, as one run around the circle of slots; all if looks are spread."""
+    """Return the slots that some head looked at, as one run around the circle of slots."""
     weights = np.concatenate([trace["write_weights"], trace["read_weights"]], axis=1)
     slots = weights.shape[-1]
     used = np.flatnonzero(weights.max(axis=(0, 1)) > 0.1)
@@ -103,8 +103,7 @@ def _used_slots(trace: Mapping[str, np.ndarray], margin: int = 2) -> np.ndarray:
         return np.arange(slots)
     widest = int(gaps.argmax())
     first = used[(widest + 1) % len(used)] - margin
-    found = (first + np.arange(slots - gaps[widest] + 1 + 2 * margin)) % slots
-    return found if weights[..., found].sum(-1).mean() > 0.8 else np.arange(slots)
+    return (first + np.arange(slots - gaps[widest] + 1 + 2 * margin)) % slots
 
 
 def _wrong_bits(trace: Mapping[str, np.ndarray]) -> int:
