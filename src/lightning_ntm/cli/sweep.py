@@ -14,7 +14,7 @@ from rich.console import Console
 from lightning_ntm.cli.watch import View, table
 from lightning_ntm.cli.words import Parser, UsageError, explained, filled, near
 from lightning_ntm.sweep import End, Engine, LocalEngine, Plan, PlannedRun, Worker, status_of
-from lightning_ntm.sweep.plan import read_yaml
+from lightning_ntm.sweep.plan import read_plan
 
 _EXAMPLES = """examples:
   ntm sweep --models NTM,LSTM --tasks Copy --seeds 1-10
@@ -130,12 +130,12 @@ def _said(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def _plan(given: str) -> dict[str, Any]:
     if Path(given).is_file():
-        return read_yaml(Path(given))
+        return read_plan(Path(given))
     plans = _plans()
     if given not in plans:
         hint = near(given, plans) or f"; plans: {', '.join(plans)}."
         raise UsageError(f"there is no plan or folder {given!r}{hint}")
-    return read_yaml(plans[given])
+    return read_plan(plans[given])
 
 
 def _plans() -> dict[str, Path]:

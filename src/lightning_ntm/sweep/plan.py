@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from lightning_ntm.records import write_whole
+from lightning_ntm.records.reading import read_yaml
 
 #: What a plan may say, each a list or one value; `options` and `grid` are mappings from an option of `ntm train`.
 KEYS = ("name", "configs", "models", "tasks", "seeds", "options", "grid")
@@ -123,7 +124,7 @@ class Plan:
         path = folder / "plan.yaml"
         if not path.is_file():
             raise ValueError(f"{folder} is not a sweep: it has no {path.name}.")
-        kept = read_yaml(path)
+        kept = read_plan(path)
         runs = kept.get("runs")
         if not isinstance(runs, dict) or not all(isinstance(words, list) for words in runs.values()):
             raise ValueError(f"{path} is damaged: it names no runs.")
@@ -184,15 +185,15 @@ def numbers(said: Any) -> list[int]:
     return found
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Return a file's mapping.
+def read_plan(path: Path) -> dict[str, Any]:
+    """Return what a file says of a plan.
 
     Raises:
-        ValueError: It cannot be read, or is none.
+        ValueError: It cannot be read, or is no mapping.
     """
     try:
-        read = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+        read = read_yaml(path.read_text())
+    except (OSError, ValueError) as error:
         raise ValueError(f"{path} is not readable as YAML ({' '.join(str(error).split())}).") from None
     if not isinstance(read, dict):
         raise ValueError(f"{path} is not a plan, but {type(read).__name__}.")

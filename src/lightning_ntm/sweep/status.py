@@ -5,9 +5,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from lightning_ntm.records import RunFolder, read_json
+from lightning_ntm.records.reading import read_yaml
 from lightning_ntm.sweep.plan import PlannedRun
 
 State = Literal["waiting", "running", "interrupted", "done", "failed"]
@@ -79,10 +78,10 @@ def _last(rows: list[dict[str, Any]], name: str) -> float | None:
 def _steps(config: Path, exists: bool) -> int:
     """Steps that a configuration asks for, 0 when it does not say."""
     try:
-        said = yaml.safe_load(config.read_text()) if exists else {}
+        said = read_yaml(config.read_text()) if exists else {}
         trainer, data = said.get("trainer") or {}, said.get("data") or {}
         if (steps := trainer.get("max_steps") or -1) > 0:
             return int(steps)
         return int((trainer.get("max_epochs") or 0) * (data.get("batches_per_epoch") or 0))
-    except (OSError, ValueError, TypeError, AttributeError, yaml.YAMLError):
+    except (OSError, ValueError, TypeError, AttributeError):
         return 0
