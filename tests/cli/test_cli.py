@@ -388,6 +388,7 @@ MISTAKES = {
     "report . --outptu a": "unknown option --outptu; did you mean '--output'?",
     "bench --repeats 0": "argument --repeats: '0' must be a whole number of at least 1.",
     "evaluate": "the following arguments are required: RUN",
+    "evaluate runs/none runs/neither": "run folder runs/none does not exist. (and 1 more cannot be evaluated)",
     "sweep --seeds 3-1": "seeds (='3-1') has a range that goes backwards: 3-1.",
     "sweep --seed 3": "--seed is for a single run: use --seeds.",
     "sweep --models NTM,Foo": "unknown model 'Foo'; known: LSTM, NTM, or the import path of your own.",

@@ -29,15 +29,17 @@ def evaluate(argv: list[str]) -> int:
     arguments = parser.parse_args(argv)
     paths = list(_runs(arguments.runs))
     told: list[dict[str, Any]] = []
+    left_out: dict[str, str] = {}
     for path in paths:
         try:
             told.append({"run": path, "results": _evaluated(path, arguments)})
         except UsageError as error:
-            if len(paths) == 1:
-                raise
-            print(f"ntm: warning: {path} is left out: {error}", file=sys.stderr)
+            left_out[path] = str(error)
     if not told:
-        raise UsageError("none of these runs can be evaluated.")
+        more = "" if len(set(left_out.values())) == 1 else f" (and {len(left_out) - 1} more cannot be evaluated)"
+        raise UsageError(f"{left_out[paths[0]]}{more}")
+    for path, reason in left_out.items():
+        print(f"ntm: warning: {path} is left out: {reason}", file=sys.stderr)
     if arguments.json:
         print(as_json(told[0] if len(paths) == 1 else told))
     elif len(paths) == 1:
