@@ -33,7 +33,9 @@ def _take(count: int) -> np.ndarray:
     try:
         return _free[size].pop()
     except IndexError:
-        return np.empty(2**size, np.uint8)
+        block = np.empty(2**size + 64, np.uint8)
+        start = -block.ctypes.data % 64  # where a line of the cache begins
+        return block[start : start + 2**size]
 
 
 def _give_back(block: np.ndarray) -> None:

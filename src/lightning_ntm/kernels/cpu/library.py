@@ -49,7 +49,8 @@ def use_threads_of_pytorch(library: ctypes.CDLL) -> None:
     """Let the kernel work in the threads that PyTorch keeps, where its OpenMP library can be found."""
     try:
         already_loaded = ctypes.CDLL("libgomp.so.1", mode=os.RTLD_NOLOAD | os.RTLD_NOW)
-        team = ctypes.cast(already_loaded.GOMP_parallel, ctypes.c_void_p)
+        names = ("GOMP_parallel", "omp_get_thread_num")
+        team = [ctypes.cast(getattr(already_loaded, name), ctypes.c_void_p) for name in names]
     except (OSError, AttributeError):
         return  # it makes threads of its own
-    library.ntm_use_team(team)
+    library.ntm_use_team(*team)

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 namespace ntm {
 namespace {
@@ -16,6 +17,10 @@ constexpr int vector_bytes = 32, rows_at_once = 4, columns_at_once = 2;
 #else
 constexpr int vector_bytes = 16, rows_at_once = 4, columns_at_once = 2;
 #endif
+
+// A number that is known when this is compiled.
+template <int N>
+using Count = std::integral_constant<int, N>;
 
 template <class T>
 struct Vector {
@@ -38,19 +43,38 @@ struct One {
     static void store(T* to, type value) { *to = value; }
 };
 
-template <class T, class V>
+// The sum of a vector of `Bytes`, half by half.
+template <class T, int Bytes = vector_bytes, class V>
 inline T total(V values) {
-    T sum = 0;
-    for (unsigned i = 0; i < sizeof values / sizeof(T); ++i) sum += reinterpret_cast<const T*>(&values)[i];
-    return sum;
+    if constexpr (Bytes == sizeof(T)) {
+        T sum;
+        std::memcpy(&sum, &values, sizeof sum);
+        return sum;
+    } else {
+        typedef T Half __attribute__((vector_size(Bytes / 2)));
+        Half low, high;
+        std::memcpy(&low, &values, sizeof low);
+        std::memcpy(&high, reinterpret_cast<const char*>(&values) + Bytes / 2, sizeof high);
+        return total<T, Bytes / 2>(low + high);
+    }
 }
 
-// Calls work(kind, i) for all i below n: with Vector<T>, for as many numbers as that holds, then with One<T>.
-template <class T, class Work>
+// Calls work(kind, count, i) for all i below n, `count` numbers of `kind` at a time: `Vectors` of Vector<T>, then one,
+// then One<T>.
+template <class T, int Vectors, class Work>
 inline void along(index n, const Work& work) {
+    constexpr int lanes = Vector<T>::lanes;
     index i = 0;
-    for (; i + Vector<T>::lanes <= n; i += Vector<T>::lanes) work(Vector<T>{}, i);
-    for (; i < n; ++i) work(One<T>{}, i);
+    for (; i + Vectors * lanes <= n; i += Vectors * lanes) work(Vector<T>{}, Count<Vectors>{}, i);
+    if constexpr (Vectors > 1)
+        for (; i + lanes <= n; i += lanes) work(Vector<T>{}, Count<1>{}, i);
+    for (; i < n; ++i) work(One<T>{}, Count<1>{}, i);
+}
+
+// Calls work with a Count of `heads`, so that loops over a few are no loops; Count<0> stands for any number.
+template <class Work>
+inline void for_heads(index heads, const Work& work) {
+    heads == 1 ? work(Count<1>{}) : work(Count<0>{});
 }
 
 // From row to row of the matrices of `linear`, and from column to column of `a`, in numbers.
@@ -133,33 +157,53 @@ inline void transpose(index rows, index columns, const T* __restrict from, index
         for (index row = 0; row < rows; ++row) to[column * rows + row] = from[row * stride + column];
 }
 
+// The sum of term(kind, i) over all i below n. Written out, for what a compiler makes of a loop adds the parts of its
+// last vector one after the other.
+template <class T, class Term>
+inline T sum_of(index n, const Term& term) {
+    constexpr int lanes = Vector<T>::lanes;
+    typename Vector<T>::type even = {}, odd = {};
+    T rest = 0;
+    index i = 0;
+    for (; i + 2 * lanes <= n; i += 2 * lanes) {
+        even += term(Vector<T>{}, i);
+        odd += term(Vector<T>{}, i + lanes);
+    }
+    for (; i + lanes <= n; i += lanes) even += term(Vector<T>{}, i);
+    for (; i < n; ++i) rest += term(One<T>{}, i);
+    return total<T>(even + odd) + rest;
+}
+
+// The sum over n of x[n].
+template <class T>
+inline T sum(index n, const T* x) {
+    return sum_of<T>(n, [=](auto kind, index i) { return decltype(kind)::load(x + i); });
+}
+
 // The sum over n of x[n] y[n].
 template <class T>
-inline T dot(index n, const T* __restrict x, const T* __restrict y) {
-    T sum = 0;
-#pragma omp simd reduction(+ : sum)
-    for (index i = 0; i < n; ++i) sum += x[i] * y[i];
-    return sum;
+inline T dot(index n, const T* x, const T* y) {
+    return sum_of<T>(n, [=](auto kind, index i) { return decltype(kind)::load(x + i) * decltype(kind)::load(y + i); });
 }
 
 // out[r] = the sum over n of x[n] rows[r][n], four rows at a time: their additions need not wait for each other.
 template <class T>
-inline void dots(index count, index n, const T* __restrict x, const T* __restrict rows, T* __restrict out) {
+inline void dots(index count, index n, const T* x, const T* rows, T* out) {
+    using V = Vector<T>;
     index r = 0;
     for (; r + 4 <= count; r += 4) {
-        const T *y0 = rows + r * n, *y1 = y0 + n, *y2 = y1 + n, *y3 = y2 + n;
-        T s0 = 0, s1 = 0, s2 = 0, s3 = 0;
-#pragma omp simd reduction(+ : s0, s1, s2, s3)
-        for (index i = 0; i < n; ++i) {
-            s0 += x[i] * y0[i];
-            s1 += x[i] * y1[i];
-            s2 += x[i] * y2[i];
-            s3 += x[i] * y3[i];
-        }
-        out[r] = s0;
-        out[r + 1] = s1;
-        out[r + 2] = s2;
-        out[r + 3] = s3;
+        typename V::type sums[4] = {};
+        T rest[4] = {};
+        const auto add = [=](auto kind, index i, auto& sums) {
+            const auto factor = decltype(kind)::load(x + i);
+#pragma GCC unroll 4
+            for (int k = 0; k < 4; ++k) sums[k] += factor * decltype(kind)::load(rows + (r + k) * n + i);
+        };
+        index i = 0;
+        for (; i + V::lanes <= n; i += V::lanes) add(V{}, i, sums);
+        for (; i < n; ++i) add(One<T>{}, i, rest);
+#pragma GCC unroll 4
+        for (int k = 0; k < 4; ++k) out[r + k] = total<T>(sums[k]) + rest[k];
     }
     for (; r < count; ++r) out[r] = dot(n, x, rows + r * n);
 }

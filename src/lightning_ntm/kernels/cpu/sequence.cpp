@@ -22,6 +22,8 @@ namespace ntm {
 namespace {
 
 struct Sizes {
+    static constexpr index line = 16;  // as in sequence.py
+
     index batch, time, inputs, hidden, layers, slots, width, reads, writes, reach;
     index recurrent;  // 1: LSTM layers; 0: feed-forward layers
     index keep;       // 1: keep every step for the backward
@@ -34,6 +36,8 @@ struct Sizes {
     // What a layer is given: from below (to the first one, the input and what was read), then its own hidden state.
     index below(index layer) const { return layer ? hidden : inputs + read_size(); }
     index inner(index layer) const { return below(layer) + (recurrent ? hidden : 0); }
+    // From row to row of the weight that the backward takes: no vector of it lies across two lines of the cache.
+    index stride(index layer) const { return (inner(layer) + line - 1) / line * line; }
     index emitted() const { return heads() * (width + 1 + 2 + moves()) + 2 * writes * width; }
     index output() const { return hidden + read_size(); }
     index at(index step, index sequence, index size) const { return ((keep ? step * batch : 0) + sequence) * size; }
@@ -45,7 +49,7 @@ template <class T>
 struct Layer {
     const T* weight;  // gates, inner
     const T* bias;    // gates
-    T* turned;        // inner, gates: the weight, set before the forward
+    T* arranged;      // the weight, set before all steps: forward inner, gates; backward gates, stride
     T* given;         // time + 1, batch, inner
     T* gates;         // time, batch, gates: after their activations
     T* cell;          // time + 1, batch, hidden
@@ -72,6 +76,7 @@ struct Arrays {
     T* heads_turned;         // hidden, emitted: the weight, set before the forward
     T* output;               // time, batch, output: controller and reads
     T* emitted;              // time, batch, emitted
+    T* told;                 // time, batch, emitted: after its activations
     T* memory;               // time + 1, batch, width, slots
     T* weights;              // time + 1, batch, heads, slots
     T* cosine;               // time, batch, heads, slots
@@ -217,7 +222,7 @@ class Group {
    public:
     Group(const Sizes& sizes, const Layer<T>* layers, const Arrays<T>& arrays, index first, index count)
         : s(sizes), parts(sizes), layers(layers), a(arrays), first(first), count(count),
-          told(sizes.emitted()), units(sizes.heads() * sizes.width), gated(sizes.slots), logs(sizes.slots) {}
+          units(sizes.heads() * sizes.width), ring(sizes.slots + 2 * sizes.reach), logs(sizes.slots) {}
 
     void forward() {
         for (index g = first; g < first + count; ++g) begin(g);
@@ -238,7 +243,7 @@ class Group {
     void backward() {
         dmemory.resize(count * s.memory_size());
         dcontrolled.resize(count * s.hidden);
-        dgiven.resize(count * std::max(s.inner(0), s.inner(1)));
+        dgiven.resize(count * std::max(s.stride(0), s.stride(1)));
         for (index g = first; g < first + count; ++g) begin_backward(g);
         for (index t = s.time - 1; t >= 0; --t) {
             if (t) look(back, t - 1, 0);
@@ -314,7 +319,7 @@ class Group {
         const index inner = s.inner(layer), gates = s.gates();
         T* rows = l.gates + s.at(t, first, gates);
         for (index g = 0; g < count; ++g) std::copy_n(l.bias, gates, rows + g * gates);
-        linear(count, inner, gates, l.given + s.at(t, first, inner), l.turned, rows, {inner, gates, gates}, true);
+        linear(count, inner, gates, l.given + s.at(t, first, inner), l.arranged, rows, {inner, gates, gates}, true);
         for (index g = first; g < first + count; ++g) {
             // The hidden state goes to this layer's next step, to the layer above, and from the last one out.
             const bool top = layer + 1 == s.layers;
@@ -333,7 +338,7 @@ class Group {
     // `dcontrolled` is the gradient of the layer's output, and becomes that of what is below.
     void control_backward(index t, index layer) {
         const Layer<T>& l = layers[layer];
-        const index inner = s.inner(layer), gates = s.gates(), below = s.below(layer);
+        const index stride = s.stride(layer), gates = s.gates(), below = s.below(layer);
         for (index g = 0; g < count; ++g) {
             const index sequence = first + g;
             T* dh = dcontrolled.data() + g * s.hidden;
@@ -349,11 +354,11 @@ class Group {
                 for (index i = 0; i < s.hidden; ++i) dgates[i] = dh[i] * (T(1) - activated[i] * activated[i]);
             }
         }
-        const index skip = layer || a.dinput ? 0 : s.inputs;
-        linear(count, gates, inner - skip, l.dgates + s.at(t, first, gates), l.weight + skip, dgiven.data() + skip,
-               {gates, inner, inner}, false);
+        const index skip = layer || a.dinput ? 0 : s.inputs / Sizes::line * Sizes::line;
+        linear(count, gates, stride - skip, l.dgates + s.at(t, first, gates), l.arranged + skip, dgiven.data() + skip,
+               {gates, stride, stride}, false);
         for (index g = 0; g < count; ++g) {
-            const T* from = dgiven.data() + g * inner;
+            const T* from = dgiven.data() + g * stride;
             const index sequence = first + g;
             if (layer) {
                 std::copy_n(from, s.hidden, dcontrolled.data() + g * s.hidden);
@@ -368,22 +373,23 @@ class Group {
     // All heads address the memory as the step before left it; then reads, then writes.
     void address_and_access(index t, index g) {
         const index heads = s.heads(), slots = s.slots, width = s.width;
-        activate(s, parts, a.emitted + s.at(t, g, s.emitted()), told.data());
+        T* told = a.told + s.at(t, g, s.emitted());
+        activate(s, parts, a.emitted + s.at(t, g, s.emitted()), told);
         const T* memory = a.memory + s.at(t, g, width * slots);
         T* cosine = a.cosine + s.at(t, g, heads * slots);
         for (index h = 0; h < heads; ++h)
-            unit_key(width, told.data() + parts.key + h * width, units.data() + h * width);
+            unit_key(width, told + parts.key + h * width, units.data() + h * width);
         cosines(heads, slots, width, memory, units.data(), a.norms + s.at(t, g, slots), cosine);
-        T* weights = a.weights + s.at(t + 1, g, heads * slots);
+        T *weights = a.weights + s.at(t + 1, g, heads * slots), *gated = ring.data() + s.reach;
         for (index h = 0; h < heads; ++h) {
             T* content = a.content + s.at(t, g, heads * slots) + h * slots;
             T* shifted = a.shifted + s.at(t, g, heads * slots) + h * slots;
             softmax(slots, told[parts.strength + h], cosine + h * slots, content);
             ahead.fetch();
-            interpolate(slots, told[parts.gate + h], a.weights + s.at(t, g, heads * slots) + h * slots, content,
-                        gated.data());
+            interpolate(slots, told[parts.gate + h], a.weights + s.at(t, g, heads * slots) + h * slots, content, gated);
+            close_ring(slots, s.reach, gated);
             ahead.fetch();
-            shift(slots, s.reach, told.data() + parts.moves + h * s.moves(), gated.data(), shifted);
+            shift(slots, s.reach, told + parts.moves + h * s.moves(), gated, shifted);
             sharpen(slots, told[parts.sharpening + h], shifted, logs.data(), weights + h * slots);
         }
         ahead.fetch();
@@ -392,8 +398,8 @@ class Group {
         std::copy_n(reads, s.read_size(), layers[0].given + s.at(t + 1, g, s.inner(0)) + s.inputs);
         ahead.fetch();
         T* after = a.memory + s.at(t + 1, g, width * slots);
-        write(s.writes, slots, width, memory, weights + s.reads * slots, told.data() + parts.erase,
-              told.data() + parts.add, after, a.norms + s.at(t + 1, g, slots));
+        write(s.writes, slots, width, memory, weights + s.reads * slots, told + parts.erase,
+              told + parts.add, after, a.norms + s.at(t + 1, g, slots));
     }
 
     // What a step saves; `after` for what stands one step later.
@@ -412,7 +418,7 @@ class Group {
         const index heads = s.heads(), slots = s.slots, width = s.width;
         const T* emitted = a.emitted + s.at(t, g, s.emitted());
         T* dtold = a.demitted + s.at(t, g, s.emitted());
-        activate(s, parts, emitted, told.data());
+        const T* told = a.told + s.at(t, g, s.emitted());
         const T* memory = a.memory + s.at(t, g, width * slots);
         const T* weights = a.weights + s.at(t + 1, g, heads * slots);
         const T* norms = a.norms + s.at(t, g, slots);
@@ -421,8 +427,8 @@ class Group {
         T* dweights = a.dfirst.weights + g * heads * slots;
         T* dreads = a.dfirst.reads + g * s.read_size();
 
-        write_backward(s.writes, slots, width, memory, weights + s.reads * slots, told.data() + parts.erase,
-                       told.data() + parts.add, dm, dweights + s.reads * slots, dtold + parts.erase,
+        write_backward(s.writes, slots, width, memory, weights + s.reads * slots, told + parts.erase,
+                       told + parts.add, dm, dweights + s.reads * slots, dtold + parts.erase,
                        dtold + parts.add);
         const T* doutput = a.doutput ? a.doutput + s.always_at(t, g, s.output()) + s.hidden : nullptr;
         back.fetch();
@@ -431,25 +437,27 @@ class Group {
 
         back.fetch();
         dcosine.resize(heads * slots);
-        dshifted.resize(slots);
+        dring.resize(slots + 2 * s.reach);
         dgated.resize(slots);
         dunits.resize(heads * width);
+        T *gated = ring.data() + s.reach, *dshifted = dring.data() + s.reach;
         for (index h = 0; h < heads; ++h) {
             const T* content = a.content + s.at(t, g, heads * slots) + h * slots;
             const T* shifted = a.shifted + s.at(t, g, heads * slots) + h * slots;
             const T* previous = a.weights + s.at(t, g, heads * slots) + h * slots;
-            const T* moves = told.data() + parts.moves + h * s.moves();
+            const T* moves = told + parts.moves + h * s.moves();
             const T gate = told[parts.gate + h];
             T* dcontent = logs.data();
 #pragma omp simd
             for (index n = 0; n < slots; ++n) logs[n] = log(shifted[n] + T(epsilon));
             dtold[parts.sharpening + h] =
                 sharpen_backward(slots, told[parts.sharpening + h], shifted, logs.data(), weights + h * slots,
-                                 dweights + h * slots, dshifted.data());
+                                 dweights + h * slots, dshifted);
             back.fetch();
-            interpolate(slots, gate, previous, content, gated.data());
-            shift_backward(slots, s.reach, moves, gated.data(), dshifted.data(), dtold + parts.moves + h * s.moves(),
-                           dgated.data());
+            interpolate(slots, gate, previous, content, gated);
+            close_ring(slots, s.reach, gated);
+            close_ring(slots, s.reach, dshifted);
+            shift_backward(slots, s.reach, moves, gated, dshifted, dtold + parts.moves + h * s.moves(), dgated.data());
             dtold[parts.gate + h] = interpolate_backward(slots, gate, previous, content, dgated.data(),
                                                          dweights + h * slots, dcontent);
             back.fetch();
@@ -459,18 +467,18 @@ class Group {
         std::vector<T>& key_norms = dgated;  // no longer needed
         key_norms.resize(std::max(slots, heads));
         for (index h = 0; h < heads; ++h)
-            key_norms[h] = unit_key(width, told.data() + parts.key + h * width, units.data() + h * width);
+            key_norms[h] = unit_key(width, told + parts.key + h * width, units.data() + h * width);
         back.fetch();
-        T* shrink = dshifted.data();
+        T* shrink = dshifted;
         cosines_backward(heads, slots, width, memory, norms, cosine, dcosine.data(), dunits.data(), shrink);
         back.fetch();
-        memory_backward(s.reads, s.writes, slots, width, memory, weights, told.data() + parts.erase, dreads,
+        memory_backward(s.reads, s.writes, slots, width, memory, weights, told + parts.erase, dreads,
                         units.data(), dcosine.data(), shrink, dm);
         for (index h = 0; h < heads; ++h)
             unit_key_backward(width, key_norms[h], units.data() + h * width, dunits.data() + h * width,
                               dtold + parts.key + h * width);
         back.fetch();
-        activate_backward(s, parts, emitted, told.data(), dtold);
+        activate_backward(s, parts, emitted, told, dtold);
     }
 
     const Sizes& s;
@@ -478,7 +486,7 @@ class Group {
     const Layer<T>* layers;
     const Arrays<T>& a;
     const index first, count;
-    std::vector<T> told, units, gated, logs, dcosine, dshifted, dgated, dunits, dmemory, dcontrolled, dgiven;
+    std::vector<T> units, ring, logs, dcosine, dring, dgated, dunits, dmemory, dcontrolled, dgiven;
     Ahead<T, 0> back;
     Ahead<T, 1> ahead;
 };
@@ -536,13 +544,25 @@ void weight_gradients(const Sizes& s, const Layer<T>* layers, const Arrays<T>& a
     });
 }
 
+// Weights as the products of every step take them.
+template <class T>
+void arrange(const Sizes& s, const Layer<T>* layers, const Arrays<T>& a, bool backward) {
+    for (index layer = 0; layer < s.layers; ++layer) {
+        const index inner = s.inner(layer), gates = s.gates();
+        const T* weight = layers[layer].weight;
+        T* arranged = layers[layer].arranged;
+        if (!backward) transpose(gates, inner, weight, inner, arranged);
+        for (index row = 0; backward && row < gates; ++row) {
+            T* padding = std::copy_n(weight + row * inner, inner, arranged + row * s.stride(layer));
+            std::fill_n(padding, s.stride(layer) - inner, T(0));
+        }
+    }
+    if (!backward) transpose(s.emitted(), s.hidden, a.heads_weight, s.hidden, a.heads_turned);
+}
+
 template <class T>
 void run(const Sizes& s, const Layer<T>* layers, const Arrays<T>& a, index threads, bool backward) {
-    if (!backward) {
-        for (index layer = 0; layer < s.layers; ++layer)
-            transpose(s.gates(), s.inner(layer), layers[layer].weight, s.inner(layer), layers[layer].turned);
-        transpose(s.emitted(), s.hidden, a.heads_weight, s.hidden, a.heads_turned);
-    }
+    arrange(s, layers, a, backward);
     const index size = std::min(group_size, (s.batch + threads - 1) / threads);
     share_out((s.batch + size - 1) / size, threads, [&](index number) {
         const WithoutDenormals while_working;

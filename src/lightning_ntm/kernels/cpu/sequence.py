@@ -3,7 +3,7 @@
 Outside of the native call stands the output layer, as an ordinary operation of PyTorch.
 
 For the backward, each step of each sequence saves, in numbers of the dtype:
-`slots * (width + 4 * heads + 1) + parameters_of_heads + layers * (inner + gates + hidden)`, where for
+`slots * (width + 4 * heads + 1) + 2 * parameters_of_heads + layers * (inner + gates + hidden)`, where for
 an LSTM `gates` is `4 * hidden`, and `inner` is the size of all that a layer is given.
 
 There are two ways to the same computation. Where something looks at the operations of PyTorch, as
@@ -67,6 +67,10 @@ def run(model: Any, inputs: Tensor, state: Any) -> tuple[Tensor, Any]:
     return model.output(output).transpose(0, 1), type(state)(*end)
 
 
+#: Numbers in a line of the cache, as in sequence.cpp: a vector that lies across two lines loads twice.
+_LINE = 16
+
+
 class _Sizes(ctypes.Structure):
     """As `Sizes` in sequence.cpp."""
 
@@ -88,7 +92,7 @@ class _Layout(NamedTuple):
     output: int
     starts: dict[str, int]
     total: int
-    turned: tuple[int, ...]  # numbers of each weight, the heads' last
+    arranged: tuple[int, ...]  # numbers of each weight in the order the kernel takes it, the heads' last
 
 
 def _layout(inputs: Tensor, state: Sequence[Tensor], weights: Sequence[Tensor], counts: list[int]) -> _Layout:
@@ -108,8 +112,12 @@ def _layout_of(
     for name, count in _saved(inputs, memory, weights, counts).items():
         starts[name], total = total, total + count
     sizes = _Sizes(*inputs, hidden, len(weights) - 1, slots, width, reads, writes, reach, recurrent, keep)
-    turned = tuple(math.prod(shape) for shape in weights)
-    return _Layout(sizes, weights[0][0], emitted, hidden + reads * width, starts, total, turned)
+    arranged = tuple(_padded(rows * _padded(columns)) for rows, columns in weights)
+    return _Layout(sizes, weights[0][0], emitted, hidden + reads * width, starts, total, arranged)
+
+
+def _padded(count: int) -> int:
+    return -(-count // _LINE) * _LINE
 
 
 def _saved(
@@ -121,17 +129,19 @@ def _saved(
     emitted, hidden = weights[-1]
     layers, looks = len(weights) - 1, (reads + writes) * slots
     now, after = inputs[0] * (inputs[1] if keep else 1), inputs[0] * (inputs[1] + 1 if keep else 1)
+    # What has the oddest size comes last: before it everything begins where a line of the cache does, mostly.
     return {
-        **{f"given{i}": after * weights[i][1] for i in range(layers)},
-        **{f"gates{i}": now * weights[i][0] for i in range(layers)},
-        **{f"cell{i}": after * hidden for i in range(layers if recurrent else 0)},
-        "emitted": now * emitted,
         "memory": after * slots * width,
         "weights": after * looks,
         "cosine": now * looks,
         "norms": after * slots,
         "content": now * looks,
         "shifted": now * looks,
+        **{f"gates{i}": now * weights[i][0] for i in range(layers)},
+        **{f"cell{i}": after * hidden for i in range(layers if recurrent else 0)},
+        "emitted": now * emitted,
+        "told": now * emitted,
+        **{f"given{i}": after * weights[i][1] for i in range(layers)},
     }
 
 
@@ -145,14 +155,14 @@ def _forward(
     weights, biases = [weight.contiguous() for weight in weights], [bias.contiguous() for bias in biases]
     output = empty(inputs, layout.sizes.time, layout.sizes.batch, layout.output)
     end = [torch.empty_like(part) for part in state]
-    buffer, scratch = empty(inputs, layout.total), empty(inputs, sum(layout.turned))
+    buffer, scratch = empty(inputs, layout.total), empty(inputs, sum(layout.arranged))
     at = _pointers_into(buffer, layout.starts)
-    turned = _starts(scratch, layout.turned)
+    arranged = _starts(scratch, layout.arranged)
     layers = [
         (
             weights[i].data_ptr(),
             biases[i].data_ptr(),
-            turned[i],
+            arranged[i],
             at(f"given{i}"),
             at(f"gates{i}"),
             at(f"cell{i}"),
@@ -161,7 +171,7 @@ def _forward(
         for i in range(layout.sizes.layers)
     ]
     arrays = (
-        inputs.data_ptr(), weights[-1].data_ptr(), biases[-1].data_ptr(), turned[-1], output.data_ptr(),
+        inputs.data_ptr(), weights[-1].data_ptr(), biases[-1].data_ptr(), arranged[-1], output.data_ptr(),
         *map(at, _SAVED), *map(_pointer, state), *map(_pointer, end), *(None,) * 15,
     )  # fmt: skip
     _call(inputs, layout.sizes, layers, arrays, backward=False)
@@ -185,15 +195,17 @@ def _backward(
     doutput, *dend = (None if gradient is None else gradient.contiguous() for gradient in gradients)
     dgates = empty(inputs, sizes.layers, sizes.time * sizes.batch * layout.gates)
     demitted = empty(inputs, sizes.time * sizes.batch * layout.emitted)
+    scratch = empty(inputs, sum(layout.arranged))
     dinputs = torch.empty_like(inputs, memory_format=torch.contiguous_format) if of_inputs else None
     dstate = [torch.empty_like(part, memory_format=torch.contiguous_format) for part in state]
     dweights = [torch.empty_like(weight) for weight in weights]
     dbiases = [weight.new_empty(weight.shape[0]) for weight in weights]
     at = _pointers_into(buffer, layout.starts)
     of_layer = _starts(dgates, [dgates.shape[1]] * sizes.layers)
+    arranged = _starts(scratch, layout.arranged)
     layers = [
         (
-            weights[i].data_ptr(), None, None, at(f"given{i}"), at(f"gates{i}"), at(f"cell{i}"), of_layer[i],
+            weights[i].data_ptr(), None, arranged[i], at(f"given{i}"), at(f"gates{i}"), at(f"cell{i}"), of_layer[i],
             dweights[i].data_ptr(), dbiases[i].data_ptr(),
         )
         for i in range(sizes.layers)
@@ -306,7 +318,7 @@ _sequence.register_autograd(_backward_of_operator, setup_context=_save)
 
 
 #: In the order of `Arrays` in sequence.cpp.
-_SAVED = ("emitted", "memory", "weights", "cosine", "norms", "content", "shifted")
+_SAVED = ("emitted", "told", "memory", "weights", "cosine", "norms", "content", "shifted")
 
 
 def _call(

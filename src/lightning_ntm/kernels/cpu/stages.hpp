@@ -15,14 +15,6 @@ namespace {
 
 constexpr double epsilon = 1e-12;  // functional.EPSILON
 
-template <class T>
-inline T sum(index n, const T* x) {
-    T total = 0;
-#pragma omp simd reduction(+ : total)
-    for (index i = 0; i < n; ++i) total += x[i];
-    return total;
-}
-
 // y = softmax(scale * x); y may be x.
 template <class T>
 inline void softmax(index n, T scale, const T* x, T* y) {
@@ -32,30 +24,23 @@ inline void softmax(index n, T scale, const T* x, T* y) {
         const T value = scale * x[i];
         largest = value > largest ? value : largest;
     }
-    T total = 0;
-#pragma omp simd reduction(+ : total)
-    for (index i = 0; i < n; ++i) {
-        y[i] = exp(scale * x[i] - largest);
-        total += y[i];
-    }
-    const T share = T(1) / total;
+#pragma omp simd
+    for (index i = 0; i < n; ++i) y[i] = exp(scale * x[i] - largest);
+    const T share = T(1) / sum(n, y);
 #pragma omp simd
     for (index i = 0; i < n; ++i) y[i] *= share;
 }
 
 // Sets dx to the gradient of x, and returns that of scale.
 template <class T>
-inline T softmax_backward(index n, T scale, const T* __restrict x, const T* __restrict y, const T* __restrict dy,
-                          T* __restrict dx) {
+inline T softmax_backward(index n, T scale, const T* x, const T* y, const T* dy, T* dx) {
     const T mean = dot(n, y, dy);
-    T dscale = 0;
-#pragma omp simd reduction(+ : dscale)
-    for (index i = 0; i < n; ++i) {
-        const T dz = y[i] * (dy[i] - mean);
-        dscale += dz * x[i];
-        dx[i] = scale * dz;
-    }
-    return dscale;
+    return sum_of<T>(n, [=](auto kind, index i) {
+        using V = decltype(kind);
+        const auto dz = V::load(y + i) * (V::load(dy + i) - mean);
+        V::store(dx + i, scale * dz);
+        return dz * V::load(x + i);
+    });
 }
 
 // Equation 6: the cosine of the unit key to each slot; `norms` gets the length of each slot.
@@ -119,55 +104,48 @@ inline void interpolate(index slots, T gate, const T* __restrict previous, const
 
 // Sets dprevious and dcontent, and returns the gradient of the gate.
 template <class T>
-inline T interpolate_backward(index slots, T gate, const T* __restrict previous, const T* __restrict content,
-                              const T* __restrict dgated, T* __restrict dprevious, T* __restrict dcontent) {
-    T dgate = 0;
-#pragma omp simd reduction(+ : dgate)
-    for (index n = 0; n < slots; ++n) {
-        dgate += dgated[n] * (content[n] - previous[n]);
-        dprevious[n] = (T(1) - gate) * dgated[n];
-        dcontent[n] = gate * dgated[n];
-    }
-    return dgate;
+inline T interpolate_backward(index slots, T gate, const T* previous, const T* content, const T* dgated, T* dprevious,
+                              T* dcontent) {
+    return sum_of<T>(slots, [=](auto kind, index n) {
+        using V = decltype(kind);
+        const auto dg = V::load(dgated + n);
+        V::store(dprevious + n, (T(1) - gate) * dg);
+        V::store(dcontent + n, gate * dg);
+        return dg * (V::load(content + n) - V::load(previous + n));
+    });
 }
 
-// Equation 8: moves[i] is the share that moves by i - reach slots.
+// Slots before the first are the last ones, and those after the last the first: what stands beside `ring` gets them.
 template <class T>
-inline void shift(index slots, index reach, const T* moves, const T* __restrict gated, T* __restrict shifted) {
-    for (index n = 0; n < slots; ++n) shifted[n] = 0;
-    for (index i = -reach; i <= reach; ++i) {
-        const T share = moves[i + reach];
-        const index low = i > 0 ? i : 0, high = i > 0 ? slots : slots + i;  // n - i is a slot without wrapping
-#pragma omp simd
-        for (index n = low; n < high; ++n) shifted[n] += share * gated[n - i];
-        for (index n = 0; n < low; ++n) shifted[n] += share * gated[n - i + slots];
-        for (index n = high; n < slots; ++n) shifted[n] += share * gated[n - i - slots];
+inline void close_ring(index slots, index reach, T* ring) {
+    for (index i = 0; i < reach; ++i) {
+        ring[-1 - i] = ring[slots - 1 - i];
+        ring[slots + i] = ring[i];
     }
 }
 
-// Sets dmoves and dgated.
+// Equation 8: moves[i] is the share that moves by i - reach slots. `gated` is a closed ring.
 template <class T>
-inline void shift_backward(index slots, index reach, const T* moves, const T* __restrict gated,
-                           const T* __restrict dshifted, T* dmoves, T* __restrict dgated) {
-    for (index n = 0; n < slots; ++n) dgated[n] = 0;
-    for (index i = -reach; i <= reach; ++i) {
-        const T share = moves[i + reach];
-        const index low = i > 0 ? i : 0, high = i > 0 ? slots : slots + i;
-        T dshare = 0;
-#pragma omp simd reduction(+ : dshare)
-        for (index n = low; n < high; ++n) dshare += dshifted[n] * gated[n - i];
-#pragma omp simd
-        for (index n = low; n < high; ++n) dgated[n - i] += share * dshifted[n];
-        for (index n = 0; n < low; ++n) {
-            dshare += dshifted[n] * gated[n - i + slots];
-            dgated[n - i + slots] += share * dshifted[n];
-        }
-        for (index n = high; n < slots; ++n) {
-            dshare += dshifted[n] * gated[n - i - slots];
-            dgated[n - i - slots] += share * dshifted[n];
-        }
-        dmoves[i + reach] = dshare;
-    }
+inline void shift(index slots, index reach, const T* moves, const T* gated, T* shifted) {
+    along<T, 1>(slots, [=](auto kind, auto, index n) {
+        using V = decltype(kind);
+        auto share = moves[0] * V::load(gated + n + reach);
+        for (index i = 1; i <= 2 * reach; ++i) share += moves[i] * V::load(gated + n + reach - i);
+        V::store(shifted + n, share);
+    });
+}
+
+// Sets dmoves and dgated; `gated` and `dshifted` are closed rings.
+template <class T>
+inline void shift_backward(index slots, index reach, const T* moves, const T* gated, const T* dshifted, T* dmoves,
+                           T* dgated) {
+    for (index i = 0; i <= 2 * reach; ++i) dmoves[i] = dot(slots, dshifted, gated + reach - i);
+    along<T, 1>(slots, [=](auto kind, auto, index n) {
+        using V = decltype(kind);
+        auto dg = moves[0] * V::load(dshifted + n - reach);
+        for (index i = 1; i <= 2 * reach; ++i) dg += moves[i] * V::load(dshifted + n - reach + i);
+        V::store(dgated + n, dg);
+    });
 }
 
 // Equation 9, as a softmax of logarithms; `logs` gets log(shifted + epsilon).
@@ -205,35 +183,48 @@ inline void read_backward(index heads, index slots, index width, const T* memory
 template <class T>
 inline void write(index heads, index slots, index width, const T* before, const T* weights, const T* erase,
                   const T* add, T* after, T* norms) {
-    for (index n = 0; n < slots; ++n) norms[n] = T(epsilon);
-    for (index m = 0; m < width; ++m)
-        along<T>(slots, [=](auto kind, index n) {
+    for_heads(heads, [=](auto few) {
+        const index all = few ? index(few) : heads;
+        along<T, 4>(slots, [=](auto kind, auto count, index n) {
             using V = decltype(kind);
-            auto slot = V::load(before + m * slots + n);
-            for (index h = 0; h < heads; ++h) slot -= slot * (V::load(weights + h * slots + n) * erase[h * width + m]);
-            for (index h = 0; h < heads; ++h) slot += V::load(weights + h * slots + n) * add[h * width + m];
-            V::store(after + m * slots + n, slot);
-            V::store(norms + n, V::load(norms + n) + slot * slot);
+            typename V::type squares[count], w[count];
+            for (int c = 0; c < count; ++c) squares[c] = typename V::type{} + T(epsilon);
+            for (int c = 0; few && c < count; ++c) w[c] = V::load(weights + n + c * V::lanes);
+            for (index m = 0; m < width; ++m)
+#pragma GCC unroll 4
+                for (int c = 0; c < count; ++c) {
+                    const index at = n + c * V::lanes;
+                    auto slot = V::load(before + m * slots + at);
+                    for (index h = 0; h < all; ++h)
+                        slot -= slot * ((few ? w[c] : V::load(weights + h * slots + at)) * erase[h * width + m]);
+                    for (index h = 0; h < all; ++h)
+                        slot += (few ? w[c] : V::load(weights + h * slots + at)) * add[h * width + m];
+                    V::store(after + m * slots + at, slot);
+                    squares[c] += slot * slot;
+                }
+            for (int c = 0; c < count; ++c) V::store(norms + n + c * V::lanes, squares[c]);
         });
+    });
 #pragma omp simd
     for (index n = 0; n < slots; ++n) norms[n] = std::sqrt(norms[n]);
 }
 
-// `Rows` rows of the memory in write_backward, from row m, for head h.
-template <class T, int Rows>
+// `Rows` rows of the memory in write_backward, from row m, for head h; `Few` as in for_heads.
+template <class T, int Rows, int Few>
 inline void write_rows_backward(index h, index heads, index slots, index width, index m, const T* before,
                                 const T* weights, const T* erase, const T* add, const T* dmemory, T* dweights,
                                 T* derase, T* dadd) {
     typename Vector<T>::type de[Rows] = {}, da[Rows] = {};
     T de_rest[Rows] = {}, da_rest[Rows] = {};
-    const auto step = [=](auto kind, index n, auto* de, auto* da) {
+    const auto step = [=](auto kind, index n, auto& de, auto& da) {
         using V = decltype(kind);
         const auto w = V::load(weights + h * slots + n);
         auto dw = V::load(dweights + h * slots + n);
+#pragma GCC unroll 4
         for (int r = 0; r < Rows; ++r) {
             const auto dm = V::load(dmemory + (m + r) * slots + n);
             auto left = V::load(before + (m + r) * slots + n);  // by the other heads
-            for (index other = 0; other < heads; ++other)
+            for (index other = 0; !Few && other < heads; ++other)
                 if (other != h) left -= left * (V::load(weights + other * slots + n) * erase[other * width + m + r]);
             const auto dforgotten = dm * left;
             de[r] -= dforgotten * w;
@@ -242,12 +233,10 @@ inline void write_rows_backward(index h, index heads, index slots, index width, 
         }
         V::store(dweights + h * slots + n, dw);
     };
-    along<T>(slots, [&](auto kind, index n) {
-        if constexpr (decltype(kind)::lanes > 1)
-            step(kind, n, de, da);
-        else
-            step(kind, n, de_rest, da_rest);
-    });
+    index n = 0;
+    for (; n + Vector<T>::lanes <= slots; n += Vector<T>::lanes) step(Vector<T>{}, n, de, da);
+    for (; n < slots; ++n) step(One<T>{}, n, de_rest, da_rest);
+#pragma GCC unroll 4
     for (int r = 0; r < Rows; ++r) {
         derase[h * width + m + r] = total<T>(de[r]) + de_rest[r];
         dadd[h * width + m + r] = total<T>(da[r]) + da_rest[r];
@@ -259,13 +248,15 @@ template <class T>
 inline void write_backward(index heads, index slots, index width, const T* before, const T* weights, const T* erase,
                            const T* add, const T* dmemory, T* dweights, T* derase, T* dadd) {
     for (index h = 0; h < heads; ++h) {
+        const auto rows = [=](auto at_once, index m) {
+            for_heads(heads, [=](auto few) {
+                write_rows_backward<T, at_once, few>(h, heads, slots, width, m, before, weights, erase, add, dmemory,
+                                                     dweights, derase, dadd);
+            });
+        };
         index m = 0;
-        for (; m + 4 <= width; m += 4)
-            write_rows_backward<T, 4>(h, heads, slots, width, m, before, weights, erase, add, dmemory, dweights, derase,
-                                      dadd);
-        for (; m < width; ++m)
-            write_rows_backward<T, 1>(h, heads, slots, width, m, before, weights, erase, add, dmemory, dweights, derase,
-                                      dadd);
+        for (; m + 4 <= width; m += 4) rows(Count<4>{}, m);
+        for (; m < width; ++m) rows(Count<1>{}, m);
     }
 }
 
@@ -275,17 +266,38 @@ template <class T>
 inline void memory_backward(index reads, index writes, index slots, index width, const T* memory, const T* weights,
                             const T* erase, const T* dreads, const T* units, const T* dcosine, const T* shrink,
                             T* dmemory) {
-    for (index m = 0; m < width; ++m)
-        along<T>(slots, [=](auto kind, index n) {
+    const index heads = reads + writes;
+    for_heads(reads == writes ? reads : 0, [=](auto few) {
+        const index all_reads = few ? index(few) : reads, all_writes = few ? index(few) : writes;
+        const index all = few ? 2 * index(few) : heads;
+        along<T, 2>(slots, [=](auto kind, auto count, index n) {
             using V = decltype(kind);
-            auto dm = V::load(dmemory + m * slots + n);
-            for (index h = 0; h < writes; ++h)
-                dm -= dm * (V::load(weights + (reads + h) * slots + n) * erase[h * width + m]);
-            dm += V::load(shrink + n) * V::load(memory + m * slots + n);
-            for (index h = 0; h < reads; ++h) dm += dreads[h * width + m] * V::load(weights + h * slots + n);
-            for (index h = 0; h < reads + writes; ++h) dm += units[h * width + m] * V::load(dcosine + h * slots + n);
-            V::store(dmemory + m * slots + n, dm);
+            constexpr int held = few ? 2 * few : 1;
+            typename V::type w[count][held], dc[count][held], shrinking[count];
+            for (int c = 0; c < count; ++c) {
+                shrinking[c] = V::load(shrink + n + c * V::lanes);
+                for (int h = 0; few && h < held; ++h) {
+                    w[c][h] = V::load(weights + h * slots + n + c * V::lanes);
+                    dc[c][h] = V::load(dcosine + h * slots + n + c * V::lanes);
+                }
+            }
+            for (index m = 0; m < width; ++m)
+#pragma GCC unroll 2
+                for (int c = 0; c < count; ++c) {
+                    const index at = n + c * V::lanes;
+                    auto dm = V::load(dmemory + m * slots + at);
+                    for (index h = all_reads; h < all; ++h)
+                        dm -= dm * ((few ? w[c][few ? h : 0] : V::load(weights + h * slots + at)) *
+                                    erase[(h - all_reads) * width + m]);
+                    dm += shrinking[c] * V::load(memory + m * slots + at);
+                    for (index h = 0; h < all_reads; ++h)
+                        dm += dreads[h * width + m] * (few ? w[c][few ? h : 0] : V::load(weights + h * slots + at));
+                    for (index h = 0; h < all; ++h)
+                        dm += units[h * width + m] * (few ? dc[c][few ? h : 0] : V::load(dcosine + h * slots + at));
+                    V::store(dmemory + m * slots + at, dm);
+                }
         });
+    });
 }
 
 }  // namespace
