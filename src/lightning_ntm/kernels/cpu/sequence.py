@@ -12,7 +12,6 @@ for an operator written in Python costs half as much as a short sequence.
 """
 
 import ctypes
-import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
