@@ -35,6 +35,14 @@ def trained(task, model="NTM", name="a"):
     assert ntm("train", "--task", task, "--model", model, "--name", name, *options.split(), *small) == 0
 
 
+#: Besides the memory at work.
+PICTURES = {
+    ("dynamic-ngrams", "NTM"): ["predictions"],
+    ("dynamic-ngrams", "LSTM"): ["predictions"],
+    ("priority-sort", "NTM"): ["places"],
+}
+
+
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("model", ["NTM", "LSTM"])
 def test_each_trains_is_evaluated_over_what_the_paper_sweeps_and_drawn(task, model, capsys):
@@ -48,7 +56,10 @@ def test_each_trains_is_evaluated_over_what_the_paper_sweeps_and_drawn(task, mod
     for row in rows:
         assert min(row["wrong_bits_margin"], row["bits_per_sequence_margin"]) >= 0
     assert ntm("figure", "runs/a") == 0
-    assert [Path(line).exists() for line in capsys.readouterr().out.split()] == [True, True]
+    drawn = [Path(line) for line in capsys.readouterr().out.split()]
+    assert all(path.exists() for path in drawn)
+    kinds = ["memory", *PICTURES.get((task, model), [])]
+    assert [path.name.split("-")[0] for path in drawn] == [kind for kind in kinds for _ in ("png", "svg")]
 
 
 def test_dynamic_ngrams_tell_how_far_a_network_is_from_the_optimum_and_where(capsys):

@@ -58,6 +58,24 @@ def test_an_episode_is_its_definition(bits, item_length, low, more, same_length,
     assert batch.inputs.shape == (4, longest, bits + 2)
 
 
+@given(SIZES, SIZES, st.integers(2, 5), SIZES, st.integers(0, 99))
+def test_what_is_pointed_out_holds_the_query_and_the_answer(bits, item_length, low, more, seed):
+    task = AssociativeRecall(bits, item_length, min_items=low, max_items=low + more, same_length=False)
+    batch = task.sample(np.random.default_rng(seed), 3)
+    marks = task.landmarks(batch)
+    for episode in range(3):
+        _, query, answer = read(batch, episode, bits, item_length)
+        seen = {name: batch.inputs[episode, steps[episode]].int().tolist() for name, steps in marks.items()}
+        assert [vector[:bits] for vector in seen["the item asked for"][1:]] == query
+        assert [vector[:bits] for vector in seen["the query"][1:]] == query
+        assert seen["the query"][0] == [0] * bits + [0, 1]
+        if len(seen["the item that follows"]) == item_length + 1:  # none, where the same item also stands last
+            asked, following = (marks[name][episode].nonzero()[0].item() for name in list(marks)[:2])
+            assert following == asked + item_length + 1
+        if bits * item_length > 8:  # no two items are the same
+            assert [vector[:bits] for vector in seen["the item that follows"][1:]] == answer
+
+
 def test_the_paper_s_widths_and_one_episode_in_full():
     task = AssociativeRecall()
     assert (task.input_size, task.output_size) == (8, 6)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, strategies as st
 
 from lightning_ntm import PrioritySort
@@ -33,6 +34,13 @@ def test_equal_priorities_keep_their_order():
 
     batch = PrioritySort(items=6, highest=4).sample(Same(np.random.Philox(0)), 2)
     assert batch.targets[:, 6:].tolist() == batch.inputs[:, :4, :8].tolist()
+
+
+def test_what_is_shown_is_placed_by_its_priority():
+    batch = PrioritySort(items=5, highest=3).sample(np.random.default_rng(1), 2)
+    placed_by = PrioritySort(items=5, highest=3).placed_by(batch)
+    assert torch.equal(placed_by[:, :5], batch.inputs[:, :5, -1])
+    assert placed_by[:, 5:].isnan().all()
 
 
 def test_the_paper_s_sizes_by_default():

@@ -68,6 +68,17 @@ def test_repeat_copy_is_its_definition(bits, low, more, most, same_length, seed)
         check(batch, episode, expected)
 
 
+def test_where_a_repeat_begins_and_where_the_end_is():
+    batch = RepeatCopy(bits=2, max_length=4, same_length=False).sample(np.random.default_rng(3), 20)
+    marks = RepeatCopy(bits=2, max_length=4).landmarks(batch)
+    for episode in range(20):
+        length = batch.inputs[episode, :, 2].int().tolist().index(1)
+        end = batch.targets[episode, :, 2].int().tolist().index(1)
+        begins = list(range(length + 2, end, length))
+        assert marks["a repeat begins"][episode].nonzero().flatten().tolist() == begins
+        assert marks["the end marker"][episode].nonzero().flatten().tolist() == [end]
+
+
 def test_every_length_and_number_of_the_range_is_drawn():
     generator = np.random.default_rng(0)
     task = RepeatCopy(max_length=4, max_repeats=3, same_length=False)

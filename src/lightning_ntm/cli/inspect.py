@@ -102,10 +102,10 @@ def _cell(result: dict[str, Any], name: str) -> str:
 
 def figure(argv: list[str]) -> int:
     """Draw one episode of a trained network."""
-    from lightning_ntm.report import draw_memory, save_figure, save_trace
+    from lightning_ntm.report import draw_episode, save_figure, save_trace
     from lightning_ntm.training.evaluate import trace_episode
 
-    parser = _parser("figure", "Draw inputs, outputs and the memory at work, as in the paper's figures 3 and 6.")
+    parser = _parser("figure", "Draw an episode of a run: inputs, outputs and the memory at work, as in the paper.")
     parser.add_argument("run", type=filled, metavar="RUN", help="the run folder")
     arguments = parser.parse_args(argv)
     run = _open(arguments.run, arguments)
@@ -118,10 +118,11 @@ def figure(argv: list[str]) -> int:
         described = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in shown.items())
         title = f"{type(run.model).__name__} on {type(run.task).__name__}, {described}"
         named = "-".join(f"{name}-{value}" for name, value in shown.items())
-        stem = RunFolder(Path(arguments.run)).figures / f"memory-{named}"
+        folder = RunFolder(Path(arguments.run)).figures
         with explained():
-            save_trace(trace, stem.with_name(stem.name + ".npz"))
-            print(*save_figure(draw_memory(trace, title), stem), sep="\n")
+            save_trace(trace, folder / f"memory-{named}.npz")
+            for picture, drawn in draw_episode(trace, title).items():
+                print(*save_figure(drawn, folder / f"{picture}-{named}"), sep="\n")
     return 0
 
 

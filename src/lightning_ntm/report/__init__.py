@@ -1,4 +1,5 @@
 """From files of runs to pictures and pages; works on results copied from elsewhere, without PyTorch."""
 
+from .episode import draw_episode as draw_episode
 from .memory import draw_memory as draw_memory, save_figure as save_figure, save_trace as save_trace
 from .page import write_report as write_report

@@ -7,9 +7,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 
 from lightning_ntm.records import write_whole
+from lightning_ntm.report.style import color
+
+_LANDMARK = "landmark: "
+_FAINT = 0.22
 
 
 class Panel(NamedTuple):
@@ -27,12 +32,14 @@ def draw_memory(trace: Mapping[str, np.ndarray], title: str) -> Figure:
 
     Args:
         trace: Arrays with time first: `inputs`, `targets`, `outputs` and `mask`; for a network with
-            a memory also `add`, `reads`, `write_weights` and `read_weights`.
+            a memory also `add`, `reads`, `write_weights` and `read_weights`; steps to point out as
+            `landmark: NAME`, `(time,)`.
         title: What was run, for the line above the picture.
     """
     writing, reading = _panels(trace)
     steps = len(trace["inputs"])
-    figure = Figure(figsize=(min(16, 5 + 0.12 * steps), 7.5), layout="constrained")
+    landmarks = {name.removeprefix(_LANDMARK): trace[name] for name in trace if name.startswith(_LANDMARK)}
+    figure = Figure(figsize=(min(16, 5 + 0.12 * steps), max(7.5, 1.25 * len(writing))), layout="constrained")
     figure.suptitle(f"{title}: {_wrong_bits(trace)} wrong bits", fontsize=11)
     columns: Any = figure.subfigures(1, 2)
     for column, panels in zip(columns, (writing, reading), strict=True):
@@ -40,7 +47,12 @@ def draw_memory(trace: Mapping[str, np.ndarray], title: str) -> Figure:
         axes = column.subplots(len(panels), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
         for axis, panel in zip(axes, panels, strict=True):
             _draw(column, axis, panel)
+            if not panel.signed:  # a tint would say another number there
+                _point_out(axis, landmarks)
         axes[-1].set_xlabel("time (steps)")
+    if landmarks:
+        keys = [Patch(color=color(number), alpha=_FAINT, label=name) for number, name in enumerate(landmarks)]
+        figure.legend(handles=keys, loc="outside lower center", ncols=len(keys), frameon=False, fontsize=8)
     return figure
 
 
@@ -109,6 +121,13 @@ def _used_slots(trace: Mapping[str, np.ndarray], margin: int = 2) -> np.ndarray:
 def _wrong_bits(trace: Mapping[str, np.ndarray]) -> int:
     wrong = (trace["outputs"] > 0.5) != (trace["targets"] > 0.5)
     return int((wrong & trace["mask"][:, None]).sum())
+
+
+def _point_out(axis: Any, landmarks: Mapping[str, np.ndarray]) -> None:
+    for number, steps in enumerate(landmarks.values()):
+        edges = np.flatnonzero(np.diff(np.concatenate([[False], steps, [False]])))
+        for first, after in edges.reshape(-1, 2):
+            axis.axvspan(first - 0.5, after - 0.5, color=color(number), alpha=_FAINT, linewidth=0)
 
 
 def _draw(figure: Any, axis: Any, panel: Panel) -> None:

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from jaxtyping import Bool
+from torch import Tensor
 
 from lightning_ntm.checks import at_least, ordered
 from lightning_ntm.tasks.base import Batch, Task
@@ -93,3 +95,14 @@ class AssociativeRecall(Task):
         return Batch(
             torch.from_numpy(inputs), torch.from_numpy(targets), torch.from_numpy(mask.reshape(batch_size, -1))
         )
+
+    def landmarks(self, batch: Batch) -> dict[str, Bool[Tensor, "batch time"]]:
+        """Return the steps of the item that is asked for, of the one that follows it, and of the query."""
+        groups = batch.inputs.unflatten(1, (-1, self.item_length + 1))  # batch groups steps inputs
+        bits, is_item, asks = groups[:, :, 1:, : self.bits], groups[:, :, 0, self.bits] > 0, groups[:, :, 0, -1] > 0
+        query = asks & (asks.cumsum(1) == 1)
+        same = (bits == bits[query].unsqueeze(1)).all((2, 3)) & is_item
+        asked = same & (same.cumsum(1) == 1)  # the first, should another item be the same
+        following = asked.roll(1, dims=1) & is_item
+        named = {"the item asked for": asked, "the item that follows": following, "the query": query}
+        return {name: which.repeat_interleave(self.item_length + 1, dim=1) for name, which in named.items()}

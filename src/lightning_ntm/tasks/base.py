@@ -85,6 +85,17 @@ class Task(abc.ABC):
         """
         return None
 
+    def landmarks(self, batch: Batch) -> dict[str, Bool[Tensor, "batch time"]]:
+        """Return the steps to point out in a picture of the memory at work, by what they are."""
+        return {}
+
+    def placed_by(self, batch: Batch) -> Float[Tensor, "batch time"] | None:
+        """Return the number that may decide where in its memory a network writes what it sees in a step.
+
+        NaN in steps without one; `None` where there is no such number. `ntm figure` then shows locations against it.
+        """
+        return None
+
     def fixed(self, difficulty: dict[str, int], name: str, low: int, high: int, *, minimum: int = 1) -> tuple[int, int]:
         """Return the range to draw `name` from: the one value asked for, or the training range.
 

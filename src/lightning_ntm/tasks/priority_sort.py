@@ -1,9 +1,12 @@
 """Priority sort (Graves et al. 2014, section 4.5)."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from lightning_ntm.checks import at_least, at_most, ordered
 from lightning_ntm.tasks.base import Batch, Task
@@ -80,3 +83,7 @@ class PrioritySort(Task):
         mask = np.zeros((batch_size, shown + self.highest), bool)
         mask[:, shown:] = True
         return Batch(torch.from_numpy(inputs), torch.from_numpy(targets), torch.from_numpy(mask))
+
+    def placed_by(self, batch: Batch) -> Float[Tensor, "batch time"]:
+        """Return the priorities: the paper's network writes to locations that follow them (figure 18)."""
+        return batch.inputs[..., self.bits].masked_fill(batch.mask, math.nan)

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from jaxtyping import Bool
+from torch import Tensor
 
 from lightning_ntm.checks import at_least, ordered
 from lightning_ntm.tasks.base import Batch, Task
@@ -97,3 +99,10 @@ class RepeatCopy(Task):
         targets[:, :, self.bits] = answered == answers
         mask = (answered >= 0) & (answered <= answers)
         return Batch(torch.from_numpy(inputs), torch.from_numpy(targets), torch.from_numpy(mask))
+
+    def landmarks(self, batch: Batch) -> dict[str, Bool[Tensor, "batch time"]]:
+        """Return the steps in which a repeat begins, and that of the end marker."""
+        lengths = (batch.inputs[..., self.bits] > 0).int().argmax(1, keepdim=True)
+        answered = torch.arange(batch.mask.shape[1]) - lengths - 2  # batch time: place in the answer
+        end = batch.mask & (batch.mask.cumsum(1) == batch.mask.sum(1, keepdim=True))
+        return {"a repeat begins": batch.mask & ~end & (answered % lengths == 0), "the end marker": end}

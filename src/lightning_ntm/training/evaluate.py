@@ -134,9 +134,15 @@ def trace_episode(
     """Run one episode and return all that happened, each array with time first.
 
     Returns:
-        `inputs`, `targets`, `mask`, `outputs` (probabilities) and what the network's `trace` tells.
+        `inputs`, `targets`, `mask`, `outputs` (probabilities), what the network's `trace` tells, and of the task,
+        where it has them, `optimal` (the best possible probabilities), `placed_by`, and each of its landmarks as
+        `landmark: NAME`.
     """
     batch = task.sample(batch_generator(seed, "evaluation", 0), 1, **difficulty)
     seen = {**batch._asdict(), **model.trace(batch.inputs)}
     seen["outputs"] = seen.pop("logits").sigmoid()
+    optimal, placed_by = task.optimal_logits(batch), task.placed_by(batch)
+    seen |= {} if optimal is None else {"optimal": optimal.sigmoid()}
+    seen |= {} if placed_by is None else {"placed_by": placed_by}
+    seen |= {f"landmark: {name}": steps for name, steps in task.landmarks(batch).items()}
     return {name: tensor[0].numpy() for name, tensor in seen.items()}

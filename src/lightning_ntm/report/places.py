@@ -1,0 +1,110 @@
+"""Where in its memory a network writes what has a number, as in the paper's figure 18."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from lightning_ntm.report.style import INK, LINE, PAPER, color, styled
+
+
+class Fit(NamedTuple):
+    """A line through the locations of one head: location = `start` + `slope` times the number.
+
+    `places` are the locations that it goes through: slots, counted on past the last one where the head goes on to
+    the first. `explained` is the share of their variance, R squared.
+    """
+
+    start: float
+    slope: float
+    explained: float
+    places: np.ndarray
+
+
+def draw_places(trace: Mapping[str, np.ndarray], title: str) -> Figure:
+    """Draw write locations against the numbers, with the line that fits best, and both weightings over time.
+
+    Args:
+        trace: Arrays with time first: `placed_by`, `(time,)`, NaN in steps without a number; `write_weights` and
+            `read_weights`, `(time, heads, slots)`.
+        title: What was run, for the line above the picture.
+    """
+    numbered = np.isfinite(trace["placed_by"])
+    steps, numbers, weights = np.flatnonzero(numbered), trace["placed_by"][numbered], trace["write_weights"][numbered]
+    slots = weights.shape[-1]
+    found, sharpness = locations(weights)
+    fits = [fit(numbers, *head, slots) for head in zip(found.T, sharpness.T, strict=True)]
+    best = int(np.argmax([one.explained for one in fits]))
+    with styled():
+        figure = Figure(figsize=(12, 3.9), layout="constrained", facecolor=PAPER)
+        figure.suptitle(title, fontsize=11)
+        against, written, read = figure.subplots(1, 3, width_ratios=(1.25, 1, 1))
+        _scatter(against, numbers, sharpness, fits, best)
+        _weightings(written, steps, weights[:, best], f"Write head {best + 1}, and where its line says")
+        line = (fits[best].start + fits[best].slope * numbers) % slots
+        written.plot(steps, line, "o", mfc="none", mec=color(1), markersize=5)
+        _weightings(read, np.flatnonzero(~numbered), trace["read_weights"][~numbered].max(axis=1), "Reads, by any head")
+    return figure
+
+
+def locations(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return where weightings are, in [0, slots), and how much of each is there.
+
+    The slots are a circle: a location is the direction of the weighting's mean on it, and how much is there is the
+    length of that mean, 1 for a single slot and 0 for all alike.
+
+    Shape:
+        - weights: `(time, heads, slots)`
+        - both results: `(time, heads)`
+    """
+    slots = weights.shape[-1]
+    mean = weights @ np.exp(2j * np.pi * np.arange(slots) / slots)
+    return np.angle(mean) % (2 * np.pi) * slots / (2 * np.pi), np.abs(mean)
+
+
+def fit(numbers: np.ndarray, places: np.ndarray, counts: np.ndarray, slots: int) -> Fit:
+    """Fit a line to locations on the circle, which is cut open where the line fits best.
+
+    Args:
+        numbers: What the locations may follow.
+        places: Locations, in [0, slots).
+        counts: How much each counts.
+        slots: Slots on the circle.
+    """
+    cuts = [np.where(places < first, places + slots, places) for first in places]
+    return max((_line(numbers, opened, counts) for opened in cuts), key=lambda one: one.explained)
+
+
+def _line(numbers: np.ndarray, places: np.ndarray, counts: np.ndarray) -> Fit:
+    """Least squares, each place counting as much as `counts` says."""
+    share = counts / max(float(counts.sum()), 1e-12)
+    mean, centre = share @ numbers, share @ places
+    spread, total = share @ (numbers - mean) ** 2, share @ (places - centre) ** 2
+    slope = float(share @ ((numbers - mean) * (places - centre)) / spread) if spread > 0 else 0.0
+    left = share @ (places - centre - slope * (numbers - mean)) ** 2
+    return Fit(float(centre - slope * mean), slope, float(1 - left / total) if total > 0 else 0.0, places)
+
+
+def _scatter(axis: Any, numbers: np.ndarray, sharpness: np.ndarray, fits: Sequence[Fit], best: int) -> None:
+    for head, one in enumerate(fits):
+        shown = {"alpha": np.clip(sharpness[:, head], 0.1, 1), "linewidths": 0, "color": color(head)}
+        axis.scatter(numbers, one.places, s=18, **shown)
+        axis.scatter([], [], s=18, color=color(head), label=f"head {head + 1}, R² {one.explained:.2f}")
+    ends, line = np.array([numbers.min(), numbers.max()]), fits[best]
+    axis.plot(ends, line.start + line.slope * ends, color=INK, linewidth=1)
+    axis.set_title(f"Head {best + 1}: location {line.start:.1f} {line.slope:+.1f} p", fontsize=9, loc="left")
+    axis.set(xlabel="priority p", ylabel="write location (slots)")
+    axis.grid(color=LINE, linewidth=0.8)
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.legend(fontsize=7, frameon=True, framealpha=0.8, edgecolor="none")
+
+
+def _weightings(axis: Any, steps: np.ndarray, weights: np.ndarray, title: str) -> None:
+    slots = weights.shape[1]
+    extent = (steps[0] - 0.5, steps[-1] + 0.5, slots - 0.5, -0.5)
+    axis.imshow(weights.T, aspect="auto", cmap="Greys", vmin=0, vmax=1, interpolation="nearest", extent=extent)
+    axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    axis.set_title(title, fontsize=9, loc="left")
+    axis.set(xlabel="time (steps)", ylabel="slot")

@@ -1,0 +1,110 @@
+"""Pictures of one episode: what they show against what was put in."""
+
+import numpy as np
+import pytest
+from hypothesis import given, strategies as st
+
+from lightning_ntm import AssociativeRecall, Copy, DynamicNGrams, PrioritySort
+from lightning_ntm.models import LSTM, NTM
+from lightning_ntm.report.episode import draw_episode
+from lightning_ntm.report.memory import draw_memory
+from lightning_ntm.report.places import draw_places, fit, locations
+from lightning_ntm.report.predictions import draw_predictions
+from lightning_ntm.training.evaluate import trace_episode
+
+
+def one_hot(places, slots):
+    return np.eye(slots)[np.asarray(places) % slots]
+
+
+def test_a_location_is_the_slot_that_is_looked_at():
+    found, sharpness = locations(one_hot([[0], [3], [7]], 8))
+    np.testing.assert_allclose(found, [[0], [3], [7]], atol=1e-9)
+    np.testing.assert_allclose(sharpness, 1)
+
+
+def test_a_location_between_two_slots_and_one_that_is_nowhere():
+    halves = one_hot([[7], [0]], 8).mean(axis=0, keepdims=True)  # across the end of the circle
+    found, sharpness = locations(np.concatenate([halves, np.full((1, 1, 8), 1 / 8)]))
+    assert found[0, 0] == pytest.approx(7.5)
+    assert sharpness[0, 0] == pytest.approx(np.cos(np.pi / 8))
+    assert sharpness[1, 0] == pytest.approx(0, abs=1e-9)
+
+
+@given(st.floats(0, 127), st.floats(-50, 50), st.integers(0, 99))
+def test_a_line_around_the_circle_is_found(start, slope, seed):
+    numbers = np.random.default_rng(seed).uniform(-1, 1, 20)
+    found = fit(numbers, (start + slope * numbers) % 128, np.ones(20), 128)
+    assert found.explained == pytest.approx(1, abs=1e-6) or abs(slope) < 1e-3
+    assert found.slope == pytest.approx(slope, abs=1e-6)
+    assert (found.start - start) % 128 == pytest.approx(0, abs=1e-6) or (start - found.start) % 128 < 1e-6
+
+
+def test_places_that_do_not_count_do_not_move_the_line():
+    numbers, places = np.array([-1.0, 0.0, 1.0, 0.5]), np.array([10.0, 20.0, 30.0, 90.0])
+    found = fit(numbers, places, np.array([1.0, 1.0, 1.0, 0.0]), 128)
+    assert (found.start, found.slope, found.explained) == pytest.approx((20, 10, 1))
+
+
+def test_places_without_any_line_explain_nothing():
+    assert fit(np.array([1.0, 1.0]), np.array([3.0, 9.0]), np.ones(2), 16).explained == 0
+    assert fit(np.array([1.0, 2.0]), np.array([3.0, 3.0]), np.zeros(2), 16).explained == 0
+
+
+def test_the_head_that_follows_the_numbers_is_the_one_shown():
+    numbers = np.linspace(-1, 1, 9)
+    following = np.round(40 + 20 * numbers).astype(int)
+    wandering = np.random.default_rng(0).integers(64, size=9)
+    written = np.concatenate([np.stack([one_hot(wandering, 64), one_hot(following, 64)], axis=1), np.zeros((4, 2, 64))])
+    trace = {
+        "placed_by": np.concatenate([numbers, np.full(4, np.nan)]),
+        "write_weights": written,
+        "read_weights": np.zeros((13, 1, 64)),
+    }
+    against, image, read = draw_places(trace, "a run").axes
+    assert against.get_title(loc="left") == "Head 2: location 40.0 +20.0 p"
+    assert image.get_title(loc="left") == "Write head 2, and where its line says"
+    np.testing.assert_array_equal(image.images[0].get_array().T, written[:9, 1])
+    assert read.get_xlim() == (8.5, 12.5)
+
+
+def test_the_gap_to_the_optimum_is_added_up():
+    trace = {
+        "targets": np.array([[1.0], [0.0], [1.0]]),
+        "outputs": np.array([[0.5], [0.5], [0.25]]),
+        "optimal": np.array([[0.5], [0.75], [0.5]]),
+        "mask": np.array([True, True, True]),
+    }
+    figure = draw_predictions(trace, "a run")
+    assert figure.get_suptitle() == "a run: 4.00 bits, the optimum 4.00"
+    foretold, lost = figure.axes
+    np.testing.assert_allclose(lost.lines[1].get_ydata(), [0, -1, 0])  # 1, 1 and 2 bits against 1, 2 and 1
+    np.testing.assert_allclose(foretold.lines[1].get_ydata(), [0.5, 0.5, 0.25])
+
+
+def test_each_task_has_the_pictures_it_has_numbers_for():
+    network = {"memory_slots": 16, "hidden_size": 8}
+    pictures = {}
+    for task in (Copy(max_length=3), DynamicNGrams(length=12), PrioritySort(items=4, highest=2)):
+        trace = trace_episode(NTM(task.input_size, task.output_size, **network), task, task.difficulty)
+        pictures[type(task).__name__] = list(draw_episode(trace, "a run"))
+    assert pictures == {
+        "Copy": ["memory"],
+        "DynamicNGrams": ["memory", "predictions"],
+        "PrioritySort": ["memory", "places"],
+    }
+    task = PrioritySort(items=4, highest=2)
+    trace = trace_episode(LSTM(task.input_size, task.output_size, num_layers=1), task, task.difficulty)
+    assert list(draw_episode(trace, "a run")) == ["memory"]  # without a memory nothing is placed
+
+
+def test_landmarks_are_pointed_out_and_named():
+    task = AssociativeRecall(max_items=3)
+    trace = trace_episode(NTM(task.input_size, task.output_size, memory_slots=16), task, {"items": 3})
+    figure = draw_memory(trace, "a run")
+    named = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert named == ["the item asked for", "the item that follows", "the query"]
+    steps = {name: np.flatnonzero(trace[f"landmark: {name}"]) for name in named}
+    inputs = figure.subfigs[0].axes[0]
+    spans = [(patch.get_x() + 0.5, patch.get_width()) for patch in inputs.patches]
+    assert spans == [(steps[name][0], len(steps[name])) for name in named]
