@@ -24,6 +24,17 @@ def test_configurations_bring_their_networks_and_tasks():
     assert plan.runs[1].words == ("--config=my/own.yaml", "--seed=3")
 
 
+def test_a_network_may_be_options_under_a_name_of_their_own():
+    feedforward = {"model": "NTM", "model.controller": "feedforward"}
+    plan = Plan.of({"models": ["NTM", {"ntm-feedforward": feedforward}, "LSTM"], "tasks": "RepeatCopy"})
+    assert [run.name for run in plan.runs] == [
+        "ntm-repeatcopy-seed1", "ntm-feedforward-repeatcopy-seed1", "lstm-repeatcopy-seed1",
+    ]  # fmt: skip
+    assert plan.runs[1].words == ("--model=NTM", "--model.controller=feedforward", "--task=RepeatCopy", "--seed=1")
+    alone = Plan.of({"configs": "repeat-copy", "models": [{"small": {"model.hidden_size": 20}}]})
+    assert alone.runs[0].words == ("--config=repeat-copy", "--model.hidden_size=20", "--seed=1")
+
+
 def test_without_lists_it_is_the_default_recipe():
     (run,) = Plan.of({}).runs
     assert run.words == ("--model=NTM", "--task=Copy", "--seed=1")
@@ -55,6 +66,10 @@ def test_seeds_are_numbers_and_ranges(seeds):
         ({"seeds": "-1"}, "must be numbers and ranges"),
         ({"seeds": "1-999999999"}, "more than 100,000"),
         ({"models": []}, "models is empty"),
+        ({"models": [{"small": {}}]}, "models.small must map options of ntm train to values"),
+        ({"models": [{"small": "NTM"}]}, "models.small must map options of ntm train to values"),
+        ({"models": ["NTM", 3]}, "must be names"),
+        ({"models": ["NTM", {"ntm": {"model": "NTM"}}]}, "ntm-copy-seed1 is there twice"),
         ({"models": "NTM,"}, "models is empty"),
         ({"tasks": ["Copy", "Copy"]}, "task Copy is there twice"),
         ({"seed": 1}, "unknown key 'seed' in a plan; known: name, configs"),

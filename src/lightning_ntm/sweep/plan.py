@@ -148,10 +148,12 @@ def _axes(said: Mapping[str, Any]) -> Iterator[list[_Choice]]:
     configs = _listed(said, "configs", [])
     if configs:
         yield [_Choice(Path(config).stem, (f"--config={_found_again(config)}",)) for config in configs]
-    for key, option, default in (("models", "--model", "NTM"), ("tasks", "--task", "Copy")):
-        chosen = _listed(said, key, [] if configs else [default])
-        if chosen:
-            yield [_Choice(name.rpartition(".")[2].lower(), (f"{option}={name}",)) for name in chosen]
+    networks = list(_networks(said, [] if configs else ["NTM"]))
+    if networks:
+        yield networks
+    tasks = _listed(said, "tasks", [] if configs else ["Copy"])
+    if tasks:
+        yield [_class("--task", name) for name in tasks]
     grid = _mapping(said, "grid")
     for option in grid:
         values = grid[option] if isinstance(grid[option], list) else [grid[option]]
@@ -160,6 +162,28 @@ def _axes(said: Mapping[str, Any]) -> Iterator[list[_Choice]]:
         short = option.rpartition(".")[2]
         label = option if sum(other.rpartition(".")[2] == short for other in grid) > 1 else short
         yield [_Choice(_plain(f"{label}{_text(value)}"), (_word(option, value),)) for value in values]
+
+
+def _networks(said: Mapping[str, Any], default: list[str]) -> Iterator[_Choice]:
+    """The networks: classes, and in a list also options under a name of their own, `small: {model.hidden_size: 20}`."""
+    value = said.get("models")
+    if not isinstance(value, list) or not any(isinstance(one, dict) for one in value):
+        yield from (_class("--model", name) for name in _listed(said, "models", default))
+        return
+    for one in value:
+        if not isinstance(one, dict):
+            yield from (_class("--model", name) for name in _listed({"models": one}, "models", []))
+            continue
+        for name, options in one.items():
+            if not isinstance(options, dict) or not options:
+                raise ValueError(
+                    f"models.{name} must map options of ntm train to values, as {{model.hidden_size: 20}}."
+                )
+            yield _Choice(_plain(str(name)), tuple(_word(str(option), options[option]) for option in options))
+
+
+def _class(option: str, name: str) -> _Choice:
+    return _Choice(name.rpartition(".")[2].lower(), (f"{option}={name}",))
 
 
 def numbers(said: Any) -> list[int]:
