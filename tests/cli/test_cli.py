@@ -201,7 +201,41 @@ def test_another_class_brings_its_own_defaults(capsys):
         "init_args": {"hidden_size": 12, "num_layers": 3, "backend": "auto", "checkpoint_every": 0},
     }
     assert config["task"]["init_args"]["max_length"] == 10
-    assert config["trainer"]["max_steps"] == 10000
+
+
+def resolved(capsys, *options):
+    with pytest.raises(SystemExit):
+        ntm("train", *options, "--print_config")
+    return yaml.safe_load(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(
+    ("task", "recipe"),
+    [
+        ("RepeatCopy", "repeat-copy"),
+        ("AssociativeRecall", "associative-recall"),
+        ("DynamicNGrams", "dynamic-ngrams"),
+        ("PrioritySort", "priority-sort"),
+    ],
+)
+def test_a_task_that_is_named_brings_its_own_recipe(task, recipe, capsys):
+    named = resolved(capsys, "--task", task)
+    assert named == resolved(capsys, "--config", recipe)
+    assert named == resolved(capsys, "--model", "NTM", "--task", recipe)
+    assert named != {**resolved(capsys), "task": named["task"]}
+    another = resolved(capsys, "--model", "LSTM", "--task", task)
+    assert another["model"] == resolved(capsys, "--model", "LSTM")["model"]
+    assert {**another, "model": named["model"]} == named
+
+
+def test_what_the_user_chooses_replaces_the_recipe_of_a_task(capsys):
+    recipe = resolved(capsys, "--task", "RepeatCopy")
+    chosen = resolved(capsys, "--task", "RepeatCopy", "--optimizer", "SGD", "--optimizer.lr", "0.1", "--seed", "3")
+    assert chosen["optimizer"]["class_path"] == "torch.optim.SGD"
+    assert chosen["optimizer"]["init_args"]["momentum"] == 0
+    assert {**chosen, "optimizer": recipe["optimizer"], "seed": 1} == recipe
+    under_another = resolved(capsys, "--config", "demo", "--task", "RepeatCopy")
+    assert under_another["trainer"] == resolved(capsys, "--config", "demo")["trainer"]
 
 
 def test_a_choice_of_epochs_takes_the_place_of_the_default_steps(capsys):

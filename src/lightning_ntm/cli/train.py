@@ -244,9 +244,32 @@ def _parser(argv: list[str]) -> ArgumentParser:
 
 def _defaults(argv: list[str]) -> dict[str, Any]:
     """Return the default recipe without what the user replaced by a choice of their own."""
-    chosen = _chosen(argv)
-    recipe = _flat(yaml.safe_load(words.presets()["default"].read_text()))
+    chosen, recipe = _chosen(argv), _recipe(argv)
+    if _said(argv, "--model") == recipe["model"]["class_path"]:
+        chosen.discard("model")  # named, but not replaced: the recipe has arguments for it
     return {key: value for key, value in recipe.items() if not chosen & {k for k, r in _REPLACED.items() if r == key}}
+
+
+def _recipe(argv: list[str]) -> dict[str, Any]:
+    """Return our own recipe for the task that is named; under a configuration of the user's, that of copy."""
+    recipes = words.presets()
+    names = ["default"]
+    if _said(argv, "--config", "-c") is None and (task := _said(argv, "--task")):
+        names += [name for name in recipes if task.casefold() == f"lightning_ntm.{name.replace('-', '')}"]
+    flat: dict[str, Any] = {}
+    for name in names:
+        flat |= _flat(yaml.safe_load(recipes[name].read_text()))
+    return flat
+
+
+def _said(argv: list[str], *options: str) -> str | None:
+    """Return what the words say last of an option."""
+    said = None
+    for i, word in enumerate(argv):
+        option, equals, value = word.partition("=")
+        if option in options:
+            said = value if equals else (argv[i + 1 : i + 2] or [""])[0]
+    return said
 
 
 def _chosen(argv: list[str]) -> set[str]:
