@@ -16,6 +16,8 @@ from lightning_ntm.models.controllers import FeedForwardController, LSTMControll
 
 #: What the heads emit is held within this before any activation: it bounds strength and sharpening.
 HEAD_LIMIT = 20.0
+#: At the start of training, what speaks against a move of a head that reads and against a jump of one that writes.
+BIAS_TO_STAY = 2.0
 
 
 class NTMState(NamedTuple):
@@ -154,6 +156,16 @@ class NTM(MemoryModel[NTMState]):
         nn.init.normal_(self.heads.bias, std=0.01)
         nn.init.xavier_uniform_(self.output.weight)
         nn.init.normal_(self.output.bias, std=0.01)
+        self._begin_by_staying()
+
+    @torch.no_grad()
+    def _begin_by_staying(self) -> None:
+        # A head with nothing to do yet stays where it is: one that wanders about while a list is shown meets, at the
+        # far side of the circle of slots, what was written. And what looks alike draws no writing head off its path.
+        _, fractions, _, moves = self.heads.bias.split(self._head_groups)
+        heads = self.num_read_heads + self.num_write_heads
+        moves.unflatten(0, (heads, -1))[: self.num_read_heads, self.max_shift] += BIAS_TO_STAY
+        fractions[self.num_read_heads : heads] -= BIAS_TO_STAY
 
     def initial_state(self, batch_size: int) -> NTMState:
         """Return the state before the first step of a sequence."""
