@@ -23,7 +23,7 @@ SMALL = {
     "task": {"bits": 3, "max_length": 5},
     "model": {"hidden_size": 32, "memory_slots": 8, "memory_width": 8},
     "data": {"batch_size": 16},
-    "optimizer": {"lr": 0.01},
+    "optimizer": {"lr": 0.002},
     "trainer": {"val_check_interval": 100, "max_steps": 1500},
 }
 SMALL_OPTIONS = [f"--{group}.{name}={value}" for group, values in SMALL.items() for name, value in values.items()]

@@ -1,9 +1,16 @@
 """Which runs a plan stands for."""
 
+from importlib.resources import files
+from pathlib import Path
+
 import pytest
 from hypothesis import given, strategies as st
 
+from lightning_ntm.cli.train import check
 from lightning_ntm.sweep import Plan, numbers
+from lightning_ntm.sweep.plan import read_plan
+
+PLANS = Path(str(files("lightning_ntm") / "presets" / "plans"))
 
 
 def test_every_combination_the_first_seed_of_all_first():
@@ -46,6 +53,13 @@ def test_values_that_look_alike_when_shortened_keep_their_whole_name():
     assert names[0] == "ntm-copy-model.init_args.lr1-optimizer.init_args.lra_b-seed1"
     assert plan.runs[1].words[3] == "--optimizer.init_args.lr=[1, null]"
     assert all("/" not in name for name in names)
+
+
+@pytest.mark.parametrize("path", sorted(PLANS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_run_of_a_plan_that_comes_along_can_be_made(path):
+    plan = Plan.of({**read_plan(path), "seeds": 1})
+    for run in plan.runs:
+        check(list(run.words))
 
 
 @given(st.lists(st.integers(0, 500), min_size=1, max_size=20, unique=True))

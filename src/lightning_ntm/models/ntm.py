@@ -16,8 +16,6 @@ from lightning_ntm.models.controllers import FeedForwardController, LSTMControll
 
 #: What the heads emit is held within this before any activation: it bounds strength and sharpening.
 HEAD_LIMIT = 20.0
-#: At the start of training, what speaks against a move of a head that reads and against a jump of one that writes.
-BIAS_TO_STAY = 2.0
 
 
 class NTMState(NamedTuple):
@@ -64,6 +62,10 @@ class NTM(MemoryModel[NTMState]):
         memory_init: Memory at the start of a sequence: `constant` (1e-6 everywhere), `learned`,
             or `random` (drawn once, then fixed and saved with the network).
         head_init: Where heads look before the first step: `one_hot` (slot 0) or `learned`.
+        stay_bias: At the start of training, how much speaks for heads that read to stay where they are, and for
+            heads that write not to jump by content: it is added to logits of shifts and taken from those of gates.
+            It makes for pure moves from slot to slot, that hold at any length; where memories are found by content
+            or by key, 0 lets heads learn to jump sooner.
         backend: `auto` takes the fastest program that can run a call, `reference` the plain loop.
         checkpoint_every: For long sequences: steps between the states that are kept for the backward;
             the rest is computed again. 0 keeps everything.
@@ -100,6 +102,7 @@ class NTM(MemoryModel[NTMState]):
         num_layers: int = 1,
         memory_init: Literal["constant", "learned", "random"] = "constant",
         head_init: Literal["one_hot", "learned"] = "one_hot",
+        stay_bias: float = 2.0,
         backend: str = "auto",
         checkpoint_every: int = 0,
     ):
@@ -130,7 +133,7 @@ class NTM(MemoryModel[NTMState]):
         self.heads = nn.Linear(self.controller.output_size, sum(self._head_groups))
         self.output = nn.Linear(self.controller.output_size + num_read_heads * width, output_size)
         self._add_start()
-        self._reset_parameters()
+        self._reset_parameters(stay_bias)
 
     def _add_start(self) -> None:
         layers, slots, width = self.controller.num_layers, self.memory_slots, self.memory_width
@@ -149,23 +152,23 @@ class NTM(MemoryModel[NTMState]):
         if self.head_init == "learned":
             self.start_heads = nn.Parameter(torch.randn(self.num_read_heads + self.num_write_heads, slots))
 
-    def _reset_parameters(self) -> None:
+    def _reset_parameters(self, stay_bias: float) -> None:
         # Wide recurrent weights (the controller's init_gain) and heads keep every seed off the plateau
         # where the memory is never used.
         nn.init.xavier_uniform_(self.heads.weight, gain=1.4)
         nn.init.normal_(self.heads.bias, std=0.01)
         nn.init.xavier_uniform_(self.output.weight)
         nn.init.normal_(self.output.bias, std=0.01)
-        self._begin_by_staying()
+        self._begin_by_staying(stay_bias)
 
     @torch.no_grad()
-    def _begin_by_staying(self) -> None:
-        # A head with nothing to do yet stays where it is: one that wanders about while a list is shown meets, at the
-        # far side of the circle of slots, what was written. And what looks alike draws no writing head off its path.
+    def _begin_by_staying(self, bias: float) -> None:
+        # A head that reads and wanders about while a list is shown meets, at the far side of the circle of slots, what
+        # was written; a head that writes and is drawn to what looks alike leaves its path.
         _, fractions, _, moves = self.heads.bias.split(self._head_groups)
         heads = self.num_read_heads + self.num_write_heads
-        moves.unflatten(0, (heads, -1))[: self.num_read_heads, self.max_shift] += BIAS_TO_STAY
-        fractions[self.num_read_heads : heads] -= BIAS_TO_STAY
+        moves.unflatten(0, (heads, -1))[: self.num_read_heads, self.max_shift] += bias
+        fractions[self.num_read_heads : heads] -= bias
 
     def initial_state(self, batch_size: int) -> NTMState:
         """Return the state before the first step of a sequence."""
