@@ -62,10 +62,10 @@ class NTM(MemoryModel[NTMState]):
         memory_init: Memory at the start of a sequence: `constant` (1e-6 everywhere), `learned`,
             or `random` (drawn once, then fixed and saved with the network).
         head_init: Where heads look before the first step: `one_hot` (slot 0) or `learned`.
-        stay_bias: At the start of training, how much speaks for heads that read to stay where they are, and for
-            heads that write not to jump by content: it is added to logits of shifts and taken from those of gates.
-            It makes for pure moves from slot to slot, that hold at any length; where memories are found by content
-            or by key, 0 lets heads learn to jump sooner.
+        stay_bias: At the start of training, how much speaks for weightings that stay where they are and stay sharp:
+            it is added to the logits of sharpening and, for heads that read, of no shift, and taken from those of the
+            gates. It makes for pure moves from slot to slot that hold at any length; where things are found by
+            content, 0 lets heads learn to jump sooner.
         backend: `auto` takes the fastest program that can run a call, `reference` the plain loop.
         checkpoint_every: For long sequences: steps between the states that are kept for the backward;
             the rest is computed again. 0 keeps everything.
@@ -163,12 +163,13 @@ class NTM(MemoryModel[NTMState]):
 
     @torch.no_grad()
     def _begin_by_staying(self, bias: float) -> None:
-        # A head that reads and wanders about while a list is shown meets, at the far side of the circle of slots, what
-        # was written; a head that writes and is drawn to what looks alike leaves its path.
-        _, fractions, _, moves = self.heads.bias.split(self._head_groups)
+        # While a list is shown nothing tells a head that reads where to be. One that wanders meets, at the far side of
+        # the circle of slots, what was written; one that lets content in, step by step, is nowhere in the end.
+        _, fractions, positives, moves = self.heads.bias.split(self._head_groups)
         heads = self.num_read_heads + self.num_write_heads
+        fractions[:heads] -= bias  # the gates
+        positives[heads:] += bias  # the sharpening
         moves.unflatten(0, (heads, -1))[: self.num_read_heads, self.max_shift] += bias
-        fractions[self.num_read_heads : heads] -= bias
 
     def initial_state(self, batch_size: int) -> NTMState:
         """Return the state before the first step of a sequence."""
