@@ -1,10 +1,10 @@
-"""What the seeds of a sweep reach: python benchmarks/seeds.py FOLDER.
+"""What the seeds of a sweep reach: python benchmarks/seeds.py FOLDER [--measure bits_per_sequence] [--sequences 1000].
 
-Prints, for each run of the folder, the first validation without a wrong bit, the wrong bits of the validation
-that was kept, and what its kept weights reach on episodes never seen, at the difficulties its task is measured at.
+Prints, for each run of the folder, the first validation without a wrong bit, the measure in the validation that was
+kept, and what its kept weights reach on episodes never seen, at the difficulties its task is measured at.
 """
 
-import sys
+import argparse
 
 import torch
 
@@ -12,20 +12,27 @@ from lightning_ntm.records import RunFolder, find, read_json
 from lightning_ntm.training import evaluate, open_run
 
 
-def line(folder: RunFolder) -> str:
+def line(folder: RunFolder, measure: str, sequences: int) -> str:
     solved = [row["step"] for row in folder.rows() if row.get("validation_wrong_bits") == 0]
-    best, run = read_json(folder.result)["best"], open_run(folder.path)
+    best, run = read_json(folder.result).get("best", {}), open_run(folder.path)  # so far, while it trains
     measured = []
     for difficulty in run.task.evaluations:
-        result = evaluate.evaluate(run.model, run.task, difficulty, seed=run.seed)
+        result = evaluate.evaluate(run.model, run.task, difficulty, sequences=sequences, seed=run.seed)
         at = "x".join(map(str, difficulty.values()))
-        measured.append(f"{at}: {result['wrong_bits']:.2f} ({result['perfect']:.0%})")
-    first = solved[0] if solved else "never"
-    return f"{run.seed:>7}  {first!s:>6}  {best['wrong_bits']:6.2f}  {'  '.join(measured)}"
+        measured.append(f"{at}: {result[measure]:.2f} ({result['perfect']:.0%})")
+    first, kept = solved[0] if solved else "never", f"{best[measure]:.2f}" if measure in best else ""
+    return f"{folder.path.name:<34}{first!s:>6}  {kept:>6}  {'  '.join(measured)}"
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder")
+    parser.add_argument("--measure", default="wrong_bits", choices=("wrong_bits", "bits_per_sequence", "regret_bits"))
+    parser.add_argument("--sequences", type=int, default=100)
+    arguments = parser.parse_args()
     torch.set_num_threads(1)
-    print("   seed  solved    kept  wrong bits at each difficulty (share of episodes without any)")
-    for run in find(sys.argv[1]).values():
-        print(line(run))
+    measure = arguments.measure
+    named = measure.replace("_", " ")
+    print(f"{'run':<34}solved    kept  {named} at each difficulty (share of episodes without an error)")
+    for run in find(arguments.folder).values():
+        print(line(run, measure, arguments.sequences))
