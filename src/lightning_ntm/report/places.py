@@ -44,7 +44,7 @@ def draw_places(trace: Mapping[str, np.ndarray], title: str) -> Figure:
         _scatter(against, numbers, sharpness, fits, best)
         _weightings(written, steps, weights[:, best], f"Write head {best + 1}, and where its line says")
         line = (fits[best].start + fits[best].slope * numbers) % slots
-        written.plot(steps, line, "o", mfc="none", mec=color(1), markersize=5)
+        written.plot(steps, line, "o", mfc="none", mec=color(1), markersize=5, scaley=False)
         _weightings(read, np.flatnonzero(~numbered), trace["read_weights"][~numbered].max(axis=1), "Reads, by any head")
     return figure
 

@@ -23,7 +23,7 @@ SchedulerFactory = Callable[[torch.optim.Optimizer], LRScheduler | ReduceLROnPla
 
 def default_optimizer(parameters: Iterable[Any]) -> torch.optim.Optimizer:
     """Return the optimiser of the default recipe."""
-    return torch.optim.RMSprop(parameters, lr=1e-4, alpha=0.95, momentum=0.9)
+    return torch.optim.RMSprop(parameters, lr=3e-4, alpha=0.95, momentum=0.9)
 
 
 def prefer_fused(optimizer: torch.optim.Optimizer) -> None:
