@@ -222,6 +222,9 @@ def test_a_task_that_is_named_brings_its_own_recipe(task, recipe, capsys):
     named = resolved(capsys, "--task", task)
     assert named == resolved(capsys, "--config", recipe)
     assert named == resolved(capsys, "--model", "NTM", "--task", recipe)
+    imported = resolved(capsys, "--model", "lightning_ntm.models.NTM", "--task", f"lightning_ntm.tasks.{task}")
+    assert {**imported, "model": named["model"], "task": named["task"]} == named
+    assert imported["model"]["init_args"] == named["model"]["init_args"]
     assert named != {**resolved(capsys), "task": named["task"]}
     another = resolved(capsys, "--model", "LSTM", "--task", task)
     assert another["model"] == resolved(capsys, "--model", "LSTM")["model"]

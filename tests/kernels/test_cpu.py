@@ -99,7 +99,7 @@ def test_results_do_not_depend_on_threads_and_do_not_change_from_run_to_run(batc
     for threads in (1, 2, 1, 3):
         torch.set_num_threads(threads)
         runs.append(results(model, inputs, "cpu"))
-        compiled.ntm_use_team(None)  # threads of its own
+        compiled.ntm_use_team(None, None)  # threads of its own
         runs.append(results(model, inputs, "cpu"))
         library.use_threads_of_pytorch(compiled)
     for run in runs[1:]:
@@ -237,3 +237,13 @@ def test_without_the_compiled_library_the_loop_runs(monkeypatch, tmp_path):
             NTM(3, 2, backend="cpu")(torch.zeros(1, 2, 3))
     finally:
         library.entry_points.cache_clear()
+
+
+def test_an_empty_batch_is_left_to_the_loop():
+    model = NTM(3, 2, hidden_size=9, memory_slots=17, memory_width=5)
+    logits, state = model(torch.zeros(0, 4, 3))
+    assert logits.shape == (0, 4, 2)
+    assert state.memory.shape == (0, 17, 5)
+    model.backend = "cpu"
+    with pytest.raises(ValueError, match="the batch is empty"):
+        model(torch.zeros(0, 4, 3))

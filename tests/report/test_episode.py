@@ -62,10 +62,37 @@ def test_the_head_that_follows_the_numbers_is_the_one_shown():
         "read_weights": np.zeros((13, 1, 64)),
     }
     against, image, read = draw_places(trace, "a run").axes
-    assert against.get_title(loc="left") == "Head 2: location 40.0 +20.0 p"
+    assert against.get_title(loc="left") == "Head 2: location 40.0 +20.0 x"
     assert image.get_title(loc="left") == "Write head 2, and where its line says"
     np.testing.assert_array_equal(image.images[0].get_array().T, written[:9, 1])
     assert read.get_xlim() == (8.5, 12.5)
+
+
+def test_numbers_in_some_steps_in_all_or_in_none():
+    weights = one_hot(np.arange(6)[:, None], 8)
+    trace = {
+        "write_weights": weights,
+        "read_weights": weights,
+        "placed_by": np.array([0, np.nan, 2, np.nan, 4, np.nan]),
+    }
+    _, written, read = draw_places(trace, "a run").axes
+    assert (written.get_xlim(), read.get_xlim()) == ((-0.5, 4.5), (0.5, 5.5))
+    shown = written.images[0].get_array().filled(np.nan)
+    np.testing.assert_array_equal(shown.T[::2], weights[[0, 2, 4], 0])
+    assert np.isnan(shown.T[1::2]).all()
+    everywhere = draw_places({**trace, "placed_by": np.arange(6.0)}, "a run").axes[2]
+    assert everywhere.get_xlim() == (-0.5, 5.5)
+    blank = {name: np.zeros((6, 1)) for name in ("inputs", "targets", "outputs")}
+    nowhere = {**trace, **blank, "add": np.zeros((6, 1, 2)), "reads": np.zeros((6, 1, 2)), "mask": np.ones(6, bool)}
+    assert list(draw_episode({**nowhere, "placed_by": np.full(6, np.nan)}, "a run")) == ["memory"]
+
+
+def test_more_heads_than_colours_differ_by_their_marks():
+    weights = one_hot(np.arange(7)[None].repeat(3, axis=0), 8)
+    trace = {"write_weights": weights, "read_weights": weights, "placed_by": np.arange(3.0)}
+    keys = draw_places(trace, "a run").axes[0].collections[1::2]
+    looks = {(str(key.get_facecolor()), key.get_paths()[0].vertices.shape) for key in keys}
+    assert len(keys) == len(looks) == 7
 
 
 def test_the_gap_to_the_optimum_is_added_up():

@@ -245,7 +245,7 @@ def _parser(argv: list[str]) -> ArgumentParser:
 def _defaults(argv: list[str]) -> dict[str, Any]:
     """Return the default recipe without what the user replaced by a choice of their own."""
     chosen, recipe = _chosen(argv), _recipe(argv)
-    if _said(argv, "--model") == recipe["model"]["class_path"]:
+    if _ours(_said(argv, "--model")) == _ours(recipe["model"]["class_path"]):
         chosen.discard("model")  # named, but not replaced: the recipe has arguments for it
     return {key: value for key, value in recipe.items() if not chosen & {k for k, r in _REPLACED.items() if r == key}}
 
@@ -254,12 +254,19 @@ def _recipe(argv: list[str]) -> dict[str, Any]:
     """Return our own recipe for the task that is named; under a configuration of the user's, that of copy."""
     recipes = words.presets()
     names = ["default"]
-    if _said(argv, "--config", "-c") is None and (task := _said(argv, "--task")):
-        names += [name for name in recipes if task.casefold() == f"lightning_ntm.{name.replace('-', '')}"]
+    if _said(argv, "--config", "-c") is None:
+        task = _ours(_said(argv, "--task"))
+        names += [name for name in recipes if name.replace("-", "") == task]
     flat: dict[str, Any] = {}
     for name in names:
         flat |= _flat(yaml.safe_load(recipes[name].read_text()))
     return flat
+
+
+def _ours(path: str | None) -> str | None:
+    """Return the name of a class of this package, in lower case, whichever way it is imported."""
+    package, _, name = (path or "").rpartition(".")
+    return name.casefold() if package.partition(".")[0] == "lightning_ntm" else None
 
 
 def _said(argv: list[str], *options: str) -> str | None:

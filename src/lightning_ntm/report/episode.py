@@ -24,6 +24,6 @@ def draw_episode(trace: Mapping[str, np.ndarray], title: str) -> dict[str, Figur
     figures = {"memory": draw_memory(trace, title)}
     if "optimal" in trace:
         figures["predictions"] = draw_predictions(trace, title)
-    if "placed_by" in trace and "write_weights" in trace:
+    if "write_weights" in trace and np.isfinite(trace.get("placed_by", np.nan)).any():
         figures["places"] = draw_places(trace, title)
     return figures

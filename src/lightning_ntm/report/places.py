@@ -1,4 +1,4 @@
-"""Where in its memory a network writes what has a number, as in the paper's figure 18."""
+"""Where in its memory a network writes what has a number, as in the paper's figure 17."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from lightning_ntm.report.style import INK, LINE, PAPER, color, styled
+from lightning_ntm.report.style import COLORS, INK, LINE, PAPER, color, styled
 
 
 class Fit(NamedTuple):
@@ -42,10 +42,13 @@ def draw_places(trace: Mapping[str, np.ndarray], title: str) -> Figure:
         figure.suptitle(title, fontsize=11)
         against, written, read = figure.subplots(1, 3, width_ratios=(1.25, 1, 1))
         _scatter(against, numbers, sharpness, fits, best)
-        _weightings(written, steps, weights[:, best], f"Write head {best + 1}, and where its line says")
+        _weightings(
+            written, trace["write_weights"][:, best], numbered, f"Write head {best + 1}, and where its line says"
+        )
         line = (fits[best].start + fits[best].slope * numbers) % slots
         written.plot(steps, line, "o", mfc="none", mec=color(1), markersize=5, scaley=False)
-        _weightings(read, np.flatnonzero(~numbered), trace["read_weights"][~numbered].max(axis=1), "Reads, by any head")
+        after = ~numbered if not numbered.all() else numbered
+        _weightings(read, trace["read_weights"].max(axis=1), after, "Reads, by any head")
     return figure
 
 
@@ -61,7 +64,7 @@ def locations(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     slots = weights.shape[-1]
     mean = weights @ np.exp(2j * np.pi * np.arange(slots) / slots)
-    return np.angle(mean) % (2 * np.pi) * slots / (2 * np.pi), np.abs(mean)
+    return np.angle(mean) * slots / (2 * np.pi) % slots % slots, np.abs(mean)  # twice: -1e-20 % 8 is 8
 
 
 def fit(numbers: np.ndarray, places: np.ndarray, counts: np.ndarray, slots: int) -> Fit:
@@ -89,22 +92,24 @@ def _line(numbers: np.ndarray, places: np.ndarray, counts: np.ndarray) -> Fit:
 
 def _scatter(axis: Any, numbers: np.ndarray, sharpness: np.ndarray, fits: Sequence[Fit], best: int) -> None:
     for head, one in enumerate(fits):
-        shown = {"alpha": np.clip(sharpness[:, head], 0.1, 1), "linewidths": 0, "color": color(head)}
-        axis.scatter(numbers, one.places, s=18, **shown)
-        axis.scatter([], [], s=18, color=color(head), label=f"head {head + 1}, R² {one.explained:.2f}")
+        shape = {"s": 18, "color": color(head), "marker": "o^sDvP"[head // len(COLORS) % 6]}
+        axis.scatter(numbers, one.places, alpha=np.clip(sharpness[:, head], 0.1, 1), linewidths=0, **shape)
+        axis.scatter([], [], label=f"head {head + 1}, R² {one.explained:.2f}", **shape)
     ends, line = np.array([numbers.min(), numbers.max()]), fits[best]
     axis.plot(ends, line.start + line.slope * ends, color=INK, linewidth=1)
-    axis.set_title(f"Head {best + 1}: location {line.start:.1f} {line.slope:+.1f} p", fontsize=9, loc="left")
-    axis.set(xlabel="priority p", ylabel="write location (slots)")
+    axis.set_title(f"Head {best + 1}: location {line.start:.1f} {line.slope:+.1f} x", fontsize=9, loc="left")
+    axis.set(xlabel="number x", ylabel="write location (slots)")
     axis.grid(color=LINE, linewidth=0.8)
     axis.spines[["top", "right"]].set_visible(False)
     axis.legend(fontsize=7, frameon=True, framealpha=0.8, edgecolor="none")
 
 
-def _weightings(axis: Any, steps: np.ndarray, weights: np.ndarray, title: str) -> None:
-    slots = weights.shape[1]
+def _weightings(axis: Any, weights: np.ndarray, shown: np.ndarray, title: str) -> None:
+    """Draw weightings over time, `(time, slots)`, of the steps that are shown; between them nothing."""
+    steps, slots = np.flatnonzero(shown), weights.shape[1]
     extent = (steps[0] - 0.5, steps[-1] + 0.5, slots - 0.5, -0.5)
-    axis.imshow(weights.T, aspect="auto", cmap="Greys", vmin=0, vmax=1, interpolation="nearest", extent=extent)
+    image = np.where(shown[:, None], weights, np.nan)[steps[0] : steps[-1] + 1]
+    axis.imshow(image.T, aspect="auto", cmap="Greys", vmin=0, vmax=1, interpolation="nearest", extent=extent)
     axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axis.set_title(title, fontsize=9, loc="left")
     axis.set(xlabel="time (steps)", ylabel="slot")

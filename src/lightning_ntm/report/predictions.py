@@ -1,4 +1,4 @@
-"""What a network foretold of random bits, beside the best anyone could, as in the paper's figure 15."""
+"""What a network foretold of random bits, beside the best anyone could, as in the paper's figure 14."""
 
 from collections.abc import Mapping
 

@@ -77,6 +77,7 @@ class Plan:
                 raise ValueError(f"{option} is for a single run: {_OWN[option]}.")
         for option in {*_mapping(said, "options"), *_options(more)} & _mapping(said, "grid").keys():
             raise ValueError(f"{option} is in the grid, so it cannot be the same for every run.")
+        _own_options(said, {*_mapping(said, "options"), *_options(more), *_mapping(said, "grid")})
         axes = list(_axes(said))
         options = [_word(option, value) for option, value in _mapping(said, "options").items()]
         runs = []
@@ -172,7 +173,7 @@ def _networks(said: Mapping[str, Any], default: list[str]) -> Iterator[_Choice]:
         return
     for one in value:
         if not isinstance(one, dict):
-            yield from (_class("--model", name) for name in _listed({"models": one}, "models", []))
+            yield from (_class("--model", name) for name in _listed({"models": [one]}, "models", []))
             continue
         for name, options in one.items():
             if not isinstance(options, dict) or not options:
@@ -180,6 +181,18 @@ def _networks(said: Mapping[str, Any], default: list[str]) -> Iterator[_Choice]:
                     f"models.{name} must map options of ntm train to values, as {{model.hidden_size: 20}}."
                 )
             yield _Choice(_plain(str(name)), tuple(_word(str(option), options[option]) for option in options))
+
+
+def _own_options(said: Mapping[str, Any], others: set[str]) -> None:
+    """Raise `ValueError` where a network under a name of its own says what is said elsewhere."""
+    listed = said.get("models")
+    for one in listed if isinstance(listed, list) else []:
+        for name, options in one.items() if isinstance(one, dict) else ():
+            for option in options if isinstance(options, dict) else ():
+                if option in others:
+                    raise ValueError(f"models.{name}: {option} is said for other runs too, in options or the grid.")
+                if option != "model" and f"--{option}" in _OWN:
+                    raise ValueError(f"models.{name}: {option} is for a single run: {_OWN[f'--{option}']}.")
 
 
 def _class(option: str, name: str) -> _Choice:

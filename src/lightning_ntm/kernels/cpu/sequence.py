@@ -39,6 +39,8 @@ def refusal(model: Any, inputs: Tensor, state: Any) -> str | None:
         entry_points()
         if torch._C._functorch.peek_interpreter_stack() is not None:
             return "it cannot be transformed by torch.func."
+    if inputs.shape[0] == 0:
+        return "the batch is empty."
     if inputs.device.type != "cpu":
         return f"it needs tensors on the CPU, the inputs are on {inputs.device}."
     if inputs.dtype not in (torch.float32, torch.float64):
