@@ -112,11 +112,11 @@ def test_a_run_that_another_sweep_is_at_is_left_to_it(tmp_path):
 
 
 def test_what_fails_is_marked_and_stops_nothing_else(tmp_path):
-    words = f"{SWEEP} --trainer.max_steps 20 --name a --grid optimizer.init_args.lr=1e-3,1e30"
+    words = f"{SWEEP} --optimizer Adam --trainer.max_steps 20 --name a --grid optimizer.init_args.lr=1e-3,1e40"
     code, said = sweep(words, tmp_path)
     assert code == 1, said
     assert "1 of 2 runs are done" in said
-    good, bad = (RunFolder(tmp_path / "runs/a" / f"forgetful-copy-lr{lr}-seed1") for lr in ("1e-3", "1e30"))
+    good, bad = (RunFolder(tmp_path / "runs/a" / f"forgetful-copy-lr{lr}-seed1") for lr in ("1e-3", "1e40"))
     assert good.result.exists()
     assert not bad.result.exists()
     assert '"attempts": 1' in bad.failed.read_text()
