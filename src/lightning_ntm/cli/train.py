@@ -271,20 +271,21 @@ def _ours(path: str | None) -> str | None:
 
 def _said(argv: list[str], *options: str) -> str | None:
     """Return what the words say last of an option."""
-    said = None
-    for i, word in enumerate(argv):
-        option, equals, value = word.partition("=")
-        if option in options:
-            said = value if equals else (argv[i + 1 : i + 2] or [""])[0]
-    return said
+    return next((value for option, value in reversed(_pairs(argv)) if option in options), None)
+
+
+def _pairs(argv: list[str]) -> list[tuple[str, str]]:
+    """Return each word with what is said of it: after its equals sign, or in the next word."""
+    parts = [word.partition("=") for word in argv]
+    return [
+        (word, said if equals else after) for (word, equals, said), after in zip(parts, [*argv[1:], ""], strict=True)
+    ]
 
 
 def _chosen(argv: list[str]) -> set[str]:
     """Return the names of all options that the user set, by words or in configurations."""
     chosen: set[str] = set()
-    for i, word in enumerate(argv):
-        option, equals, value = word.partition("=")
-        value = value if equals else (argv[i + 1 : i + 2] or [""])[0]
+    for option, value in _pairs(argv):
         if option in ("--config", "-c"):
             chosen |= {key for key, said in _flat(_loaded(value)).items() if said is not None}
         elif option in ("--data", "--trainer"):  # all at once, as JSON
