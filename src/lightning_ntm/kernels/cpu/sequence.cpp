@@ -3,12 +3,15 @@
 // The output layer, which needs no recurrence, stands outside of this file.
 //
 // What a caller gives and gets has the batch first, as in ntm.py. What is saved is time-major, (time, batch, ...),
-// and what a step leaves for the next stands at time + 1; the memory is kept transposed, width x slots. Without
-// gradients nothing is kept but the present: all steps share one.
+// and what a step leaves for the next stands at time + 1; the memory is kept transposed, width x slots. Most of all that
+// a step makes is the memory, and to write it again is cheaper than to fetch it from far away: one step in `every` keeps
+// it, and the backward writes again what lies between. Without gradients nothing is kept but the present: all steps
+// share one.
 //
 // This file is compiled once for each instruction set; NTM_NAME gives the entry points their names.
 
 #include <algorithm>
+#include <new>
 #include <vector>
 
 #if defined(__SSE2__)
@@ -27,12 +30,14 @@ struct Sizes {
     index batch, time, inputs, hidden, layers, slots, width, reads, writes, reach;
     index recurrent;  // 1: LSTM layers; 0: feed-forward layers
     index keep;       // 1: keep every step for the backward
+    index every;      // steps from one memory that is kept to the next
 
     index heads() const { return reads + writes; }
     index moves() const { return 2 * reach + 1; }
     index gates() const { return (recurrent ? 4 : 1) * hidden; }
     index read_size() const { return reads * width; }
     index memory_size() const { return slots * width; }
+    index measured_size() const { return slots * (width + 1); }  // with a row of the lengths of the slots
     // What a layer is given: from below (to the first one, the input and what was read), then its own hidden state.
     index below(index layer) const { return layer ? hidden : inputs + read_size(); }
     index inner(index layer) const { return below(layer) + (recurrent ? hidden : 0); }
@@ -42,6 +47,8 @@ struct Sizes {
     index output() const { return hidden + read_size(); }
     index at(index step, index sequence, index size) const { return ((keep ? step * batch : 0) + sequence) * size; }
     index always_at(index step, index sequence, index size) const { return (step * batch + sequence) * size; }
+    index kept() const { return keep ? (time + every - 1) / every : 0; }  // memories
+    index kept_at(index number, index sequence) const { return always_at(number, sequence, measured_size()); }
 };
 
 // One layer of the controller: its weights, and what is kept of its steps.
@@ -77,12 +84,10 @@ struct Arrays {
     T* output;               // time, batch, output: controller and reads
     T* emitted;              // time, batch, emitted
     T* told;                 // time, batch, emitted: after its activations
-    T* memory;               // time + 1, batch, width, slots
+    T* memory;               // kept, batch, width + 1, slots: before every so manyth step; last the lengths of slots
     T* weights;              // time + 1, batch, heads, slots
     T* cosine;               // time, batch, heads, slots
-    T* norms;                // time + 1, batch, slots
     T* content;              // time, batch, heads, slots
-    T* shifted;              // time, batch, heads, slots
     State<T> first, last;    // forward: taken, and set
     const T* doutput;        // time, batch, output; null for zeros
     T* demitted;             // time, batch, emitted
@@ -210,6 +215,19 @@ class Ahead {
     index lines = 0, at_once = 0;
 };
 
+// Arrays that begin where a line of the cache does.
+template <class T>
+struct Aligned {
+    using value_type = T;
+    static constexpr std::align_val_t line{64};
+    T* allocate(std::size_t count) { return static_cast<T*>(::operator new(count * sizeof(T), line)); }
+    void deallocate(T* array, std::size_t) { ::operator delete(array, line); }
+    bool operator==(const Aligned&) const { return true; }
+    bool operator!=(const Aligned&) const { return false; }
+};
+template <class T>
+using Numbers = std::vector<T, Aligned<T>>;
+
 // Copies `count` numbers, or sets zeros where there is nothing to copy.
 template <class T>
 void copy_or_zero(const T* from, index offset, index count, T* to) {
@@ -222,9 +240,11 @@ class Group {
    public:
     Group(const Sizes& sizes, const Layer<T>* layers, const Arrays<T>& arrays, index first, index count)
         : s(sizes), parts(sizes), layers(layers), a(arrays), first(first), count(count),
-          units(sizes.heads() * sizes.width), ring(sizes.slots + 2 * sizes.reach), logs(sizes.slots) {}
+          units(sizes.heads() * sizes.width), ring(sizes.slots + 2 * sizes.reach), logs(sizes.slots),
+          shifted(sizes.slots) {}
 
     void forward() {
+        present.resize(count * s.measured_size());
         for (index g = first; g < first + count; ++g) begin(g);
         for (index t = 0; t < s.time; ++t) {
             if (s.keep && t + 1 < s.time) look(ahead, t + 1, 1);
@@ -242,11 +262,13 @@ class Group {
 
     void backward() {
         dmemory.resize(count * s.memory_size());
+        rewritten.resize((s.every - 1) * count * s.measured_size());
         dcontrolled.resize(count * s.hidden);
         dgiven.resize(count * std::max(s.stride(0), s.stride(1)));
         for (index g = first; g < first + count; ++g) begin_backward(g);
         for (index t = s.time - 1; t >= 0; --t) {
             if (t) look(back, t - 1, 0);
+            if (t == s.time - 1 || (t + 1) % s.every == 0) write_again(t);
             for (index g = 0; g < count; ++g) {
                 address_and_access_backward(t, first + g);
                 copy_or_zero(a.doutput, s.always_at(t, first + g, s.output()), s.hidden,
@@ -264,12 +286,39 @@ class Group {
    private:
     index layer_at(index g, index layer) const { return (g * s.layers + layer) * s.hidden; }
 
+    // The memory as step t finds it: where it is kept, or in the one place of all others.
+    T* memory_at(index t, index g) {
+        const bool kept = s.keep && t % s.every == 0 && t < s.time;
+        return kept ? a.memory + s.kept_at(t / s.every, g) : present.data() + (g - first) * s.measured_size();
+    }
+
+    // The same in the backward, once it is written again.
+    T* memory_again(index t, index g) {
+        const index after = t % s.every;
+        return after ? rewritten.data() + ((after - 1) * count + g - first) * s.measured_size()
+                     : a.memory + s.kept_at(t / s.every, g);
+    }
+
+    // From the last memory that was kept to the one that step t finds.
+    void write_again(index t) {
+        for (index g = first; g < first + count; ++g)
+            for (index step = t / s.every * s.every; step < t; ++step)
+                write(step, g, memory_again(step, g), memory_again(step + 1, g));
+    }
+
+    void write(index t, index g, const T* before, T* after) {
+        const T* told = a.told + s.at(t, g, s.emitted());
+        const T* weights = a.weights + s.at(t + 1, g, s.heads() * s.slots) + s.reads * s.slots;
+        ntm::write(s.writes, s.slots, s.width, before, weights, told + parts.erase, told + parts.add, after,
+                   after + s.memory_size());
+    }
+
     // From the state that was given.
     void begin(index g) {
         const index looks = s.heads() * s.slots;
-        T* memory = a.memory + s.at(0, g, s.memory_size());
+        T* memory = memory_at(0, g);
         transpose(s.slots, s.width, a.first.memory + g * s.memory_size(), s.width, memory);
-        slot_norms(s.slots, s.width, memory, a.norms + s.at(0, g, s.slots));
+        slot_norms(s.slots, s.width, memory, memory + s.memory_size());
         std::copy_n(a.first.weights + g * looks, looks, a.weights + s.at(0, g, looks));
         std::copy_n(a.first.reads + g * s.read_size(), s.read_size(), layers[0].given + s.at(0, g, s.inner(0)) + s.inputs);
         for (index layer = 0; s.recurrent && layer < s.layers; ++layer) {
@@ -283,8 +332,7 @@ class Group {
     // To the state that is returned.
     void end(index g) {
         const index looks = s.heads() * s.slots;
-        transpose(s.width, s.slots, a.memory + s.at(s.time, g, s.memory_size()), s.slots,
-                  a.last.memory + g * s.memory_size());
+        transpose(s.width, s.slots, memory_at(s.time, g), s.slots, a.last.memory + g * s.memory_size());
         std::copy_n(a.weights + s.at(s.time, g, looks), looks, a.last.weights + g * looks);
         std::copy_n(layers[0].given + s.at(s.time, g, s.inner(0)) + s.inputs, s.read_size(),
                     a.last.reads + g * s.read_size());
@@ -375,42 +423,42 @@ class Group {
         const index heads = s.heads(), slots = s.slots, width = s.width;
         T* told = a.told + s.at(t, g, s.emitted());
         activate(s, parts, a.emitted + s.at(t, g, s.emitted()), told);
-        const T* memory = a.memory + s.at(t, g, width * slots);
+        const T* memory = memory_at(t, g);
         T* cosine = a.cosine + s.at(t, g, heads * slots);
         for (index h = 0; h < heads; ++h)
             unit_key(width, told + parts.key + h * width, units.data() + h * width);
-        cosines(heads, slots, width, memory, units.data(), a.norms + s.at(t, g, slots), cosine);
+        cosines(heads, slots, width, memory, units.data(), memory + s.memory_size(), cosine);
         T *weights = a.weights + s.at(t + 1, g, heads * slots), *gated = ring.data() + s.reach;
         for (index h = 0; h < heads; ++h) {
             T* content = a.content + s.at(t, g, heads * slots) + h * slots;
-            T* shifted = a.shifted + s.at(t, g, heads * slots) + h * slots;
             softmax(slots, told[parts.strength + h], cosine + h * slots, content);
             ahead.fetch();
             interpolate(slots, told[parts.gate + h], a.weights + s.at(t, g, heads * slots) + h * slots, content, gated);
             close_ring(slots, s.reach, gated);
             ahead.fetch();
-            shift(slots, s.reach, told + parts.moves + h * s.moves(), gated, shifted);
-            sharpen(slots, told[parts.sharpening + h], shifted, logs.data(), weights + h * slots);
+            shift(slots, s.reach, told + parts.moves + h * s.moves(), gated, shifted.data());
+            sharpen(slots, told[parts.sharpening + h], shifted.data(), logs.data(), weights + h * slots);
         }
         ahead.fetch();
         T* reads = a.output + s.always_at(t, g, s.output()) + s.hidden;
         read(s.reads, slots, width, memory, weights, reads);
         std::copy_n(reads, s.read_size(), layers[0].given + s.at(t + 1, g, s.inner(0)) + s.inputs);
         ahead.fetch();
-        T* after = a.memory + s.at(t + 1, g, width * slots);
-        write(s.writes, slots, width, memory, weights + s.reads * slots, told + parts.erase,
-              told + parts.add, after, a.norms + s.at(t + 1, g, slots));
+        write(t, g, memory, memory_at(t + 1, g));
     }
 
     // What a step saves; `after` for what stands one step later.
     template <int Written>
     void look(Ahead<T, Written>& ahead, index t, index after) const {
-        const index looks = count * s.heads() * s.slots, memory = s.memory_size();
+        const index looks = count * s.heads() * s.slots, memory = count * s.measured_size();
         for (index layer = 0; layer < s.layers; ++layer)
             ahead.add(layers[layer].gates + s.at(t, first, s.gates()), count * s.gates());
-        for (T* part : {a.shifted, a.content, a.cosine}) ahead.add(part + s.at(t, first, s.heads() * s.slots), looks);
+        for (T* part : {a.content, a.cosine}) ahead.add(part + s.at(t, first, s.heads() * s.slots), looks);
         ahead.add(a.weights + s.at(t + after, first, s.heads() * s.slots), looks);
-        ahead.add(a.memory + s.at(t + after, first, memory), count * memory);
+        // Of the memory that is kept next, or was kept before, an equal part in each step between.
+        const index number = t / s.every + (after ? 1 : -1), part = memory / s.every;
+        if (number >= 0 && number < s.kept())
+            ahead.add(a.memory + s.kept_at(number, first) + t % s.every * part, part);
         ahead.spread(count * (4 + 2 * s.heads()));
     }
 
@@ -419,9 +467,8 @@ class Group {
         const T* emitted = a.emitted + s.at(t, g, s.emitted());
         T* dtold = a.demitted + s.at(t, g, s.emitted());
         const T* told = a.told + s.at(t, g, s.emitted());
-        const T* memory = a.memory + s.at(t, g, width * slots);
+        const T* memory = memory_again(t, g);
         const T* weights = a.weights + s.at(t + 1, g, heads * slots);
-        const T* norms = a.norms + s.at(t, g, slots);
         const T* cosine = a.cosine + s.at(t, g, heads * slots);
         T* dm = dmemory.data() + (g - first) * width * slots;
         T* dweights = a.dfirst.weights + g * heads * slots;
@@ -443,19 +490,19 @@ class Group {
         T *gated = ring.data() + s.reach, *dshifted = dring.data() + s.reach;
         for (index h = 0; h < heads; ++h) {
             const T* content = a.content + s.at(t, g, heads * slots) + h * slots;
-            const T* shifted = a.shifted + s.at(t, g, heads * slots) + h * slots;
             const T* previous = a.weights + s.at(t, g, heads * slots) + h * slots;
             const T* moves = told + parts.moves + h * s.moves();
             const T gate = told[parts.gate + h];
             T* dcontent = logs.data();
-#pragma omp simd
-            for (index n = 0; n < slots; ++n) logs[n] = log(shifted[n] + T(epsilon));
-            dtold[parts.sharpening + h] =
-                sharpen_backward(slots, told[parts.sharpening + h], shifted, logs.data(), weights + h * slots,
-                                 dweights + h * slots, dshifted);
-            back.fetch();
             interpolate(slots, gate, previous, content, gated);
             close_ring(slots, s.reach, gated);
+            shift(slots, s.reach, moves, gated, shifted.data());
+#pragma omp simd
+            for (index n = 0; n < slots; ++n) logs[n] = log(shifted[n] + T(epsilon));
+            back.fetch();
+            dtold[parts.sharpening + h] =
+                sharpen_backward(slots, told[parts.sharpening + h], shifted.data(), logs.data(), weights + h * slots,
+                                 dweights + h * slots, dshifted);
             close_ring(slots, s.reach, dshifted);
             shift_backward(slots, s.reach, moves, gated, dshifted, dtold + parts.moves + h * s.moves(), dgated.data());
             dtold[parts.gate + h] = interpolate_backward(slots, gate, previous, content, dgated.data(),
@@ -464,13 +511,13 @@ class Group {
             dtold[parts.strength + h] = softmax_backward(slots, told[parts.strength + h], cosine + h * slots, content,
                                                          dcontent, dcosine.data() + h * slots);
         }
-        std::vector<T>& key_norms = dgated;  // no longer needed
+        Numbers<T>& key_norms = dgated;  // no longer needed
         key_norms.resize(std::max(slots, heads));
         for (index h = 0; h < heads; ++h)
             key_norms[h] = unit_key(width, told + parts.key + h * width, units.data() + h * width);
         back.fetch();
         T* shrink = dshifted;
-        cosines_backward(heads, slots, width, memory, norms, cosine, dcosine.data(), dunits.data(), shrink);
+        cosines_backward(heads, slots, width, memory, memory + s.memory_size(), cosine, dcosine.data(), dunits.data(), shrink);
         back.fetch();
         memory_backward(s.reads, s.writes, slots, width, memory, weights, told + parts.erase, dreads,
                         units.data(), dcosine.data(), shrink, dm);
@@ -486,7 +533,8 @@ class Group {
     const Layer<T>* layers;
     const Arrays<T>& a;
     const index first, count;
-    std::vector<T> units, ring, logs, dcosine, dring, dgated, dunits, dmemory, dcontrolled, dgiven;
+    Numbers<T> units, ring, logs, shifted, present, rewritten;
+    Numbers<T> dcosine, dring, dgated, dunits, dmemory, dcontrolled, dgiven;
     Ahead<T, 0> back;
     Ahead<T, 1> ahead;
 };

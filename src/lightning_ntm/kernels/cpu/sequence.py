@@ -3,7 +3,7 @@
 Outside of the native call stands the output layer, as an ordinary operation of PyTorch.
 
 For the backward, each step of each sequence saves, in numbers of the dtype:
-`slots * (width + 4 * heads + 1) + 2 * parameters_of_heads + layers * (inner + gates + hidden)`, where for
+`slots * ((width + 1) / 4 + 3 * heads) + 2 * parameters_of_heads + layers * (inner + gates + hidden)`, where for
 an LSTM `gates` is `4 * hidden`, and `inner` is the size of all that a layer is given.
 
 There are two ways to the same computation. Where something looks at the operations of PyTorch, as
@@ -71,6 +71,9 @@ def run(model: Any, inputs: Tensor, state: Any) -> tuple[Tensor, Any]:
 #: Numbers in a line of the cache, as in sequence.cpp: a vector that lies across two lines loads twice.
 _LINE = 16
 
+#: Steps from one memory that is kept to the next.
+_EVERY = 4
+
 
 class _Sizes(ctypes.Structure):
     """As `Sizes` in sequence.cpp."""
@@ -79,7 +82,7 @@ class _Sizes(ctypes.Structure):
         (name, ctypes.c_int64)
         for name in (
             "batch", "time", "inputs", "hidden", "layers", "slots", "width", "reads", "writes", "reach", "recurrent",
-            "keep",
+            "keep", "every",
         )
     ]  # fmt: skip
 
@@ -112,7 +115,7 @@ def _layout_of(
     starts, total = {}, 0
     for name, count in _saved(inputs, memory, weights, counts).items():
         starts[name], total = total, total + count
-    sizes = _Sizes(*inputs, hidden, len(weights) - 1, slots, width, reads, writes, reach, recurrent, keep)
+    sizes = _Sizes(*inputs, hidden, len(weights) - 1, slots, width, reads, writes, reach, recurrent, keep, _EVERY)
     arranged = tuple(_padded(rows * _padded(columns)) for rows, columns in weights)
     return _Layout(sizes, weights[0][0], emitted, hidden + reads * width, starts, total, arranged)
 
@@ -132,12 +135,10 @@ def _saved(
     now, after = inputs[0] * (inputs[1] if keep else 1), inputs[0] * (inputs[1] + 1 if keep else 1)
     # What has the oddest size comes last: before it everything begins where a line of the cache does, mostly.
     return {
-        "memory": after * slots * width,
+        "memory": inputs[0] * -(-inputs[1] // _EVERY) * slots * (width + 1) if keep else 0,
         "weights": after * looks,
         "cosine": now * looks,
-        "norms": after * slots,
         "content": now * looks,
-        "shifted": now * looks,
         **{f"gates{i}": now * weights[i][0] for i in range(layers)},
         **{f"cell{i}": after * hidden for i in range(layers if recurrent else 0)},
         "emitted": now * emitted,
@@ -319,7 +320,7 @@ _sequence.register_autograd(_backward_of_operator, setup_context=_save)
 
 
 #: In the order of `Arrays` in sequence.cpp.
-_SAVED = ("emitted", "told", "memory", "weights", "cosine", "norms", "content", "shifted")
+_SAVED = ("emitted", "told", "memory", "weights", "cosine", "content")
 
 
 def _call(
