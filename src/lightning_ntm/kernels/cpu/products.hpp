@@ -1,6 +1,7 @@
 // The two products that everything here is made of.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <type_traits>
@@ -110,20 +111,30 @@ inline void linear_block(index inner, const T* a, const T* b, T* out, const Stri
     }
 }
 
+// `Rows` rows of `linear`. The last block takes some columns of the one before it again, where they do not fill it, and
+// leaves them as they are.
 template <class T, int Rows>
 inline void linear_rows(index inner, index columns, const T* a, const T* b, T* out, const Strides& stride,
                         bool accumulate) {
-    constexpr int lanes = Vector<T>::lanes, wide = columns_at_once * lanes;
+    constexpr index lanes = Vector<T>::lanes;
     index column = 0;
-    for (; column + wide <= columns; column += wide)
-        linear_block<T, Rows, columns_at_once>(inner, a, b + column, out + column, stride, accumulate);
-    for (; column + lanes <= columns; column += lanes)
-        linear_block<T, Rows, 1>(inner, a, b + column, out + column, stride, accumulate);
-    if (column == columns) return;
-    if (columns >= lanes) {  // the last vector again takes some of the columns before it, and leaves them as they are
-        const index last = columns - lanes;
-        linear_block<T, Rows, 1>(inner, a, b + last, out + last, stride, accumulate, int(columns - column));
-        return;
+    const auto block = [&](auto vectors) {
+        const index start = std::min(column, columns - vectors * lanes), end = start + vectors * lanes;
+        linear_block<T, Rows, vectors>(inner, a, b + start, out + start, stride, accumulate, int(end - column));
+        column = end;
+    };
+    // Fewer rows leave room for more columns, so that additions need not wait for each other.
+    constexpr index widest = rows_at_once * columns_at_once / Rows;
+    while (columns >= lanes && column < columns) {
+        const index left = std::min((columns - column + lanes - 1) / lanes, columns / lanes);
+        if (widest >= 8 && left >= 8)
+            block(Count<(widest >= 8 ? 8 : 1)>{});
+        else if (widest >= 4 && left >= 4)
+            block(Count<(widest >= 4 ? 4 : 1)>{});
+        else if (widest >= 3 && left >= 3 && left != 4)  // four are two and two
+            block(Count<(widest >= 3 ? 3 : 1)>{});
+        else
+            left >= 2 ? block(Count<2>{}) : block(Count<1>{});
     }
     for (; column < columns; ++column)
         for (int r = 0; r < Rows; ++r) {

@@ -37,7 +37,7 @@ struct Sizes {
     index gates() const { return (recurrent ? 4 : 1) * hidden; }
     index read_size() const { return reads * width; }
     index memory_size() const { return slots * width; }
-    index measured_size() const { return slots * (width + 1); }  // with a row of the lengths of the slots
+    index scaled_size() const { return slots * (width + 1); }  // with the scales of the slots as a last row
     // What a layer is given: from below (to the first one, the input and what was read), then its own hidden state.
     index below(index layer) const { return layer ? hidden : inputs + read_size(); }
     index inner(index layer) const { return below(layer) + (recurrent ? hidden : 0); }
@@ -48,7 +48,7 @@ struct Sizes {
     index at(index step, index sequence, index size) const { return ((keep ? step * batch : 0) + sequence) * size; }
     index always_at(index step, index sequence, index size) const { return (step * batch + sequence) * size; }
     index kept() const { return keep ? (time + every - 1) / every : 0; }  // memories
-    index kept_at(index number, index sequence) const { return always_at(number, sequence, measured_size()); }
+    index kept_at(index number, index sequence) const { return always_at(number, sequence, scaled_size()); }
 };
 
 // One layer of the controller: its weights, and what is kept of its steps.
@@ -84,7 +84,7 @@ struct Arrays {
     T* output;               // time, batch, output: controller and reads
     T* emitted;              // time, batch, emitted
     T* told;                 // time, batch, emitted: after its activations
-    T* memory;               // kept, batch, width + 1, slots: before every so manyth step; last the lengths of slots
+    T* memory;               // kept, batch, width + 1, slots: before every so manyth step; the scales of slots last
     T* weights;              // time + 1, batch, heads, slots
     T* cosine;               // time, batch, heads, slots
     T* content;              // time, batch, heads, slots
@@ -222,6 +222,10 @@ struct Aligned {
     static constexpr std::align_val_t line{64};
     T* allocate(std::size_t count) { return static_cast<T*>(::operator new(count * sizeof(T), line)); }
     void deallocate(T* array, std::size_t) { ::operator delete(array, line); }
+    template <class U>
+    void construct(U* number) {  // that holds anything, and not zero
+        ::new (number) U;
+    }
     bool operator==(const Aligned&) const { return true; }
     bool operator!=(const Aligned&) const { return false; }
 };
@@ -244,7 +248,7 @@ class Group {
           shifted(sizes.slots) {}
 
     void forward() {
-        present.resize(count * s.measured_size());
+        present.resize(count * s.scaled_size());
         for (index g = first; g < first + count; ++g) begin(g);
         for (index t = 0; t < s.time; ++t) {
             if (s.keep && t + 1 < s.time) look(ahead, t + 1, 1);
@@ -262,7 +266,7 @@ class Group {
 
     void backward() {
         dmemory.resize(count * s.memory_size());
-        rewritten.resize((s.every - 1) * count * s.measured_size());
+        rewritten.resize((s.every - 1) * count * s.scaled_size());
         dcontrolled.resize(count * s.hidden);
         dgiven.resize(count * std::max(s.stride(0), s.stride(1)));
         for (index g = first; g < first + count; ++g) begin_backward(g);
@@ -289,13 +293,13 @@ class Group {
     // The memory as step t finds it: where it is kept, or in the one place of all others.
     T* memory_at(index t, index g) {
         const bool kept = s.keep && t % s.every == 0 && t < s.time;
-        return kept ? a.memory + s.kept_at(t / s.every, g) : present.data() + (g - first) * s.measured_size();
+        return kept ? a.memory + s.kept_at(t / s.every, g) : present.data() + (g - first) * s.scaled_size();
     }
 
     // The same in the backward, once it is written again.
     T* memory_again(index t, index g) {
         const index after = t % s.every;
-        return after ? rewritten.data() + ((after - 1) * count + g - first) * s.measured_size()
+        return after ? rewritten.data() + ((after - 1) * count + g - first) * s.scaled_size()
                      : a.memory + s.kept_at(t / s.every, g);
     }
 
@@ -318,7 +322,7 @@ class Group {
         const index looks = s.heads() * s.slots;
         T* memory = memory_at(0, g);
         transpose(s.slots, s.width, a.first.memory + g * s.memory_size(), s.width, memory);
-        slot_norms(s.slots, s.width, memory, memory + s.memory_size());
+        slot_scales(s.slots, s.width, memory, memory + s.memory_size());
         std::copy_n(a.first.weights + g * looks, looks, a.weights + s.at(0, g, looks));
         std::copy_n(a.first.reads + g * s.read_size(), s.read_size(), layers[0].given + s.at(0, g, s.inner(0)) + s.inputs);
         for (index layer = 0; s.recurrent && layer < s.layers; ++layer) {
@@ -450,7 +454,7 @@ class Group {
     // What a step saves; `after` for what stands one step later.
     template <int Written>
     void look(Ahead<T, Written>& ahead, index t, index after) const {
-        const index looks = count * s.heads() * s.slots, memory = count * s.measured_size();
+        const index looks = count * s.heads() * s.slots, memory = count * s.scaled_size();
         for (index layer = 0; layer < s.layers; ++layer)
             ahead.add(layers[layer].gates + s.at(t, first, s.gates()), count * s.gates());
         for (T* part : {a.content, a.cosine}) ahead.add(part + s.at(t, first, s.heads() * s.slots), looks);

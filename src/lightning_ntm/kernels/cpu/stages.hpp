@@ -43,15 +43,21 @@ inline T softmax_backward(index n, T scale, const T* x, const T* y, const T* dy,
     });
 }
 
-// Equation 6: the cosine of the unit key to each slot; `norms` gets the length of each slot.
+// Equation 6: the cosine of the unit key to each slot. `scales`, one over the length of each slot, make unit vectors of
+// the slots.
 template <class T>
-inline void slot_norms(index slots, index width, const T* __restrict memory, T* __restrict norms) {
-    for (index n = 0; n < slots; ++n) norms[n] = T(epsilon);
+inline void scales_of_squares(index slots, T* scales) {
+#pragma omp simd
+    for (index n = 0; n < slots; ++n) scales[n] = T(1) / std::sqrt(scales[n]);
+}
+
+template <class T>
+inline void slot_scales(index slots, index width, const T* __restrict memory, T* __restrict scales) {
+    for (index n = 0; n < slots; ++n) scales[n] = T(epsilon);
     for (index m = 0; m < width; ++m)
 #pragma omp simd
-        for (index n = 0; n < slots; ++n) norms[n] += memory[m * slots + n] * memory[m * slots + n];
-#pragma omp simd
-    for (index n = 0; n < slots; ++n) norms[n] = std::sqrt(norms[n]);
+        for (index n = 0; n < slots; ++n) scales[n] += memory[m * slots + n] * memory[m * slots + n];
+    scales_of_squares(slots, scales);
 }
 
 // Returns the length of the key and sets `unit` to the key of length one.
@@ -70,25 +76,26 @@ inline void unit_key_backward(index width, T norm, const T* unit, const T* dunit
 }
 
 template <class T>
-inline void cosines(index heads, index slots, index width, const T* memory, const T* units, const T* norms, T* cosine) {
+inline void cosines(index heads, index slots, index width, const T* memory, const T* units, const T* scales,
+                    T* cosine) {
     linear(heads, width, slots, units, memory, cosine, {width, slots, slots}, false);
     for (index h = 0; h < heads; ++h)
 #pragma omp simd
-        for (index n = 0; n < slots; ++n) cosine[h * slots + n] /= norms[n];
+        for (index n = 0; n < slots; ++n) cosine[h * slots + n] *= scales[n];
 }
 
 // Sets dunits, and turns dcosine into the gradient of the products of units and slots. The rest of the memory's
 // gradient, `shrink` times the memory and the units times dcosine, is added by memory_backward.
 template <class T>
 inline void cosines_backward(index heads, index slots, index width, const T* __restrict memory,
-                             const T* __restrict norms, const T* __restrict cosine, T* __restrict dcosine,
+                             const T* __restrict scales, const T* __restrict cosine, T* __restrict dcosine,
                              T* __restrict dunits, T* __restrict shrink) {
     for (index n = 0; n < slots; ++n) shrink[n] = 0;
     for (index h = 0; h < heads; ++h) {
 #pragma omp simd
         for (index n = 0; n < slots; ++n) {
-            dcosine[h * slots + n] /= norms[n];
-            shrink[n] -= dcosine[h * slots + n] * cosine[h * slots + n] / norms[n];
+            dcosine[h * slots + n] *= scales[n];
+            shrink[n] -= dcosine[h * slots + n] * cosine[h * slots + n] * scales[n];
         }
         dots(width, slots, dcosine + h * slots, memory, dunits + h * width);
     }
@@ -178,11 +185,11 @@ inline void read_backward(index heads, index slots, index width, const T* memory
     linear(heads, width, slots, dreads, memory, dweights, {width, slots, slots}, true);
 }
 
-// Equations 3 and 4: all heads erase, then all heads add. `after` may be `before`; `norms` gets the length of each
-// slot after it.
+// Equations 3 and 4: all heads erase, then all heads add. `after` may be `before`; `scales` are those of the slots
+// after it.
 template <class T>
 inline void write(index heads, index slots, index width, const T* before, const T* weights, const T* erase,
-                  const T* add, T* after, T* norms) {
+                  const T* add, T* after, T* scales) {
     for_heads(heads, [=](auto few) {
         const index all = few ? index(few) : heads;
         along<T, 4>(slots, [=](auto kind, auto count, index n) {
@@ -202,11 +209,10 @@ inline void write(index heads, index slots, index width, const T* before, const 
                     V::store(after + m * slots + at, slot);
                     squares[c] += slot * slot;
                 }
-            for (int c = 0; c < count; ++c) V::store(norms + n + c * V::lanes, squares[c]);
+            for (int c = 0; c < count; ++c) V::store(scales + n + c * V::lanes, squares[c]);
         });
     });
-#pragma omp simd
-    for (index n = 0; n < slots; ++n) norms[n] = std::sqrt(norms[n]);
+    scales_of_squares(slots, scales);
 }
 
 // `Rows` rows of the memory in write_backward, from row m, for head h; `Few` as in for_heads.
