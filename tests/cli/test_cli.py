@@ -231,6 +231,16 @@ def test_a_task_that_is_named_brings_its_own_recipe(task, recipe, capsys):
     assert {**another, "model": named["model"]} == named
 
 
+def test_copy_is_what_is_trained_without_a_word_and_a_task_of_ones_own_gets_the_default(capsys, monkeypatch):
+    copy = resolved(capsys)
+    assert copy == resolved(capsys, "--task", "Copy") == resolved(capsys, "--config", "copy")
+    assert copy["model"]["init_args"]["controller"] == "feedforward"
+    monkeypatch.syspath_prepend(ROOT / "examples")
+    own = resolved(capsys, "--task", "my_task.Reverse")
+    assert own["model"]["init_args"]["controller"] == "lstm"
+    assert {**own, "model": copy["model"], "task": copy["task"]} == copy
+
+
 def test_what_the_user_chooses_replaces_the_recipe_of_a_task(capsys):
     recipe = resolved(capsys, "--task", "RepeatCopy")
     chosen = resolved(capsys, "--task", "RepeatCopy", "--optimizer", "SGD", "--optimizer.lr", "0.1", "--seed", "3")

@@ -251,11 +251,11 @@ def _defaults(argv: list[str]) -> dict[str, Any]:
 
 
 def _recipe(argv: list[str]) -> dict[str, Any]:
-    """Return our own recipe for the task that is named; under a configuration of the user's, that of copy."""
+    """Return our own recipe for the task; for one of the user's, and under a configuration of theirs, the default."""
     recipes = words.presets()
     names = ["default"]
     if _said(argv, "--config", "-c") is None:
-        task = _ours(_said(argv, "--task"))
+        task = _ours(_said(argv, "--task") or yaml.safe_load(recipes["default"].read_text())["task"]["class_path"])
         names += [name for name in recipes if name.replace("-", "") == task]
     flat: dict[str, Any] = {}
     for name in names:
