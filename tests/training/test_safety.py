@@ -56,6 +56,32 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_the_step_can_be_seen_again(t
     assert all(torch.isfinite(p).all() for p in model.parameters())
 
 
+class Steep(NTM):
+    """Its gradients are finite, and their squares are not."""
+
+    def forward(self, inputs, state=None):
+        logits, state = super().forward(inputs, state)
+        if logits.requires_grad:
+            logits.register_hook(lambda gradient: 1e25 * gradient)
+        return logits, state
+
+
+@pytest.mark.parametrize("clip", [1.0, None])
+def test_a_gradient_whose_square_overflows_is_clipped_or_ends_the_run(tmp_path, clip):
+    torch.manual_seed(3)
+    learner = SequenceLearner(Steep(4, 3, hidden_size=8, memory_slots=6, memory_width=4))
+    data = EpisodeData(Copy(bits=3, max_length=4), 3, batch_size=4, batches_per_epoch=5, validation_sequences=5)
+    options = {"max_steps": 4, "gradient_clip_val": clip, "enable_model_summary": False, "enable_progress_bar": False}
+    training = Run(learner, data, options, RunFolder(tmp_path / "a"), CONFIG)
+    if clip is None:
+        with pytest.raises(DivergenceError):
+            training.fit()
+        return
+    training.fit()
+    assert 1e20 < learner.gradient_norm < math.inf
+    assert torch.nn.utils.get_total_norm([p.grad for p in learner.parameters()]) == pytest.approx(clip)
+
+
 def test_or_the_step_is_left_out(tmp_path):
     skipping = run(tmp_path / "a", "skip")
     assert skipping.fit()["step"] == 4

@@ -37,6 +37,15 @@ def prefer_fused(optimizer: torch.optim.Optimizer) -> None:
             group["fused"] = True
 
 
+def _total_norm(gradients: list[Tensor], *, clipped: bool) -> Tensor:
+    norm = torch.nn.utils.get_total_norm(gradients)
+    if clipped and not torch.isfinite(norm):
+        # Through hundreds of steps a gradient can be so large that its square is infinite in float32. Clipped, it is
+        # one like any other; left alone, it would spoil the optimiser's averages for good.
+        norm = torch.nn.utils.get_total_norm([gradient.double() for gradient in gradients]).to(norm)
+    return norm
+
+
 class SequenceLearner(L.LightningModule):
     """Trains any `MemoryModel` on the batches of any `Task`, by masked binary cross-entropy.
 
@@ -102,7 +111,7 @@ class SequenceLearner(L.LightningModule):
             DivergenceError: It is not, or the loss is not, and `on_nonfinite` is `stop`.
         """
         parameters = list(self.parameters())
-        norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        norm = _total_norm([p.grad for p in parameters if p.grad is not None], clipped=bool(gradient_clip_val))
         self.gradient_norm = float(norm)
         self.skipped = not (math.isfinite(self.gradient_norm) and math.isfinite(float(self.latest_loss)))
         if self.skipped and not hasattr(self.trainer.precision_plugin, "scaler"):  # which looks after itself
