@@ -12,6 +12,7 @@ from runs import write_run
 
 from lightning_ntm.cli import main
 from lightning_ntm.report import write_report
+from lightning_ntm.report.curves import draw_curves
 from lightning_ntm.report.experiment import read_experiment
 from lightning_ntm.report.figures import Figures
 from lightning_ntm.report.page import render
@@ -116,6 +117,14 @@ def test_the_drawn_mean_passes_through_the_means(tmp_path):
     heights = [float(y) for _, y in re.findall(r"[ML]([\d.]+) ([\d.]+)", thick)]
     drawn = [limits[0] + (box[3] - y) / (box[3] - box[1]) * (limits[1] - limits[0]) for y in heights]
     assert drawn == pytest.approx([6, 3, 1], abs=0.02)  # a tenth of a point of 200
+
+
+def test_long_names_of_networks_stay_within_the_picture(tmp_path):
+    for hidden in range(10**12, 10**12 + 4):
+        write_run(tmp_path / str(hidden), hidden=hidden)
+    figure = draw_curves(read_experiment(tmp_path), "validation", "wrong_bits", "linear")
+    [legend] = figure.legends
+    assert legend.get_window_extent().width <= figure.bbox.width
 
 
 def test_the_page_and_its_figures_need_nothing_else(page):

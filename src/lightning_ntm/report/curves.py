@@ -109,7 +109,13 @@ def _legend(figure: Figure, networks: list[Network]) -> None:
         Patch(color=SOFT, alpha=0.2, linewidth=0, label="mean ± std"),
         Line2D([], [], color=SOFT, linestyle=(0, (1, 1.6)), linewidth=1.4, label="median"),
     ]
-    figure.legend(handles=handles, loc="outside upper left", ncols=4, frameon=False, fontsize=9, handlelength=1.8)
+    for columns in (4, 3, 2, 1):  # as many as the names leave room for
+        legend = figure.legend(
+            handles=handles, loc="outside upper left", ncols=columns, frameon=False, fontsize=9, handlelength=1.8
+        )
+        if columns == 1 or legend.get_window_extent().width <= figure.bbox.width:
+            return
+        legend.remove()
 
 
 def _name_unsolved(axis: Any, network: Network, measure: str, least: float) -> None:
