@@ -3,8 +3,8 @@
 // The output layer, which needs no recurrence, stands outside of this file.
 //
 // What a caller gives and gets has the batch first, as in ntm.py. What is saved is time-major, (time, batch, ...),
-// and what a step leaves for the next stands at time + 1; the memory is kept transposed, width x slots. Most of all that
-// a step makes is the memory, and to write it again is cheaper than to fetch it from far away: one step in `every` keeps
+// and what a step leaves for the next stands at time + 1; the memory is kept transposed, width x slots. Most of what a
+// step makes is the memory, and to write it again is cheaper than to fetch it from far away: one step in `every` keeps
 // it, and the backward writes again what lies between. Without gradients nothing is kept but the present: all steps
 // share one.
 //
@@ -521,7 +521,8 @@ class Group {
             key_norms[h] = unit_key(width, told + parts.key + h * width, units.data() + h * width);
         back.fetch();
         T* shrink = dshifted;
-        cosines_backward(heads, slots, width, memory, memory + s.memory_size(), cosine, dcosine.data(), dunits.data(), shrink);
+        cosines_backward(heads, slots, width, memory, memory + s.memory_size(), cosine, dcosine.data(), dunits.data(),
+                         shrink);
         back.fetch();
         memory_backward(s.reads, s.writes, slots, width, memory, weights, told + parts.erase, dreads,
                         units.data(), dcosine.data(), shrink, dm);
