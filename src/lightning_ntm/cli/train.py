@@ -253,13 +253,12 @@ def _defaults(argv: list[str]) -> dict[str, Any]:
 def _recipe(argv: list[str]) -> dict[str, Any]:
     """Return our own recipe for the task; for one of the user's, and under a configuration of theirs, the default."""
     recipes = words.presets()
-    names = ["default"]
+    flat = _flat(yaml.safe_load(recipes["default"].read_text()))
     if _said(argv, "--config", "-c") is None:
-        task = _ours(_said(argv, "--task") or yaml.safe_load(recipes["default"].read_text())["task"]["class_path"])
-        names += [name for name in recipes if name.replace("-", "") == task]
-    flat: dict[str, Any] = {}
-    for name in names:
-        flat |= _flat(yaml.safe_load(recipes[name].read_text()))
+        task = _ours(_said(argv, "--task") or flat["task"]["class_path"])
+        for name in recipes:
+            if name.replace("-", "") == task:
+                flat |= _flat(yaml.safe_load(recipes[name].read_text()))
     return flat
 
 
