@@ -8,7 +8,7 @@ def at_least(minimum: int, **values: float) -> None:
             raise ValueError(f"{name} (={value}) must be at least {minimum}.")
 
 
-def at_most(maximum: int, **values: float) -> None:
+def at_most(maximum: float, **values: float) -> None:
     """Raise `ValueError` for the first value above `maximum`."""
     for name, value in values.items():
         if not value <= maximum:

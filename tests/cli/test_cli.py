@@ -238,7 +238,15 @@ def test_copy_is_what_is_trained_without_a_word_and_a_task_of_ones_own_gets_the_
     monkeypatch.syspath_prepend(ROOT / "examples")
     own = resolved(capsys, "--task", "my_task.Reverse")
     assert own["model"]["init_args"]["controller"] == "lstm"
-    assert {**own, "model": copy["model"], "task": copy["task"]} == copy
+    assert copy["min_memory_slots"] == 24
+    assert {**own, "model": copy["model"], "task": copy["task"], "min_memory_slots": 24} == copy
+
+
+def test_the_least_memory_of_a_recipe_gives_way_to_another_network_and_to_less_memory(capsys):
+    assert resolved(capsys, "--model", "LSTM")["min_memory_slots"] == 0
+    assert resolved(capsys, "--model.memory_slots", "16")["min_memory_slots"] == 0
+    assert resolved(capsys, "--model.memory_slots", "256")["min_memory_slots"] == 24
+    assert resolved(capsys, "--min_memory_slots", "32")["min_memory_slots"] == 32
 
 
 def test_what_the_user_chooses_replaces_the_recipe_of_a_task(capsys):
@@ -409,6 +417,11 @@ MISTAKES = {
     "train --optimizer.lr -1": "--optimizer: Invalid learning rate: -1.0",
     "train --model.hidden_size x": "--model.hidden_size (=x) must be a whole number.",
     "train --model.memory_slots 0": "--model.memory_slots (=0) must be at least 1.",
+    "train --min_memory_slots -1": "--min_memory_slots (=-1) must be at least 0.",
+    "train --min_memory_slots 129": "--min_memory_slots (=129) must be at most memory_slots (=128).",
+    "train --min_memory_slots 3 --model LSTM": "--min_memory_slots (=3) cannot be given: LSTM has no memory slots.",
+    "train --task AssociativeRecall --min_memory_slots 5": "--task: items (=6) must be at most min_memory_slots (=5).",
+    "train --min_memory_slots few": "--min_memory_slots (=few) must be a whole number.",
     "train --model.max_shift 64": "--model.max_shift (=64) must be at least 0 and 2 * max_shift + 1 at most "
     "memory_slots (=128).",
     "train --model.controller gru": "--model.controller (=gru) must be one of 'lstm', 'feedforward'.",

@@ -170,6 +170,30 @@ def test_a_trained_network_can_be_given_more_memory():
     torch.testing.assert_close(larger(inputs)[0], model(inputs)[0], atol=0.5, rtol=0)
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("options", [{}, {"memory_init": "random"}, {"memory_init": "learned", "head_init": "learned"}])
+def test_the_number_of_slots_can_be_set(options, backend):
+    model, inputs = small(**options, backend=backend).double(), torch.randn(2, 5, 4).double()
+    whole, end = model(inputs)
+    model.memory_slots = 5
+    of_fewer = small(**options, memory_slots=5).double()
+    first = {"start_memory": lambda start: start[:5], "start_heads": lambda start: start[:, :5]}
+    of_fewer.load_state_dict({n: first.get(n, lambda whole: whole)(t) for n, t in model.state_dict().items()})
+    logits, state = model(inputs)
+    torch.testing.assert_close((logits, state), of_fewer(inputs))
+    assert state.memory.shape == (2, 5, 3)
+    with pytest.raises(ValueError, match=r"state.memory must have shape \(2, 5, 3\), got \(2, 7, 3\)"):
+        model(inputs, end)
+    model.memory_slots = 7
+    assert torch.equal(model(inputs)[0], whole)
+    with pytest.raises(ValueError, match=r"max_shift \(=1\).*memory_slots \(=2\)"):
+        model.memory_slots = 2
+    if options:
+        with pytest.raises(ValueError, match=r"memory_slots \(=8\) must be at most 7"):
+            model.memory_slots = 8
+    assert model.memory_slots == 7
+
+
 def test_a_state_dict_restores_everything_the_network_does():
     for options in VARIANTS:
         model, other = small(**options), small(**options)

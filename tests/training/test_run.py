@@ -27,8 +27,14 @@ def network():
     return NTM(4, 3, hidden_size=8, memory_slots=6, memory_width=4)
 
 
-def run(path, steps=12, resume=False, stop_when_solved=0, model=None, **trainer):
-    learner = SequenceLearner(model or network(), lambda p: torch.optim.Adam(p, lr=1e-2), decay_after=1.0)
+def run(path, steps=12, resume=False, stop_when_solved=0, model=None, min_memory_slots=0, **trainer):
+    learner = SequenceLearner(
+        model or network(),
+        lambda p: torch.optim.Adam(p, lr=1e-2),
+        decay_after=1.0,
+        min_memory_slots=min_memory_slots,
+        seed=3,
+    )
     data = EpisodeData(Copy(bits=3, max_length=4), 3, batch_size=4, batches_per_epoch=5, validation_sequences=30)
     options = {
         "max_steps": steps,
@@ -89,17 +95,41 @@ def test_training_is_measured_over_all_batches_before_their_updates(tmp_path):
     torch.testing.assert_close(kept, dict(model.state_dict()))
 
 
-@pytest.mark.parametrize("stop", [1, 4, 5, 7, 10, 11])
-def test_a_resumed_run_is_the_undisturbed_run(tmp_path, stop):
-    run(tmp_path / "whole").fit()
-    run(tmp_path / "parts", steps=stop).fit()
-    run(tmp_path / "parts", resume=True).fit()
+@pytest.mark.parametrize(("stop", "slots"), [(1, 0), (4, 0), (5, 0), (7, 0), (10, 0), (11, 0), (5, 3), (7, 3)])
+def test_a_resumed_run_is_the_undisturbed_run(tmp_path, stop, slots):
+    run(tmp_path / "whole", min_memory_slots=slots).fit()
+    run(tmp_path / "parts", steps=stop, min_memory_slots=slots).fit()
+    run(tmp_path / "parts", resume=True, min_memory_slots=slots).fit()
     assert measured(tmp_path / "parts") == measured(tmp_path / "whole")
     states = [torch.load(tmp_path / name / "last.ckpt", weights_only=True) for name in ("whole", "parts")]
     for mine, other in zip(states[0]["state_dict"].values(), states[1]["state_dict"].values(), strict=True):
         assert torch.equal(mine, other)
     kept = [safetensors.torch.load_file(tmp_path / name / "best.safetensors") for name in ("whole", "parts")]
     assert all(torch.equal(kept[0][name], kept[1][name]) for name in kept[0])
+
+
+class Counting(NTM):
+    """Notes how many memory slots it has in every call."""
+
+    def forward(self, inputs, state=None):
+        logits, state = super().forward(inputs, state)
+        self.counts = [*getattr(self, "counts", []), (self.training, state.memory.shape[1])]
+        return logits, state
+
+
+def slots_seen(path, **options):
+    torch.manual_seed(3)
+    model = Counting(4, 3, hidden_size=8, memory_slots=6, memory_width=4)
+    run(path, steps=60, model=model, **options).fit()
+    return [slots for training, slots in model.counts if training], {s for training, s in model.counts if not training}
+
+
+def test_batches_are_trained_with_a_memory_of_any_size_from_the_least_to_all(tmp_path):
+    trained, validated = slots_seen(tmp_path / "a", min_memory_slots=4)
+    assert set(trained) == {4, 5, 6}
+    assert validated == {6}
+    assert slots_seen(tmp_path / "b", min_memory_slots=4) == (trained, validated)
+    assert slots_seen(tmp_path / "c") == ([6] * 60, {6})
 
 
 def test_rows_after_the_resumed_step_are_dropped_and_a_torn_line_is_not_read(tmp_path):
@@ -287,7 +317,9 @@ def test_the_learning_rate_falls_at_the_end_and_only_there(tmp_path):
     assert [schedule(step) for step in (0, 50, 75, 100)] == [1, 1, 0.5, 0]
 
 
-@pytest.mark.parametrize("given", [{"loss": "median"}, {"decay_after": 1.5}], ids=str)
+@pytest.mark.parametrize(
+    "given", [{"loss": "median"}, {"decay_after": 1.5}, *({"min_memory_slots": n} for n in (-1, 2, 7))], ids=str
+)
 def test_what_is_out_of_range_is_named(given):
     with pytest.raises(Exception, match=next(iter(given))):
         SequenceLearner(network(), **given)

@@ -38,14 +38,18 @@ class Overflowing(NTM):
         return logits * (math.inf if self.training and self.calls == 3 else 1.0), state
 
 
-def run(path, on_nonfinite="stop", resume=False):
+def run(path, on_nonfinite="stop", resume=False, min_memory_slots=0):
     torch.manual_seed(3)
     learner = SequenceLearner(
-        Overflowing(4, 3, hidden_size=8, memory_slots=6, memory_width=4), on_nonfinite=on_nonfinite
+        Overflowing(4, 3, hidden_size=8, memory_slots=6, memory_width=4),
+        on_nonfinite=on_nonfinite,
+        min_memory_slots=min_memory_slots,
+        seed=3,
     )
     data = EpisodeData(Copy(bits=3, max_length=4), 3, batch_size=4, batches_per_epoch=5, validation_sequences=5)
     options = {"max_steps": 4, "log_every_n_steps": 2, "enable_model_summary": False, "enable_progress_bar": False}
-    return Run(learner, data, options, RunFolder(path), CONFIG, resume=resume)
+    config = f"{CONFIG}\nmin_memory_slots: {min_memory_slots}"
+    return Run(learner, data, options, RunFolder(path), config, resume=resume)
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_and_the_step_can_be_seen_again(tmp_path):
@@ -54,6 +58,15 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_the_step_can_be_seen_again(t
     model, batch = replay(tmp_path / "a")
     assert batch.inputs.shape[0] == 4
     assert all(torch.isfinite(p).all() for p in model.parameters())
+
+
+def test_a_step_is_seen_again_with_the_memory_it_had(tmp_path):
+    training = run(tmp_path / "a", min_memory_slots=3)
+    lent = []
+    training.learner.model.register_forward_hook(lambda model, *_: lent.append(model.memory_slots))
+    with pytest.raises(DivergenceError):
+        training.fit()
+    assert replay(tmp_path / "a")[0].memory_slots == lent[-1] < 6
 
 
 class Steep(NTM):

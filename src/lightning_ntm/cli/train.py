@@ -23,16 +23,17 @@ from lightning_ntm.training.data import EpisodeData
 from lightning_ntm.training.learner import OptimizerFactory, SchedulerFactory, SequenceLearner
 from lightning_ntm.training.run import Run, default_name, folder_of, quiet_lightning
 from lightning_ntm.training.safety import DivergenceError, InterruptionError
+from lightning_ntm.training.slots import check_slots
 
-#: A choice of the user's on the left takes the place of the default recipe's on the right.
+#: What is on the left in the default recipe gives way to a choice of the user's on the right.
 _REPLACED = {
-    "model": "model",
-    "task": "task",
-    "optimizer": "optimizer",
-    "scheduler": "scheduler",
-    "trainer.max_epochs": "trainer.max_steps",
-    "trainer.max_time": "trainer.max_steps",
-    "trainer.check_val_every_n_epoch": "trainer.val_check_interval",
+    "model": {"model"},
+    "min_memory_slots": {"model"},
+    "task": {"task"},
+    "optimizer": {"optimizer"},
+    "scheduler": {"scheduler"},
+    "trainer.max_steps": {"trainer.max_epochs", "trainer.max_time"},
+    "trainer.val_check_interval": {"trainer.check_val_every_n_epoch"},
 }
 
 
@@ -123,7 +124,16 @@ def _prepared(parser: ArgumentParser, config: Namespace, resumed: RunFolder | No
 
 
 def _check_simple(config: Namespace) -> None:
-    for name in ("runs", "seed", "threads", "stop_when_solved", "decay_after", "loss", "on_nonfinite"):
+    for name in (
+        "runs",
+        "seed",
+        "threads",
+        "stop_when_solved",
+        "decay_after",
+        "loss",
+        "on_nonfinite",
+        "min_memory_slots",
+    ):
         if config[name] is None:
             raise UsageError(f"--{name} needs a value.")
     with explained("--"):
@@ -148,6 +158,8 @@ def _learner(parts: Namespace, config: Namespace) -> SequenceLearner:
             decay_after=config.decay_after,
             loss=config.loss,
             on_nonfinite=config.on_nonfinite,
+            min_memory_slots=config.min_memory_slots,
+            seed=config.seed,
         )
 
 
@@ -159,8 +171,10 @@ def _parts(parser: ArgumentParser, config: Namespace) -> Namespace:
         raise UsageError(words.invalid_value(str(error))) from error
     except (ImportError, TypeError) as error:
         raise UsageError(words.one_line(error)) from error
+    with explained("--"):
+        check_slots(parts.model, config.min_memory_slots)
     with explained("--task: "):
-        full = warn_beyond_memory(parts.model, parts.task, parts.task.difficulty)
+        full = warn_beyond_memory(parts.model, parts.task, parts.task.difficulty, config.min_memory_slots)
     with explained("--optimizer: ", TypeError, RuntimeError):
         optimizer = parts.optimizer(parts.model.parameters())
     with explained("--scheduler: ", TypeError, RuntimeError):
@@ -234,6 +248,12 @@ def _parser(argv: list[str]) -> ArgumentParser:
         default="stop",
         help="At a loss or gradient that is not finite: stop, or skip that step.",
     )
+    add(
+        "--min_memory_slots",
+        type=int,
+        default=0,
+        help="Train each batch with a number of memory slots drawn from this to all; 0 always with all.",
+    )
     parser.add_class_arguments(EpisodeData, "data", skip={"task", "seed"}, instantiate=False)
     parser.add_class_arguments(L.Trainer, "trainer", instantiate=False)
     for size in ("input_size", "output_size"):
@@ -247,7 +267,10 @@ def _defaults(argv: list[str]) -> dict[str, Any]:
     chosen, recipe = _chosen(argv), _recipe(argv)
     if _ours(_said(argv, "--model")) == _ours(recipe["model"]["class_path"]):
         chosen.discard("model")  # named, but not replaced: the recipe has arguments for it
-    return {key: value for key, value in recipe.items() if not chosen & {k for k, r in _REPLACED.items() if r == key}}
+    slots = _yaml(_said(argv, "--model.memory_slots") or "")
+    if isinstance(slots, int) and slots < recipe.get("min_memory_slots", 0):
+        del recipe["min_memory_slots"]  # always with those, then
+    return {key: value for key, value in recipe.items() if not chosen & _REPLACED.get(key, set())}
 
 
 def _recipe(argv: list[str]) -> dict[str, Any]:

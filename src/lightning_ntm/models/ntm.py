@@ -1,5 +1,6 @@
 """The Neural Turing Machine."""
 
+import math
 from contextlib import AbstractContextManager, nullcontext
 from typing import ClassVar, Literal, NamedTuple
 
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lightning_ntm import functional as fn
-from lightning_ntm.checks import at_least, one_of
+from lightning_ntm.checks import at_least, at_most, one_of
 from lightning_ntm.kernels.choice import Kernel
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.models.controllers import FeedForwardController, LSTMController
@@ -107,19 +108,14 @@ class NTM(MemoryModel[NTMState]):
         checkpoint_every: int = 0,
     ):
         super().__init__(input_size, output_size, backend, checkpoint_every)
-        at_least(1, memory_slots=memory_slots, memory_width=memory_width)
-        at_least(1, num_read_heads=num_read_heads, num_write_heads=num_write_heads)
-        if not 0 <= 2 * max_shift < memory_slots:
-            raise ValueError(
-                f"max_shift (={max_shift}) must be at least 0 and 2 * max_shift + 1 at most "
-                f"memory_slots (={memory_slots})."
-            )
+        at_least(1, memory_width=memory_width, num_read_heads=num_read_heads, num_write_heads=num_write_heads)
         one_of(("lstm", "feedforward"), controller=controller)
         one_of(("constant", "learned", "random"), memory_init=memory_init)
         one_of(("one_hot", "learned"), head_init=head_init)
-        self.memory_slots, self.memory_width = memory_slots, memory_width
         self.num_read_heads, self.num_write_heads = num_read_heads, num_write_heads
         self.max_shift, self.memory_init, self.head_init = max_shift, memory_init, head_init
+        self._most_slots = math.inf if (memory_init, head_init) == ("constant", "one_hot") else memory_slots
+        self.memory_slots, self.memory_width = memory_slots, memory_width
 
         controller_input = input_size + num_read_heads * memory_width
         self.controller = (
@@ -134,6 +130,26 @@ class NTM(MemoryModel[NTMState]):
         self.output = nn.Linear(self.controller.output_size + num_read_heads * width, output_size)
         self._add_start()
         self._reset_parameters(stay_bias)
+
+    @property
+    def memory_slots(self) -> int:
+        """Number of memory slots. Set between sequences, to fewer or, where no start fixes their number, to any.
+
+        Raises:
+            ValueError: The heads' shifts, or the start of the memory or of the heads, do not fit so many.
+        """
+        return self._memory_slots
+
+    @memory_slots.setter
+    def memory_slots(self, slots: int) -> None:
+        at_least(1, memory_slots=slots)
+        if not 0 <= 2 * self.max_shift < slots:
+            raise ValueError(
+                f"max_shift (={self.max_shift}) must be at least 0 and 2 * max_shift + 1 at most "
+                f"memory_slots (={slots})."
+            )
+        at_most(self._most_slots, memory_slots=slots)
+        self._memory_slots = slots
 
     def _add_start(self) -> None:
         layers, slots, width = self.controller.num_layers, self.memory_slots, self.memory_width
@@ -184,12 +200,12 @@ class NTM(MemoryModel[NTMState]):
     def _initial_memory(self, batch_size: int) -> Float[Tensor, "batch slots width"]:
         if self.memory_init == "constant":
             return self.start_reads.new_full((batch_size, self.memory_slots, self.memory_width), 1e-6)
-        return self.start_memory.expand(batch_size, -1, -1)
+        return self.start_memory[: self.memory_slots].expand(batch_size, -1, -1)
 
     def _initial_weights(self, batch_size: int) -> Float[Tensor, "batch heads slots"]:
         heads = self.num_read_heads + self.num_write_heads
         if self.head_init == "learned":
-            return F.softmax(self.start_heads, dim=-1).expand(batch_size, -1, -1)
+            return F.softmax(self.start_heads[:, : self.memory_slots], dim=-1).expand(batch_size, -1, -1)
         weights = self.start_reads.new_zeros(batch_size, heads, self.memory_slots)
         weights[..., 0] = 1
         return weights

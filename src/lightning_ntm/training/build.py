@@ -14,6 +14,7 @@ from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.records import RunFolder
 from lightning_ntm.tasks.base import Batch, Task
 from lightning_ntm.training.episodes import batch_generator
+from lightning_ntm.training.slots import drawn_slots
 from lightning_ntm.training.weights import load_weights
 
 
@@ -51,7 +52,8 @@ def replay(path: Path | str) -> tuple[MemoryModel[Any], Batch]:
         path: The run folder.
 
     Returns:
-        The network as it was before the step, and the batch, drawn again from its number.
+        The network as it was before the step, with the memory slots it had in it, and the batch, drawn again from
+        its number.
 
     Raises:
         ValueError: The folder holds no such step, or it is damaged.
@@ -62,13 +64,15 @@ def replay(path: Path | str) -> tuple[MemoryModel[Any], Batch]:
     load_weights(model, folder.nonfinite.with_suffix(".safetensors"))
     try:
         number, seed = (json.loads(folder.nonfinite.read_text())[name] for name in ("batch", "seed"))
-        batch_size = config["data"]["batch_size"]
+        batch_size, least = config["data"]["batch_size"], config.get("min_memory_slots", 0)
+        if least:
+            model.memory_slots = drawn_slots(least, model.memory_slots, seed, number)
         return model.train(), task.sample(batch_generator(seed, "train", number), batch_size)
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise ValueError(f"{folder.nonfinite} does not tell which batch it was ({error}).") from None
 
 
-def _parts(folder: RunFolder, memory_slots: int | None) -> tuple[MemoryModel[Any], Task, dict[str, Any]]:
+def _parts(folder: RunFolder, memory_slots: int | None) -> tuple[Any, Task, dict[str, Any]]:
     config = _read(folder.config)
     task = build(config["task"], Task)
     options = {"input_size": task.input_size, "output_size": task.output_size}
@@ -107,18 +111,21 @@ def _class(spec: dict[str, Any]) -> Any:
         raise ValueError(f"there is no class {spec['class_path']}: {error}.") from error
 
 
-def warn_beyond_memory(model: MemoryModel[Any], task: Task, difficulty: dict[str, int]) -> str | None:
-    """Return a warning when lists are longer than the memory has slots.
+def warn_beyond_memory(
+    model: MemoryModel[Any], task: Task, difficulty: dict[str, int], min_memory_slots: int = 0
+) -> str | None:
+    """Return a warning when lists are longer than the memory has slots, or than the least it is lent in training.
 
     Raises:
         ValueError: There are more items than slots: of a list a part may still be given back.
     """
-    slots = getattr(model, "memory_slots", None)
+    limit = "min_memory_slots" if min_memory_slots else "memory_slots"
+    slots = min_memory_slots or getattr(model, "memory_slots", None)
     beyond = {name: difficulty.get(name, 0) for name in task.kept if difficulty.get(name, 0) > (slots or math.inf)}
     if "items" in beyond:
-        raise ValueError(f"items (={beyond['items']}) must be at most memory_slots (={slots}).")
+        raise ValueError(f"items (={beyond['items']}) must be at most {limit} (={slots}).")
     if "length" in beyond:
-        return f"length (={beyond['length']}) exceeds memory_slots (={slots}): the list does not fit into the memory."
+        return f"length (={beyond['length']}) exceeds {limit} (={slots}): the list does not fit into the memory."
     return None
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from lightning_ntm.tasks.base import Batch, Task
 
-Split = Literal["train", "validation", "evaluation"]
+Split = Literal["train", "validation", "evaluation", "memory"]
 
 #: Most episodes that are validated or evaluated at once.
 CHUNK = 100

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +17,7 @@ from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.tasks import metrics
 from lightning_ntm.tasks.base import Batch
 from lightning_ntm.training.safety import DivergenceError, largest_gradients
+from lightning_ntm.training.slots import check_slots, drawn_slots, lent_slots
 
 OptimizerFactory = Callable[[Iterable[Any]], torch.optim.Optimizer]
 SchedulerFactory = Callable[[torch.optim.Optimizer], LRScheduler | ReduceLROnPlateau]
@@ -59,6 +61,9 @@ class SequenceLearner(L.LightningModule):
         loss: `mean` over all bits of the answers in a batch, or `sum` over each answer and mean
             over the batch.
         on_nonfinite: `stop` with `DivergenceError` at a loss or gradient that is not finite, or `skip` that step.
+        min_memory_slots: Train each batch with so many memory slots or more, up to all that the network has: drawn
+            batch by batch, so that it cannot rely on slots that stay free. 0 always trains with all.
+        seed: Of those draws.
     """
 
     def __init__(
@@ -69,14 +74,18 @@ class SequenceLearner(L.LightningModule):
         decay_after: float = 0.5,
         loss: Literal["mean", "sum"] = "mean",
         on_nonfinite: Literal["stop", "skip"] = "stop",
+        min_memory_slots: int = 0,
+        seed: int = 0,
     ):
         super().__init__()
         one_of(("mean", "sum"), loss=loss)
         one_of(("stop", "skip"), on_nonfinite=on_nonfinite)
         if not 0 <= decay_after <= 1:
             raise ValueError(f"decay_after (={decay_after}) must be between 0 and 1.")
+        check_slots(model, min_memory_slots)
         self.model, self.optimizer, self.scheduler = model, optimizer, scheduler
         self.decay_after, self.loss, self.on_nonfinite = decay_after, loss, on_nonfinite
+        self.min_memory_slots, self.seed = min_memory_slots, seed
         self.gradient_norm, self.skipped = 0.0, False
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -92,7 +101,8 @@ class SequenceLearner(L.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Return the loss, and what measuring it needs."""
-        logits = self(batch.inputs)
+        with self._lent_memory():
+            logits = self(batch.inputs)
         nats = metrics.nats_per_sequence(logits, batch)
         loss = self._loss(nats, batch)
         self.latest_loss = loss.detach()
@@ -116,16 +126,27 @@ class SequenceLearner(L.LightningModule):
         self.skipped = not (math.isfinite(self.gradient_norm) and math.isfinite(float(self.latest_loss)))
         if self.skipped and not hasattr(self.trainer.precision_plugin, "scaler"):  # which looks after itself
             if self.on_nonfinite == "stop":
-                # As the sampler numbers batches: the processes take turns.
-                batch = self.trainer.fit_loop.total_batch_idx * self.trainer.world_size + self.trainer.global_rank
                 raise DivergenceError(
-                    self.trainer.global_step + 1, batch, float(self.latest_loss), largest_gradients(self.model)
+                    self.trainer.global_step + 1,
+                    self._batch_number(),
+                    float(self.latest_loss),
+                    largest_gradients(self.model),
                 )
             optimizer.zero_grad()
         elif gradient_clip_val and gradient_clip_algorithm in (None, "norm") and self._holds_whole_gradients():
             torch.nn.utils.clip_grads_with_norm_(parameters, gradient_clip_val, norm)
         else:
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+
+    def _lent_memory(self) -> AbstractContextManager[None]:
+        if not self.min_memory_slots:
+            return nullcontext()
+        most: Any = self.model.memory_slots
+        return lent_slots(self.model, drawn_slots(self.min_memory_slots, most, self.seed, self._batch_number()))
+
+    def _batch_number(self) -> int:
+        # As the sampler numbers batches: the processes take turns.
+        return self.trainer.fit_loop.total_batch_idx * self.trainer.world_size + self.trainer.global_rank
 
     def _holds_whole_gradients(self) -> bool:
         return isinstance(self.trainer.strategy, (SingleDeviceStrategy, DDPStrategy))
