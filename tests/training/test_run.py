@@ -12,7 +12,7 @@ from lightning_ntm.tasks import metrics
 from lightning_ntm.training import EpisodeData, Run, SequenceLearner, open_run
 from lightning_ntm.training.callbacks import Keeper
 from lightning_ntm.training.episodes import batch_generator, chunks
-from lightning_ntm.training.learner import default_optimizer
+from lightning_ntm.training.learner import default_optimizer, prefer_fused
 from lightning_ntm.training.weights import FORMAT, load_weights, save_weights, training_state
 
 CONFIG = """
@@ -315,6 +315,24 @@ def test_the_learning_rate_falls_at_the_end_and_only_there(tmp_path):
     finished.trainer.fit_loop.epoch_loop.max_steps = 100
     schedule = learner.configure_optimizers()["lr_scheduler"]["scheduler"].lr_lambdas[0]
     assert [schedule(step) for step in (0, 50, 75, 100)] == [1, 1, 0.5, 0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "way", "expected"),
+    [
+        (torch.optim.RMSprop, {}, "foreach", True),
+        (torch.optim.RMSprop, {"foreach": False}, "foreach", False),
+        (torch.optim.RMSprop, {"capturable": True}, "foreach", None),
+        (torch.optim.Adam, {}, "fused", True),
+        (torch.optim.Adam, {"fused": False}, "fused", False),
+        (torch.optim.Adam, {"foreach": True}, "fused", None),
+        (torch.optim.LBFGS, {}, "foreach", None),
+    ],
+)
+def test_parameters_are_updated_together_unless_the_user_chose_otherwise(kind, given, way, expected):
+    optimizer = kind(network().parameters(), **given)
+    prefer_fused(optimizer)
+    assert optimizer.param_groups[0].get(way) is expected
 
 
 @pytest.mark.parametrize(

@@ -29,14 +29,17 @@ def default_optimizer(parameters: Iterable[Any]) -> torch.optim.Optimizer:
 
 
 def prefer_fused(optimizer: torch.optim.Optimizer) -> None:
-    """Let Adam update all parameters in one call where its user left that open.
+    """Let Adam update all parameters in one call, and others take each of their stages in one, if that is left open.
 
     Set here and not by `fused=True`, with which Lightning refuses to clip gradients in mixed precision.
     """
-    for group in optimizer.param_groups if isinstance(optimizer, torch.optim.Adam) else ():
-        chosen = any(group[way] for way in ("foreach", "capturable", "differentiable")) or group["fused"] is not None
-        if not chosen and all(p.is_floating_point() and p.device.type in ("cpu", "cuda") for p in group["params"]):
-            group["fused"] = True
+    for group in optimizer.param_groups:
+        chosen = any(group.get(way) for way in ("foreach", "fused", "capturable", "differentiable"))
+        if chosen or not all(p.is_floating_point() and p.device.type in ("cpu", "cuda") for p in group["params"]):
+            continue
+        way = "fused" if isinstance(optimizer, torch.optim.Adam) else "foreach"
+        if group.get(way, False) is None:
+            group[way] = True
 
 
 def _total_norm(gradients: list[Tensor], *, clipped: bool) -> Tensor:
