@@ -228,7 +228,7 @@ def test_a_task_that_is_named_brings_its_own_recipe(task, recipe, capsys):
     assert named != {**resolved(capsys), "task": named["task"]}
     another = resolved(capsys, "--model", "LSTM", "--task", task)
     assert another["model"] == resolved(capsys, "--model", "LSTM")["model"]
-    assert {**another, "model": named["model"]} == named
+    assert {**another, "model": named["model"], "min_memory_slots": named["min_memory_slots"]} == named
 
 
 def test_copy_is_what_is_trained_without_a_word_and_a_task_of_ones_own_gets_the_default(capsys, monkeypatch):
@@ -242,11 +242,36 @@ def test_copy_is_what_is_trained_without_a_word_and_a_task_of_ones_own_gets_the_
     assert {**own, "model": copy["model"], "task": copy["task"], "min_memory_slots": 24} == copy
 
 
-def test_the_least_memory_of_a_recipe_gives_way_to_another_network_and_to_less_memory(capsys):
-    assert resolved(capsys, "--model", "LSTM")["min_memory_slots"] == 0
-    assert resolved(capsys, "--model.memory_slots", "16")["min_memory_slots"] == 0
-    assert resolved(capsys, "--model.memory_slots", "256")["min_memory_slots"] == 24
-    assert resolved(capsys, "--min_memory_slots", "32")["min_memory_slots"] == 32
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ("--model LSTM", ""),
+        ("--config copy --model LSTM", "min_memory_slots (=24) cannot be given: LSTM has no memory slots."),
+        ("--model.memory_slots 20", "min_memory_slots (=24) must be at most memory_slots (=20)."),
+        ("--model.max_shift 12", "min_memory_slots (=24) is too low: max_shift (=12) must be at least 0"),
+        (
+            "--task.max_length 60",
+            "length (=60) exceeds min_memory_slots (=24): the list does not fit into the memory of",
+        ),
+        ("--task AssociativeRecall --task.max_items 41", "items (=41) must be at most min_memory_slots (=40)."),
+    ],
+)
+def test_the_least_memory_of_a_recipe_gives_way_to_what_the_user_says(tmp_path, capsys, options, why):
+    words = ("train", *options.split(), "--runs", str(tmp_path), "--name", "a", "--trainer.fast_dev_run", "true")
+    assert ntm(*words) == 0
+    warned = capsys.readouterr().err
+    assert (why in warned and "the recipe's min_memory_slots" in warned) if why else warned == ""
+
+
+def test_the_least_memory_that_the_user_says_is_kept_or_refused(tmp_path, capsys):
+    runs = ("--runs", str(tmp_path), "--name", "a", "--trainer.max_steps", "2", "--data.batch_size", "2")
+    sizes = ("--model.memory_slots", "12", "--task.max_length", "6", "--trainer.val_check_interval", "1")
+    assert ntm("train", *runs, *sizes, "--min_memory_slots", "5") == 0
+    assert "exceeds min_memory_slots (=5)" in capsys.readouterr().err
+    assert ntm("train", "--resume", str(tmp_path / "a"), "--trainer.max_steps", "3") == 0
+    assert yaml.safe_load((tmp_path / "a" / "config.yaml").read_text())["min_memory_slots"] == 5
+    assert ntm("train", "--resume", str(tmp_path / "a"), "--model.max_shift", "3") == 2
+    assert "--min_memory_slots (=5) is too low" in capsys.readouterr().err
 
 
 def test_what_the_user_chooses_replaces_the_recipe_of_a_task(capsys):
@@ -418,6 +443,7 @@ MISTAKES = {
     "train --model.hidden_size x": "--model.hidden_size (=x) must be a whole number.",
     "train --model.memory_slots 0": "--model.memory_slots (=0) must be at least 1.",
     "train --min_memory_slots -1": "--min_memory_slots (=-1) must be at least 0.",
+    "train --task PrioritySort --model.memory_slots -5": "--model.memory_slots (=-5) must be at least 1.",
     "train --min_memory_slots 129": "--min_memory_slots (=129) must be at most memory_slots (=128).",
     "train --min_memory_slots 3 --model LSTM": "--min_memory_slots (=3) cannot be given: LSTM has no memory slots.",
     "train --task AssociativeRecall --min_memory_slots 5": "--task: items (=6) must be at most min_memory_slots (=5).",

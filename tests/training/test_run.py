@@ -6,7 +6,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from lightning_ntm import NTM, Copy
+from lightning_ntm import LSTM, NTM, Copy
 from lightning_ntm.records import RunFolder
 from lightning_ntm.tasks import metrics
 from lightning_ntm.training import EpisodeData, Run, SequenceLearner, open_run
@@ -33,7 +33,6 @@ def run(path, steps=12, resume=False, stop_when_solved=0, model=None, min_memory
         lambda p: torch.optim.Adam(p, lr=1e-2),
         decay_after=1.0,
         min_memory_slots=min_memory_slots,
-        seed=3,
     )
     data = EpisodeData(Copy(bits=3, max_length=4), 3, batch_size=4, batches_per_epoch=5, validation_sequences=30)
     options = {
@@ -130,6 +129,19 @@ def test_batches_are_trained_with_a_memory_of_any_size_from_the_least_to_all(tmp
     assert validated == {6}
     assert slots_seen(tmp_path / "b", min_memory_slots=4) == (trained, validated)
     assert slots_seen(tmp_path / "c") == ([6] * 60, {6})
+
+
+class Sized(NTM):
+    """Its memory is as large as it was made."""
+
+    memory_slots = 6
+
+
+def test_a_memory_that_cannot_vary_is_told():
+    with pytest.raises(ValueError, match=r"min_memory_slots \(=3\).*: LSTM has no memory slots"):
+        SequenceLearner(LSTM(4, 3), min_memory_slots=3)
+    with pytest.raises(ValueError, match=r"min_memory_slots \(=3\).*: Sized has .* whose number cannot be set"):
+        SequenceLearner(Sized(4, 3), min_memory_slots=3)
 
 
 def test_rows_after_the_resumed_step_are_dropped_and_a_torn_line_is_not_read(tmp_path):

@@ -44,12 +44,10 @@ def run(path, on_nonfinite="stop", resume=False, min_memory_slots=0):
         Overflowing(4, 3, hidden_size=8, memory_slots=6, memory_width=4),
         on_nonfinite=on_nonfinite,
         min_memory_slots=min_memory_slots,
-        seed=3,
     )
     data = EpisodeData(Copy(bits=3, max_length=4), 3, batch_size=4, batches_per_epoch=5, validation_sequences=5)
     options = {"max_steps": 4, "log_every_n_steps": 2, "enable_model_summary": False, "enable_progress_bar": False}
-    config = f"{CONFIG}\nmin_memory_slots: {min_memory_slots}"
-    return Run(learner, data, options, RunFolder(path), config, resume=resume)
+    return Run(learner, data, options, RunFolder(path), CONFIG, resume=resume)
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_and_the_step_can_be_seen_again(tmp_path):

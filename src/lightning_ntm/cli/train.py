@@ -41,7 +41,7 @@ def train(argv: list[str]) -> int:
     """Train one network on one task."""
     resumed, argv = _resumed(words.canonical(argv))
     parser, config = _parsed(argv)
-    run = _prepared(parser, config, resumed)
+    run = _prepared(parser, config, resumed, argv)
     try:
         result = run.fit()
     except InterruptionError as end:
@@ -67,9 +67,10 @@ def train(argv: list[str]) -> int:
 
 def check(argv: list[str]) -> None:
     """Raise `UsageError` unless all that such words ask for can be made."""
-    parser, config = _parsed(words.canonical(argv))
+    argv = words.canonical(argv)
+    parser, config = _parsed(argv)
     _check_simple(config)
-    parts = _parts(parser, config)
+    parts = _parts(parser, config, argv)
     _learner(parts, config)
     trainer = dict(parts.trainer.__dict__)
     _check_trainer(trainer, _data(parts, config).batches_per_epoch)
@@ -101,12 +102,12 @@ def _raised_by_lightning(error: Exception) -> bool:
     return trace is not None and str(trace.tb_frame.f_globals.get("__name__")).startswith("lightning.")
 
 
-def _prepared(parser: ArgumentParser, config: Namespace, resumed: RunFolder | None) -> Run:
+def _prepared(parser: ArgumentParser, config: Namespace, resumed: RunFolder | None, argv: list[str]) -> Run:
     _check_simple(config)
     torch.set_num_threads(config.threads)
     with explained("--seed: "):
         L.seed_everything(config.seed, workers=True, verbose=False)
-    parts = _parts(parser, config)
+    parts = _parts(parser, config, [*argv, "--min_memory_slots"] if resumed else argv)
     with explained():
         folder = resumed or folder_of(config.runs, config.name or default_name(parts.model, parts.task, config.seed))
     data, learner, trainer = _data(parts, config), _learner(parts, config), dict(parts.trainer.__dict__)
@@ -159,11 +160,10 @@ def _learner(parts: Namespace, config: Namespace) -> SequenceLearner:
             loss=config.loss,
             on_nonfinite=config.on_nonfinite,
             min_memory_slots=config.min_memory_slots,
-            seed=config.seed,
         )
 
 
-def _parts(parser: ArgumentParser, config: Namespace) -> Namespace:
+def _parts(parser: ArgumentParser, config: Namespace, argv: list[str]) -> Namespace:
     """Return network, task and the rest as objects, once all of them can be made."""
     try:
         parts = parser.instantiate(config)
@@ -171,19 +171,36 @@ def _parts(parser: ArgumentParser, config: Namespace) -> Namespace:
         raise UsageError(words.invalid_value(str(error))) from error
     except (ImportError, TypeError) as error:
         raise UsageError(words.one_line(error)) from error
-    with explained("--"):
-        check_slots(parts.model, config.min_memory_slots)
     with explained("--task: "):
-        full = warn_beyond_memory(parts.model, parts.task, parts.task.difficulty, config.min_memory_slots)
+        full = warn_beyond_memory(parts.model, parts.task, parts.task.difficulty)
+    few = _few_slots(parts, config, asked=_said(argv, "--min_memory_slots") is not None)
     with explained("--optimizer: ", TypeError, RuntimeError):
         optimizer = parts.optimizer(parts.model.parameters())
     with explained("--scheduler: ", TypeError, RuntimeError):
         _ = parts.scheduler and parts.scheduler(optimizer)
     slow = kernel_missing() if parts.model.kernels and parts.model.backend == "auto" else None
-    for warning in (full, slow):
+    for warning in (full, few, slow):
         if warning:
             print(f"ntm: warning: {warning}", file=sys.stderr)
     return parts
+
+
+def _few_slots(parts: Namespace, config: Namespace, *, asked: bool) -> str | None:
+    """Return a warning when too few slots may be lent in training; if nobody asked for so few, none are lent away."""
+    least, task = config.min_memory_slots, parts.task
+    try:
+        with explained("--"):
+            check_slots(parts.model, least)
+        with explained("--task: "):
+            few = warn_beyond_memory(parts.model, task, task.difficulty, least) if least else None
+    except UsageError as error:
+        if asked:
+            raise
+        few = str(error)
+    if few and not asked:
+        config.min_memory_slots = 0
+        return f"the recipe's min_memory_slots (={least}) is left out: {few}"
+    return few
 
 
 def _check_trainer(trainer: dict[str, Any], batches_per_epoch: int) -> None:
@@ -267,9 +284,6 @@ def _defaults(argv: list[str]) -> dict[str, Any]:
     chosen, recipe = _chosen(argv), _recipe(argv)
     if _ours(_said(argv, "--model")) == _ours(recipe["model"]["class_path"]):
         chosen.discard("model")  # named, but not replaced: the recipe has arguments for it
-    slots = _yaml(_said(argv, "--model.memory_slots") or "")
-    if isinstance(slots, int) and slots < recipe.get("min_memory_slots", 0):
-        del recipe["min_memory_slots"]  # always with those, then
     return {key: value for key, value in recipe.items() if not chosen & _REPLACED.get(key, set())}
 
 

@@ -14,7 +14,6 @@ from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.records import RunFolder
 from lightning_ntm.tasks.base import Batch, Task
 from lightning_ntm.training.episodes import batch_generator
-from lightning_ntm.training.slots import drawn_slots
 from lightning_ntm.training.weights import load_weights
 
 
@@ -63,10 +62,10 @@ def replay(path: Path | str) -> tuple[MemoryModel[Any], Batch]:
     model, task, config = _parts(folder, None)
     load_weights(model, folder.nonfinite.with_suffix(".safetensors"))
     try:
-        number, seed = (json.loads(folder.nonfinite.read_text())[name] for name in ("batch", "seed"))
-        batch_size, least = config["data"]["batch_size"], config.get("min_memory_slots", 0)
-        if least:
-            model.memory_slots = drawn_slots(least, model.memory_slots, seed, number)
+        step = json.loads(folder.nonfinite.read_text())
+        number, seed, batch_size = step["batch"], step["seed"], config["data"]["batch_size"]
+        if slots := step.get("memory_slots"):
+            model.memory_slots = slots
         return model.train(), task.sample(batch_generator(seed, "train", number), batch_size)
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise ValueError(f"{folder.nonfinite} does not tell which batch it was ({error}).") from None
@@ -111,21 +110,19 @@ def _class(spec: dict[str, Any]) -> Any:
         raise ValueError(f"there is no class {spec['class_path']}: {error}.") from error
 
 
-def warn_beyond_memory(
-    model: MemoryModel[Any], task: Task, difficulty: dict[str, int], min_memory_slots: int = 0
-) -> str | None:
-    """Return a warning when lists are longer than the memory has slots, or than the least it is lent in training.
+def warn_beyond_memory(model: MemoryModel[Any], task: Task, difficulty: dict[str, int], least: int = 0) -> str | None:
+    """Return a warning when lists are longer than the memory has slots, or than the least that a batch may have.
 
     Raises:
         ValueError: There are more items than slots: of a list a part may still be given back.
     """
-    limit = "min_memory_slots" if min_memory_slots else "memory_slots"
-    slots = min_memory_slots or getattr(model, "memory_slots", None)
+    slots = least or getattr(model, "memory_slots", None)
+    limit, memory = ("min_memory_slots", "memory of some batches") if least else ("memory_slots", "memory")
     beyond = {name: difficulty.get(name, 0) for name in task.kept if difficulty.get(name, 0) > (slots or math.inf)}
     if "items" in beyond:
         raise ValueError(f"items (={beyond['items']}) must be at most {limit} (={slots}).")
     if "length" in beyond:
-        return f"length (={beyond['length']}) exceeds {limit} (={slots}): the list does not fit into the memory."
+        return f"length (={beyond['length']}) exceeds {limit} (={slots}): the list does not fit into the {memory}."
     return None
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
@@ -66,7 +66,6 @@ class SequenceLearner(L.LightningModule):
         on_nonfinite: `stop` with `DivergenceError` at a loss or gradient that is not finite, or `skip` that step.
         min_memory_slots: Train each batch with so many memory slots or more, up to all that the network has: drawn
             batch by batch, so that it cannot rely on slots that stay free. 0 always trains with all.
-        seed: Of those draws.
     """
 
     def __init__(
@@ -78,7 +77,6 @@ class SequenceLearner(L.LightningModule):
         loss: Literal["mean", "sum"] = "mean",
         on_nonfinite: Literal["stop", "skip"] = "stop",
         min_memory_slots: int = 0,
-        seed: int = 0,
     ):
         super().__init__()
         one_of(("mean", "sum"), loss=loss)
@@ -88,7 +86,7 @@ class SequenceLearner(L.LightningModule):
         check_slots(model, min_memory_slots)
         self.model, self.optimizer, self.scheduler = model, optimizer, scheduler
         self.decay_after, self.loss, self.on_nonfinite = decay_after, loss, on_nonfinite
-        self.min_memory_slots, self.seed = min_memory_slots, seed
+        self.min_memory_slots = min_memory_slots
         self.gradient_norm, self.skipped = 0.0, False
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -104,7 +102,8 @@ class SequenceLearner(L.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Return the loss, and what measuring it needs."""
-        with self._lent_memory():
+        slots = self.slots_of(self._batch_number())
+        with lent_slots(self.model, slots) if slots else nullcontext():
             logits = self(batch.inputs)
         nats = metrics.nats_per_sequence(logits, batch)
         loss = self._loss(nats, batch)
@@ -141,11 +140,13 @@ class SequenceLearner(L.LightningModule):
         else:
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
-    def _lent_memory(self) -> AbstractContextManager[None]:
+    def slots_of(self, batch: int) -> int | None:
+        """Return how many memory slots the network has for the batch of this number, if not always all."""
         if not self.min_memory_slots:
-            return nullcontext()
+            return None
         most: Any = self.model.memory_slots
-        return lent_slots(self.model, drawn_slots(self.min_memory_slots, most, self.seed, self._batch_number()))
+        seed = getattr(getattr(self.trainer, "datamodule", None), "seed", 0)
+        return drawn_slots(self.min_memory_slots, most, seed, batch)
 
     def _batch_number(self) -> int:
         # As the sampler numbers batches: the processes take turns.

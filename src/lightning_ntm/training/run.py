@@ -122,7 +122,8 @@ class Run:
     def _keep_step(self, error: DivergenceError) -> None:
         step = {name: getattr(error, name) for name in ("step", "batch", "loss", "gradients")}
         save_weights(self.learner.model, self.folder.nonfinite.with_suffix(".safetensors"), step=error.step - 1)
-        write_whole(self.folder.nonfinite, as_json({**step, "seed": self.data.seed}, indent=2) + "\n")
+        step |= {"seed": self.data.seed, "memory_slots": self.learner.slots_of(error.batch)}
+        write_whole(self.folder.nonfinite, as_json(step, indent=2) + "\n")
 
     def _open(self) -> None:
         if not self.resume:

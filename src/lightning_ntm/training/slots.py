@@ -34,8 +34,10 @@ def check_slots(model: MemoryModel[Any], least: int) -> None:
     if not least:
         return
     most: Any = getattr(model, "memory_slots", None)
-    if most is None:
-        raise ValueError(f"min_memory_slots (={least}) cannot be given: {type(model).__name__} has no memory slots.")
+    settable = getattr(getattr(type(model), "memory_slots", None), "fset", None)
+    if most is None or not settable:
+        why = "has no memory slots" if most is None else "has memory slots whose number cannot be set"
+        raise ValueError(f"min_memory_slots (={least}) cannot be given: {type(model).__name__} {why}.")
     ordered(min_memory_slots=least, memory_slots=most)
     try:
         with lent_slots(model, least):
