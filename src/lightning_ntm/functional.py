@@ -7,6 +7,8 @@ allowed moves of a head, always odd: -k, ..., 0, ..., k.
 A *weighting* is a distribution over the slots: non-negative, with sum 1.
 """
 
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -118,3 +120,24 @@ def write(
         forgotten = weights[..., head, :, None] * erase[..., head, None, :]  # *batch slots width
         memory = torch.addcmul(memory, memory, forgotten, value=-1)
     return memory + weights.mT @ add
+
+
+def limit_gradient(weights: Float[Tensor, "*batch heads slots"], limit: float) -> Float[Tensor, "*batch heads slots"]:
+    """Return the weightings as they are; their gradient is held within `limit` to either side, number by number."""
+    return _LimitedGradient.apply(weights, limit)
+
+
+class _LimitedGradient(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(weights: Tensor, limit: float) -> Tensor:
+        return weights.view_as(weights)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, float], output: Tensor) -> None:
+        ctx.limit = inputs[1]
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return gradient.clamp(-ctx.limit, ctx.limit), None

@@ -26,6 +26,7 @@ CONFIGURATIONS = st.fixed_dictionaries(
         "num_layers": st.integers(1, 3),
         "memory_init": st.sampled_from(["constant", "learned", "random"]),
         "head_init": st.sampled_from(["one_hot", "learned"]),
+        "gradient_limit": st.sampled_from([0.0, 0.0, 0.1, 1e-3]),
     }
 )
 
@@ -160,7 +161,7 @@ state = [part.detach().clone().requires_grad_() for part in model.initial_state(
 layers = [*model.controller.layers, model.heads]
 weights, biases = ([getattr(layer, name).detach() for layer in layers] for name in ("weight", "bias"))
 weights[0].requires_grad_(), biases[1].requires_grad_()
-arguments = (torch.randn(2, 3, 3, requires_grad=True), *state, weights, biases, [1, 1, 1, 1, 1])
+arguments = (torch.randn(2, 3, 3, requires_grad=True), *state, weights, biases, [1, 1, 1, 1, 1], 0.01)
 torch.library.opcheck(torch.ops.lightning_ntm.sequence.default, arguments)
 """
 
@@ -171,7 +172,8 @@ from lightning_ntm import NTM
 class Tagger(torch.nn.Module):
     def __init__(self):
         super().__init__()
-        self.before, self.ntm = torch.nn.Linear(5, 3), NTM(3, 2, hidden_size=4, memory_slots=5, memory_width=3)
+        self.before = torch.nn.Linear(5, 3)
+        self.ntm = NTM(3, 2, hidden_size=4, memory_slots=5, memory_width=3, gradient_limit=0.1)
 
     def forward(self, inputs):
         return self.ntm(self.before(inputs).tanh())[0].square()

@@ -143,6 +143,25 @@ def test_gradients_of_a_sequence_are_right(options, backend):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+def test_what_flows_back_into_a_weighting_is_limited_number_by_number(backend):
+    limit = 0.02
+    limited, exact = small(gradient_limit=limit, backend=backend).double(), small(backend="reference").double()
+    exact.load_state_dict(limited.state_dict())
+    inputs, flowed = torch.randn(3, 6, 4).double(), []
+    state, logits = exact.initial_state(3), []
+    for x in inputs.unbind(dim=1):
+        out, state = exact.step(x, state)
+        state.weights.register_hook(lambda gradient: flowed.append(gradient) or gradient.clamp(-limit, limit))
+        logits.append(out)
+    torch.stack(logits, dim=1).square().sum().backward()
+    limited(inputs)[0].square().sum().backward()
+    assert any((gradient.abs() > limit).any() for gradient in flowed)
+    assert any((gradient.abs() < limit).any() for gradient in flowed)
+    for mine, other in zip(limited.parameters(), exact.parameters(), strict=True):
+        torch.testing.assert_close(mine.grad, other.grad)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_every_parameter_gets_a_gradient(backend):
     for options in VARIANTS[:-1]:
         model = small(**options, backend=backend)
@@ -253,16 +272,24 @@ def test_the_trace_tells_all_that_addressing_computes():
     torch.testing.assert_close(trace["read_weights"].sum(-1), torch.ones(2, 5, 2))
 
 
-def test_seeds_can_be_stacked():
-    networks = [small(backend="reference") for _ in range(3)]
+@pytest.mark.parametrize("limit", [0.0, 0.01])
+def test_seeds_can_be_stacked(limit):
+    networks = [small(backend="reference", gradient_limit=limit) for _ in range(3)]
     parameters, buffers = torch.func.stack_module_state(networks)
     inputs = torch.randn(3, 2, 5, 4)
 
     def run(parameters, buffers, inputs):
         return torch.func.functional_call(networks[0], (parameters, buffers), (inputs,))[0]
 
+    def loss(*stacked):
+        return run(*stacked).square().sum()
+
     stacked = torch.func.vmap(run)(parameters, buffers, inputs)
     torch.testing.assert_close(stacked[1], networks[1](inputs[1])[0])
+    gradients = torch.func.vmap(torch.func.grad(loss))(parameters, buffers, inputs)
+    networks[1](inputs[1])[0].square().sum().backward()
+    for name, weights in networks[1].named_parameters():
+        torch.testing.assert_close(gradients[name][1], weights.grad)
 
 
 def test_autocast_computes_in_fewer_bits_and_stays_close():
@@ -298,6 +325,7 @@ def test_extreme_weights_stay_finite(backend):
         ({"num_read_heads": 0}, r"num_read_heads \(=0\) must be at least 1"),
         ({"num_write_heads": 0}, r"num_write_heads \(=0\) must be at least 1"),
         ({"max_shift": 4}, r"max_shift \(=4\).*memory_slots \(=7\)"),
+        ({"gradient_limit": -1.0}, r"gradient_limit \(=-1.0\) must be at least 0"),
         ({"max_shift": -1}, r"max_shift \(=-1\) must be at least 0"),
     ],
 )

@@ -31,6 +31,7 @@ struct Sizes {
     index recurrent;  // 1: LSTM layers; 0: feed-forward layers
     index keep;       // 1: keep every step for the backward
     index every;      // steps from one memory that is kept to the next
+    double limit;     // of each number of the gradient of a weighting, to either side; 0: none
 
     index heads() const { return reads + writes; }
     index moves() const { return 2 * reach + 1; }
@@ -485,6 +486,7 @@ class Group {
         back.fetch();
         for (index i = 0; doutput && i < s.read_size(); ++i) dreads[i] += doutput[i];
         read_backward(s.reads, slots, width, memory, dreads, dweights);
+        limit(heads * slots, T(s.limit), dweights);
 
         back.fetch();
         dcosine.resize(heads * slots);

@@ -58,13 +58,16 @@ def run(model: Any, inputs: Tensor, state: Any) -> tuple[Tensor, Any]:
     weights, biases = [layer.weight for layer in layers], [layer.bias for layer in layers]
     keep = torch.is_grad_enabled() and any(t.requires_grad for t in (inputs, *state, *weights, *biases))
     recurrent = int(model.controller.num_layers > 0)
-    counts = [recurrent, model.num_read_heads, model.num_write_heads, model.max_shift, int(keep)]
+    counts, limit = (
+        [recurrent, model.num_read_heads, model.num_write_heads, model.max_shift, int(keep)],
+        model.gradient_limit,
+    )
     if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() or torch.jit.is_tracing():
-        output, *end, _ = torch.ops.lightning_ntm.sequence(inputs, *state, weights, biases, counts)
+        output, *end, _ = torch.ops.lightning_ntm.sequence(inputs, *state, weights, biases, counts, limit)
     elif keep:
-        output, *end = _Recurrence.apply(counts, inputs, *state, *weights, *biases)
+        output, *end = _Recurrence.apply((counts, limit), inputs, *state, *weights, *biases)
     else:
-        output, *end, _ = _forward(inputs, state, weights, biases, counts)
+        output, *end, _ = _forward(inputs, state, weights, biases, (counts, limit))
     return model.output(output).transpose(0, 1), type(state)(*end)
 
 
@@ -79,12 +82,19 @@ class _Sizes(ctypes.Structure):
     """As `Sizes` in sequence.cpp."""
 
     _fields_ = [
-        (name, ctypes.c_int64)
-        for name in (
-            "batch", "time", "inputs", "hidden", "layers", "slots", "width", "reads", "writes", "reach", "recurrent",
-            "keep", "every",
-        )
+        *(
+            (name, ctypes.c_int64)
+            for name in (
+                "batch", "time", "inputs", "hidden", "layers", "slots", "width", "reads", "writes", "reach",
+                "recurrent", "keep", "every",
+            )
+        ),
+        ("limit", ctypes.c_double),
     ]  # fmt: skip
+
+
+#: Counts of `run`, and the limit of gradients.
+_Options = tuple[list[int], float]
 
 
 class _Layout(NamedTuple):
@@ -99,15 +109,19 @@ class _Layout(NamedTuple):
     arranged: tuple[int, ...]  # numbers of each weight in the order the kernel takes it, the heads' last
 
 
-def _layout(inputs: Tensor, state: Sequence[Tensor], weights: Sequence[Tensor], counts: list[int]) -> _Layout:
-    return _layout_of(
-        tuple(inputs.shape), tuple(state[0].shape), tuple(tuple(weight.shape) for weight in weights), tuple(counts)
-    )
+def _layout(inputs: Tensor, state: Sequence[Tensor], weights: Sequence[Tensor], options: _Options) -> _Layout:
+    counts, limit = options
+    shapes = tuple(tuple(weight.shape) for weight in weights)
+    return _layout_of(tuple(inputs.shape), tuple(state[0].shape), shapes, tuple(counts), limit)
 
 
 @lru_cache(1024)
 def _layout_of(
-    inputs: tuple[int, ...], memory: tuple[int, ...], weights: tuple[tuple[int, ...], ...], counts: tuple[int, ...]
+    inputs: tuple[int, ...],
+    memory: tuple[int, ...],
+    weights: tuple[tuple[int, ...], ...],
+    counts: tuple[int, ...],
+    limit: float,
 ) -> _Layout:
     recurrent, reads, writes, reach, keep = counts
     slots, width = memory[1:]
@@ -115,7 +129,8 @@ def _layout_of(
     starts, total = {}, 0
     for name, count in _saved(inputs, memory, weights, counts).items():
         starts[name], total = total, total + count
-    sizes = _Sizes(*inputs, hidden, len(weights) - 1, slots, width, reads, writes, reach, recurrent, keep, _EVERY)
+    layers = len(weights) - 1
+    sizes = _Sizes(*inputs, hidden, layers, slots, width, reads, writes, reach, recurrent, keep, _EVERY, limit)
     arranged = tuple(_padded(rows * _padded(columns)) for rows, columns in weights)
     return _Layout(sizes, weights[0][0], emitted, hidden + reads * width, starts, total, arranged)
 
@@ -148,10 +163,10 @@ def _saved(
 
 
 def _forward(
-    inputs: Tensor, state: Sequence[Tensor], weights: Sequence[Tensor], biases: Sequence[Tensor], counts: list[int]
+    inputs: Tensor, state: Sequence[Tensor], weights: Sequence[Tensor], biases: Sequence[Tensor], options: _Options
 ) -> tuple[Tensor, ...]:
     """Run the recurrence; return the outputs of controller and reads, the last state, and what is saved."""
-    layout = _layout(inputs, state, weights, counts)
+    layout = _layout(inputs, state, weights, options)
     # Names hold what a pointer does not.
     inputs, *state = (tensor.contiguous() for tensor in (inputs, *state))
     weights, biases = [weight.contiguous() for weight in weights], [bias.contiguous() for bias in biases]
@@ -185,13 +200,13 @@ def _backward(
     state: Sequence[Tensor],
     weights: Sequence[Tensor],
     saved: tuple[Tensor, Tensor],
-    counts: list[int],
+    options: _Options,
     gradients: Sequence[Tensor | None],
     *,
     of_inputs: bool,
 ) -> tuple[Tensor | None, list[Tensor], list[Tensor], list[Tensor]]:
     """Return gradients of inputs, state, weights and biases; `None` among what is given stands for zeros."""
-    layout = _layout(inputs, state, weights, counts)
+    layout = _layout(inputs, state, weights, options)
     sizes, (output, buffer) = layout.sizes, saved
     weights = [weight.contiguous() for weight in weights]
     doutput, *dend = (None if gradient is None else gradient.contiguous() for gradient in gradients)
@@ -224,10 +239,10 @@ class _Recurrence(torch.autograd.Function):
     """The recurrence of tensors that need gradients."""
 
     @staticmethod
-    def forward(ctx: Any, counts: list[int], inputs: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, options: _Options, inputs: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
         state, weights, biases = _parts(tensors)
-        output, *end, buffer = _forward(inputs, state, weights, biases, counts)
-        ctx.counts = counts
+        output, *end, buffer = _forward(inputs, state, weights, biases, options)
+        ctx.options = options
         ctx.save_for_backward(inputs, output, buffer, *tensors)
         ctx.set_materialize_grads(False)
         return (output, *end)
@@ -239,7 +254,7 @@ class _Recurrence(torch.autograd.Function):
         state, weights, _ = _parts(tensors)
         of_inputs = ctx.needs_input_grad[1]
         dinputs, *others = _backward(
-            inputs, state, weights, (output, buffer), ctx.counts, gradients, of_inputs=of_inputs
+            inputs, state, weights, (output, buffer), ctx.options, gradients, of_inputs=of_inputs
         )
         return (None, dinputs, *(tensor for part in others for tensor in part))
 
@@ -261,14 +276,15 @@ def _sequence(
     weights: list[Tensor],
     biases: list[Tensor],
     counts: list[int],
+    limit: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    output, *end, buffer = _forward(inputs, (memory, looks, reads, hidden, cell), weights, biases, counts)
+    output, *end, buffer = _forward(inputs, (memory, looks, reads, hidden, cell), weights, biases, (counts, limit))
     last_memory, last_looks, last_reads, last_hidden, last_cell = end
     return output, last_memory, last_looks, last_reads, last_hidden, last_cell, buffer
 
 
 @_sequence.register_fake
-def _(inputs, memory, looks, reads, hidden, cell, weights, biases, counts):  # type: ignore[no-untyped-def]
+def _(inputs, memory, looks, reads, hidden, cell, weights, biases, counts, limit):  # type: ignore[no-untyped-def]
     output = inputs.new_empty(inputs.shape[1], inputs.shape[0], weights[-1].shape[1] + reads.shape[1] * reads.shape[2])
     state = (memory, looks, reads, hidden, cell)
     end = [torch.empty_like(part, memory_format=torch.contiguous_format) for part in state]
@@ -284,23 +300,25 @@ def _sequence_backward(
     output: Tensor,
     buffer: Tensor,
     counts: list[int],
+    limit: float,
     gradients: list[Tensor | None],
 ) -> list[Tensor]:
     """Return the gradients of inputs, state, weights and biases, one after the other."""
-    dinputs, *others = _backward(inputs, state, weights, (output, buffer), counts, gradients, of_inputs=True)
+    saved, options = (output, buffer), (counts, limit)
+    dinputs, *others = _backward(inputs, state, weights, saved, options, gradients, of_inputs=True)
     assert dinputs is not None
     return [dinputs, *(tensor for part in others for tensor in part)]
 
 
 @_sequence_backward.register_fake
-def _(inputs, state, weights, output, buffer, counts, gradients):  # type: ignore[no-untyped-def]
+def _(inputs, state, weights, output, buffer, counts, limit, gradients):  # type: ignore[no-untyped-def]
     alike = [torch.empty_like(part, memory_format=torch.contiguous_format) for part in (inputs, *state, *weights)]
     return [*alike, *(weight.new_empty(weight.shape[0]) for weight in weights)]
 
 
 def _save(ctx: Any, inputs: Any, output: Any) -> None:
-    given, *state, weights, _, counts = inputs
-    ctx.counts = counts
+    given, *state, weights, _, counts, limit = inputs
+    ctx.options = counts, limit
     ctx.save_for_backward(given, output[0], output[-1], *state, *weights)
     ctx.mark_non_differentiable(output[-1])
     ctx.set_materialize_grads(False)
@@ -310,10 +328,10 @@ def _backward_of_operator(ctx: Any, *gradients: Tensor | None) -> Any:
     inputs, output, buffer, *tensors = ctx.saved_tensors
     state, weights = tensors[:5], tensors[5:]
     dinputs, *others = torch.ops.lightning_ntm.sequence_backward(
-        inputs, state, weights, output, buffer, ctx.counts, list(gradients[:6])
+        inputs, state, weights, output, buffer, *ctx.options, list(gradients[:6])
     )
     end = 5 + len(weights)
-    return dinputs, *others[:5], others[5:end], others[end:], None
+    return dinputs, *others[:5], others[5:end], others[end:], None, None
 
 
 _sequence.register_autograd(_backward_of_operator, setup_context=_save)

@@ -173,6 +173,17 @@ inline T sharpen_backward(index slots, T sharpening, const T* __restrict shifted
     return dsharpening;
 }
 
+// functional.limit_gradient.
+template <class T>
+inline void limit(index n, T bound, T* gradient) {
+    if (bound <= T(0)) return;
+#pragma omp simd
+    for (index i = 0; i < n; ++i) {
+        const T below = gradient[i] > bound ? bound : gradient[i];
+        gradient[i] = below < -bound ? -bound : below;
+    }
+}
+
 // Equation 2.
 template <class T>
 inline void read(index heads, index slots, index width, const T* memory, const T* weights, T* reads) {
