@@ -67,6 +67,8 @@ class NTM(MemoryModel[NTMState]):
             it is added to the logits of sharpening and, for heads that read, of no shift, and taken from those of the
             gates. It makes for pure moves from slot to slot that hold at any length; where things are found by
             content, 0 lets heads learn to jump sooner.
+        strength_bias: At the start of training, added to the logits of the key strength of heads that read. Over
+            hundreds of slots a weighting by content is flat, and tells nothing of what it finds, unless it is strong.
         gradient_limit: Bound, to either side, of each number of the gradient that flows back into a weighting, step by
             step; 0 sets none. Where a head is at may matter little and be chaotic: through hundreds of steps its
             gradient would grow beyond all others, and beyond what float32 holds. A loss that is a mean over bits has
@@ -108,6 +110,7 @@ class NTM(MemoryModel[NTMState]):
         memory_init: Literal["constant", "learned", "random"] = "constant",
         head_init: Literal["one_hot", "learned"] = "one_hot",
         stay_bias: float = 2.0,
+        strength_bias: float = 0.0,
         gradient_limit: float = 0.0,
         backend: str = "auto",
         checkpoint_every: int = 0,
@@ -136,7 +139,8 @@ class NTM(MemoryModel[NTMState]):
         self.heads = nn.Linear(self.controller.output_size, sum(self._head_groups))
         self.output = nn.Linear(self.controller.output_size + num_read_heads * width, output_size)
         self._add_start()
-        self._reset_parameters(stay_bias)
+        self._reset_parameters()
+        self._bias_heads(stay_bias, strength_bias)
 
     @property
     def memory_slots(self) -> int:
@@ -175,24 +179,24 @@ class NTM(MemoryModel[NTMState]):
         if self.head_init == "learned":
             self.start_heads = nn.Parameter(torch.randn(self.num_read_heads + self.num_write_heads, slots))
 
-    def _reset_parameters(self, stay_bias: float) -> None:
+    def _reset_parameters(self) -> None:
         # Wide recurrent weights (the controller's init_gain) and heads keep every seed off the plateau
         # where the memory is never used.
         nn.init.xavier_uniform_(self.heads.weight, gain=1.4)
         nn.init.normal_(self.heads.bias, std=0.01)
         nn.init.xavier_uniform_(self.output.weight)
         nn.init.normal_(self.output.bias, std=0.01)
-        self._begin_by_staying(stay_bias)
 
     @torch.no_grad()
-    def _begin_by_staying(self, bias: float) -> None:
+    def _bias_heads(self, stay: float, strength: float) -> None:
         # While a list is shown nothing tells a head that reads where to be. One that wanders meets, at the far side of
         # the circle of slots, what was written; one that lets content in, step by step, is nowhere in the end.
         _, fractions, positives, moves = self.heads.bias.split(self._head_groups)
         heads = self.num_read_heads + self.num_write_heads
-        fractions[:heads] -= bias  # the gates
-        positives[heads:] += bias  # the sharpening
-        moves.unflatten(0, (heads, -1))[: self.num_read_heads, self.max_shift] += bias
+        fractions[:heads] -= stay  # the gates
+        positives[: self.num_read_heads] += strength
+        positives[heads:] += stay  # the sharpening
+        moves.unflatten(0, (heads, -1))[: self.num_read_heads, self.max_shift] += stay
 
     def initial_state(self, batch_size: int) -> NTMState:
         """Return the state before the first step of a sequence."""
