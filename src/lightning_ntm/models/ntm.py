@@ -69,6 +69,8 @@ class NTM(MemoryModel[NTMState]):
             content, 0 lets heads learn to jump sooner.
         strength_bias: At the start of training, added to the logits of the key strength of heads that read. Over
             hundreds of slots a weighting by content is flat, and tells nothing of what it finds, unless it is strong.
+        append_bias: At the start of training, how much speaks for heads that write to move on by a slot in each step:
+            it is added to the logits of that move and taken from those of their gates.
         gradient_limit: Bound, to either side, of each number of the gradient that flows back into a weighting, step by
             step; 0 sets none. Where a head is at may matter little and be chaotic: through hundreds of steps its
             gradient would grow beyond all others, and beyond what float32 holds. A loss that is a mean over bits has
@@ -111,6 +113,7 @@ class NTM(MemoryModel[NTMState]):
         head_init: Literal["one_hot", "learned"] = "one_hot",
         stay_bias: float = 2.0,
         strength_bias: float = 0.0,
+        append_bias: float = 0.0,
         gradient_limit: float = 0.0,
         backend: str = "auto",
         checkpoint_every: int = 0,
@@ -140,7 +143,7 @@ class NTM(MemoryModel[NTMState]):
         self.output = nn.Linear(self.controller.output_size + num_read_heads * width, output_size)
         self._add_start()
         self._reset_parameters()
-        self._bias_heads(stay_bias, strength_bias)
+        self._bias_heads(stay_bias, strength_bias, append_bias)
 
     @property
     def memory_slots(self) -> int:
@@ -188,15 +191,18 @@ class NTM(MemoryModel[NTMState]):
         nn.init.normal_(self.output.bias, std=0.01)
 
     @torch.no_grad()
-    def _bias_heads(self, stay: float, strength: float) -> None:
+    def _bias_heads(self, stay: float, strength: float, append: float) -> None:
         # While a list is shown nothing tells a head that reads where to be. One that wanders meets, at the far side of
         # the circle of slots, what was written; one that lets content in, step by step, is nowhere in the end.
         _, fractions, positives, moves = self.heads.bias.split(self._head_groups)
-        heads = self.num_read_heads + self.num_write_heads
-        fractions[:heads] -= stay  # the gates
-        positives[: self.num_read_heads] += strength
+        heads, reads, still = self.num_read_heads + self.num_write_heads, self.num_read_heads, self.max_shift
+        gates, moves = fractions[:heads], moves.unflatten(0, (heads, -1))
+        gates -= stay
+        gates[reads:] -= append
+        positives[:reads] += strength
         positives[heads:] += stay  # the sharpening
-        moves.unflatten(0, (heads, -1))[: self.num_read_heads, self.max_shift] += stay
+        moves[:reads, still] += stay
+        moves[reads:, still + 1 : still + 2] += append
 
     def initial_state(self, batch_size: int) -> NTMState:
         """Return the state before the first step of a sequence."""
