@@ -348,11 +348,11 @@ def test_wrong_shapes_are_told_with_those_expected():
 
 @pytest.mark.parametrize("bias", [0.0, 2.0])
 def test_how_heads_begin(bias):
-    model = NTM(3, 2, num_read_heads=2, max_shift=2, memory_slots=8, stay_bias=bias, strength_bias=5, append_bias=3)
+    model = NTM(3, 2, num_read_heads=2, max_shift=2, memory_slots=8, stay_bias=bias, lookup_bias=2.5, append_bias=3)
     model.heads.weight.data.zero_()
     seen = {name: values[0, 0] for name, values in model.trace(torch.zeros(1, 1, 3)).items()}
     close = {"rtol": 0, "atol": 0.03}  # biases begin at 0.01 times a normal number
-    torch.testing.assert_close(seen["gate"], torch.tensor([-bias, -bias, -bias - 3]).sigmoid(), **close)
+    torch.testing.assert_close(seen["gate"], torch.tensor([2.5 - bias, 2.5 - bias, -bias - 3]).sigmoid(), **close)
     torch.testing.assert_close(seen["sharpening"], 1 + F.softplus(torch.full((3,), bias)), **close)
     torch.testing.assert_close(seen["strength"], F.softplus(torch.tensor([5.0, 5.0, 0.0])), **close)
     torch.testing.assert_close(seen["erase"], torch.full((1, 20), 0.5), **close)

@@ -67,8 +67,9 @@ class NTM(MemoryModel[NTMState]):
             it is added to the logits of sharpening and, for heads that read, of no shift, and taken from those of the
             gates. It makes for pure moves from slot to slot that hold at any length; where things are found by
             content, 0 lets heads learn to jump sooner.
-        strength_bias: At the start of training, added to the logits of the key strength of heads that read. Over
-            hundreds of slots a weighting by content is flat, and tells nothing of what it finds, unless it is strong.
+        lookup_bias: At the start of training, how much speaks for heads that read to look things up: it is added to the
+            logits of their gates and, doubled, to those of their key strength. Over hundreds of slots a weighting by
+            content is flat, and tells nothing of what it finds, unless it is strong.
         append_bias: At the start of training, how much speaks for heads that write to move on by a slot in each step:
             it is added to the logits of that move and taken from those of their gates.
         gradient_limit: Bound, to either side, of each number of the gradient that flows back into a weighting, step by
@@ -112,7 +113,7 @@ class NTM(MemoryModel[NTMState]):
         memory_init: Literal["constant", "learned", "random"] = "constant",
         head_init: Literal["one_hot", "learned"] = "one_hot",
         stay_bias: float = 2.0,
-        strength_bias: float = 0.0,
+        lookup_bias: float = 0.0,
         append_bias: float = 0.0,
         gradient_limit: float = 0.0,
         backend: str = "auto",
@@ -143,7 +144,7 @@ class NTM(MemoryModel[NTMState]):
         self.output = nn.Linear(self.controller.output_size + num_read_heads * width, output_size)
         self._add_start()
         self._reset_parameters()
-        self._bias_heads(stay_bias, strength_bias, append_bias)
+        self._bias_heads(stay_bias, lookup_bias, append_bias)
 
     @property
     def memory_slots(self) -> int:
@@ -191,15 +192,16 @@ class NTM(MemoryModel[NTMState]):
         nn.init.normal_(self.output.bias, std=0.01)
 
     @torch.no_grad()
-    def _bias_heads(self, stay: float, strength: float, append: float) -> None:
+    def _bias_heads(self, stay: float, lookup: float, append: float) -> None:
         # While a list is shown nothing tells a head that reads where to be. One that wanders meets, at the far side of
         # the circle of slots, what was written; one that lets content in, step by step, is nowhere in the end.
         _, fractions, positives, moves = self.heads.bias.split(self._head_groups)
         heads, reads, still = self.num_read_heads + self.num_write_heads, self.num_read_heads, self.max_shift
         gates, moves = fractions[:heads], moves.unflatten(0, (heads, -1))
         gates -= stay
+        gates[:reads] += lookup
         gates[reads:] -= append
-        positives[:reads] += strength
+        positives[:reads] += 2 * lookup  # the key strength
         positives[heads:] += stay  # the sharpening
         moves[:reads, still] += stay
         moves[reads:, still + 1 : still + 2] += append
