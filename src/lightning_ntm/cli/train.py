@@ -188,6 +188,8 @@ def _parts(parser: ArgumentParser, config: Namespace, argv: list[str]) -> Namesp
 def _few_slots(parts: Namespace, config: Namespace, *, asked: bool) -> str | None:
     """Return a warning when too few slots may be lent in training; if nobody asked for so few, none are lent away."""
     least, task = config.min_memory_slots, parts.task
+    if not asked and getattr(parts.model, "memory_slots", least) < least:
+        least = config.min_memory_slots = 0  # all of them are fewer
     try:
         with explained("--"):
             check_slots(parts.model, least)
@@ -196,7 +198,7 @@ def _few_slots(parts: Namespace, config: Namespace, *, asked: bool) -> str | Non
     except UsageError as error:
         if asked:
             raise
-        few = str(error)
+        few = str(error).removeprefix("--")
     if few and not asked:
         config.min_memory_slots = 0
         return f"the recipe's min_memory_slots (={least}) is left out: {few}"
