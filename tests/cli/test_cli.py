@@ -272,6 +272,9 @@ def test_the_least_memory_that_the_user_says_is_kept_or_refused(tmp_path, capsys
     assert yaml.safe_load((tmp_path / "a" / "config.yaml").read_text())["min_memory_slots"] == 5
     assert ntm("train", "--resume", str(tmp_path / "a"), "--model.max_shift", "3") == 2
     assert "--min_memory_slots (=5) is too low" in capsys.readouterr().err
+    (tmp_path / "mine.yaml").write_text("min_memory_slots: 200\n")
+    assert ntm("train", "--config", str(tmp_path / "mine.yaml"), "--runs", str(tmp_path), "--name", "b") == 2
+    assert "--min_memory_slots (=200) must be at most memory_slots (=128)" in capsys.readouterr().err
 
 
 def test_what_the_user_chooses_replaces_the_recipe_of_a_task(capsys):

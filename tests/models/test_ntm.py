@@ -325,6 +325,8 @@ def test_extreme_weights_stay_finite(backend):
         ({"num_read_heads": 0}, r"num_read_heads \(=0\) must be at least 1"),
         ({"num_write_heads": 0}, r"num_write_heads \(=0\) must be at least 1"),
         ({"max_shift": 4}, r"max_shift \(=4\).*memory_slots \(=7\)"),
+        ({"lookup_bias": float("nan")}, r"lookup_bias \(=nan\) must be between -20 and 20"),
+        ({"append_bias": -21.0}, r"append_bias \(=-21.0\) must be between -20 and 20"),
         ({"gradient_limit": -1.0}, r"gradient_limit \(=-1.0\) must be at least 0"),
         ({"max_shift": -1}, r"max_shift \(=-1\) must be at least 0"),
     ],

@@ -107,7 +107,7 @@ def _prepared(parser: ArgumentParser, config: Namespace, resumed: RunFolder | No
     torch.set_num_threads(config.threads)
     with explained("--seed: "):
         L.seed_everything(config.seed, workers=True, verbose=False)
-    parts = _parts(parser, config, [*argv, "--min_memory_slots"] if resumed else argv)
+    parts = _parts(parser, config, argv)
     with explained():
         folder = resumed or folder_of(config.runs, config.name or default_name(parts.model, parts.task, config.seed))
     data, learner, trainer = _data(parts, config), _learner(parts, config), dict(parts.trainer.__dict__)
@@ -173,7 +173,7 @@ def _parts(parser: ArgumentParser, config: Namespace, argv: list[str]) -> Namesp
         raise UsageError(words.one_line(error)) from error
     with explained("--task: "):
         full = warn_beyond_memory(parts.model, parts.task, parts.task.difficulty)
-    few = _few_slots(parts, config, asked=_said(argv, "--min_memory_slots") is not None)
+    few = _few_slots(parts, config, asked=_asks_for_slots(argv))
     with explained("--optimizer: ", TypeError, RuntimeError):
         optimizer = parts.optimizer(parts.model.parameters())
     with explained("--scheduler: ", TypeError, RuntimeError):
@@ -183,6 +183,13 @@ def _parts(parser: ArgumentParser, config: Namespace, argv: list[str]) -> Namesp
         if warning:
             print(f"ntm: warning: {warning}", file=sys.stderr)
     return parts
+
+
+def _asks_for_slots(argv: list[str]) -> bool:
+    """Whether the least memory is the user's choice: in the words, or in a configuration of theirs."""
+    files = [value for option, value in _pairs(argv) if option in ("--config", "-c")]
+    theirs = [file for file in files if Path(file) not in words.presets().values()]
+    return _said(argv, "--min_memory_slots") is not None or any("min_memory_slots" in _loaded(file) for file in theirs)
 
 
 def _few_slots(parts: Namespace, config: Namespace, *, asked: bool) -> str | None:

@@ -121,6 +121,9 @@ class NTM(MemoryModel[NTMState]):
     ):
         super().__init__(input_size, output_size, backend, checkpoint_every)
         at_least(0, gradient_limit=gradient_limit)
+        for name, bias in (("stay_bias", stay_bias), ("lookup_bias", lookup_bias), ("append_bias", append_bias)):
+            if not abs(bias) <= HEAD_LIMIT:  # so written, nan is none
+                raise ValueError(f"{name} (={bias}) must be between -{HEAD_LIMIT:g} and {HEAD_LIMIT:g}.")
         at_least(1, memory_width=memory_width, num_read_heads=num_read_heads, num_write_heads=num_write_heads)
         one_of(("lstm", "feedforward"), controller=controller)
         one_of(("constant", "learned", "random"), memory_init=memory_init)
