@@ -95,7 +95,8 @@ def test_an_evaluation_is_kept_where_it_can_be(solved, capsys):
     kept.unlink(missing_ok=True)
     assert ntm("evaluate", "runs/small", "--lengths", "3", "--json") == 0
     assert json.loads(capsys.readouterr().out)["results"] == json.loads(kept.read_text())["results"]
-    assert ntm("evaluate", "runs/small", "--lengths", "3", "--memory_slots", "20") == 0
+    assert ntm("evaluate", "runs/small", "--lengths", "3", "--memory_slots", "20", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["results"][0]["memory_slots"] == 20
     asked = [(row["length"], row.get("memory_slots")) for row in json.loads(kept.read_text())["results"]]
     assert asked == [(3, None), (3, 20)]
     kept.unlink()

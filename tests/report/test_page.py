@@ -122,6 +122,10 @@ def test_the_drawn_mean_passes_through_the_means(tmp_path):
 def test_long_names_of_networks_stay_within_the_picture(tmp_path):
     for hidden in range(10**12, 10**12 + 4):
         write_run(tmp_path / str(hidden), hidden=hidden)
+    config = tmp_path / str(hidden) / "config.yaml"
+    config.write_text(
+        config.read_text().replace("    backend", "".join(f"    option_{n}: {n}\n" for n in range(20)) + "    backend")
+    )
     figure = draw_curves(read_experiment(tmp_path), "validation", "wrong_bits", "linear")
     [legend] = figure.legends
     assert legend.get_window_extent().width <= figure.bbox.width

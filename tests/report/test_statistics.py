@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from lightning_ntm.report.statistics import align, first_below, reached, spread, wilson
+from lightning_ntm.report.statistics import align, first_below, gather, reached, spread, wilson
 
 shares = st.integers(1, 500).flatmap(lambda tried: st.tuples(st.integers(0, tried), st.just(tried)))
 
@@ -82,6 +82,15 @@ def test_curves_are_aligned_by_straight_lines_and_ended_ones_keep_their_last_val
     unfinished = align(curves, [True, True, False])
     assert unfinished.mean.tolist() == [7, 3, 1]
     assert unfinished.std.tolist() == pytest.approx([1, math.sqrt(2), 1])
+
+
+def test_what_was_not_measured_at_a_place_does_not_count_there():
+    curves = [(np.array([0.0, 2.0]), np.array([8.0, 0.0])), (np.array([0.0, 1.0]), np.array([4.0, np.nan]))]
+    gathered = gather(curves)
+    assert gathered.step.tolist() == [0, 2]
+    assert gathered.mean.tolist() == gathered.median.tolist() == [6, 0]
+    assert gathered.std.tolist() == [2, 0]
+    assert gather([]).step.size == 0
 
 
 def test_values_that_are_not_finite_do_not_count():

@@ -7,10 +7,12 @@ import time
 from pathlib import Path
 
 import pytest
+from runs import write_run
 from tests.torture.runs import NTM, OFTEN, TINY, environment, remains, train
 
 from lightning_ntm.records import RunFolder, claim
 from lightning_ntm.sweep import Plan, status_of
+from lightning_ntm.sweep.plan import PlannedRun
 
 WORDS = f"{TINY} {OFTEN} --trainer.max_steps 1000".removeprefix("--model tests.torture.parts.Forgetful ")
 SWEEP = f"sweep --models tests.torture.parts.Forgetful {WORDS} --processes 2"
@@ -24,6 +26,13 @@ def undisturbed(tmp_path_factory):
     for seed in (1, 2):
         assert train(f"{words} --seed {seed} --name seed{seed}", folder) == (0, "")
     return {seed: remains(folder / "runs" / f"seed{seed}") for seed in (1, 2)}
+
+
+def test_a_run_that_ended_before_anything_was_logged_stands_at_its_end(tmp_path):
+    write_run(tmp_path / "a", costs=())
+    (tmp_path / "a" / "result.json").write_text('{"step": 20}')
+    status = status_of(tmp_path, PlannedRun("a", ()))
+    assert (status.state, status.step) == ("done", 20)
 
 
 def start(words, folder):

@@ -63,16 +63,16 @@ def _runs(given: list[str]) -> Iterator[str]:
 
 def _evaluated(path: str, arguments: argparse.Namespace) -> list[dict[str, Any]]:
     run = _open(path, arguments)
-    results = list(_results(run, arguments))
-    _keep(path, arguments, run.step, results)
+    slots = {"memory_slots": arguments.memory_slots} if arguments.memory_slots else {}
+    results = [{**slots, **result} for result in _results(run, arguments)]
+    _keep(path, run.step, results)
     return results
 
 
-def _keep(path: str, arguments: argparse.Namespace, step: int, results: list[dict[str, Any]]) -> None:
+def _keep(path: str, step: int, results: list[dict[str, Any]]) -> None:
     """Add what was measured to the run folder, for `ntm report`; copies that cannot be written to are fine too."""
-    slots = {"memory_slots": arguments.memory_slots} if arguments.memory_slots else {}
     try:
-        RunFolder(Path(path)).keep_evaluation(step, [{**slots, **result} for result in results])
+        RunFolder(Path(path)).keep_evaluation(step, results)
     except OSError as error:
         print(f"ntm: warning: not kept for ntm report: {error}", file=sys.stderr)
 

@@ -1,6 +1,7 @@
 """The figures of a report. Each line that belongs to a run carries the run's number, as `run-3`."""
 
 import math
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,11 @@ from matplotlib.patches import Patch
 
 from lightning_ntm.report.experiment import Experiment, Network, Run
 from lightning_ntm.report.lengths import Lengths, lengths_of
-from lightning_ntm.report.statistics import Aligned, align
+from lightning_ntm.report.statistics import Aligned, align, gather
 from lightning_ntm.report.style import SOFT, TITLES, Scale, color, dashes, floor_of, new_figure, scale_axis
+
+#: Letters of the name of a network that have room in the picture; the page tells the rest.
+_WIDEST = 70
 
 
 def draw_curves(experiment: Experiment, split: str, measure: str, scale: Scale) -> Figure:
@@ -58,9 +62,8 @@ def draw_lengths(experiment: Experiment, measure: str, scale: Scale) -> Figure:
             place, value = lengths.values(run, measure)
             line = {"color": color(network.color), "alpha": _faint(network), "linewidth": 0.9}
             axis.plot(place, np.maximum(value, least), gid=f"run-{run.number}", **line)
-        curves = [lengths.values(run, measure) for run in network.runs]
-        aligned = align([curve for curve in curves if len(curve[0])], [False] * len(curves))
-        _draw_summary(axis, network, aligned, least, marker="o")
+        gathered = gather([lengths.values(run, measure) for run in network.runs])
+        _draw_summary(axis, network, gathered, least, marker="o")
     scale_axis(axis, scale, floor)
     _name_difficulties(axis, lengths)
     axis.set_ylabel(TITLES[measure])
@@ -102,8 +105,8 @@ def _draw_summary(axis: Any, network: Network, aligned: Aligned, least: float, *
 
 def _legend(figure: Figure, networks: list[Network]) -> None:
     handles: list[Any] = [
-        Line2D([], [], color=color(network.color), linestyle=dashes(network.color), linewidth=2, label=network.label)
-        for network in networks
+        Line2D([], [], color=color(network.color), linestyle=dashes(network.color), linewidth=2, label=label)
+        for network, label in ((network, shorten(network.label, _WIDEST, placeholder=" …")) for network in networks)
     ]
     handles += [
         Patch(color=SOFT, alpha=0.2, linewidth=0, label="mean ± std"),

@@ -84,14 +84,35 @@ def align(curves: list[tuple[np.ndarray, np.ndarray]], ended: list[bool]) -> Ali
         curves: Steps, rising, and the values measured at them; values that are not finite do not count.
         ended: For each curve, whether its run will not go on.
     """
-    finite = [(step[np.isfinite(value)], value[np.isfinite(value)]) for step, value in curves]
-    steps = np.unique(np.concatenate([step for step, _ in finite] or [np.empty(0)])).astype(float)
+    finite, steps = _finite(curves)
     if len(steps) > _GRID:
         steps = np.unique(steps[np.linspace(0, len(steps) - 1, _GRID).round().astype(int)])
     table = np.full((max(1, len(curves)), len(steps)), np.nan)
     for row, (step, value), over in zip(table, finite, ended, strict=False):
         if step.size:
             row[:] = np.interp(steps, step, value, left=np.nan, right=value[-1] if over else np.nan)
+    return _summary(steps, table)
+
+
+def gather(curves: list[tuple[np.ndarray, np.ndarray]]) -> Aligned:
+    """Summarise curves at each of their places over those that were measured there, and over no others.
+
+    Args:
+        curves: Places, each once, and the values measured at them; values that are not finite do not count.
+    """
+    finite, places = _finite(curves)
+    table = np.full((max(1, len(curves)), len(places)), np.nan)
+    for row, (place, value) in zip(table, finite, strict=False):
+        row[np.searchsorted(places, place)] = value
+    return _summary(places, table)
+
+
+def _finite(curves: list[tuple[np.ndarray, np.ndarray]]) -> tuple[list[tuple[np.ndarray, np.ndarray]], np.ndarray]:
+    finite = [(step[np.isfinite(value)], value[np.isfinite(value)]) for step, value in curves]
+    return finite, np.unique(np.concatenate([step for step, _ in finite] or [np.empty(0)])).astype(float)
+
+
+def _summary(steps: np.ndarray, table: np.ndarray) -> Aligned:
     if not steps.size:
         return Aligned(steps, steps, steps, steps)
     return Aligned(steps, np.nanmean(table, axis=0), np.nanstd(table, axis=0), np.nanmedian(table, axis=0))

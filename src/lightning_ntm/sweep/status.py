@@ -58,11 +58,11 @@ def status_of(folder: Path, run: PlannedRun) -> Status:
         return Status(run.name, "waiting")
     else:
         state = "running" if run_folder.in_use() else "interrupted"
-    rows = run_folder.latest()
+    rows, result = run_folder.latest(), read_json(run_folder.result)
     return Status(
         run.name,
         state,
-        max((row["step"] for row in rows), default=0),
+        max(row["step"] for row in (*rows, {"step": 0, **result})),
         _steps(run_folder.config, run_folder.config.exists()),
         _last(rows, "validation_wrong_bits"),
         _last(rows, "steps_per_second"),

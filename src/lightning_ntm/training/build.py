@@ -59,6 +59,7 @@ def replay(path: Path | str) -> tuple[MemoryModel[Any], Batch]:
     """
     folder = RunFolder(Path(path))
     folder.require()
+    model: Any  # it has slots, if some were lent away
     model, task, config = _parts(folder, None)
     load_weights(model, folder.nonfinite.with_suffix(".safetensors"))
     try:
@@ -71,7 +72,7 @@ def replay(path: Path | str) -> tuple[MemoryModel[Any], Batch]:
         raise ValueError(f"{folder.nonfinite} does not tell which batch it was ({error}).") from None
 
 
-def _parts(folder: RunFolder, memory_slots: int | None) -> tuple[Any, Task, dict[str, Any]]:
+def _parts(folder: RunFolder, memory_slots: int | None) -> tuple[MemoryModel[Any], Task, dict[str, Any]]:
     config = _read(folder.config)
     task = build(config["task"], Task)
     options = {"input_size": task.input_size, "output_size": task.output_size}

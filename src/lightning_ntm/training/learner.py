@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
@@ -102,8 +102,7 @@ class SequenceLearner(L.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Return the loss, and what measuring it needs."""
-        slots = self.slots_of(self._batch_number())
-        with lent_slots(self.model, slots) if slots else nullcontext():
+        with self._lent_memory():
             logits = self(batch.inputs)
         nats = metrics.nats_per_sequence(logits, batch)
         loss = self._loss(nats, batch)
@@ -140,13 +139,16 @@ class SequenceLearner(L.LightningModule):
         else:
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
-    def slots_of(self, batch: int) -> int | None:
+    def slots_of(self, batch: int) -> int:
         """Return how many memory slots the network has for the batch of this number, if not always all."""
-        if not self.min_memory_slots:
-            return None
         most: Any = self.model.memory_slots
         seed = getattr(getattr(self.trainer, "datamodule", None), "seed", 0)
         return drawn_slots(self.min_memory_slots, most, seed, batch)
+
+    def _lent_memory(self) -> AbstractContextManager[None]:
+        if not self.min_memory_slots:
+            return nullcontext()
+        return lent_slots(self.model, self.slots_of(self._batch_number()))
 
     def _batch_number(self) -> int:
         # As the sampler numbers batches: the processes take turns.

@@ -122,7 +122,9 @@ class Run:
     def _keep_step(self, error: DivergenceError) -> None:
         step = {name: getattr(error, name) for name in ("step", "batch", "loss", "gradients")}
         save_weights(self.learner.model, self.folder.nonfinite.with_suffix(".safetensors"), step=error.step - 1)
-        step |= {"seed": self.data.seed, "memory_slots": self.learner.slots_of(error.batch)}
+        step["seed"] = self.data.seed
+        if self.learner.min_memory_slots:
+            step["memory_slots"] = self.learner.slots_of(error.batch)
         write_whole(self.folder.nonfinite, as_json(step, indent=2) + "\n")
 
     def _open(self) -> None:

@@ -58,16 +58,14 @@ def run(model: Any, inputs: Tensor, state: Any) -> tuple[Tensor, Any]:
     weights, biases = [layer.weight for layer in layers], [layer.bias for layer in layers]
     keep = torch.is_grad_enabled() and any(t.requires_grad for t in (inputs, *state, *weights, *biases))
     recurrent = int(model.controller.num_layers > 0)
-    counts, limit = (
-        [recurrent, model.num_read_heads, model.num_write_heads, model.max_shift, int(keep)],
-        model.gradient_limit,
-    )
+    counts = [recurrent, model.num_read_heads, model.num_write_heads, model.max_shift, int(keep)]
+    options = counts, model.gradient_limit
     if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() or torch.jit.is_tracing():
-        output, *end, _ = torch.ops.lightning_ntm.sequence(inputs, *state, weights, biases, counts, limit)
+        output, *end, _ = torch.ops.lightning_ntm.sequence(inputs, *state, weights, biases, *options)
     elif keep:
-        output, *end = _Recurrence.apply((counts, limit), inputs, *state, *weights, *biases)
+        output, *end = _Recurrence.apply(options, inputs, *state, *weights, *biases)
     else:
-        output, *end, _ = _forward(inputs, state, weights, biases, (counts, limit))
+        output, *end, _ = _forward(inputs, state, weights, biases, options)
     return model.output(output).transpose(0, 1), type(state)(*end)
 
 
