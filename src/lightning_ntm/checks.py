@@ -15,6 +15,13 @@ def at_most(maximum: float, **values: float) -> None:
             raise ValueError(f"{name} (={value}) must be at most {maximum}.")
 
 
+def between(minimum: float, maximum: float, **values: float) -> None:
+    """Raise `ValueError` for the first value that is not within these two."""
+    for name, value in values.items():
+        if not minimum <= value <= maximum:
+            raise ValueError(f"{name} (={value}) must be between {minimum:g} and {maximum:g}.")
+
+
 def one_of(allowed: tuple[str, ...], **values: str) -> None:
     """Raise `ValueError` for the first value that is not among `allowed`."""
     for name, value in values.items():

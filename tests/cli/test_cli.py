@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -433,6 +434,14 @@ MISTAKES = {
     "train --task cpoy": "unknown task 'cpoy'; did you mean 'Copy'?",
     "train --task my_lab.Sorting": "--task my_lab.Sorting: No module named 'my_lab'.",
     "train --model": "--model needs a value.",
+    "train --resume": "--resume needs a value.",
+    "train --seed": "--seed needs a value.",
+    "train --seed ''": "--seed needs a value.",
+    "train --seed=": "--seed needs a value.",
+    "train --model.hidden_size= --seed 3": "--model.hidden_size needs a value.",
+    "train --model.lookup_bias null": "--model.lookup_bias needs a value.",
+    "train --task.max_length null": "--task.max_length needs a value.",
+    "sweep --seeds": "--seeds needs a value.",
     "train --config papr-copy": "--config papr-copy: there is no such file or preset; did you mean 'paper-copy'?",
     "train --model.hiddn_size 3": "unknown option --model.hiddn_size; did you mean 'hidden_size'?",
     "train --trainer.max_step 3": "unknown option --trainer.max_step; did you mean '--trainer.max_steps'?",
@@ -498,7 +507,7 @@ MISTAKES = {
 
 @pytest.mark.parametrize("line", MISTAKES)
 def test_a_mistake_gets_one_line_and_exit_code_2_and_writes_nothing(line, capsys):
-    assert ntm(*line.split()) == 2
+    assert ntm(*shlex.split(line)) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.startswith("ntm: error: ")

@@ -18,7 +18,7 @@ from lightning_ntm.kernels.cpu.library import missing as kernel_missing
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.records import RunFolder
 from lightning_ntm.tasks.base import Task
-from lightning_ntm.training.build import warn_beyond_memory
+from lightning_ntm.training.build import class_of, warn_beyond_memory
 from lightning_ntm.training.data import EpisodeData
 from lightning_ntm.training.learner import OptimizerFactory, SchedulerFactory, SequenceLearner
 from lightning_ntm.training.run import Run, default_name, folder_of, quiet_lightning
@@ -35,6 +35,9 @@ _REPLACED = {
     "trainer.max_steps": {"trainer.max_epochs", "trainer.max_time"},
     "trainer.val_check_interval": {"trainer.check_val_every_n_epoch"},
 }
+
+#: What the task tells the network.
+_LINKED = ("input_size", "output_size")
 
 
 def train(argv: list[str]) -> int:
@@ -143,9 +146,6 @@ def _check_simple(config: Namespace) -> None:
 
 
 def _data(parts: Namespace, config: Namespace) -> EpisodeData:
-    for name, value in parts.data.as_dict().items():
-        if value is None:
-            raise UsageError(f"--data.{name} needs a value.")
     with explained("--data."):
         return EpisodeData(parts.task, seed=config.seed, **parts.data.as_dict())
 
@@ -166,6 +166,10 @@ def _learner(parts: Namespace, config: Namespace) -> SequenceLearner:
 def _parts(parser: ArgumentParser, config: Namespace, argv: list[str]) -> Namespace:
     """Return network, task and the rest as objects, once all of them can be made."""
     try:
+        for group in ("model", "task"):
+            _refuse_null(group, class_of(config[group].class_path), config[group].get("init_args", Namespace()))
+        _refuse_null("data", EpisodeData, config.data)
+        _refuse_null("trainer", L.Trainer, config.trainer)
         parts = parser.instantiate(config)
     except ValueError as error:
         raise UsageError(words.invalid_value(str(error))) from error
@@ -183,6 +187,15 @@ def _parts(parser: ArgumentParser, config: Namespace, argv: list[str]) -> Namesp
         if warning:
             print(f"ntm: warning: {warning}", file=sys.stderr)
     return parts
+
+
+def _refuse_null(group: str, made: Any, values: Namespace) -> None:
+    """Raise `UsageError` for a `null` where the constructor wants something, which jsonargparse lets through."""
+    kinds = get_type_hints(getattr(made, "__init__", made))
+    for name, value in values.items():
+        kind = Any if name in _LINKED else kinds.get(name, Any)
+        if value is None and kind is not Any and type(None) not in get_args(kind):
+            raise UsageError(f"--{group}.{name} needs a value.")
 
 
 def _asks_for_slots(argv: list[str]) -> bool:
@@ -215,9 +228,6 @@ def _few_slots(parts: Namespace, config: Namespace, *, asked: bool) -> str | Non
 def _check_trainer(trainer: dict[str, Any], batches_per_epoch: int) -> None:
     """Check what Lightning would find wrong only after the run folder is made."""
     interval, epochs = trainer["val_check_interval"], trainer["check_val_every_n_epoch"]
-    for name, kind in get_type_hints(L.Trainer.__init__).items():
-        if name in trainer and trainer[name] is None and type(None) not in get_args(kind):
-            raise UsageError(f"--trainer.{name} needs a value.")
     with explained("--trainer."):
         if (clip := trainer["gradient_clip_val"]) is not None and clip < 0:
             raise ValueError(f"gradient_clip_val (={clip:g}) must be at least 0.")
@@ -282,7 +292,7 @@ def _parser(argv: list[str]) -> ArgumentParser:
     )
     parser.add_class_arguments(EpisodeData, "data", skip={"task", "seed"}, instantiate=False)
     parser.add_class_arguments(L.Trainer, "trainer", instantiate=False)
-    for size in ("input_size", "output_size"):
+    for size in _LINKED:
         parser.link_arguments(f"task.{size}", f"model.init_args.{size}", apply_on="instantiate")
     parser.set_defaults(_defaults(argv))
     return parser
@@ -380,6 +390,8 @@ def _resumed(argv: list[str]) -> tuple[RunFolder | None, list[str]]:
         option, equals, value = word.partition("=")
         if option == "--resume":
             value = value if equals else (argv[i + 1 : i + 2] or [""])[0]
+            if not value or value.startswith("--"):
+                raise UsageError("--resume needs a value.")
             rest = argv[:i] + argv[i + (1 if equals else 2) :]
             for other in rest:
                 if other.partition("=")[0] in ("--name", "--runs"):

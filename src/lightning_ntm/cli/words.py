@@ -29,7 +29,7 @@ class Parser(argparse.ArgumentParser):
         option = message.removeprefix("unrecognized arguments: ").split()[0]
         if message.startswith("unrecognized"):
             message = f"unknown option {option}{near(option, self._option_string_actions)}"
-        raise UsageError(message)
+        raise UsageError(_lacking(message) or message)
 
 
 def filled(text: str) -> str:
@@ -127,6 +127,7 @@ def canonical(argv: list[str]) -> list[str]:
         "--optimizer": partial(_of_torch, "torch.optim"),
         "--scheduler": partial(_of_torch, "torch.optim.lr_scheduler"),
     }
+    _refuse_empty(argv)
     configs: list[str] = []
     classes: list[str] = []
     others: list[str] = []
@@ -145,8 +146,24 @@ def canonical(argv: list[str]) -> list[str]:
     return configs + classes + others
 
 
+def _refuse_empty(argv: list[str]) -> None:
+    """Raise `UsageError` for an option without its value, as a shell's unset variable leaves it."""
+    for before, word in zip(["a word", *argv], argv, strict=False):
+        option, equals, value = word.partition("=")
+        if not word or (equals and not value):
+            raise UsageError(f"{option or before} needs a value.")
+
+
+def _lacking(message: str) -> str | None:
+    """Return what argparse means when it says that an option stands without its value."""
+    found = re.search(r"argument (?:-\w/)?(\S+): expected (?:one|at least one) argument", message)
+    return f"{found[1]} needs a value." if found else None
+
+
 def shortened(message: str, known_options: Iterable[str]) -> str:
     """Return the heart of jsonargparse's report of an error, in one line."""
+    if lacking := _lacking(message):
+        return lacking
     if found := re.search(r"unrecognized arguments: (\S+)", message):
         option = found[1].partition("=")[0]
         return f"unknown option {option}{near(option, known_options)}"

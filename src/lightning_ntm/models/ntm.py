@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lightning_ntm import functional as fn
-from lightning_ntm.checks import at_least, at_most, one_of
+from lightning_ntm.checks import at_least, at_most, between, one_of
 from lightning_ntm.kernels.choice import Kernel
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.models.controllers import FeedForwardController, LSTMController
@@ -121,9 +121,8 @@ class NTM(MemoryModel[NTMState]):
     ):
         super().__init__(input_size, output_size, backend, checkpoint_every)
         at_least(0, gradient_limit=gradient_limit)
-        for name, bias in (("stay_bias", stay_bias), ("lookup_bias", lookup_bias), ("append_bias", append_bias)):
-            if not abs(bias) <= HEAD_LIMIT:  # so written, nan is none
-                raise ValueError(f"{name} (={bias}) must be between -{HEAD_LIMIT:g} and {HEAD_LIMIT:g}.")
+        biases = {"stay_bias": stay_bias, "lookup_bias": lookup_bias, "append_bias": append_bias}
+        between(-HEAD_LIMIT, HEAD_LIMIT, **biases)
         at_least(1, memory_width=memory_width, num_read_heads=num_read_heads, num_write_heads=num_write_heads)
         one_of(("lstm", "feedforward"), controller=controller)
         one_of(("constant", "learned", "random"), memory_init=memory_init)
@@ -147,7 +146,7 @@ class NTM(MemoryModel[NTMState]):
         self.output = nn.Linear(self.controller.output_size + num_read_heads * width, output_size)
         self._add_start()
         self._reset_parameters()
-        self._bias_heads(stay_bias, lookup_bias, append_bias)
+        self._bias_heads(*biases.values())
 
     @property
     def memory_slots(self) -> int:

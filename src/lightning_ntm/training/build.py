@@ -93,7 +93,7 @@ def build(spec: Any, *kinds: type, **options: Any) -> Any:
     """
     if not isinstance(spec, dict) or "class_path" not in spec:
         return spec
-    made = _class(spec)
+    made = class_of(spec["class_path"])
     if not (isinstance(made, type) and issubclass(made, kinds)):
         raise ValueError(f"{spec['class_path']} is no {' or '.join(kind.__name__ for kind in kinds)}.")
     arguments = {key: build(value, nn.Module, Task) for key, value in (spec.get("init_args") or {}).items()}
@@ -103,12 +103,17 @@ def build(spec: Any, *kinds: type, **options: Any) -> Any:
         raise ValueError(f"{spec['class_path']} cannot be made from its configuration: {error}.") from error
 
 
-def _class(spec: dict[str, Any]) -> Any:
-    module, _, name = str(spec["class_path"]).rpartition(".")
+def class_of(path: Any) -> Any:
+    """Return what an import path names.
+
+    Raises:
+        ValueError: There is no such thing.
+    """
+    module, _, name = str(path).rpartition(".")
     try:
         return getattr(import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"there is no class {spec['class_path']}: {error}.") from error
+        raise ValueError(f"there is no class {path}: {error}.") from error
 
 
 def warn_beyond_memory(model: MemoryModel[Any], task: Task, difficulty: dict[str, int], least: int = 0) -> str | None:
@@ -141,7 +146,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _check_growth(spec: dict[str, Any], memory_slots: int) -> None:
-    network = _class(spec)
+    network = class_of(spec["class_path"])
     if "memory_slots" not in inspect.signature(network).parameters:
         raise ValueError(f"memory_slots (={memory_slots}) cannot be given: {network.__name__} has no memory slots.")
     arguments = spec.get("init_args") or {}

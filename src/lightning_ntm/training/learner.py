@@ -12,7 +12,7 @@ from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 
-from lightning_ntm.checks import one_of
+from lightning_ntm.checks import between, one_of
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.tasks import metrics
 from lightning_ntm.tasks.base import Batch
@@ -81,8 +81,7 @@ class SequenceLearner(L.LightningModule):
         super().__init__()
         one_of(("mean", "sum"), loss=loss)
         one_of(("stop", "skip"), on_nonfinite=on_nonfinite)
-        if not 0 <= decay_after <= 1:
-            raise ValueError(f"decay_after (={decay_after}) must be between 0 and 1.")
+        between(0, 1, decay_after=decay_after)
         check_slots(model, min_memory_slots)
         self.model, self.optimizer, self.scheduler = model, optimizer, scheduler
         self.decay_after, self.loss, self.on_nonfinite = decay_after, loss, on_nonfinite
