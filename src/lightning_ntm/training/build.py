@@ -100,7 +100,8 @@ def build(spec: Any, *kinds: type, **options: Any) -> Any:
     try:
         return made(**{**arguments, **options})
     except (TypeError, RuntimeError, OverflowError, MemoryError) as error:
-        raise ValueError(f"{spec['class_path']} cannot be made from its configuration: {error}.") from error
+        larger = f" with memory_slots (={options['memory_slots']})" if "memory_slots" in options else ""
+        raise ValueError(f"{spec['class_path']} cannot be made from its configuration{larger}: {error}.") from error
 
 
 def class_of(path: Any) -> Any:
