@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from lightning_ntm.records import Measured, RunFolder, Series, Skipped, read
+from lightning_ntm.records import Measured, RunFolder, Series, Skipped, rank, read
 from lightning_ntm.records.reading import MEASURES
 from lightning_ntm.report.configuration import flat_config, labels
 from lightning_ntm.report.statistics import first_below
@@ -57,10 +57,11 @@ class Run:
     @property
     def outdated(self) -> bool:
         """Whether a validation after the evaluation was better, so that other weights are kept now."""
-        measures = [self.validation.bits_per_sequence, self.validation.wrong_bits]  # lexsort ranks by the last first
         by_bits = any(note.get("judged_by") == "bits_per_sequence" for note in self.notes)
-        ranked = np.lexsort(tuple(reversed(measures) if by_bits else measures))
-        return bool(self.evaluation and ranked.size and self.validation.step[ranked[0]] != self.evaluated_step)
+        judged_by = "bits_per_sequence" if by_bits else "wrong_bits"
+        rows = zip(self.validation.wrong_bits, self.validation.bits_per_sequence, self.validation.step, strict=True)
+        ranked = sorted((rank(wrong, bits, judged_by), -step) for wrong, bits, step in rows)
+        return bool(self.evaluation and ranked and -ranked[0][1] != self.evaluated_step)
 
     @property
     def solved(self) -> bool:

@@ -16,7 +16,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor, nn
 
 from lightning_ntm.checks import at_least
-from lightning_ntm.records import RunFolder, write_whole
+from lightning_ntm.records import RunFolder, rank, write_whole
 from lightning_ntm.tasks import metrics
 from lightning_ntm.tasks.base import Batch
 from lightning_ntm.training.learner import SequenceLearner
@@ -147,7 +147,7 @@ class Recorder(Callback):
 class Keeper(Checkpoint):
     """Keeps the whole state of the last validation, and the weights of the best one.
 
-    The best has the least of the measure that the task is judged by; among equals, of the other one.
+    The best has the least of the measure that the task is judged by, then of the other one; of equals it is the last.
 
     Args:
         folder: Where they are kept.
@@ -159,7 +159,7 @@ class Keeper(Checkpoint):
         self, folder: RunFolder, model: nn.Module, judged_by: Literal["wrong_bits", "bits_per_sequence"] = "wrong_bits"
     ):
         self.folder, self.model = folder, model
-        self.ranked = sorted(_MEASURES, key=lambda name: name != judged_by)
+        self.judged_by = judged_by
         self.best: dict[str, float] = {}
         self.saved: int | None = None  # the step of the state on disk
 
@@ -180,11 +180,14 @@ class Keeper(Checkpoint):
         if trainer.sanity_checking:
             return
         measured = {name: float(trainer.callback_metrics[f"validation_{name}"]) for name in _MEASURES}
-        if not self.best or [measured[name] for name in self.ranked] < [self.best[name] for name in self.ranked]:
+        if not self.best or self._rank(measured) <= self._rank(self.best):
             self.best = {"step": trainer.global_step, **measured}
             if trainer.is_global_zero:
                 save_weights(self.model, self.folder.best, step=trainer.global_step)
         self._save(trainer)
+
+    def _rank(self, measured: dict[str, float]) -> tuple[float, float]:
+        return rank(measured["wrong_bits"], measured["bits_per_sequence"], self.judged_by)
 
     def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Keep the end; without any validation, its weights are the best there are.
