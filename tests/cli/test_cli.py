@@ -112,12 +112,22 @@ def test_many_runs_are_evaluated_in_one_table(solved, capsys):
         shutil.copytree(solved[0], f"runs/{name}")
     Path("runs/other/best.safetensors").write_bytes(b"")
     shutil.copytree("runs/small", "runs/third")
-    assert ntm("evaluate", "runs", "runs/small", "--lengths", "3", "--sequences", "4") == 0
+    assert ntm("evaluate", "runs", "runs/small", "--lengths", "3", "--sequences", "4", "--memory_slots", "9") == 0
     captured = capsys.readouterr()
     assert [captured.out.count(name) for name in ("small", "third", "other")] == [1, 1, 0]
+    assert "4 sequences, 9 memory slots" in captured.out
     assert captured.err.startswith("ntm: warning: runs/other is left out: runs/other/best.safetensors is damaged")
     assert ntm("evaluate", "runs", "--lengths", "3", "--sequences", "4", "--json") == 0
     assert [told["run"] for told in json.loads(capsys.readouterr().out)] == ["runs/small", "runs/third"]
+
+
+def test_a_long_name_is_not_cut_in_a_table(solved, capsys):
+    name = "a-name-of-many-letters-" * 3 + "seed10"
+    shutil.copytree(solved[0], f"runs/{name}")
+    shutil.copytree(solved[0], "runs/other")
+    assert ntm("evaluate", "runs", "--lengths", "3,4", "--sequences", "4") == 0
+    lines = [line.split("│")[1].strip() for line in capsys.readouterr().out.splitlines() if line.startswith("│")]
+    assert f"{name}{name}" in "".join(lines)
 
 
 def test_draws_the_memory_of_a_trained_network(solved, capsys):

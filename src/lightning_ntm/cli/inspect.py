@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from lightning_ntm.cli.words import Parser, UsageError, explained, filled
 from lightning_ntm.records import RunFolder, as_json, find
@@ -40,13 +40,15 @@ def evaluate(argv: list[str]) -> int:
         raise UsageError(f"{left_out[paths[0]]}{more}")
     for path, reason in left_out.items():
         print(f"ntm: warning: {path} is left out: {reason}", file=sys.stderr)
+    slots = f", {arguments.memory_slots} memory slots" if arguments.memory_slots else ""
+    measured_on = f"{arguments.sequences} sequences{slots}"
     if arguments.json:
         print(as_json(told[0] if len(paths) == 1 else told))
     elif len(paths) == 1:
-        Console(markup=False).print(_table(told[0]["results"], f"{paths[0]}, {arguments.sequences} sequences"))
+        Console(markup=False).print(_table(told[0]["results"], f"{paths[0]}, {measured_on}"))
     else:
         rows = [{"run": Path(one["run"]).name, **row} for one in told for row in one["results"]]
-        Console(markup=False).print(_table(rows, f"{len(told)} runs, {arguments.sequences} sequences each"))
+        Console(markup=False).print(_table(rows, f"{len(told)} runs, each: {measured_on}"))
     return 0
 
 
@@ -82,7 +84,8 @@ def _table(results: list[dict[str, Any]], title: str) -> Table:
     columns = [
         name for name in dict.fromkeys(name for result in results for name in result) if _has_room(name, results)
     ]
-    table = Table(*(name.replace("_", " ") for name in columns), title=title, caption="±: 95 % confidence")
+    headers = (Column(name.replace("_", " "), overflow="fold") for name in columns)  # a name cut short names no run
+    table = Table(*headers, title=title, caption="±: 95 % confidence")
     for result in results:
         table.add_row(*(_cell(result, name) for name in columns))
     return table
@@ -91,7 +94,7 @@ def _table(results: list[dict[str, Any]], title: str) -> Table:
 def _has_room(name: str, results: list[dict[str, Any]]) -> bool:
     if name == "perfect" and any("optimal_bits" in result for result in results):
         return False  # nobody is
-    return name != "sequences" and not name.endswith("_margin")
+    return name not in ("sequences", "memory_slots") and not name.endswith("_margin")  # the title tells those two
 
 
 def _cell(result: dict[str, Any], name: str) -> str:

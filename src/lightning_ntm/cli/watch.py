@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from lightning_ntm.sweep import Plan, State, Status, status_of
@@ -65,7 +65,8 @@ _ORDER: tuple[State, ...] = ("running", "failed", "interrupted", "done", "waitin
 def table(statuses: list[Status], height: int | None = None) -> Group:
     """Return a table of all runs, or of those that fit, what moves first, and a line that counts them."""
     shown = sorted(statuses, key=lambda status: _ORDER.index(status.state)) if height else statuses
-    table = Table("run", "state", "step", "wrong bits", "steps/s", "left", box=None, pad_edge=False)
+    run = Column("run", overflow="fold")
+    table = Table(run, "state", "step", "wrong bits", "steps/s", "left", box=None, pad_edge=False)
     for status in shown[: height and max(3, height - 2)]:
         table.add_row(
             status.name,
