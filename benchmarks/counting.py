@@ -1,15 +1,16 @@
 """How networks count repeats: python benchmarks/counting.py RUN... [--length 10] [--repeats 20] [--sequences 100].
 
 For runs on repeat copy, by number of repeats: the share of episodes whose only end marker stands where it belongs, and
-after how many repeats the first one stands (the median). Then the count itself, in an episode with the most repeats of
-training: of all that is read at the end of a repeat, the number that moves most from repeat to repeat (the median).
+after how many repeats the first one stands (the median). Then the count itself, as far as it is kept in the memory: of
+all that is read at the end of a repeat, the number that moves most (in the median) from one to the next, in an episode
+with the most repeats of training; and where it begins in episodes with fewer and more.
 """
 
 import argparse
 from pathlib import Path
 
-import numpy as np
 import torch
+from torch import Tensor
 
 from lightning_ntm.tasks.repeat_copy import RepeatCopy
 from lightning_ntm.training import TrainedRun, open_run
@@ -28,13 +29,20 @@ def markers(run: TrainedRun, length: int, repeats: int, sequences: int) -> tuple
 
 
 @torch.inference_mode()
-def count(run: TrainedRun, length: int, repeats: int) -> np.ndarray:
-    """Return, of all that is read at the end of each repeat, the number that moves most from repeat to repeat."""
+def read_at_ends(run: TrainedRun, length: int, repeats: int) -> Tensor:
+    """Return all that is read at the end of each repeat of one episode, `(repeats, numbers)`."""
     batch = run.task.sample(batch_generator(run.seed, "evaluation", 0), 1, length=length, repeats=repeats)
-    reads = run.model.trace(batch.inputs)["reads"][0].flatten(1)  # time numbers
-    ends = batch.mask[0].nonzero()[length - 1 : length * repeats : length, 0]
-    moves = reads[ends].diff(dim=0).abs().median(0).values
-    return reads[ends][:, moves.argmax()].numpy()
+    reads = run.model.trace(batch.inputs)["reads"][0].flatten(1)
+    return reads[batch.mask[0].nonzero()[length - 1 : length * repeats : length, 0]]
+
+
+def tell_count(run: TrainedRun, length: int, most: int) -> None:
+    """Print the number that moves most from repeat to repeat, and where it begins by the number of repeats."""
+    read = read_at_ends(run, length, most)
+    place = read.diff(dim=0).abs().median(0).values.argmax()
+    print(f"  the count, {most} repeats:", *(f"{number:.2f}" for number in read[:, place]))
+    begins = {repeats: read_at_ends(run, length, repeats)[0, place] for repeats in range(2, most + 3, 2)}
+    print("  where it begins:", ", ".join(f"{number:.2f} for {repeats}" for repeats, number in begins.items()))
 
 
 def main() -> None:
@@ -53,7 +61,7 @@ def main() -> None:
         for repeats in sorted({most - 1, *range(most, most + 4), arguments.repeats}):
             right, first = markers(run, arguments.length, repeats, arguments.sequences)
             print(f"  {repeats} repeats: end marker right {right:.0%}, the first after {first:.1f}")
-        print("  the count:", " ".join(f"{number:.2f}" for number in count(run, arguments.length, most)))
+        tell_count(run, arguments.length, most)
 
 
 if __name__ == "__main__":
