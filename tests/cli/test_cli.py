@@ -437,6 +437,25 @@ def test_two_processes_train_one_run(tmp_path):
     assert rows[-1]["sequences"] == 4 * 8 * 2
 
 
+ANNOTATED = """
+from __future__ import annotations
+from typing import TYPE_CHECKING
+from lightning_ntm import NTM
+if TYPE_CHECKING:
+    from numpy import ndarray
+class Annotated(NTM):
+    def __init__(self, input_size: int, output_size: int, extra: ndarray | None = None):
+        super().__init__(input_size, output_size)
+"""
+
+
+def test_types_that_only_a_checker_knows_are_left_alone(tmp_path, monkeypatch, capsys):
+    (tmp_path / "annotated.py").write_text(ANNOTATED)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert ntm("train", "--model", "annotated.Annotated", "--trainer.fast_dev_run", "true") == 0
+    assert capsys.readouterr().err == ""
+
+
 MISTAKES = {
     "trian": "unknown verb 'trian'; did you mean 'train'?",
     "train --model lstn": "unknown model 'lstn'; did you mean 'LSTM'?",

@@ -1,6 +1,7 @@
 """`ntm train`: the options are the arguments of the constructors; nothing is declared twice."""
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
 
@@ -191,7 +192,9 @@ def _parts(parser: ArgumentParser, config: Namespace, argv: list[str]) -> Namesp
 
 def _refuse_null(group: str, made: Any, values: Namespace) -> None:
     """Raise `UsageError` for a `null` where the constructor wants something, which jsonargparse lets through."""
-    kinds = get_type_hints(getattr(made, "__init__", made))
+    kinds: dict[str, Any] = {}
+    with suppress(NameError):  # a name that only a type checker knows
+        kinds = get_type_hints(getattr(made, "__init__", made))
     for name, value in values.items():
         kind = Any if name in _LINKED else kinds.get(name, Any)
         if value is None and kind is not Any and type(None) not in get_args(kind):

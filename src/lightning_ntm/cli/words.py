@@ -150,7 +150,7 @@ def _refuse_empty(argv: list[str]) -> None:
     """Raise `UsageError` for an option without its value, as a shell's unset variable leaves it."""
     for before, word in zip(["a word", *argv], argv, strict=False):
         option, equals, value = word.partition("=")
-        if not word or (equals and not value):
+        if not word or (word.startswith("-") and equals and not value):
             raise UsageError(f"{option or before} needs a value.")
 
 
