@@ -12,6 +12,7 @@ from runs import write_run
 
 from lightning_ntm.cli import main
 from lightning_ntm.report import write_report
+from lightning_ntm.report.configuration import labels
 from lightning_ntm.report.curves import draw_curves
 from lightning_ntm.report.experiment import read_experiment
 from lightning_ntm.report.figures import Figures
@@ -47,6 +48,13 @@ def report(folder):
 def report_without_figures(folder):
     none = Figures({"validation": [], "training": [], "seeds": [], "lengths": []}, {})
     return render(read_experiment(folder), none)
+
+
+def test_in_the_name_of_a_network_choices_come_before_sizes():
+    networks = [
+        {"model": "a.NTM", "model.hidden_size": size, "model.controller": kind} for size, kind in ((3, "x"), (4, "y"))
+    ]
+    assert labels(networks) == ["NTM, controller x, hidden size 3", "NTM, controller y, hidden size 4"]
 
 
 def test_the_tables_hold_what_the_rows_say(trained, page):

@@ -45,11 +45,17 @@ def labels(configs: list[dict[str, Any]]) -> list[str]:
     named = list(classes)
     for shared in {name for name in classes if classes.count(name) > 1}:
         places = [place for place, name in enumerate(classes) if name == shared]
-        told = differences([configs[place] for place in places])
+        found = differences([configs[place] for place in places])
+        told = dict(sorted(found.items(), key=_is_size))
         for column, place in enumerate(places):
             parts = [f"{_short(name, told)} {shown(values[column])}" for name, values in told.items()]
             named[place] = ", ".join([shared, *parts])
     return named
+
+
+def _is_size(option: tuple[str, list[Any]]) -> bool:
+    """Whether an option is no choice between words: those say more, and come first where the rest is cut."""
+    return not any(isinstance(value, str) for value in option[1])
 
 
 def _short(name: str, others: dict[str, Any]) -> str:
