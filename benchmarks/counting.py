@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from lightning_ntm import NTM
 from lightning_ntm.tasks.repeat_copy import RepeatCopy
 from lightning_ntm.training import TrainedRun, open_run
 from lightning_ntm.training.episodes import batch_generator
@@ -38,6 +39,8 @@ def read_at_ends(run: TrainedRun, length: int, repeats: int) -> Tensor:
 
 def tell_count(run: TrainedRun, length: int, most: int) -> None:
     """Print the number that moves most from repeat to repeat, and where it begins by the number of repeats."""
+    if most < 2 or not isinstance(run.model, NTM):
+        return  # nothing to compare, or no memory to see it in
     read = read_at_ends(run, length, most)
     place = read.diff(dim=0).abs().median(0).values.argmax()
     print(f"  the count, {most} repeats:", *(f"{number:.2f}" for number in read[:, place]))
@@ -55,10 +58,11 @@ def main() -> None:
     torch.set_num_threads(1)
     for path in arguments.runs:
         run = open_run(path)
-        assert isinstance(run.task, RepeatCopy), f"{path} is not a run on repeat copy"
+        if not isinstance(run.task, RepeatCopy):
+            parser.error(f"{path} is not a run on repeat copy")
         most = run.task.max_repeats
         print(Path(path).name)
-        for repeats in sorted({most - 1, *range(most, most + 4), arguments.repeats}):
+        for repeats in sorted({max(1, most - 1), *range(most, most + 4), arguments.repeats}):
             right, first = markers(run, arguments.length, repeats, arguments.sequences)
             print(f"  {repeats} repeats: end marker right {right:.0%}, the first after {first:.1f}")
         tell_count(run, arguments.length, most)

@@ -444,7 +444,7 @@ from lightning_ntm import NTM
 if TYPE_CHECKING:
     from numpy import ndarray
 class Annotated(NTM):
-    def __init__(self, input_size: int, output_size: int, extra: ndarray | None = None):
+    def __init__(self, input_size: int, output_size: int, extra: ndarray | None = None, other: int = None):
         super().__init__(input_size, output_size)
 """
 
@@ -467,7 +467,11 @@ MISTAKES = {
     "train --seed": "--seed needs a value.",
     "train --seed ''": "--seed needs a value.",
     "train --seed=": "--seed needs a value.",
-    "train --model.hidden_size= --seed 3": "--model.hidden_size needs a value.",
+    "train --seed 3 ''": "a word is empty, as a shell's unset variable leaves it.",
+    "train --model.hidden_size --seed 3": "--model.hidden_size needs a value.",
+    "train --model.hidden_size= --seed 3": "--model.hidden_size (=) must be a whole number.",
+    "train --optimizer.lr": "--optimizer.lr needs a value.",
+    "train --model.stay_bias -1e-3": "write --model.stay_bias=-1e-3.",
     "train --model.lookup_bias null": "--model.lookup_bias needs a value.",
     "train --task.max_length null": "--task.max_length needs a value.",
     "sweep --seeds": "--seeds needs a value.",

@@ -84,7 +84,7 @@ def _table(results: list[dict[str, Any]], title: str) -> Table:
     columns = [
         name for name in dict.fromkeys(name for result in results for name in result) if _has_room(name, results)
     ]
-    headers = (Column(name.replace("_", " "), overflow="fold") for name in columns)  # a name cut short names no run
+    headers = [Column(name.replace("_", " "), overflow="fold" if name == "run" else "ellipsis") for name in columns]
     table = Table(*headers, title=title, caption="±: 95 % confidence")
     for result in results:
         table.add_row(*(_cell(result, name) for name in columns))

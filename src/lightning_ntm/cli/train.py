@@ -1,5 +1,6 @@
 """`ntm train`: the options are the arguments of the constructors; nothing is declared twice."""
 
+import inspect
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -88,7 +89,8 @@ def _parsed(argv: list[str]) -> tuple[ArgumentParser, Namespace]:
     try:
         return parser, parser.parse_args(argv)
     except ArgumentError as error:
-        raise UsageError(words.shortened(str(error), parser._option_string_actions)) from error
+        lacking = words.lacking(str(error), argv)
+        raise UsageError(lacking or words.shortened(str(error), parser._option_string_actions)) from error
     except Exception as error:  # as a type of PyTorch's, or a constructor, that rubbish was tried on, raises
         raise UsageError(f"the options cannot be read: {words.one_line(error)}") from error
 
@@ -168,7 +170,9 @@ def _parts(parser: ArgumentParser, config: Namespace, argv: list[str]) -> Namesp
     """Return network, task and the rest as objects, once all of them can be made."""
     try:
         for group in ("model", "task"):
-            _refuse_null(group, class_of(config[group].class_path), config[group].get("init_args", Namespace()))
+            with suppress(ValueError):  # a class within another is found by jsonargparse
+                made = class_of(config[group].class_path)
+                _refuse_null(group, made, config[group].get("init_args", Namespace()))
         _refuse_null("data", EpisodeData, config.data)
         _refuse_null("trainer", L.Trainer, config.trainer)
         parts = parser.instantiate(config)
@@ -193,11 +197,14 @@ def _parts(parser: ArgumentParser, config: Namespace, argv: list[str]) -> Namesp
 def _refuse_null(group: str, made: Any, values: Namespace) -> None:
     """Raise `UsageError` for a `null` where the constructor wants something, which jsonargparse lets through."""
     kinds: dict[str, Any] = {}
-    with suppress(NameError):  # a name that only a type checker knows
+    with suppress(NameError, AttributeError, TypeError):  # what only a type checker can read
         kinds = get_type_hints(getattr(made, "__init__", made))
+    defaults = inspect.signature(made).parameters
     for name, value in values.items():
-        kind = Any if name in _LINKED else kinds.get(name, Any)
-        if value is None and kind is not Any and type(None) not in get_args(kind):
+        if value is not None or name in _LINKED or name not in defaults or defaults[name].default is None:
+            continue
+        kind = kinds.get(name, Any)
+        if kind is not Any and None not in get_args(kind) and type(None) not in get_args(kind):
             raise UsageError(f"--{group}.{name} needs a value.")
 
 

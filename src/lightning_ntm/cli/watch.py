@@ -65,7 +65,7 @@ _ORDER: tuple[State, ...] = ("running", "failed", "interrupted", "done", "waitin
 def table(statuses: list[Status], height: int | None = None) -> Group:
     """Return a table of all runs, or of those that fit, what moves first, and a line that counts them."""
     shown = sorted(statuses, key=lambda status: _ORDER.index(status.state)) if height else statuses
-    run = Column("run", overflow="fold")
+    run = Column("run", overflow="ellipsis" if height else "fold", no_wrap=bool(height))
     table = Table(run, "state", "step", "wrong bits", "steps/s", "left", box=None, pad_edge=False)
     for status in shown[: height and max(3, height - 2)]:
         table.add_row(

@@ -29,7 +29,8 @@ class Parser(argparse.ArgumentParser):
         option = message.removeprefix("unrecognized arguments: ").split()[0]
         if message.startswith("unrecognized"):
             message = f"unknown option {option}{near(option, self._option_string_actions)}"
-        raise UsageError(_lacking(message) or message)
+        lacking = re.search(r"argument (\S+): expected one argument", message)
+        raise UsageError(f"{lacking[1]} needs a value." if lacking else message)
 
 
 def filled(text: str) -> str:
@@ -147,23 +148,32 @@ def canonical(argv: list[str]) -> list[str]:
 
 
 def _refuse_empty(argv: list[str]) -> None:
-    """Raise `UsageError` for an option without its value, as a shell's unset variable leaves it."""
-    for before, word in zip(["a word", *argv], argv, strict=False):
-        option, equals, value = word.partition("=")
-        if not word or (word.startswith("-") and equals and not value):
-            raise UsageError(f"{option or before} needs a value.")
+    """Raise `UsageError` for an option whose value is empty, as a shell's unset variable leaves it.
+
+    Arguments of networks and tasks are left to their types: a text may be empty.
+    """
+    for before, word in zip(["", *argv], argv, strict=False):
+        option, equals, value = word.partition("=") if word else (before, "=", "")
+        if not value and equals and re.fullmatch(r"--?\w[\w.-]*", option) and option not in ("--print_config",):
+            if not option.startswith(("--model.", "--task.")):
+                raise UsageError(f"{option} needs a value.")
+        elif not word:
+            raise UsageError("a word is empty, as a shell's unset variable leaves it.")
 
 
-def _lacking(message: str) -> str | None:
-    """Return what argparse means when it says that an option stands without its value."""
-    found = re.search(r"argument (?:-\w/)?(\S+): expected (?:one|at least one) argument", message)
-    return f"{found[1]} needs a value." if found else None
+def lacking(message: str, argv: list[str]) -> str | None:
+    """Return what argparse means by an expected argument, which it asks for by the wrong name; else `None`."""
+    if "expected one argument" not in message:
+        return None
+    for word, after in zip(argv, [*argv[1:], "--"], strict=True):
+        if word.startswith("--") and "=" not in word and after.startswith("-"):
+            number = re.fullmatch(r"-[\d.]\S*", after)
+            return f"write {word}={after}." if number else f"{word} needs a value."
+    return None
 
 
 def shortened(message: str, known_options: Iterable[str]) -> str:
     """Return the heart of jsonargparse's report of an error, in one line."""
-    if lacking := _lacking(message):
-        return lacking
     if found := re.search(r"unrecognized arguments: (\S+)", message):
         option = found[1].partition("=")[0]
         return f"unknown option {option}{near(option, known_options)}"
@@ -174,7 +184,8 @@ def shortened(message: str, known_options: Iterable[str]) -> str:
     value = re.search(r"(?:Got|Given) value: (.+)", message)
     allowed = [kind for kind in map(_kind, re.findall(r"Expected an? (.+?)(?:\. Got value|\n|$)", message)) if kind]
     if allowed and value:
-        return f"--{path} (={value[1].split('. Got value')[0]}) must be {' or '.join(dict.fromkeys(allowed))}."
+        given = re.sub(r"NestedArg\(key='[^']*', val='([^']*)'\)", r"\1", value[1].split(". Got value")[0])
+        return f"--{path} (={given}) must be {' or '.join(dict.fromkeys(allowed))}."
     if found := re.search(r"Problem with given class_path '([^']+)':\s*(.+)", message):
         return f"--{path} {found[1]}: {found[2].strip()}."
     if found := re.search(r"Expected a dot import path string: (\S+)", message):

@@ -19,7 +19,7 @@ _COUNTED = ("step", "sequences", "seconds")
 
 
 def rank(wrong_bits: float, bits_per_sequence: float, judged_by: str) -> tuple[float, float]:
-    """Return what is least in the validation whose weights are kept; of several, those of the last are.
+    """Return a key to sort validations by: the weights of the least are kept; if several are equal, of the last.
 
     Bits count to a hundredth: what is below, once all is solved, depends on the episodes that were drawn, while weights
     go on settling and do better beyond the lengths of training.
