@@ -7,8 +7,10 @@ import xml.etree.ElementTree as ET
 from html import unescape
 from pathlib import Path
 
+import numpy as np
 import pytest
 from runs import write_run
+from safetensors.numpy import save_file
 
 from lightning_ntm.cli import main
 from lightning_ntm.report import write_report
@@ -227,6 +229,7 @@ def test_an_evaluation_of_weights_that_are_no_longer_kept_is_told(tmp_path):
     measured = {"wrong_bits": 1.0, "bits_per_sequence": 2.0, "perfect": 0.5, "sequences": 10}
     for name, step in (("now", 300), ("old", 200)):
         run = write_run(tmp_path / name, costs=[4.0, 2.0, 1.0])
+        save_file({"weight": np.zeros(1)}, run / "best.safetensors", {"step": "300"})
         results = [{"length": length, "repeats": 2, **measured} for length in (5, 10)] + [
             {"length": 10, "repeats": 4, **measured}
         ]

@@ -10,4 +10,4 @@ from .folder import (
     write_whole as write_whole,
 )
 from .frame import SkippedRunWarning as SkippedRunWarning, load as load
-from .reading import Measured as Measured, Series as Series, Skipped as Skipped, rank as rank, read as read
+from .reading import Measured as Measured, Series as Series, Skipped as Skipped, read as read

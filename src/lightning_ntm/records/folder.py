@@ -18,6 +18,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError, safe_open
+
 
 @dataclass(frozen=True)
 class RunFolder:
@@ -48,6 +50,14 @@ class RunFolder:
     def best(self) -> Path:
         """The weights that did best in validation."""
         return self.path / "best.safetensors"
+
+    def kept_step(self) -> int | None:
+        """Return the step of the weights that are kept; `None` where there are none that can be read."""
+        try:
+            with safe_open(self.best, "np") as weights:
+                return int(weights.metadata()["step"])
+        except (OSError, SafetensorError, LookupError, TypeError, ValueError):
+            return None
 
     @property
     def result(self) -> Path:

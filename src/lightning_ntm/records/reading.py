@@ -1,7 +1,6 @@
 """What run folders say of their measurements, without PyTorch; what cannot be read is told, run by run."""
 
 import json
-import math
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -16,18 +15,6 @@ from lightning_ntm.records.folder import RunFolder, read_json
 MEASURES = ("wrong_bits", "bits_per_sequence")
 SPLITS = ("train", "validation")
 _COUNTED = ("step", "sequences", "seconds")
-
-
-def rank(wrong_bits: float, bits_per_sequence: float, judged_by: str) -> tuple[float, float]:
-    """Return a key to sort validations by: the weights of the least are kept; if several are equal, of the last.
-
-    Bits count to a hundredth: what is below, once all is solved, depends on the episodes that were drawn, while weights
-    go on settling and do better beyond the lengths of training.
-    """
-    bits = round(bits_per_sequence, 2)
-    ranked = (bits, wrong_bits) if judged_by == "bits_per_sequence" else (wrong_bits, bits)
-    first, second = (math.inf if math.isnan(measured) else measured for measured in ranked)
-    return first, second
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from lightning_ntm.records import Measured, RunFolder, Series, Skipped, rank, read
+from lightning_ntm.records import Measured, RunFolder, Series, Skipped, read
 from lightning_ntm.records.reading import MEASURES
 from lightning_ntm.report.configuration import flat_config, labels
 from lightning_ntm.report.statistics import first_below
@@ -27,7 +27,7 @@ class Run:
         status: `finished`, `failed` or `unfinished`, with `reason` in words for the last two.
         notes: Who trained it and with what, oldest first.
         evaluation: What its kept weights reach at chosen difficulties.
-        evaluated_step: The step of the weights that were evaluated.
+        outdated: Whether other weights are kept by now than were evaluated.
     """
 
     number: int
@@ -41,7 +41,7 @@ class Run:
     reason: str
     notes: list[dict[str, Any]]
     evaluation: list[dict[str, Any]]
-    evaluated_step: int | None
+    outdated: bool
 
     @property
     def ended(self) -> bool:
@@ -53,15 +53,6 @@ class Run:
         """Wrong bits of the best validation, the one whose weights are kept."""
         values = self.validation.wrong_bits
         return float(np.nanmin(values)) if np.isfinite(values).any() else None
-
-    @property
-    def outdated(self) -> bool:
-        """Whether a validation after the evaluation was better, so that other weights are kept now."""
-        by_bits = any(note.get("judged_by") == "bits_per_sequence" for note in self.notes)
-        judged_by = "bits_per_sequence" if by_bits else "wrong_bits"
-        rows = zip(self.validation.wrong_bits, self.validation.bits_per_sequence, self.validation.step, strict=True)
-        ranked = sorted((rank(wrong, bits, judged_by), -step) for wrong, bits, step in rows)
-        return bool(self.evaluation and ranked and -ranked[0][1] != self.evaluated_step)
 
     @property
     def solved(self) -> bool:
@@ -173,15 +164,15 @@ def _ending(one: Measured) -> tuple[str, str]:
     return "unfinished", f"stands at step {last:,}" if last else "has not measured anything yet"
 
 
-def _evaluation(folder: RunFolder) -> tuple[list[dict[str, Any]], int | None]:
+def _evaluation(folder: RunFolder) -> tuple[list[dict[str, Any]], bool]:
     if not folder.evaluation.exists():
-        return [], None
+        return [], False
     told, needed = _object(folder.evaluation), {*MEASURES, "perfect", "sequences"}
     results = told.get("results")
     if not isinstance(results, list) or not all(isinstance(row, dict) and _measured(row, needed) for row in results):
         raise ValueError(f"{folder.evaluation.name} is damaged: it has no list of results.")
     whole = [row for row in results if row.pop("answer", "whole") == "whole"]  # not parts of an answer
-    return whole, told.get("step")
+    return whole, folder.kept_step() not in (None, told.get("step"))
 
 
 def _measured(row: dict[str, Any], needed: set[str]) -> bool:

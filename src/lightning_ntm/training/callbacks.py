@@ -1,6 +1,7 @@
 """What happens around the steps of a run: measuring, keeping, stopping."""
 
 import io
+import math
 import time
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -16,7 +17,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor, nn
 
 from lightning_ntm.checks import at_least
-from lightning_ntm.records import RunFolder, rank, write_whole
+from lightning_ntm.records import RunFolder, write_whole
 from lightning_ntm.tasks import metrics
 from lightning_ntm.tasks.base import Batch
 from lightning_ntm.training.learner import SequenceLearner
@@ -186,8 +187,15 @@ class Keeper(Checkpoint):
                 save_weights(self.model, self.folder.best, step=trainer.global_step)
         self._save(trainer)
 
-    def _rank(self, measured: dict[str, float]) -> tuple[float, float]:
-        return rank(measured["wrong_bits"], measured["bits_per_sequence"], self.judged_by)
+    def _rank(self, measured: dict[str, float]) -> list[float]:
+        """Return a key to sort validations by: the weights of the least are kept; if several are equal, of the last.
+
+        Bits count to a hundredth: what is below, once all is solved, depends on the episodes that were drawn, while
+        weights go on settling and do better beyond the lengths of training.
+        """
+        told = {"wrong_bits": measured["wrong_bits"], "bits_per_sequence": round(measured["bits_per_sequence"], 2)}
+        ranked = sorted(told, key=lambda name: name != self.judged_by)
+        return [math.inf if math.isnan(told[name]) else told[name] for name in ranked]
 
     def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Keep the end; without any validation, its weights are the best there are.
