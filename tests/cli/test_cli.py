@@ -471,6 +471,8 @@ MISTAKES = {
     "train --model.hidden_size --seed 3": "--model.hidden_size needs a value.",
     "train --model.hidden_size= --seed 3": "--model.hidden_size (=) must be a whole number.",
     "train --optimizer.lr": "--optimizer.lr needs a value.",
+    "train --model.stay_bias -1 --optimizer.lr": "--optimizer.lr needs a value.",
+    "train --name=a ''": "a word is empty, as a shell's unset variable leaves it.",
     "train --model.stay_bias -1e-3": "write --model.stay_bias=-1e-3.",
     "train --model.lookup_bias null": "--model.lookup_bias needs a value.",
     "train --task.max_length null": "--task.max_length needs a value.",

@@ -153,12 +153,14 @@ def _refuse_empty(argv: list[str]) -> None:
     Arguments of networks and tasks are left to their types: a text may be empty.
     """
     for before, word in zip(["", *argv], argv, strict=False):
-        option, equals, value = word.partition("=") if word else (before, "=", "")
-        if not value and equals and re.fullmatch(r"--?\w[\w.-]*", option) and option not in ("--print_config",):
-            if not option.startswith(("--model.", "--task.")):
-                raise UsageError(f"{option} needs a value.")
-        elif not word:
-            raise UsageError("a word is empty, as a shell's unset variable leaves it.")
+        option, equals, value = word.partition("=")
+        if not word:
+            option, equals = before, "="
+            if not before.startswith("-") or "=" in before:
+                raise UsageError("a word is empty, as a shell's unset variable leaves it.")
+        may_be = ("--model.", "--task.", "--print_config")
+        if equals and not value and option.startswith("-") and not option.startswith(may_be):
+            raise UsageError(f"{option} needs a value.")
 
 
 def lacking(message: str, argv: list[str]) -> str | None:
@@ -166,9 +168,10 @@ def lacking(message: str, argv: list[str]) -> str | None:
     if "expected one argument" not in message:
         return None
     for word, after in zip(argv, [*argv[1:], "--"], strict=True):
-        if word.startswith("--") and "=" not in word and after.startswith("-"):
-            number = re.fullmatch(r"-[\d.]\S*", after)
-            return f"write {word}={after}." if number else f"{word} needs a value."
+        given = not after.startswith("-") or re.fullmatch(r"-\d*\.?\d+", after)
+        if given or not word.startswith("--") or "=" in word or word == "--print_config":
+            continue
+        return f"write {word}={after}." if re.match(r"-[\d.]", after) else f"{word} needs a value."
     return None
 
 
