@@ -170,7 +170,6 @@ class Run:
                 backend=backend,
                 device=str(self.learner.device),
                 task_version=self.data.task.version,
-                judged_by=self.data.task.judged_by,
                 parameters=sum(weights.numel() for weights in self.learner.model.parameters()),
             )
         )
