@@ -498,6 +498,7 @@ MISTAKES = {
     "train --min_memory_slots few": "--min_memory_slots (=few) must be a whole number.",
     "train --model.max_shift 64": "--model.max_shift (=64) must be at least 0 and 2 * max_shift + 1 at most "
     "memory_slots (=128).",
+    "train --task RepeatCopy --task.number roman": "--task.number (=roman) must be one of 'scalar', 'unary'.",
     "train --model.controller gru": "--model.controller (=gru) must be one of 'lstm', 'feedforward'.",
     "train --task.min_length -2": "--task.min_length (=-2) must be at least 1.",
     "train --task.max_length 0": "--task.min_length (=1) must be at most max_length (=0).",
@@ -583,10 +584,11 @@ def test_mistakes_about_a_run_get_one_line_too(solved, capsys, tmp_path):
     for words, message in (
         (("evaluate", "runs/small", "--lengths", "0"), "length (=0) must be at least 1."),
         (("evaluate", "runs/small", "--sequences", "0"), "sequences (=0) must be at least 1."),
-        (("evaluate", "runs/small", "--vary", "items=3"), "--vary items: Copy has no such difficulty; it has length."),
+        (("evaluate", "runs/small", "--vary", "items=3"), "--vary items: Copy has no difficulty 'items'"),
         (("evaluate", "runs/small", "--memory_slots", "2"), "max_shift (=1) must be at least 0 and 2"),
         (("evaluate", "runs/small", "--lengths", "9999999999999"), ""),
         (("train", "--resume", "runs/small", "--model.hidden_size", "9"), "is of another network"),
+        (("train", "--resume", "runs/small", "--model.stay_bias", "1"), "--model.stay_bias (=1.0) cannot be changed"),
         (("train", "--resume", "runs/small", "--optimizer", "SGD"), "was saved with another optimizer"),
         (("train", "--resume", "runs/small", "--trainer.max_steps", "2"), "max_steps (=2) must be at least"),
     ):

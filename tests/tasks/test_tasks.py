@@ -20,13 +20,13 @@ def copy_by_hand(items, time):
     return inputs + [[0] * (bits + 1)] * padding, targets + [[0] * bits] * padding, mask + [False] * padding
 
 
-def repeat_copy_by_hand(items, repeats, scaled, time):
-    """Items, a delimiter, the scaled number of repeats, then the items that many times and an end marker."""
-    bits, length = len(items[0]), len(items)
+def repeat_copy_by_hand(items, repeats, number, time):
+    """Items, a delimiter, the number in one step or several, then the items so many times and an end marker."""
+    bits = len(items[0])
     answer = [[*item, 0] for item in items] * repeats + [[0] * bits + [1]]
-    inputs = [[*item, 0, 0] for item in items] + [[0] * bits + [1, 0], [0] * bits + [0, scaled]]
-    targets = [[0] * (bits + 1)] * (length + 2) + answer
-    mask = [False] * (length + 2) + [True] * len(answer)
+    inputs = [[*item, 0, 0] for item in items] + [[0] * bits + [1, 0]] + [[0] * bits + [0, shown] for shown in number]
+    targets = [[0] * (bits + 1)] * len(inputs) + answer
+    mask = [False] * len(inputs) + [True] * len(answer)
     inputs += [[0] * (bits + 2)] * (time - len(inputs))
     padding = time - len(targets)
     return inputs, targets + [[0] * (bits + 1)] * padding, mask + [False] * padding
@@ -54,9 +54,10 @@ def test_copy_is_its_definition(bits, low, more, same_length, seed):
         check(batch, episode, copy_by_hand(items, batch.inputs.shape[1]))
 
 
-@given(NUMBERS, NUMBERS, NUMBERS, NUMBERS, st.booleans(), st.integers(0, 99))
-def test_repeat_copy_is_its_definition(bits, low, more, most, same_length, seed):
-    task = RepeatCopy(bits, min_length=low, max_length=low + more, max_repeats=most, same_length=same_length)
+@given(NUMBERS, NUMBERS, NUMBERS, NUMBERS, st.booleans(), st.sampled_from(["scalar", "unary"]), st.integers(0, 99))
+def test_repeat_copy_is_its_definition(bits, low, more, most, same_length, number, seed):
+    lengths, same = {"min_length": low, "max_length": low + more}, {"same_length": same_length}
+    task = RepeatCopy(bits, max_repeats=most, number=number, **lengths, **same)
     batch = task.sample(np.random.default_rng(seed), 4)
     numbers = np.arange(1, most + 1)
     scales = (numbers - numbers.mean()) / (numbers.std() or 1)
@@ -64,17 +65,21 @@ def test_repeat_copy_is_its_definition(bits, low, more, most, same_length, seed)
         items = shown(batch, episode, bits)
         assert low <= len(items) <= low + more
         repeats = (batch.mask[episode].sum().item() - 1) // len(items)
-        expected = repeat_copy_by_hand(items, repeats, scales[repeats - 1], batch.inputs.shape[1])
+        steps = [1] * repeats if number == "unary" else [scales[repeats - 1]]
+        expected = repeat_copy_by_hand(items, repeats, steps, batch.inputs.shape[1])
         check(batch, episode, expected)
 
 
-def test_where_a_repeat_begins_and_where_the_end_is():
-    batch = RepeatCopy(bits=2, max_length=4, same_length=False).sample(np.random.default_rng(3), 20)
-    marks = RepeatCopy(bits=2, max_length=4).landmarks(batch)
+@pytest.mark.parametrize("number", ["scalar", "unary"])
+def test_where_a_repeat_begins_and_where_the_end_is(number):
+    task = RepeatCopy(bits=2, max_length=4, same_length=False, number=number)
+    batch = task.sample(np.random.default_rng(3), 20)
+    marks = task.landmarks(batch)
     for episode in range(20):
         length = batch.inputs[episode, :, 2].int().tolist().index(1)
         end = batch.targets[episode, :, 2].int().tolist().index(1)
-        begins = list(range(length + 2, end, length))
+        steps = batch.inputs[episode, :, 3].count_nonzero().item() if number == "unary" else 1
+        begins = list(range(length + 1 + steps, end, length))
         assert marks["a repeat begins"][episode].nonzero().flatten().tolist() == begins
         assert marks["the end marker"][episode].nonzero().flatten().tolist() == [end]
 

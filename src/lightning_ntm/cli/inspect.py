@@ -170,7 +170,8 @@ def _difficulties(arguments: argparse.Namespace, run: TrainedRun) -> list[dict[s
     for name, values in varied.items():
         if name not in run.task.difficulty:
             known = ", ".join(run.task.difficulty)
-            raise UsageError(f"--vary {name}: {type(run.task).__name__} has no such difficulty; it has {known}.")
+            option = "--lengths" if arguments.lengths and name == "length" else f"--vary {name}"
+            raise UsageError(f"{option}: {type(run.task).__name__} has no difficulty {name!r}; it has {known}.")
         if min(values) < 1:
             raise UsageError(f"{name} (={min(values)}) must be at least 1.")
     combinations = itertools.product(*varied.values())

@@ -44,6 +44,8 @@ class MemoryModel(nn.Module, abc.ABC, Generic[State]):
     """
 
     kernels: ClassVar[dict[str, Kernel]] = {}
+    #: Arguments that matter to initial weights alone: of a network that has begun to learn they cannot be changed.
+    initial: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

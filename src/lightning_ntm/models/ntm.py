@@ -96,6 +96,7 @@ class NTM(MemoryModel[NTMState]):
     kernels: ClassVar = {
         "cpu": Kernel("lightning_ntm.kernels.cpu.sequence:run", "lightning_ntm.kernels.cpu.sequence:refusal")
     }
+    initial = ("stay_bias", "lookup_bias", "append_bias")
 
     def __init__(
         self,

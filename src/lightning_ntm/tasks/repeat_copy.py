@@ -1,13 +1,14 @@
 """Repeat copy (Graves et al. 2014, section 4.2)."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from lightning_ntm.checks import at_least, ordered
+from lightning_ntm.checks import at_least, one_of, ordered
 from lightning_ntm.tasks.base import Batch, Task
 
 
@@ -15,9 +16,10 @@ from lightning_ntm.tasks.base import Batch, Task
 class RepeatCopy(Task):
     """See a list and a number; give the list back that many times, then an end marker.
 
-    The number is one value on a channel of its own, scaled so that the numbers drawn in training
-    have mean 0 and variance 1. The scale belongs to the training range: it stays the same when
-    other numbers are asked for in an evaluation.
+    The number comes on a channel of its own, in one of two ways. As in the paper it is one value, scaled so that the
+    numbers drawn in training have mean 0 and variance 1; the scale belongs to the training range, and stays the same
+    when other numbers are asked for in an evaluation. In unary it is as many steps with a 1: then it can be kept in the
+    memory like a list, and gone through like one, and networks count far beyond the numbers of training.
 
     Args:
         bits: Width of a vector.
@@ -27,11 +29,16 @@ class RepeatCopy(Task):
         max_repeats: Most repeats in training.
         same_length: Episodes of one batch share one length and one number of repeats, drawn anew
             for each batch; otherwise each has its own, and shorter episodes are padded.
+        number: How the number of repeats is shown: `scalar` or `unary`.
 
     Example (2 bits, length 1, 2 repeats; input channels: bits, delimiter, scaled number r;
     the last target channel is the end marker):
         inputs   0100 0010 000r 0000 0000 0000
         targets   ---  ---  ---  010  010  001
+
+    The same in unary:
+        inputs   0100 0010 0001 0001 0000 0000 0000
+        targets   ---  ---  ---  ---  010  010  001
     """
 
     bits: int = 8
@@ -40,11 +47,13 @@ class RepeatCopy(Task):
     min_repeats: int = 1
     max_repeats: int = 10
     same_length: bool = True
+    number: Literal["scalar", "unary"] = "scalar"
 
     def __post_init__(self) -> None:
         at_least(1, bits=self.bits, min_length=self.min_length, min_repeats=self.min_repeats)
         ordered(min_length=self.min_length, max_length=self.max_length)
         ordered(min_repeats=self.min_repeats, max_repeats=self.max_repeats)
+        one_of(("scalar", "unary"), number=self.number)
 
     @property
     def input_size(self) -> int:
@@ -84,13 +93,15 @@ class RepeatCopy(Task):
         items = generator.integers(2, size=(batch_size, lengths.max(), self.bits)).astype(np.float32)
 
         answers = lengths * repeats  # the end marker comes after them
-        time = np.arange((lengths + 3 + answers).max())[None]
+        begins = lengths + 1 + (repeats if self.number == "unary" else 1)  # the answer, after the number
+        time = np.arange((begins + answers + 1).max())[None]
         inputs = np.zeros((batch_size, time.size, self.input_size), np.float32)
         inputs[:, : items.shape[1], : self.bits] = items * (time[:, : items.shape[1]] < lengths)[..., None]
         inputs[:, :, self.bits] = time == lengths
-        inputs[:, :, self.bits + 1] = (time == lengths + 1) * self.scaled(repeats)
+        shown = 1 if self.number == "unary" else self.scaled(repeats)
+        inputs[:, :, self.bits + 1] = ((time > lengths) & (time < begins)) * shown
 
-        answered = time - lengths - 2  # batch time: place in the answer
+        answered = time - begins  # batch time: place in the answer
         copied = (answered >= 0) & (answered < answers)
         targets = np.zeros((batch_size, time.size, self.output_size), np.float32)
         targets[:, :, : self.bits] = (
@@ -103,6 +114,6 @@ class RepeatCopy(Task):
     def landmarks(self, batch: Batch) -> dict[str, Bool[Tensor, "batch time"]]:
         """Return the steps in which a repeat begins, and that of the end marker."""
         lengths = (batch.inputs[..., self.bits] > 0).int().argmax(1, keepdim=True)
-        answered = torch.arange(batch.mask.shape[1]) - lengths - 2  # batch time: place in the answer
+        answered = batch.mask.cumsum(1) - 1  # batch time: place in the answer
         end = batch.mask & (batch.mask.cumsum(1) == batch.mask.sum(1, keepdim=True))
         return {"a repeat begins": batch.mask & ~end & (answered % lengths == 0), "the end marker": end}
