@@ -39,8 +39,9 @@ def read_at_ends(run: TrainedRun, length: int, repeats: int) -> Tensor:
 
 def tell_count(run: TrainedRun, length: int, most: int) -> None:
     """Print the number that moves most from repeat to repeat, and where it begins by the number of repeats."""
-    if most < 2 or not isinstance(run.model, NTM):
-        return  # nothing to compare, or no memory to see it in
+    assert isinstance(run.task, RepeatCopy)
+    if most < 2 or not isinstance(run.model, NTM) or run.task.number == "unary":
+        return  # nothing to compare, no memory to see it in, or a count that is a place
     read = read_at_ends(run, length, most)
     place = read.diff(dim=0).abs().median(0).values.argmax()
     print(f"  the count, {most} repeats:", *(f"{number:.2f}" for number in read[:, place]))
