@@ -1,9 +1,10 @@
 """How networks count repeats: python benchmarks/counting.py RUN... [--length 10] [--repeats 20] [--sequences 100].
 
 For runs on repeat copy, by number of repeats: the share of episodes whose only end marker stands where it belongs, and
-after how many repeats the first one stands (the median). Then the count itself, as far as it is kept in the memory: of
-all that is read at the end of a repeat, the number that moves most (in the median) from one to the next, in an episode
-with the most repeats of training; and where it begins in episodes with fewer and more.
+after how many repeats the first one stands (the median). Then the count itself. Where the number is shown as one value,
+as far as it is kept in the memory: of all that is read at the end of a repeat, the number that moves most (in the
+median) from one to the next, in an episode with the most repeats of training; and where it begins in episodes with
+fewer and more. Where it is shown in unary, the cell of an LSTM controller that moves most evenly from repeat to repeat.
 """
 
 import argparse
@@ -30,23 +31,30 @@ def markers(run: TrainedRun, length: int, repeats: int, sequences: int) -> tuple
 
 
 @torch.inference_mode()
-def read_at_ends(run: TrainedRun, length: int, repeats: int) -> Tensor:
-    """Return all that is read at the end of each repeat of one episode, `(repeats, numbers)`."""
+def at_ends(run: TrainedRun, what: str, length: int, repeats: int) -> tuple[Tensor, Tensor]:
+    """Return what a trace tells, of one episode: at each step before the answer, and at the end of each repeat."""
     batch = run.task.sample(batch_generator(run.seed, "evaluation", 0), 1, length=length, repeats=repeats)
-    reads = run.model.trace(batch.inputs)["reads"][0].flatten(1)
-    return reads[batch.mask[0].nonzero()[length - 1 : length * repeats : length, 0]]
+    seen = run.model.trace(batch.inputs)[what][0].flatten(1)
+    answered = batch.mask[0].nonzero()[:, 0]
+    return seen[: answered[0]], seen[answered[length - 1 : length * repeats : length]]
 
 
 def tell_count(run: TrainedRun, length: int, most: int) -> None:
     """Print the number that moves most from repeat to repeat, and where it begins by the number of repeats."""
-    assert isinstance(run.task, RepeatCopy)
-    if most < 2 or not isinstance(run.model, NTM) or run.task.number == "unary":
-        return  # nothing to compare, no memory to see it in, or a count that is a place
-    read = read_at_ends(run, length, most)
+    read = at_ends(run, "reads", length, most)[1]
     place = read.diff(dim=0).abs().median(0).values.argmax()
     print(f"  the count, {most} repeats:", *(f"{number:.2f}" for number in read[:, place]))
-    begins = {repeats: read_at_ends(run, length, repeats)[0, place] for repeats in range(2, most + 3, 2)}
+    begins = {repeats: at_ends(run, "reads", length, repeats)[1][0, place] for repeats in range(2, most + 3, 2)}
     print("  where it begins:", ", ".join(f"{number:.2f} for {repeats}" for repeats, number in begins.items()))
+
+
+def tell_cell(run: TrainedRun, length: int, repeats: int) -> None:
+    """Print the cell that moves most evenly from repeat to repeat, while the number is shown and after each repeat."""
+    before, after = at_ends(run, "cell", length, repeats)
+    steps = after.diff(dim=0)
+    place = (steps.median(0).values.abs() / steps.std(0)).argmax()
+    print(f"  a cell, while {repeats} is shown:", *(f"{number:.1f}" for number in before[-repeats:, place]))
+    print("  after each repeat:", *(f"{number:.1f}" for number in after[:, place]))
 
 
 def main() -> None:
@@ -66,7 +74,12 @@ def main() -> None:
         for repeats in sorted({max(1, most - 1), *range(most, most + 4), arguments.repeats}):
             right, first = markers(run, arguments.length, repeats, arguments.sequences)
             print(f"  {repeats} repeats: end marker right {right:.0%}, the first after {first:.1f}")
-        tell_count(run, arguments.length, most)
+        if not isinstance(run.model, NTM) or most < 2:
+            continue  # no memory to see the count in, or nothing to count
+        if run.task.number == "scalar":
+            tell_count(run, arguments.length, most)
+        elif run.model.controller.num_layers:  # a feed-forward controller counts by a head's place: see ntm figure
+            tell_cell(run, arguments.length, arguments.repeats)
 
 
 if __name__ == "__main__":
