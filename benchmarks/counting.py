@@ -52,7 +52,7 @@ def tell_cell(run: TrainedRun, length: int, repeats: int) -> None:
     """Print the cell that moves most evenly from repeat to repeat, while the number is shown and after each repeat."""
     before, after = at_ends(run, "cell", length, repeats)
     steps = after.diff(dim=0)
-    place = (steps.median(0).values.abs() / steps.std(0)).argmax()
+    place = (steps.median(0).values.abs() / (steps.std(0) + 1e-6)).argmax()  # a cell may not move at all
     print(f"  a cell, while {repeats} is shown:", *(f"{number:.1f}" for number in before[-repeats:, place]))
     print("  after each repeat:", *(f"{number:.1f}" for number in after[:, place]))
 
@@ -78,7 +78,8 @@ def main() -> None:
             continue  # no memory to see the count in, or nothing to count
         if run.task.number == "scalar":
             tell_count(run, arguments.length, most)
-        elif run.model.controller.num_layers:  # a feed-forward controller counts by a head's place: see ntm figure
+        elif run.model.controller.num_layers and arguments.repeats > 2:
+            # A feed-forward controller counts by a head's place: see ntm figure.
             tell_cell(run, arguments.length, arguments.repeats)
 
 

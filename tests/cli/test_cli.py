@@ -578,6 +578,7 @@ def test_a_configuration_that_is_none_gets_one_line(text, capsys):
 
 def test_mistakes_about_a_run_get_one_line_too(solved, capsys, tmp_path):
     shutil.copytree(solved[0], "runs/small")
+    Path("bias.yaml").write_text("model: {class_path: lightning_ntm.NTM, init_args: {lookup_bias: 3}}\n")
     weights, state = Path("runs/small/best.safetensors"), Path("runs/small/last.ckpt")
     assert ntm("train", "--name", "small") == 2
     assert "run folder runs/small exists" in capsys.readouterr().err
@@ -588,7 +589,14 @@ def test_mistakes_about_a_run_get_one_line_too(solved, capsys, tmp_path):
         (("evaluate", "runs/small", "--memory_slots", "2"), "max_shift (=1) must be at least 0 and 2"),
         (("evaluate", "runs/small", "--lengths", "9999999999999"), ""),
         (("train", "--resume", "runs/small", "--model.hidden_size", "9"), "is of another network"),
-        (("train", "--resume", "runs/small", "--model.stay_bias", "1"), "--model.stay_bias (=1.0) cannot be changed"),
+        *(
+            (("train", "--resume", "runs/small", f"--model.{bias}_bias", "1"), f"--model.{bias}_bias (=1.0) cannot be")
+            for bias in ("stay", "lookup", "append")
+        ),
+        (
+            ("train", "--resume", "runs/small", "--config", "bias.yaml"),
+            "--config: --model.lookup_bias (=3.0) cannot be changed",
+        ),
         (("train", "--resume", "runs/small", "--optimizer", "SGD"), "was saved with another optimizer"),
         (("train", "--resume", "runs/small", "--trainer.max_steps", "2"), "max_steps (=2) must be at least"),
     ):

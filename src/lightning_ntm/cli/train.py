@@ -115,7 +115,7 @@ def _prepared(parser: ArgumentParser, config: Namespace, resumed: RunFolder | No
         L.seed_everything(config.seed, workers=True, verbose=False)
     parts = _parts(parser, config, argv)
     if resumed:
-        _check_begun(config, parts.model.initial, resumed)
+        _check_begun(config, parts.model.initial, resumed, argv)
     with explained():
         folder = resumed or folder_of(config.runs, config.name or default_name(parts.model, parts.task, config.seed))
     data, learner, trainer = _data(parts, config), _learner(parts, config), dict(parts.trainer.__dict__)
@@ -132,15 +132,17 @@ def _prepared(parser: ArgumentParser, config: Namespace, resumed: RunFolder | No
         )
 
 
-def _check_begun(config: Namespace, initial: tuple[str, ...], resumed: RunFolder) -> None:
+def _check_begun(config: Namespace, initial: tuple[str, ...], resumed: RunFolder, argv: list[str]) -> None:
     """Raise `UsageError` for a change of what the network that is resumed has behind it."""
     model = _loaded(str(resumed.config)).get("model")
     before = model.get("init_args") if isinstance(model, dict) else None
     for name in initial:
         now = config.model.init_args.get(name)
         if isinstance(before, dict) and before.get(name, now) != now:
+            option = f"--model.{name}"
+            source = "" if _said(argv, option) is not None else "--config: "
             raise UsageError(
-                f"--model.{name} (={now}) cannot be changed when a run is resumed: it began with {before[name]}."
+                f"{source}{option} (={now}) cannot be changed when a run is resumed: it began with {before[name]}."
             )
 
 
