@@ -100,6 +100,9 @@ def test_an_evaluation_is_kept_where_it_can_be(solved, capsys):
     assert json.loads(capsys.readouterr().out)["results"][0]["memory_slots"] == 20
     asked = [(row["length"], row.get("memory_slots")) for row in json.loads(kept.read_text())["results"]]
     assert asked == [(3, None), (3, 20)]
+    assert ntm("evaluate", "runs/small", "--lengths", "3", "--memory_slots", "8", "--json") == 0  # as it was trained
+    assert "memory_slots" not in json.loads(capsys.readouterr().out)["results"][0]
+    assert len(json.loads(kept.read_text())["results"]) == 2
     kept.unlink()
     kept.mkdir()  # as good as a folder that cannot be written to
     capsys.readouterr()

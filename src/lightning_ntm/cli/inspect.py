@@ -65,7 +65,7 @@ def _runs(given: list[str]) -> Iterator[str]:
 
 def _evaluated(path: str, arguments: argparse.Namespace) -> list[dict[str, Any]]:
     run = _open(path, arguments)
-    slots = {"memory_slots": arguments.memory_slots} if arguments.memory_slots else {}
+    slots = {"memory_slots": run.memory_slots} if run.memory_slots else {}
     results = [{**slots, **result} for result in _results(run, arguments)]
     _keep(path, run.step, results)
     return results

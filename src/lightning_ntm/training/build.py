@@ -18,12 +18,13 @@ from lightning_ntm.training.weights import load_weights
 
 
 class TrainedRun(NamedTuple):
-    """A network as it was kept, with what it was trained on."""
+    """A network as it was kept, with what it was trained on, and the memory it was given in place of its own, if any."""
 
     model: MemoryModel[Any]
     task: Task
     seed: int
     step: int
+    memory_slots: int | None
 
 
 def open_run(path: Path | str, *, memory_slots: int | None = None) -> TrainedRun:
@@ -41,7 +42,8 @@ def open_run(path: Path | str, *, memory_slots: int | None = None) -> TrainedRun
     folder.require()
     model, task, config = _parts(folder, memory_slots)
     about = load_weights(model, folder.best)
-    return TrainedRun(model, task, config["seed"], int(about["step"]))
+    own = (config["model"].get("init_args") or {}).get("memory_slots")
+    return TrainedRun(model, task, config["seed"], int(about["step"]), None if memory_slots == own else memory_slots)
 
 
 def replay(path: Path | str) -> tuple[MemoryModel[Any], Batch]:
@@ -101,7 +103,8 @@ def build(spec: Any, *kinds: type, **options: Any) -> Any:
         return made(**{**arguments, **options})
     except (TypeError, RuntimeError, OverflowError, MemoryError) as error:
         larger = f" with memory_slots (={options['memory_slots']})" if "memory_slots" in options else ""
-        raise ValueError(f"{spec['class_path']} cannot be made from its configuration{larger}: {error}.") from error
+        reason = str(error).partition("\n")[0]  # PyTorch's go on with where in its own code that was
+        raise ValueError(f"{spec['class_path']} cannot be made from its configuration{larger}: {reason}.") from error
 
 
 def class_of(path: Any) -> Any:
