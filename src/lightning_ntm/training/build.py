@@ -18,7 +18,7 @@ from lightning_ntm.training.weights import load_weights
 
 
 class TrainedRun(NamedTuple):
-    """A network as it was kept, with what it was trained on, and the memory it was given in place of its own, if any."""
+    """A network as it was kept, with what it was trained on, and the memory given in place of its own, if any."""
 
     model: MemoryModel[Any]
     task: Task
