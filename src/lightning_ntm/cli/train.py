@@ -4,7 +4,7 @@ import inspect
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Any, Literal, NoReturn, get_args, get_type_hints
 
 import lightning as L
 import torch
@@ -115,7 +115,7 @@ def _prepared(parser: ArgumentParser, config: Namespace, resumed: RunFolder | No
         L.seed_everything(config.seed, workers=True, verbose=False)
     parts = _parts(parser, config, argv)
     if resumed:
-        _check_begun(config, parts.model.initial, resumed, argv)
+        _check_begun(yaml.safe_load(_saved(parser, config)), parts.model.initial, resumed, argv)
     with explained():
         folder = resumed or folder_of(config.runs, config.name or default_name(parts.model, parts.task, config.seed))
     data, learner, trainer = _data(parts, config), _learner(parts, config), dict(parts.trainer.__dict__)
@@ -132,18 +132,24 @@ def _prepared(parser: ArgumentParser, config: Namespace, resumed: RunFolder | No
         )
 
 
-def _check_begun(config: Namespace, initial: tuple[str, ...], resumed: RunFolder, argv: list[str]) -> None:
-    """Raise `UsageError` for a change of what the network that is resumed has behind it."""
-    model = _loaded(str(resumed.config)).get("model")
-    before = model.get("init_args") if isinstance(model, dict) else None
-    for name in initial:
-        now = config.model.init_args.get(name)
-        if isinstance(before, dict) and before.get(name, now) != now:
-            option = f"--model.{name}"
-            source = "" if _said(argv, option) is not None else "--config: "
-            raise UsageError(
-                f"{source}{option} (={now}) cannot be changed when a run is resumed: it began with {before[name]}."
-            )
+def _check_begun(now: dict[str, Any], initial: tuple[str, ...], resumed: RunFolder, argv: list[str]) -> None:
+    """Raise `UsageError` for another task, or a change of what the network that is resumed has behind it."""
+    began = _loaded(str(resumed.config))
+    for group, names in (("task", None), ("model", initial)):
+        before = began.get(group)
+        if not isinstance(before, dict):
+            continue
+        if group == "task" and class_of(before.get("class_path")) is not class_of(now[group]["class_path"]):
+            _refuse_change(argv, "--task", *(spec["class_path"].rpartition(".")[2] for spec in (now[group], before)))
+        options, had = now[group].get("init_args") or {}, before.get("init_args") or {}
+        for name in options if names is None else names:
+            if name in options and had.get(name, options[name]) != options[name]:
+                _refuse_change(argv, f"--{group}.{name}", options[name], had[name])
+
+
+def _refuse_change(argv: list[str], option: str, now: Any, before: Any) -> NoReturn:
+    source = "" if _said(argv, option) is not None else "--config: "
+    raise UsageError(f"{source}{option} (={now}) cannot be changed when a run is resumed: it began with {before}.")
 
 
 def _check_simple(config: Namespace) -> None:

@@ -11,7 +11,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 
 from lightning_ntm.records import write_whole
-from lightning_ntm.report.style import color
+from lightning_ntm.report.style import WIDTH, color, peaks
 
 _LANDMARK = "landmark: "
 _FAINT = 0.22
@@ -36,20 +36,20 @@ def draw_memory(trace: Mapping[str, np.ndarray], title: str) -> Figure:
             `landmark: NAME`, `(time,)`.
         title: What was run, for the line above the picture.
     """
-    writing, reading = _panels(trace)
-    steps = len(trace["inputs"])
+    sides = _panels(trace)
+    heights = [[min(30, max(8, panel.values.shape[1])) for panel in panels] for panels in sides]
+    tallest = max(0.02 * sum(shares) + 0.36 * len(shares) for shares in heights)
     landmarks = {name.removeprefix(_LANDMARK): trace[name] for name in trace if name.startswith(_LANDMARK)}
-    figure = Figure(figsize=(min(16, 5 + 0.12 * steps), max(7.5, 1.25 * len(writing))), layout="constrained")
-    figure.suptitle(f"{title}: {_wrong_bits(trace)} wrong bits", fontsize=11)
+    figure = Figure(figsize=(WIDTH, max(4, tallest + 0.9)), layout="constrained")
+    figure.suptitle(f"{title}: {_wrong_bits(trace)} wrong bits", fontsize=10)
     columns: Any = figure.subfigures(1, 2)
-    for column, panels in zip(columns, (writing, reading), strict=True):
-        heights = [max(8, len(panel.values)) for panel in panels]
-        axes = column.subplots(len(panels), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
+    for column, panels, shares in zip(columns, sides, heights, strict=True):
+        axes = column.subplots(len(panels), 1, sharex=True, squeeze=False, height_ratios=shares)[:, 0]
         for axis, panel in zip(axes, panels, strict=True):
             _draw(column, axis, panel)
             if not panel.signed:  # a tint would say another number there
                 _point_out(axis, landmarks)
-        axes[-1].set_xlabel("time (steps)")
+        axes[-1].set_xlabel("time (steps)", fontsize=8)
     if landmarks:
         keys = [Patch(color=color(number), alpha=_FAINT, label=name) for number, name in enumerate(landmarks)]
         figure.legend(handles=keys, loc="outside lower center", ncols=len(keys), frameon=False, fontsize=8)
@@ -62,7 +62,7 @@ def save_figure(figure: Figure, stem: Path) -> list[Path]:
     paths = [stem.with_name(f"{stem.name}.{suffix}") for suffix in ("png", "svg")]
     for path in paths:
         drawn = io.BytesIO()
-        figure.savefig(drawn, format=path.suffix[1:], dpi=150)
+        figure.savefig(drawn, format=path.suffix[1:], dpi=300)
         write_whole(path, drawn.getbuffer())
     return paths
 
@@ -132,20 +132,23 @@ def _point_out(axis: Any, landmarks: Mapping[str, np.ndarray]) -> None:
 
 def _draw(figure: Any, axis: Any, panel: Panel) -> None:
     largest = max(1e-6, float(np.nanmax(np.abs(panel.values)))) if panel.signed else 1.0
+    steps, rows = panel.values.shape
     image = axis.imshow(
-        panel.values.T,
+        panel.values.T if panel.signed else peaks(panel.values.T),
+        extent=(-0.5, steps - 0.5, rows - 0.5, -0.5),
         aspect="auto",
         interpolation="nearest",
         cmap="RdBu_r" if panel.signed else "Greys",
         vmin=-largest if panel.signed else 0,
         vmax=largest,
     )
-    axis.yaxis.set_major_locator(MaxNLocator(6, integer=True) if panel.values.shape[1] > 1 else FixedLocator([0]))
+    ticks = 3 if rows <= 12 else 6  # low panels have no room for more
+    axis.yaxis.set_major_locator(MaxNLocator(ticks, integer=True) if rows > 1 else FixedLocator([0]))
     if panel.labels is not None:
         labels = dict(enumerate(panel.labels))
         axis.yaxis.set_major_formatter(FuncFormatter(lambda row, _: str(labels.get(round(row), ""))))
     axis.set_facecolor("#e8ecf2")  # where no answer is asked for
-    axis.set_title(panel.title, fontsize=9, loc="left", pad=2)
+    axis.set_title(panel.title, fontsize=8, loc="left", pad=2)
     axis.set_ylabel(panel.rows, fontsize=8)
     axis.tick_params(labelsize=7)
     figure.colorbar(image, cax=axis.inset_axes((1.01, 0, 0.03, 1))).ax.tick_params(labelsize=6)

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from lightning_ntm.report.style import COLORS, INK, LINE, PAPER, color, styled
+from lightning_ntm.report.style import COLORS, INK, LINE, PAPER, WIDTH, color, peaks, styled
 
 
 class Fit(NamedTuple):
@@ -38,13 +38,11 @@ def draw_places(trace: Mapping[str, np.ndarray], title: str) -> Figure:
     fits = [fit(numbers, *head, slots) for head in zip(found.T, sharpness.T, strict=True)]
     best = int(np.argmax([one.explained for one in fits]))
     with styled():
-        figure = Figure(figsize=(12, 3.9), layout="constrained", facecolor=PAPER)
-        figure.suptitle(title, fontsize=11)
+        figure = Figure(figsize=(WIDTH, 3), layout="constrained", facecolor=PAPER)
+        figure.suptitle(title, fontsize=10)
         against, written, read = figure.subplots(1, 3, width_ratios=(1.25, 1, 1))
         _scatter(against, numbers, sharpness, fits, best)
-        _weightings(
-            written, trace["write_weights"][:, best], numbered, f"Write head {best + 1}, and where its line says"
-        )
+        _weightings(written, trace["write_weights"][:, best], numbered, f"Writes of head {best + 1}, and its line")
         line = (fits[best].start + fits[best].slope * numbers) % slots
         written.plot(steps, line, "o", mfc="none", mec=color(1), markersize=5, scaley=False)
         after = ~numbered if not numbered.all() else numbered
@@ -97,8 +95,8 @@ def _scatter(axis: Any, numbers: np.ndarray, sharpness: np.ndarray, fits: Sequen
         axis.scatter([], [], label=f"head {head + 1}, R² {one.explained:.2f}", **shape)
     ends, line = np.array([numbers.min(), numbers.max()]), fits[best]
     axis.plot(ends, line.start + line.slope * ends, color=INK, linewidth=1)
-    axis.set_title(f"Head {best + 1}: location {line.start:.1f} {line.slope:+.1f} x", fontsize=9, loc="left")
-    axis.set(xlabel="number x", ylabel="write location (slots)")
+    axis.set_title(f"Head {best + 1}: location {line.start:.1f} {line.slope:+.1f} x", fontsize=8, loc="left")
+    axis.set(xlabel="number x, as a priority", ylabel="write location (slots)")
     axis.grid(color=LINE, linewidth=0.8)
     axis.spines[["top", "right"]].set_visible(False)
     axis.legend(fontsize=7, frameon=True, framealpha=0.8, edgecolor="none")
@@ -109,7 +107,7 @@ def _weightings(axis: Any, weights: np.ndarray, shown: np.ndarray, title: str) -
     steps, slots = np.flatnonzero(shown), weights.shape[1]
     extent = (steps[0] - 0.5, steps[-1] + 0.5, slots - 0.5, -0.5)
     image = np.where(shown[:, None], weights, np.nan)[steps[0] : steps[-1] + 1]
-    axis.imshow(image.T, aspect="auto", cmap="Greys", vmin=0, vmax=1, interpolation="nearest", extent=extent)
+    axis.imshow(peaks(image.T), aspect="auto", cmap="Greys", vmin=0, vmax=1, interpolation="nearest", extent=extent)
     axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    axis.set_title(title, fontsize=9, loc="left")
+    axis.set_title(title, fontsize=8, loc="left")
     axis.set(xlabel="time (steps)", ylabel="slot")

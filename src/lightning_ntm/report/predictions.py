@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.figure import Figure
 
-from lightning_ntm.report.style import INK, LINE, PAPER, SOFT, color, styled
+from lightning_ntm.report.style import INK, LINE, PAPER, SOFT, WIDTH, color, styled
 
 
 def draw_predictions(trace: Mapping[str, np.ndarray], title: str) -> Figure:
@@ -20,8 +20,8 @@ def draw_predictions(trace: Mapping[str, np.ndarray], title: str) -> Figure:
     costs = [_bits(bits, chances) for chances in (network, optimal)]
     regret = np.cumsum(costs[0] - costs[1])
     with styled():
-        figure = Figure(figsize=(min(14, 4 + 0.04 * len(bits)), 4.6), layout="constrained", facecolor=PAPER)
-        figure.suptitle(f"{title}: {costs[0].sum():.2f} bits, the optimum {costs[1].sum():.2f}", fontsize=11)
+        figure = Figure(figsize=(WIDTH, 3.6), layout="constrained", facecolor=PAPER)
+        figure.suptitle(f"{title}: {costs[0].sum():.2f} bits, the optimum {costs[1].sum():.2f}", fontsize=10)
         foretold, lost = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
         foretold.plot(places, optimal, color=color(1), linewidth=2.4, alpha=0.55, label="optimal estimator")
         foretold.plot(places, network, color=color(0), linewidth=1, label="network")

@@ -16,6 +16,9 @@ INK, SOFT, LINE, PAPER = "#1c2024", "#60656c", "#e3e6ea", "#ffffff"
 #: Networks beyond the number of colours differ by these.
 _DASHES: tuple[Any, ...] = ("-", (0, (6, 2)), (0, (3, 1.5)), (0, (6, 1.5, 1.5, 1.5)))
 
+#: Inches, as the text of a page is wide: in a column of 140 mm (5.5 inches) letters of 8 points are still above 6.
+WIDTH = 7.0
+
 Scale = Literal["linear", "log"]
 TITLES = {"wrong_bits": "wrong bits per sequence", "bits_per_sequence": "bits per sequence (cross-entropy)"}
 _RC = {
@@ -65,6 +68,18 @@ def color(number: int) -> str:
 def dashes(number: int) -> Any:
     """Return the line style of a network."""
     return _DASHES[number // len(COLORS) % len(_DASHES)]
+
+
+def peaks(weights: np.ndarray, rows: int = 100, columns: int = 500) -> np.ndarray:
+    """Return an image with at most so many rows and columns: of the weights that share a place the largest.
+
+    A picture has fewer points than a long episode has steps; the one slot that a head looks at would fall between them.
+    """
+    for axis, most in enumerate((rows, columns)):
+        if weights.shape[axis] > most:
+            first = np.linspace(0, weights.shape[axis], most, endpoint=False).astype(int)
+            weights = np.fmax.reduceat(weights, first, axis=axis)
+    return weights
 
 
 def floor_of(values: np.ndarray) -> float:
