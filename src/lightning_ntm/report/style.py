@@ -91,8 +91,9 @@ def floor_of(values: np.ndarray) -> float:
 
 def scale_axis(axis: Any, scale: Scale, floor: float) -> None:
     """Make the vertical axis linear from zero, or logarithmic from a floor that stands for zero too."""
-    top = max(axis.get_ylim()[1], 10 * floor)
+    top = max(axis.get_ylim()[1], floor)
     if scale == "log":
+        top = max(top, 10 * floor)
         axis.set_yscale("log")
         axis.yaxis.set_major_locator(LogLocator(numticks=8))
         axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _power(value, floor)))
