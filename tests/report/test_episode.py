@@ -10,7 +10,6 @@ from lightning_ntm.report.episode import draw_episode
 from lightning_ntm.report.memory import draw_memory
 from lightning_ntm.report.places import draw_places, fit, locations
 from lightning_ntm.report.predictions import draw_predictions
-from lightning_ntm.report.style import peaks
 from lightning_ntm.training.evaluate import trace_episode
 
 
@@ -67,16 +66,6 @@ def test_the_head_that_follows_the_numbers_is_the_one_shown():
     assert image.get_title(loc="left") == "Writes of head 2, and its line"
     np.testing.assert_array_equal(image.images[0].get_array().T, written[:9, 1])
     assert read.get_xlim() == (8.5, 12.5)
-
-
-def test_a_slot_that_is_looked_at_shows_where_there_are_more_than_points():
-    weights = one_hot(np.arange(2003) % 1024, 1024).T
-    drawn = peaks(weights, rows=100, columns=500)
-    assert drawn.shape == (100, 500)
-    assert (drawn.max(axis=0) == 1).all()  # in each step a slot
-    assert (drawn.max(axis=1) == 1).all()  # and each slot in some step
-    few = np.where(weights[:7, :9] > 0, 1, np.nan)
-    np.testing.assert_array_equal(peaks(few), few)
 
 
 def test_numbers_in_some_steps_in_all_or_in_none():

@@ -1,0 +1,23 @@
+import numpy as np
+import pytest
+
+from lightning_ntm.report.style import floor_of, new_figure, peaks, scale_axis
+
+
+def test_a_slot_that_is_looked_at_shows_where_there_are_more_than_points():
+    weights = np.eye(1024)[np.arange(2003) % 1024].T
+    drawn = peaks(weights, rows=100, columns=500)
+    assert drawn.shape == (100, 500)
+    assert (drawn.max(axis=0) == 1).all()  # in each step a slot
+    assert (drawn.max(axis=1) == 1).all()  # and each slot in some step
+    few = np.where(weights[:7, :9] > 0, 1, np.nan)
+    np.testing.assert_array_equal(peaks(few), few)
+
+
+@pytest.mark.parametrize(("scale", "top"), [("linear", 200), ("log", 1200)])
+def test_an_axis_ends_above_what_is_drawn(scale, top):
+    _, (axis,) = new_figure()
+    costs = np.array([180.0, 133.0])
+    axis.plot(costs)
+    scale_axis(axis, scale, floor_of(costs))
+    assert 180 < axis.get_ylim()[1] < top
