@@ -1,10 +1,13 @@
 """What the seeds of a sweep reach: python benchmarks/seeds.py FOLDER [--measure bits_per_sequence] [--sequences 1000].
 
 Prints, for each run of the folder, the first validation without a wrong bit, the measure in the validation that was
-kept, and what its kept weights reach on episodes never seen, at the difficulties its task is measured at.
+kept, and what its kept weights reach on episodes never seen, at the difficulties its task is measured at;
+then the median and the worst of the seeds.
 """
 
 import argparse
+import statistics
+from collections.abc import Callable
 
 import torch
 
@@ -12,16 +15,24 @@ from lightning_ntm.records import RunFolder, find, read_json
 from lightning_ntm.training import evaluate, open_run
 
 
-def line(folder: RunFolder, measure: str, sequences: int) -> str:
+def measured(folder: RunFolder, measure: str, sequences: int) -> tuple[str, dict[str, float]]:
+    """Return the line of a run, and its measure at each difficulty."""
     solved = [row["step"] for row in folder.rows() if row.get("validation_wrong_bits") == 0]
     best, run = read_json(folder.result).get("best", {}), open_run(folder.path)  # so far, while it trains
-    measured = []
+    values, shown = {}, []
     for difficulty in run.task.evaluations:
         result = evaluate.evaluate(run.model, run.task, difficulty, sequences=sequences, seed=run.seed)
         at = "x".join(map(str, difficulty.values()))
-        measured.append(f"{at}: {result[measure]:.2f} ({result['perfect']:.0%})")
+        values[at] = result[measure]
+        shown.append(f"{at}: {result[measure]:.2f} ({result['perfect']:.0%})")
     first, kept = solved[0] if solved else "never", f"{best[measure]:.2f}" if measure in best else ""
-    return f"{folder.path.name:<34}{first!s:>6}  {kept:>6}  {'  '.join(measured)}"
+    return f"{folder.path.name:<34}{first!s:>6}  {kept:>6}  {'  '.join(shown)}", values
+
+
+def over_seeds(name: str, of: Callable[[list[float]], float], runs: list[dict[str, float]]) -> str:
+    """Return one number of all runs, at each difficulty."""
+    shown = [f"{at}: {of([values[at] for values in runs]):.2f}" for at in runs[0]]
+    return f"{name:<50}{'  '.join(shown)}"
 
 
 if __name__ == "__main__":
@@ -34,5 +45,11 @@ if __name__ == "__main__":
     measure = arguments.measure
     named = measure.replace("_", " ")
     print(f"{'run':<34}solved    kept  {named} at each difficulty (share of episodes without an error)")
+    runs: dict[str, list[dict[str, float]]] = {}
     for run in find(arguments.folder).values():
-        print(line(run, measure, arguments.sequences))
+        line, values = measured(run, measure, arguments.sequences)
+        runs.setdefault(run.path.name.rpartition("-seed")[0], []).append(values)
+        print(line)
+    for network, found in runs.items():
+        of = f" of {network}" if len(runs) > 1 else ""
+        print(over_seeds(f"median{of}", statistics.median, found), over_seeds(f"worst{of}", max, found), sep="\n")
