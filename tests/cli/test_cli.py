@@ -497,7 +497,8 @@ MISTAKES = {
     "train --task PrioritySort --model.memory_slots -5": "--model.memory_slots (=-5) must be at least 1.",
     "train --min_memory_slots 129": "--min_memory_slots (=129) must be at most memory_slots (=128).",
     "train --min_memory_slots 3 --model LSTM": "--min_memory_slots (=3) cannot be given: LSTM has no memory slots.",
-    "train --task AssociativeRecall --min_memory_slots 5": "--task: items (=6) must be at most min_memory_slots (=5).",
+    "train --task AssociativeRecall --min_memory_slots 5": "--task.max_items (=6) must be at most "
+    "min_memory_slots (=5).",
     "train --min_memory_slots few": "--min_memory_slots (=few) must be a whole number.",
     "train --model.max_shift 64": "--model.max_shift (=64) must be at least 0 and 2 * max_shift + 1 at most "
     "memory_slots (=128).",
@@ -506,7 +507,8 @@ MISTAKES = {
     "train --task.min_length -2": "--task.min_length (=-2) must be at least 1.",
     "train --task.max_length 0": "--task.min_length (=1) must be at most max_length (=0).",
     "train --task AssociativeRecall --task.min_items 1": "--task.min_items (=1) must be at least 2.",
-    "train --task AssociativeRecall --task.max_items 129": "--task: items (=129) must be at most memory_slots (=128).",
+    "train --task AssociativeRecall --task.max_items 129": "--task.max_items (=129) must be at most "
+    "memory_slots (=128).",
     "train --task DynamicNGrams --task.n 0": "--task.n (=0) must be at least 1.",
     "train --task DynamicNGrams --task.length 5": "--task.n (=6) must be at most length (=5).",
     "train --task PrioritySort --task.items 5": "--task.highest (=16) must be at most items (=5).",
@@ -590,7 +592,7 @@ def test_mistakes_about_a_run_get_one_line_too(solved, capsys, tmp_path):
         (("evaluate", "runs/small", "--sequences", "0"), "sequences (=0) must be at least 1."),
         (("evaluate", "runs/small", "--vary", "items=3"), "--vary items: Copy has no difficulty 'items'"),
         (("evaluate", "runs/small", "--memory_slots", "2"), "max_shift (=1) must be at least 0 and 2"),
-        (("evaluate", "runs/small", "--lengths", "9999999999999"), ""),
+        (("evaluate", "runs/small", "--lengths", "9999999999999"), "--lengths: '9999999999999' must be numbers of"),
         (("train", "--resume", "runs/small", "--model.hidden_size", "9"), "is of another network"),
         *(
             (("train", "--resume", "runs/small", f"--model.{bias}_bias", "1"), f"--model.{bias}_bias (=1.0) cannot be")

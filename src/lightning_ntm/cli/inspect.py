@@ -16,6 +16,7 @@ from lightning_ntm.records import RunFolder, as_json, find
 from lightning_ntm.training.build import TrainedRun, open_run, warn_beyond_memory
 
 #: What an episode or a memory beyond this machine ends in.
+_MOST = 10**9  # of anything: beyond what a machine holds, within what arrays count
 _TOO_LARGE = (MemoryError, OverflowError, RuntimeError)
 
 
@@ -141,9 +142,12 @@ def _parser(verb: str, description: str) -> Parser:
 
 def _numbers(text: str) -> list[int]:
     try:
-        return [int(word) for word in text.split(",")]
+        numbers = [int(word) for word in text.split(",")]
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} must be whole numbers with commas between, as 10,20,40.") from None
+    if max(numbers) > _MOST:
+        raise argparse.ArgumentTypeError(f"{text!r} must be numbers of at most {_MOST}.")
+    return numbers
 
 
 def _varied(text: str) -> tuple[str, list[int]]:

@@ -202,8 +202,7 @@ def _parts(parser: ArgumentParser, config: Namespace, argv: list[str]) -> Namesp
         raise UsageError(words.invalid_value(str(error))) from error
     except (ImportError, TypeError) as error:
         raise UsageError(words.one_line(error)) from error
-    with explained("--task: "):
-        full = warn_beyond_memory(parts.model, parts.task, parts.task.difficulty)
+    full = _beyond_memory(parts.model, parts.task)
     few = _few_slots(parts, config, asked=_asks_for_slots(argv))
     with explained("--optimizer: ", TypeError, RuntimeError):
         optimizer = parts.optimizer(parts.model.parameters())
@@ -245,8 +244,7 @@ def _few_slots(parts: Namespace, config: Namespace, *, asked: bool) -> str | Non
     try:
         with explained("--"):
             check_slots(parts.model, least)
-        with explained("--task: "):
-            few = warn_beyond_memory(parts.model, task, task.difficulty, least) if least else None
+        few = _beyond_memory(parts.model, task, least) if least else None
     except UsageError as error:
         if asked:
             raise
@@ -255,6 +253,15 @@ def _few_slots(parts: Namespace, config: Namespace, *, asked: bool) -> str | Non
         config.min_memory_slots = 0
         return f"the recipe's min_memory_slots (={least}) is left out: {few}"
     return few
+
+
+def _beyond_memory(model: Any, task: Task, least: int = 0) -> str | None:
+    """Return a warning where the longest lists of training do not fit; an error names the option that says so."""
+    try:
+        return warn_beyond_memory(model, task, task.difficulty, least)
+    except ValueError as error:
+        name, _, reason = str(error).partition(" ")
+        raise UsageError(f"--task.{name if hasattr(task, name) else f'max_{name}'} {reason}") from error
 
 
 def _check_trainer(trainer: dict[str, Any], batches_per_epoch: int) -> None:
