@@ -33,7 +33,7 @@ class CostBar(ProgressBar):
         if not self.enabled:
             return
         self.console = Console(highlight=False)
-        self.console.print(f"{self.name}: wrong bits in validation, lower is better", soft_wrap=True)
+        self.console.print(f"{self.name}: costs in validation, lower is better", soft_wrap=True)
         if self.console.is_terminal:
             columns = (TextColumn("{task.description}"), BarColumn(None), MofNCompleteColumn(), TimeRemainingColumn())
             self.bar = Progress(*columns, console=self.console, refresh_per_second=4, transient=True)
