@@ -135,3 +135,17 @@ def test_landmarks_are_pointed_out_and_named():
     inputs = figure.subfigs[0].axes[0]
     spans = [(patch.get_x() + 0.5, patch.get_width()) for patch in inputs.patches]
     assert spans == [(steps[name][0], len(steps[name])) for name in named]
+
+
+def test_a_long_episode_keeps_its_bits_and_shows_each_slot_that_is_looked_at():
+    steps, slots = 1202, 600
+    bits = np.random.default_rng(0).integers(2, size=(steps, 3)).astype(float)
+    looked_at = one_hot(np.arange(steps), slots)[:, None]
+    names = ("inputs", "targets", "outputs")
+    trace = {**dict.fromkeys(names, bits), "mask": np.ones(steps, bool), "add": bits[:, None], "reads": bits[:, None]}
+    figure = draw_memory({**trace, "write_weights": looked_at, "read_weights": looked_at}, "a run")
+    for column, last in zip(figure.subfigs, (2, 3), strict=True):
+        np.testing.assert_array_equal(column.axes[0].images[0].get_array(), bits.T)
+        weightings = column.axes[last].images[0]
+        assert weightings.get_extent() == [-0.5, steps - 0.5, slots - 0.5, -0.5]
+        assert (weightings.get_array().max(axis=0) == 1).all()

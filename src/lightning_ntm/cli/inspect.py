@@ -16,8 +16,9 @@ from lightning_ntm.records import RunFolder, as_json, find
 from lightning_ntm.training.build import TrainedRun, open_run, warn_beyond_memory
 
 #: What an episode or a memory beyond this machine ends in.
-_MOST = 10**9  # of anything: beyond what a machine holds, within what arrays count
 _TOO_LARGE = (MemoryError, OverflowError, RuntimeError)
+#: Of any difficulty: beyond what a machine holds, within what arrays count.
+_MOST = 10**9
 
 
 def evaluate(argv: list[str]) -> int:

@@ -38,6 +38,7 @@ def draw_memory(trace: Mapping[str, np.ndarray], title: str) -> Figure:
     """
     sides = _panels(trace)
     heights = [[min(30, max(8, panel.values.shape[1])) for panel in panels] for panels in sides]
+    # Inches: of a row or slot, and of a title with the room around it.
     tallest = max(0.02 * sum(shares) + 0.36 * len(shares) for shares in heights)
     landmarks = {name.removeprefix(_LANDMARK): trace[name] for name in trace if name.startswith(_LANDMARK)}
     figure = Figure(figsize=(WIDTH, max(4, tallest + 0.9)), layout="constrained")
@@ -134,7 +135,7 @@ def _draw(figure: Any, axis: Any, panel: Panel) -> None:
     largest = max(1e-6, float(np.nanmax(np.abs(panel.values)))) if panel.signed else 1.0
     steps, rows = panel.values.shape
     image = axis.imshow(
-        panel.values.T if panel.signed else peaks(panel.values.T),
+        panel.values.T if panel.labels is None else peaks(panel.values.T),  # bits would all but end up black
         extent=(-0.5, steps - 0.5, rows - 0.5, -0.5),
         aspect="auto",
         interpolation="nearest",
