@@ -1,8 +1,8 @@
 """What the seeds of a sweep reach: python benchmarks/seeds.py FOLDER [--measure bits_per_sequence] [--sequences 1000].
 
-Prints, for each run of the folder, the first validation without a wrong bit, the measure in the validation that was
-kept, and what its kept weights reach on episodes never seen, at the difficulties its task is measured at;
-then the median and the worst of the seeds.
+Prints, for each run of the folder, the first validation without a wrong bit (measured in regret: with at most one
+bit), the measure in the validation that was kept, and what its kept weights reach on episodes never seen, at the
+difficulties its task is measured at; then the median and the worst of the seeds.
 """
 
 import argparse
@@ -11,21 +11,24 @@ from collections.abc import Callable
 
 import torch
 
-from lightning_ntm.records import RunFolder, find, read_json
+from lightning_ntm.records import RunFolder, find
 from lightning_ntm.training import evaluate, open_run
 
 
 def measured(folder: RunFolder, measure: str, sequences: int) -> tuple[str, dict[str, float]]:
     """Return the line of a run, and its measure at each difficulty."""
-    solved = [row["step"] for row in folder.rows() if row.get("validation_wrong_bits") == 0]
-    best, run = read_json(folder.result).get("best", {}), open_run(folder.path)  # so far, while it trains
+    told, within = ("validation_regret_bits", 1) if measure == "regret_bits" else ("validation_wrong_bits", 0)
+    rows, run = folder.rows(), open_run(folder.path)
+    solved = [row["step"] for row in rows if (cost := row.get(told)) is not None and cost <= within]
+    best = [row for row in rows if row["step"] == run.step]
     values, shown = {}, []
     for difficulty in run.task.evaluations:
         result = evaluate.evaluate(run.model, run.task, difficulty, sequences=sequences, seed=run.seed)
         at = "x".join(map(str, difficulty.values()))
         values[at] = result[measure]
-        shown.append(f"{at}: {result[measure]:.2f} ({result['perfect']:.0%})")
-    first, kept = solved[0] if solved else "never", f"{best[measure]:.2f}" if measure in best else ""
+        shown.append(f"{at}: {result[measure]:.2f}" + ("" if within else f" ({result['perfect']:.0%})"))
+    kept = "".join(f"{row[name]:.2f}" for row in best if (name := f"validation_{measure}") in row)
+    first = solved[0] if solved else "never"
     return f"{folder.path.name:<34}{first!s:>6}  {kept:>6}  {'  '.join(shown)}", values
 
 
@@ -44,7 +47,8 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     measure = arguments.measure
     named = measure.replace("_", " ")
-    print(f"{'run':<34}solved    kept  {named} at each difficulty (share of episodes without an error)")
+    share = "" if measure == "regret_bits" else " (share of episodes without an error)"
+    print(f"{'run':<34}solved    kept  {named} at each difficulty{share}")
     runs: dict[str, list[dict[str, float]]] = {}
     for run in find(arguments.folder).values():
         line, values = measured(run, measure, arguments.sequences)

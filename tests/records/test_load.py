@@ -10,7 +10,8 @@ from runs import write_run
 import lightning_ntm
 from lightning_ntm.records import RunFolder, SkippedRunWarning, load
 
-COLUMNS = ["run", "model", "task", "seed", "split", "step", "sequences", "seconds", "wrong_bits", "bits_per_sequence"]
+COLUMNS = ["run", "model", "task", "seed", "split", "step", "sequences", "seconds", "wrong_bits", "bits_per_sequence",
+           "regret_bits"]  # fmt: skip
 
 
 def test_one_row_for_each_measurement(tmp_path):
@@ -19,7 +20,8 @@ def test_one_row_for_each_measurement(tmp_path):
     write_run(tmp_path / "lstm", model="LSTM", task="RepeatCopy", costs=[1.0])
     frame = lightning_ntm.records.load(tmp_path)
     assert list(frame.columns) == COLUMNS
-    assert frame.to_numpy().tolist() == [
+    assert frame.regret_bits.isna().all()
+    assert frame.drop(columns="regret_bits").to_numpy().tolist() == [
         ["deep/ntm-copy-seed2", "NTM", "Copy", 2, "train", 100, 800, 2.0, 6.0, 18.0],
         ["deep/ntm-copy-seed2", "NTM", "Copy", 2, "validation", 100, 800, 2.0, 3.0, 9.0],
         ["deep/ntm-copy-seed10", "NTM", "Copy", 10, "train", 100, 800, 2.0, 8.0, 24.0],
@@ -30,7 +32,7 @@ def test_one_row_for_each_measurement(tmp_path):
         ["lstm", "LSTM", "RepeatCopy", 1, "validation", 100, 800, 2.0, 1.0, 3.0],
     ]
     kinds = {name: frame[name].dtype.kind for name in COLUMNS[3:]}
-    assert "".join(kinds[name] for name in COLUMNS[5:]) == "iifff"
+    assert "".join(kinds[name] for name in COLUMNS[5:]) == "iiffff"
     assert kinds["seed"] == "i"
     assert frame.attrs["skipped"] == {}
 
@@ -54,6 +56,12 @@ def test_runs_of_the_same_name_keep_apart(tmp_path):
 def test_numbers_that_were_not_finite_are_nan(tmp_path):
     frame = load(write_run(tmp_path / "a", costs=[1.0, None]))
     assert frame.wrong_bits.isna().tolist() == [False, True, False, True]
+
+
+def test_the_regret_is_that_of_validations(tmp_path):
+    frame = load(write_run(tmp_path / "a", task="DynamicNGrams", costs=[50.0, None, 45.5], optimum=133.0))
+    assert frame[frame.split == "train"].regret_bits.isna().all()
+    assert frame[frame.split == "validation"].regret_bits.fillna(-1).tolist() == [17.0, -1.0, 3.5]
 
 
 def test_a_line_cut_short_by_a_crash_is_not_read_and_rows_of_other_loggers_are_none_of_ours(tmp_path):

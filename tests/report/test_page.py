@@ -129,6 +129,47 @@ def test_the_drawn_mean_passes_through_the_means(tmp_path):
     assert drawn == pytest.approx([6, 3, 1], abs=0.02)  # a tenth of a point of 200
 
 
+def test_a_known_optimum_is_drawn_and_costs_are_judged_by_the_regret(tmp_path):
+    for seed, costs in enumerate(([50.0, 44.5, 44.6], [50.0, 48.0, 46.0]), start=1):
+        run = write_run(tmp_path / f"seed{seed}", task="DynamicNGrams", seed=seed, costs=costs, optimum=133.0)
+    row = {"length": 200, "wrong_bits": 46.0, "bits_per_sequence": 138.0, "perfect": 0.0, "sequences": 10}
+    told = {"step": 300, "results": [{**row, "optimal_bits": 132.75, "regret_bits": 5.25}]}
+    (run / "evaluation.json").write_text(json.dumps(told))
+    html = report(tmp_path)
+    assert "1 of 2 seeds solved; 2.90 ± 2.10 bits of regret at the end" in text(html, "<h1>", "<main>")
+    assert table(html, 'id="success"')[1][1:5] == ["1 of 2", "9 to 91 %", "never", "never (1 seed)"]
+    final = table(html, "Cost at the end")[1]
+    assert final[1:4] == ["2.90 ± 2.10", "2.90", "5.00"]
+    assert final[7] == "136 ± 2.10"
+    assert table(html, 'id="lengths"')[1][-3:] == ["5.25"] * 3
+    data = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', html)[1])
+    assert data["runs"][0]["validation"]["regret_bits"] == [17.0, 0.5, 0.8]
+    assert data["runs"][1]["evaluation"]["regret_bits"] == [5.25]
+    assert re.search(r'id="regret-bits" checked', html)
+    drawn = {path.stem for path in (tmp_path / "figures").glob("*.svg")}
+    assert "validation-regret-bits-log" in drawn
+    assert "training-regret-bits" not in drawn
+    for kind in ("validation", "training"):
+        assert "optimum (133.0)" in (tmp_path / "figures" / f"{kind}-bits-per-sequence.svg").read_text()
+        assert "optimum" not in (tmp_path / "figures" / f"{kind}-wrong-bits.svg").read_text()
+    assert ">optimum<" in (tmp_path / "figures" / "lengths-bits-per-sequence.svg").read_text()
+
+
+def test_the_line_of_the_optimum_stands_where_it_belongs(tmp_path):
+    write_run(tmp_path / "a", task="DynamicNGrams", costs=[60.0, 50.0], optimum=133.0)
+    figure = draw_curves(read_experiment(tmp_path), "validation", "bits_per_sequence", "linear")
+    assert [133.0, 133.0] in [list(line.get_ydata()) for line in figure.axes[0].lines]
+
+
+def test_runs_measured_without_their_regret_are_compared_by_what_all_have(tmp_path):
+    write_run(tmp_path / "old", task="DynamicNGrams", costs=[50.0, 45.0])
+    write_run(tmp_path / "new", task="DynamicNGrams", costs=[50.0, 44.4], seed=2, optimum=133.0)
+    write_run(tmp_path / "begun", task="DynamicNGrams", costs=[], seed=3, optimum=133.0, result=False)
+    html = report_without_figures(tmp_path)
+    assert "44.70 ± 0.30 wrong bits at the end" in text(html, "<h1>", "<main>")
+    assert "regret" not in html[html.index("<body>") : html.index("<script>")]
+
+
 def test_long_names_of_networks_stay_within_the_picture(tmp_path):
     for hidden in range(10**12, 10**12 + 4):
         write_run(tmp_path / str(hidden), hidden=hidden)

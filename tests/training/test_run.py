@@ -6,7 +6,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from lightning_ntm import LSTM, NTM, Copy
+from lightning_ntm import LSTM, NTM, Copy, DynamicNGrams
 from lightning_ntm.records import RunFolder
 from lightning_ntm.tasks import metrics
 from lightning_ntm.training import EpisodeData, Run, SequenceLearner, open_run
@@ -27,14 +27,16 @@ def network():
     return NTM(4, 3, hidden_size=8, memory_slots=6, memory_width=4)
 
 
-def run(path, steps=12, resume=False, stop_when_solved=0, model=None, min_memory_slots=0, **trainer):
+def run(path, steps=12, resume=False, stop_when_solved=0, model=None, min_memory_slots=0, task=None, **trainer):
     learner = SequenceLearner(
         model or network(),
         lambda p: torch.optim.Adam(p, lr=1e-2),
         decay_after=1.0,
         min_memory_slots=min_memory_slots,
     )
-    data = EpisodeData(Copy(bits=3, max_length=4), 3, batch_size=4, batches_per_epoch=5, validation_sequences=30)
+    data = EpisodeData(
+        task or Copy(bits=3, max_length=4), 3, batch_size=4, batches_per_epoch=5, validation_sequences=30
+    )
     options = {
         "max_steps": steps,
         "log_every_n_steps": 3,
@@ -69,6 +71,22 @@ def test_rows_say_what_was_trained_and_validated(tmp_path):
     bits = metrics.bits_per_sequence(logits, batch).mean().item()
     assert rows[-1]["validation_bits_per_sequence"] == pytest.approx(bits)
     assert rows[-1]["validation_loss"] == pytest.approx(bits * torch.tensor(2.0).log().item() / 12)
+
+
+def test_validation_of_a_task_with_an_optimum_measures_the_regret(tmp_path):
+    task = DynamicNGrams(n=3, length=12)
+    model = NTM(1, 1, hidden_size=5, memory_slots=4, memory_width=3)
+    finished = run(tmp_path / "a", model=model, task=task)
+    finished.fit()
+    row = measured(tmp_path / "a")[-1]
+    (batch,) = chunks(task, 3, "validation", 30, {"length": 12})
+    bits, optimal = (
+        metrics.bits_per_sequence(logits, batch).mean().item()
+        for logits in (finished.learner.model(batch.inputs)[0], task.optimal_logits(batch))
+    )
+    assert row["validation_optimal_bits"] == pytest.approx(optimal)
+    assert row["validation_regret_bits"] == pytest.approx(bits - optimal, abs=1e-5)
+    assert 0 < optimal < row["validation_bits_per_sequence"]
 
 
 def test_training_is_measured_over_all_batches_before_their_updates(tmp_path):

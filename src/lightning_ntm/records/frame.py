@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lightning_ntm.records.reading import MEASURES, SPLITS, read
+from lightning_ntm.records.reading import MEASURES, REGRET, SPLITS, read
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_NUMBERS = ("step", "sequences", "seconds", *MEASURES)
+_NUMBERS = ("step", "sequences", "seconds", *MEASURES, REGRET)
 
 
 class SkippedRunWarning(UserWarning):
@@ -27,7 +27,8 @@ def load(*folders: Path | str) -> "pd.DataFrame":
     Returns:
         One row a measurement, with the columns `run` (the path of its folder below the folder given),
         `model`, `task`, `seed`, `split` (`train` or `validation`), `step`, `sequences` and `seconds` until
-        then, `wrong_bits` and `bits_per_sequence` (means over sequences; NaN where they were not finite).
+        then, `wrong_bits` and `bits_per_sequence` (means over sequences; NaN where they were not finite), and
+        `regret_bits` above the best possible cost (NaN in training, and of tasks whose best cost is 0).
         What was left out, and why, is told by a `SkippedRunWarning` for each run and is in
         `attrs["skipped"]`.
 

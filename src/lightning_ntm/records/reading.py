@@ -13,19 +13,25 @@ from lightning_ntm.records.finding import find
 from lightning_ntm.records.folder import RunFolder, read_json
 
 MEASURES = ("wrong_bits", "bits_per_sequence")
+#: Bits per sequence above the best possible cost: measured in validation alone, of tasks that know it.
+REGRET = "regret_bits"
 SPLITS = ("train", "validation")
 _COUNTED = ("step", "sequences", "seconds")
 
 
 @dataclass(frozen=True, eq=False)
 class Series:
-    """The measurements of one run in training or in validation, one entry each, in their order."""
+    """The measurements of one run in training or in validation, one entry each, in their order.
+
+    What was not finite, or not measured, is NaN.
+    """
 
     step: np.ndarray
     sequences: np.ndarray
     seconds: np.ndarray
     wrong_bits: np.ndarray
     bits_per_sequence: np.ndarray
+    regret_bits: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,9 +145,10 @@ def _rows(folder: RunFolder) -> list[dict[str, Any]]:
 
 
 def _series(rows: list[dict[str, Any]], split: str) -> Series:
-    """Return the columns of one split; a number that was not finite is NaN."""
+    """Return the columns of one split."""
     first, *_ = measures = [f"{split}_{measure}" for measure in MEASURES]
     mine = [row for row in rows if first in row]
     columns = [[row[name] for row in mine] for name in (*_COUNTED, *measures)]
-    kinds = (np.int64, np.int64, np.float64, np.float64, np.float64)
+    columns.append([row.get(f"{split}_{REGRET}") for row in mine])
+    kinds = (np.int64, np.int64, np.float64, np.float64, np.float64, np.float64)
     return Series(*(np.array(column, dtype=kind) for column, kind in zip(columns, kinds, strict=True)))

@@ -12,7 +12,7 @@ from matplotlib.patches import Patch
 from lightning_ntm.report.experiment import Experiment, Network, Run
 from lightning_ntm.report.lengths import Lengths, lengths_of
 from lightning_ntm.report.statistics import Aligned, align, gather
-from lightning_ntm.report.style import SOFT, TITLES, Scale, color, dashes, floor_of, new_figure, scale_axis
+from lightning_ntm.report.style import INK, SOFT, TITLES, Scale, color, dashes, floor_of, new_figure, scale_axis
 
 #: Letters of the name of a network that have room in the picture; the page tells the rest.
 _WIDEST = 70
@@ -29,10 +29,11 @@ def draw_curves(experiment: Experiment, split: str, measure: str, scale: Scale) 
         curves = [_curve(run, split, measure) for run in network.runs]
         aligned = align(curves, [run.ended for run in network.runs])
         _draw_summary(axis, network, aligned, least)
+    optimum = _draw_optimum(axis, experiment, measure)
     scale_axis(axis, scale, floor)
     axis.set_xlabel("batches")
     axis.set_ylabel(TITLES[measure])
-    _legend(figure, experiment.networks)
+    _legend(figure, experiment.networks, optimum)
     return figure
 
 
@@ -64,10 +65,11 @@ def draw_lengths(experiment: Experiment, measure: str, scale: Scale) -> Figure:
             axis.plot(place, np.maximum(value, least), gid=f"run-{run.number}", **line)
         gathered = gather([lengths.values(run, measure) for run in network.runs])
         _draw_summary(axis, network, gathered, least, marker="o")
+    optimum = _draw_optimal_lengths(axis, experiment, lengths) if measure == "bits_per_sequence" else []
     scale_axis(axis, scale, floor)
     _name_difficulties(axis, lengths)
     axis.set_ylabel(TITLES[measure])
-    _legend(figure, experiment.networks)
+    _legend(figure, experiment.networks, optimum)
     return figure
 
 
@@ -103,7 +105,26 @@ def _draw_summary(axis: Any, network: Network, aligned: Aligned, least: float, *
     axis.plot(aligned.step, mean, linestyle=dashes(number), linewidth=2, gid=f"mean-{number}", **own, **more)
 
 
-def _legend(figure: Figure, networks: list[Network]) -> None:
+#: The line of the best possible network.
+_OPTIMUM: dict[str, Any] = {"color": INK, "linestyle": (0, (5, 3)), "linewidth": 1.2}
+
+
+def _draw_optimum(axis: Any, experiment: Experiment, measure: str) -> list[Any]:
+    """Draw what the best possible network costs, as in figure 13 of the paper; return what names it in a legend."""
+    if measure != "bits_per_sequence" or (bits := experiment.optimal_bits) is None:
+        return []
+    axis.axhline(bits, **_OPTIMUM)
+    return [Line2D([], [], label=f"optimum ({bits:.1f})", **_OPTIMUM)]
+
+
+def _draw_optimal_lengths(axis: Any, experiment: Experiment, lengths: Lengths) -> list[Any]:
+    optimal = gather([lengths.values(run, "optimal_bits") for run in experiment.runs])
+    if not optimal.step.size:
+        return []
+    return axis.plot(optimal.step, optimal.mean, label="optimum", marker="_", markersize=9, **_OPTIMUM)
+
+
+def _legend(figure: Figure, networks: list[Network], more: list[Any]) -> None:
     handles: list[Any] = [
         Line2D([], [], color=color(network.color), linestyle=dashes(network.color), linewidth=2, label=label)
         for network, label in ((network, shorten(network.label, _WIDEST, placeholder=" …")) for network in networks)
@@ -111,6 +132,7 @@ def _legend(figure: Figure, networks: list[Network]) -> None:
     handles += [
         Patch(color=SOFT, alpha=0.2, linewidth=0, label="mean ± std"),
         Line2D([], [], color=SOFT, linestyle=(0, (1, 1.6)), linewidth=1.4, label="median"),
+        *more,
     ]
     for columns in (4, 3, 2, 1):  # as many as the names leave room for
         legend = figure.legend(

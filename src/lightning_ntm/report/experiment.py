@@ -2,20 +2,45 @@
 
 import json
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from lightning_ntm.records import Measured, RunFolder, Series, Skipped, read
-from lightning_ntm.records.reading import MEASURES
+from lightning_ntm.records.reading import MEASURES, REGRET
 from lightning_ntm.report.configuration import flat_config, labels
 from lightning_ntm.report.statistics import first_below
 
-#: Wrong bits per sequence below which a run counts as having learned its task.
-NEAR_ZERO = 0.1
+
+class Goal(NamedTuple):
+    """When a run counts as having learned its task.
+
+    Args:
+        measure: What tells.
+        near: Below this much of it a run is close.
+        solved: The best validation of a solved run has at most this much.
+        unit: Of the measure, in words.
+        close: What it is below when it is close, in words.
+        means: What the kept weights of a solved run did in validation, in words.
+    """
+
+    measure: str
+    near: float
+    solved: float
+    unit: str
+    close: str
+    means: str
+
+
+#: Of a task whose answers follow from what was shown.
+CLEAN = Goal("wrong_bits", 0.1, 0.0, "wrong bits", "0.1 wrong bits", "made no wrong bit in it")
+#: Of a task that nobody can answer without a wrong bit, but whose best possible cost is known.
+OPTIMAL = Goal(
+    REGRET, 1.0, 1.0, "bits of regret", "1 bit of regret", "cost at most one bit more than the optimum in it"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,15 +74,26 @@ class Run:
         return self.status != "unfinished"
 
     @cached_property
+    def goal(self) -> Goal:
+        """What it means that this run has learned its task."""
+        return OPTIMAL if np.isfinite(self.validation.regret_bits).any() else CLEAN
+
+    @cached_property
     def best(self) -> float | None:
-        """Wrong bits of the best validation, the one whose weights are kept."""
-        values = self.validation.wrong_bits
+        """The least of the goal's measure in a validation."""
+        values = getattr(self.validation, self.goal.measure)
         return float(np.nanmin(values)) if np.isfinite(values).any() else None
 
     @property
     def solved(self) -> bool:
-        """Whether its kept weights made no wrong bit in validation."""
-        return self.best == 0
+        """Whether its best validation reaches the goal."""
+        return self.best is not None and self.best <= self.goal.solved
+
+    @cached_property
+    def optimal_bits(self) -> float | None:
+        """Bits per sequence that the best possible network would cost in validation; none where that is 0."""
+        found = self.validation.bits_per_sequence - self.validation.regret_bits
+        return float(np.nanmean(found)) if np.isfinite(found).any() else None
 
     def final(self, measure: str) -> float | None:
         """Return the last validation of a measure; none when there was no validation."""
@@ -65,9 +101,9 @@ class Run:
         return float(values[-1]) if len(values) else None
 
     @cached_property
-    def near_zero(self) -> tuple[float, float]:
-        """Batches and seconds until the first validation below 0.1 wrong bits; infinite when there is none."""
-        place = first_below(self.validation.wrong_bits, NEAR_ZERO)
+    def close(self) -> tuple[float, float]:
+        """Batches and seconds until the first validation that is close to the goal; infinite when there is none."""
+        place = first_below(getattr(self.validation, self.goal.measure), self.goal.near)
         if place is None:
             return float("inf"), float("inf")
         return float(self.validation.step[place]), float(self.validation.seconds[place])
@@ -120,6 +156,22 @@ class Experiment:
         """The task of all runs."""
         return self.runs[0].task
 
+    @property
+    def goal(self) -> Goal:
+        """What it means that a run has learned the task."""
+        return _goal_of(self.runs)
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """The measures there are, the goal's first."""
+        return tuple(dict.fromkeys((self.goal.measure, *MEASURES)))
+
+    @property
+    def optimal_bits(self) -> float | None:
+        """Mean over runs of what the best possible network would cost; none where that is 0."""
+        found = [run.optimal_bits for run in self.runs if run.optimal_bits is not None]
+        return float(np.mean(found)) if found else None
+
 
 def read_experiment(*folders: Path | str) -> Experiment:
     """Read the runs of one task in some folders.
@@ -139,7 +191,19 @@ def read_experiment(*folders: Path | str) -> Experiment:
         reasons = "; ".join(f"{run.folder.path}: {run.reason}" for run in skipped[:3])
         raise ValueError(f"none of {len(skipped)} runs can be reported ({reasons})")
     _check_one_task(runs)
-    return Experiment(_networks(runs), skipped)
+    return Experiment(_networks(_comparable(runs)), skipped)
+
+
+def _goal_of(runs: list[Run]) -> Goal:
+    return OPTIMAL if any(run.goal is OPTIMAL for run in runs) else CLEAN
+
+
+def _comparable(runs: list[Run]) -> list[Run]:
+    """Return runs without their regret, if there are others that were measured without it."""
+    if len({run.goal for run in runs if len(run.validation.step)}) < 2:
+        return runs
+    without = [replace(run.validation, regret_bits=np.full(len(run.validation.step), np.nan)) for run in runs]
+    return [replace(run, validation=validation) for run, validation in zip(runs, without, strict=True)]
 
 
 def _run(number: int, one: Measured) -> Run:
@@ -221,10 +285,11 @@ def _networks(runs: list[Run]) -> list[Network]:
     networks = [
         Network(label, color, sorted(group, key=lambda run: run.seed)) for color, (label, group) in enumerate(ordered)
     ]
-    return sorted(networks, key=_rank)
+    measure = _goal_of(runs).measure
+    return sorted(networks, key=lambda network: _rank(network, measure))
 
 
-def _rank(network: Network) -> tuple[float, float]:
+def _rank(network: Network, measure: str) -> tuple[float, float]:
     """Sort by the share of seeds solved, then by the median of what is wrong at the end."""
-    last = [value for run in network.tried if (value := run.final("wrong_bits")) is not None and np.isfinite(value)]
+    last = [value for run in network.tried if (value := run.final(measure)) is not None and np.isfinite(value)]
     return -network.solved / max(1, len(network.tried)), float(np.median(last)) if last else np.inf

@@ -9,7 +9,7 @@ from typing import get_args
 
 from matplotlib.figure import Figure
 
-from lightning_ntm.records.reading import MEASURES
+from lightning_ntm.records.reading import REGRET
 from lightning_ntm.report.curves import draw_curves, draw_lengths, draw_seeds
 from lightning_ntm.report.experiment import Experiment
 from lightning_ntm.report.style import TITLES, Scale, styled
@@ -17,6 +17,8 @@ from lightning_ntm.report.svg import inline, png_of, svg_of
 
 #: Panels that a page shows each on its own; beyond them it would be all pictures.
 PANELS = 12
+
+_ALONE = "Regret is measured in validation alone."
 
 
 @dataclass(frozen=True)
@@ -34,15 +36,18 @@ class Figures:
 
 
 def draw(experiment: Experiment) -> Figures:
-    """Draw everything, in each measure, with a linear and a logarithmic axis."""
+    """Draw everything, in each measure there is, with a linear and a logarithmic axis."""
     page: dict[str, list[str]] = {"validation": [], "training": [], "seeds": [], "lengths": []}
     files: dict[str, bytes] = {}
     evaluated = any(run.evaluation for run in experiment.runs)
     with styled():
-        for measure, scale in itertools.product(MEASURES, get_args(Scale)):
+        for measure, scale in itertools.product(experiment.measures, get_args(Scale)):
             add = partial(_add, page, files, measure, scale)
             for section, split in (("validation", "validation"), ("training", "train")):
-                add(section, split, draw_curves(experiment, split, measure, scale))
+                if (split, measure) == ("train", REGRET):
+                    page[section].append(f'<p class="note" data-measure="{measure}" data-scale="{scale}">{_ALONE}</p>')
+                else:
+                    add(section, split, draw_curves(experiment, split, measure, scale))
             if evaluated:
                 add("lengths", "evaluation", draw_lengths(experiment, measure, scale))
             page["seeds"] += _each_network(experiment, measure, scale)

@@ -30,10 +30,10 @@ class Lengths:
         return {written: found[written] for written in self.places if written in found}
 
     def values(self, run: Run, measure: str) -> tuple[np.ndarray, np.ndarray]:
-        """Return places and values of one measure."""
+        """Return places and values of one measure; NaN where it was not measured."""
         rows = self.rows(run)
         places = np.array([self.places[written] for written in rows])
-        return places, np.array([row[measure] for row in rows.values()], dtype=float)
+        return places, np.array([row.get(measure) for row in rows.values()], dtype=float)
 
     def _written(self, row: dict[str, Any]) -> str:
         return " x ".join(str(row.get(name, "-")) for name in self.names)

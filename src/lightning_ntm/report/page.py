@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from lightning_ntm.records import write_whole
-from lightning_ntm.records.reading import MEASURES
+from lightning_ntm.records import Series, write_whole
+from lightning_ntm.records.reading import REGRET
 from lightning_ntm.report import tables
-from lightning_ntm.report.experiment import Experiment, Network, Run, read_experiment
+from lightning_ntm.report.experiment import OPTIMAL, Experiment, Goal, Network, Run, read_experiment
 from lightning_ntm.report.figures import PANELS, Figures, draw
 from lightning_ntm.report.lengths import Lengths, lengths_of
 from lightning_ntm.report.statistics import reached, spread
@@ -74,7 +74,11 @@ def render(experiment: Experiment, figures: Figures) -> str:
         script=script,
         data=_embedded(_data(experiment)),
         title=escape(f"{_listed(labels)} on {experiment.task}"),
-        statements="".join(f"<li>{_statement(network)}</li>" for network in experiment.networks),
+        statements="".join(f"<li>{_statement(network, experiment.goal)}</li>" for network in experiment.networks),
+        measures="".join(_choice(measure, place == 0) for place, measure in enumerate(experiment.measures)),
+        solved=experiment.goal.means,
+        close=experiment.goal.close,
+        optimum=_OPTIMUM if experiment.goal is OPTIMAL else "",
         warning=_warning(experiment),
         runs=f"{runs} run{'s' * (runs != 1)}" + (f", {left} more not readable" if left else ""),
         chips="".join(_chips(network) for network in experiment.networks),
@@ -98,7 +102,20 @@ def _listed(labels: list[str]) -> str:
     return " and ".join([", ".join(labels[:-1]), labels[-1]] if len(labels) > 1 else labels)
 
 
-def _statement(network: Network) -> str:
+def _choice(measure: str, chosen: bool) -> str:
+    """Return what chooses the measure that figures show."""
+    name, words = measure.replace("_", "-"), "regret" if measure == REGRET else measure.replace("_", " ")
+    checked = " checked" if chosen else ""
+    return f'<input type="radio" name="measure" id="{name}"{checked}><label for="{name}">{words}</label>\n'
+
+
+_OPTIMUM = (
+    "<div><dt>optimum, regret</dt><dd>Nobody can foretell all answers of this task: the best possible network costs "
+    "the optimum. Regret is what a network costs above it, in bits per sequence, on the same sequences.</dd></div>"
+)
+
+
+def _statement(network: Network, goal: Goal) -> str:
     """Return what became of a network, in a sentence with numbers."""
     tried, waiting = len(network.tried), len(network.runs) - len(network.tried)
     name = f"<strong>{tables.named(network)}</strong>"
@@ -106,15 +123,15 @@ def _statement(network: Network) -> str:
     if not tried:
         return f"{name}: no run has ended yet.{more}"
     solved = f"{name}: <b>{network.solved} of {tried}</b> seed{'s' * (tried != 1)} solved"
-    batches, seconds = (reached([run.near_zero[place] for run in network.tried])[0] for place in (0, 1))
+    batches, seconds = (reached([run.close[place] for run in network.tried])[0] for place in (0, 1))
     if math.isfinite(batches):
-        after = f"median <b>{number(batches)}</b> batches ({duration(seconds)}) to under 0.1 wrong bits"
+        after = f"median <b>{number(batches)}</b> batches ({duration(seconds)}) to under {goal.close}"
         return f"{solved}, {after}.{more}"
-    found = [value for run in network.tried if (value := run.final("wrong_bits")) is not None]
+    found = [value for run in network.tried if (value := run.final(goal.measure)) is not None]
     end = spread([value for value in found if math.isfinite(value)])
     if math.isnan(end.mean):
         return f"{solved}; no validation was measured.{more}"
-    cost = f"<b>{number(end.mean)} ± {number(end.std)}</b> wrong bits at the end (median {number(end.median)})"
+    cost = f"<b>{number(end.mean)} ± {number(end.std)}</b> {goal.unit} at the end (median {number(end.median)})"
     return f"{solved}; {cost}.{more}"
 
 
@@ -163,9 +180,9 @@ def _data(experiment: Experiment) -> dict[str, Any]:
             "name": run.name,
             "seed": run.seed,
             "network": network.label,
-            "train": _points(run.train.step, *(getattr(run.train, measure) for measure in MEASURES)),
-            "validation": _points(run.validation.step, *(getattr(run.validation, measure) for measure in MEASURES)),
-            "evaluation": _evaluated(axis, run),
+            "train": _points(run.train, experiment.measures),
+            "validation": _points(run.validation, experiment.measures),
+            "evaluation": _evaluated(axis, run, experiment.measures),
         }
         for run in experiment.runs
         for network in experiment.networks
@@ -174,21 +191,17 @@ def _data(experiment: Experiment) -> dict[str, Any]:
     return {"runs": runs, "axis": axis.name}
 
 
-def _evaluated(axis: Lengths, run: Run) -> dict[str, list[Any]]:
-    (step, wrong), (_, bits) = (axis.values(run, measure) for measure in MEASURES)
-    return {**_points(step, wrong, bits), "written": list(axis.rows(run))}
+def _evaluated(axis: Lengths, run: Run, measures: Sequence[str]) -> dict[str, list[Any]]:
+    measured = {measure: _short(axis.values(run, measure)[1]) for measure in measures}
+    return {"step": axis.values(run, measures[0])[0].tolist(), **measured, "written": list(axis.rows(run))}
 
 
-def _points(step: np.ndarray, wrong: np.ndarray, bits: np.ndarray) -> dict[str, list[Any]]:
-    measured = {"wrong_bits": wrong, "bits_per_sequence": bits}
-    return {
-        "step": step.tolist(),
-        **{name: [_short(value) for value in values.tolist()] for name, values in measured.items()},
-    }
+def _points(series: Series, measures: Sequence[str]) -> dict[str, list[Any]]:
+    return {"step": series.step.tolist(), **{measure: _short(getattr(series, measure)) for measure in measures}}
 
 
-def _short(value: float) -> float | None:
-    return float(f"{value:.4g}") if math.isfinite(value) else None
+def _short(values: np.ndarray) -> list[float | None]:
+    return [float(f"{value:.4g}") if math.isfinite(value) else None for value in values.tolist()]
 
 
 def _embedded(data: Any) -> str:

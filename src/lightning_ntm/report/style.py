@@ -20,7 +20,11 @@ _DASHES: tuple[Any, ...] = ("-", (0, (6, 2)), (0, (3, 1.5)), (0, (6, 1.5, 1.5, 1
 WIDTH = 7.0
 
 Scale = Literal["linear", "log"]
-TITLES = {"wrong_bits": "wrong bits per sequence", "bits_per_sequence": "bits per sequence (cross-entropy)"}
+TITLES = {
+    "wrong_bits": "wrong bits per sequence",
+    "bits_per_sequence": "bits per sequence (cross-entropy)",
+    "regret_bits": "regret (bits above the optimum)",
+}
 _RC = {
     "svg.fonttype": "none",
     "svg.hashsalt": "lightning-ntm",

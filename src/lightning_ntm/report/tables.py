@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
 
-from lightning_ntm.records.reading import MEASURES
+from lightning_ntm.records.reading import MEASURES, REGRET
 from lightning_ntm.report.configuration import differences, shown
 from lightning_ntm.report.experiment import Experiment, Network, Run
 from lightning_ntm.report.lengths import lengths_of
@@ -59,8 +59,8 @@ def named(network: Network) -> str:
 
 def success(experiment: Experiment) -> str:
     """Return how many seeds were solved, and when."""
-    head = ["network", "solved of tried", "95 % interval", "batches to &lt; 0.1: median", "worst", "seconds: median",
-            "worst",
+    close = f"batches to under {experiment.goal.close}: median"
+    head = ["network", "solved of tried", "95 % interval", close, "worst", "seconds: median", "worst",
             "parameters", "time per batch"]  # fmt: skip
     return table(head, [[named(network), *_success(network)] for network in experiment.networks])
 
@@ -68,8 +68,8 @@ def success(experiment: Experiment) -> str:
 def _success(network: Network) -> list[str]:
     tried = network.tried
     low, high = wilson(network.solved, len(tried))
-    batches, seconds = (reached([run.near_zero[place] for run in tried]) for place in (0, 1))
-    never = sum(math.isinf(run.near_zero[0]) for run in tried)
+    batches, seconds = (reached([run.close[place] for run in tried]) for place in (0, 1))
+    never = sum(math.isinf(run.close[0]) for run in tried)
     counted = f" ({never} seed{'s' * (never != 1)})" if never else ""
     step = spread([run.step_seconds for run in network.runs if run.step_seconds is not None]).median
     return [
@@ -92,12 +92,18 @@ def parameters(network: Network) -> list[int]:
 
 def final_cost(experiment: Experiment) -> str:
     """Return what the last validation measured."""
-    head = ["network", "wrong bits: mean ± std", "median", "worst", "bits per sequence: mean ± std", "median", "worst"]
+    head = ["network", *(title for measure in experiment.measures for title in (
+        f"{_words(measure)}: mean ± std", "median", "worst"
+    ))]  # fmt: skip
     rows = []
     for network in experiment.networks:
-        cells = [cell for measure in MEASURES for cell in _final(network.tried, measure)]
+        cells = [cell for measure in experiment.measures for cell in _final(network.tried, measure)]
         rows.append([named(network), *cells])
     return table(head, rows)
+
+
+def _words(measure: str) -> str:
+    return "regret (bits)" if measure == REGRET else measure.replace("_", " ")
 
 
 def _final(runs: list[Run], measure: str) -> list[str]:
@@ -117,6 +123,8 @@ def by_length(experiment: Experiment) -> str:
     lengths = lengths_of(experiment)
     head = ["network", escape(lengths.name), "seeds", "wrong bits: mean ± std", "median", "worst",
             "bits per sequence: mean ± std", "sequences without a wrong bit"]  # fmt: skip
+    known = any(REGRET in row for run in experiment.runs for row in run.evaluation)
+    head += ["regret (bits): mean ± std", "median", "worst"] if known else []
     rows = []
     for network in experiment.networks:
         for written in lengths.places:
@@ -131,19 +139,24 @@ def by_length(experiment: Experiment) -> str:
                 _mean(bits, len(found)),
                 f"{100 * perfect.mean:.0f} %",
             ]
+            if known:
+                regrets = [row[REGRET] for row in found if REGRET in row]
+                regret = spread(regrets)
+                cells += [_mean(regret, len(regrets)), number(regret.median), number(regret.worst)]
             rows.append([named(network), escape(written), str(len(found)), *cells])
     return table(head, rows)
 
 
 def each_run(experiment: Experiment) -> str:
     """Return a line for every run."""
-    head = ["run", "network", "seed", "state", "solved", "batches to &lt; 0.1", "best wrong bits", "last wrong bits",
-            "last bits per sequence"]  # fmt: skip
+    goal = experiment.goal
+    head = ["run", "network", "seed", "state", "solved", f"batches to under {goal.close}", f"best {goal.unit}",
+            f"last {goal.unit}", "last bits per sequence"]  # fmt: skip
     by_run = {run.number: network for network in experiment.networks for run in network.runs}
     runs = experiment.runs
     rows = [
         [escape(run.name), named(by_run[run.number]), str(run.seed), run.status, "yes" if run.solved else "no",
-         number(run.near_zero[0]), number(run.best), number(run.final("wrong_bits")),
+         number(run.close[0]), number(run.best), number(run.final(goal.measure)),
          number(run.final("bits_per_sequence"))]
         for run in runs
     ]  # fmt: skip

@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 from lightning_ntm.checks import between, one_of
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.tasks import metrics
-from lightning_ntm.tasks.base import Batch
+from lightning_ntm.tasks.base import Batch, Task
 from lightning_ntm.training.safety import DivergenceError, largest_gradients
 from lightning_ntm.training.slots import check_slots, drawn_slots, lent_slots
 
@@ -159,15 +159,24 @@ class SequenceLearner(L.LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Measure a batch of the validation set."""
         logits = self(batch.inputs)
-        wrong = metrics.wrong_bits(logits, batch)
+        wrong, bits = metrics.wrong_bits(logits, batch), metrics.bits_per_sequence(logits, batch)
         measured = {
             "validation_loss": self._loss(metrics.nats_per_sequence(logits, batch), batch),
             "validation_wrong_bits": wrong.mean(),
-            "validation_bits_per_sequence": metrics.bits_per_sequence(logits, batch).mean(),
+            "validation_bits_per_sequence": bits.mean(),
             "validation_perfect": (wrong == 0).float().mean(),
         }
+        if (optimal := self._optimal_bits(batch)) is not None:
+            measured["validation_optimal_bits"] = optimal.mean()
+            measured["validation_regret_bits"] = (bits - optimal).mean()
         # The recorder hands them to the loggers; every process measures the same set.
         self.log_dict(measured, batch_size=len(wrong), logger=False, sync_dist=False)
+
+    def _optimal_bits(self, batch: Batch) -> Tensor | None:
+        """Return what the best possible network would cost, where the task knows it."""
+        task: Task | None = getattr(getattr(self.trainer, "datamodule", None), "task", None)
+        logits = task.optimal_logits(batch) if task else None
+        return None if logits is None else metrics.bits_per_sequence(logits.to(batch.targets), batch)
 
     def on_validation_epoch_end(self) -> None:
         """Tell a scheduler that watches a plateau how it goes."""

@@ -55,11 +55,14 @@ class CostBar(ProgressBar):
         """Write a line."""
         if not self.enabled or trainer.sanity_checking:
             return
-        seen = trainer.callback_metrics
+        measured = trainer.callback_metrics
+        seen = {name.removeprefix("validation_"): float(cost) for name, cost in measured.items()}
+        more = f"{seen['perfect']:4.0%} without error"
+        if "regret_bits" in seen:
+            more = f"{seen['regret_bits']:7.2f} above the optimum"
         self.console.print(
-            f"step {trainer.global_step:>7}  {float(seen['validation_wrong_bits']):8.2f} wrong bits  "
-            f"{float(seen['validation_bits_per_sequence']):9.2f} bits per sequence  "
-            f"{float(seen['validation_perfect']):4.0%} without error",
+            f"step {trainer.global_step:>7}  {seen['wrong_bits']:8.2f} wrong bits  "
+            f"{seen['bits_per_sequence']:9.2f} bits per sequence  {more}",
             soft_wrap=True,
         )
 

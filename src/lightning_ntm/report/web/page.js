@@ -3,7 +3,7 @@
 (() => {
   const { runs, axis } = JSON.parse(document.getElementById("data").textContent);
   const tip = document.getElementById("tip");
-  const words = { wrong_bits: "wrong bits", bits_per_sequence: "bits per sequence" };
+  const words = { wrong_bits: "wrong bits", bits_per_sequence: "bits per sequence", regret_bits: "bits of regret" };
   const near = 30; // in units of the drawing, a 374th of its width each
   let picked = null;
 
