@@ -483,14 +483,26 @@ MISTAKES = {
     "train --config papr-copy": "--config papr-copy: there is no such file or preset; did you mean 'paper-copy'?",
     "train --model.hiddn_size 3": "unknown option --model.hiddn_size; did you mean 'hidden_size'?",
     "train --trainer.max_step 3": "unknown option --trainer.max_step; did you mean '--trainer.max_steps'?",
-    "train --optimizer Adm": "'Adm' is not a class of torch.optim; did you mean 'Adam'?",
+    "train --optimizer Adm": "--optimizer Adm: there is no such class in torch.optim; did you mean 'Adam'?",
+    "train --optimizer Foo": "--optimizer Foo: there is no such class in torch.optim, and no import path of your own.",
     "train --model.backend torch": "--model.backend (='torch') must be one of auto, reference, cpu.",
     "train --trainer.gradient_clip_val -1": "--trainer.gradient_clip_val (=-1) must be at least 0.",
     "train --seed 99999999999999999999999": None,
     "train --resume runs/none --name a": "--name cannot be changed when a run is resumed.",
     "train --optimizer Adam --optimizer.foo 3": "unknown option --optimizer.foo",
     "train --optimizer.lr fast": "--optimizer.lr (=fast) must be a number.",
-    "train --optimizer.lr -1": "--optimizer: Invalid learning rate: -1.0",
+    "train --optimizer.lr -1": "--optimizer.lr (=-1.0) must be at least 0.",
+    "train --optimizer.alpha 5": "--optimizer.alpha (=5.0) must be between 0 and 1.",
+    "train --optimizer Adam --optimizer.betas [2,0]": "--optimizer: Invalid beta parameter at index 0: 2.0",
+    "train --trainer.max_steps -5": "--trainer.max_steps (=-5) must be at least -1.",
+    "train --model.memory_slots 999999999999": (
+        "--model.memory_slots (=999999999999) asks for more memory than this machine has."
+    ),
+    "train --config paper-sort": (
+        "--config paper-sort: there is no such file or preset; did you mean 'paper-priority-sort'?"
+    ),
+    "train --task DynamicNGrams --task.length 0": "--task.length (=0) must be at least 1.",
+    "figure runs/a runs/b": "'runs/b' is one word too many.",
     "train --model.hidden_size x": "--model.hidden_size (=x) must be a whole number.",
     "train --model.memory_slots 0": "--model.memory_slots (=0) must be at least 1.",
     "train --min_memory_slots -1": "--min_memory_slots (=-1) must be at least 0.",
@@ -578,6 +590,7 @@ def test_a_configuration_that_is_none_gets_one_line(text, capsys):
     captured = capsys.readouterr()
     assert captured.err.startswith("ntm: error: ")
     assert captured.err.count("\n") == 1
+    assert text != "nothing: 1" or captured.err == "ntm: error: unknown option --nothing\n"
     assert not Path("runs").exists()
 
 

@@ -114,7 +114,10 @@ def test_each_task_has_the_pictures_it_has_numbers_for():
     pictures = {}
     for task in (Copy(max_length=3), DynamicNGrams(length=12), PrioritySort(items=4, highest=2)):
         trace = trace_episode(NTM(task.input_size, task.output_size, **network), task, task.difficulty)
-        pictures[type(task).__name__] = list(draw_episode(trace, "a run"))
+        drawn = draw_episode(trace, "a run")
+        pictures[type(task).__name__] = list(drawn)
+        told = drawn["memory"].get_suptitle()
+        assert ("the optimum" in told) == ("optimal" in trace) == (not told.endswith(" wrong bits"))
     assert pictures == {
         "Copy": ["memory"],
         "DynamicNGrams": ["memory", "predictions"],

@@ -2,7 +2,8 @@
 
 import inspect
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal, NoReturn, get_args, get_type_hints
 
@@ -13,7 +14,7 @@ from jsonargparse import ActionConfigFile, ArgumentError, ArgumentParser, Namesp
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities import rank_zero_only
 
-from lightning_ntm.checks import at_least
+from lightning_ntm.checks import at_least, between
 from lightning_ntm.cli import words
 from lightning_ntm.cli.words import UsageError, explained
 from lightning_ntm.kernels.cpu.library import missing as kernel_missing
@@ -80,8 +81,17 @@ def check(argv: list[str]) -> None:
     trainer = dict(parts.trainer.__dict__)
     _check_trainer(trainer, _data(parts, config).batches_per_epoch)
     quiet_lightning()
-    with explained("", MisconfigurationException, TypeError):
+    with explained("", TypeError), _lightning():
         L.Trainer(**{**trainer, "logger": False})
+
+
+@contextmanager
+def _lightning() -> Iterator[None]:
+    """Say of what Lightning refuses that it is among its options, whose names it seldom gives."""
+    try:
+        yield
+    except MisconfigurationException as error:
+        raise UsageError(f"--trainer: {words.one_line(error)}") from error
 
 
 def _parsed(argv: list[str]) -> tuple[ArgumentParser, Namespace]:
@@ -120,7 +130,7 @@ def _prepared(parser: ArgumentParser, config: Namespace, resumed: RunFolder | No
         folder = resumed or folder_of(config.runs, config.name or default_name(parts.model, parts.task, config.seed))
     data, learner, trainer = _data(parts, config), _learner(parts, config), dict(parts.trainer.__dict__)
     _check_trainer(trainer, data.batches_per_epoch)
-    with explained("", MisconfigurationException, TypeError):
+    with explained("", TypeError), _lightning():
         return Run(
             learner,
             data,
@@ -199,11 +209,13 @@ def _parts(parser: ArgumentParser, config: Namespace, argv: list[str]) -> Namesp
         _refuse_null("trainer", L.Trainer, config.trainer)
         parts = parser.instantiate(config)
     except ValueError as error:
-        raise UsageError(words.invalid_value(str(error))) from error
+        told = str(error)
+        raise UsageError(_too_large(config.model, told) or words.invalid_value(told)) from error
     except (ImportError, TypeError) as error:
         raise UsageError(words.one_line(error)) from error
     full = _beyond_memory(parts.model, parts.task)
     few = _few_slots(parts, config, asked=_asks_for_slots(argv))
+    _check_optimizer(config.optimizer)
     with explained("--optimizer: ", TypeError, RuntimeError):
         optimizer = parts.optimizer(parts.model.parameters())
     with explained("--scheduler: ", TypeError, RuntimeError):
@@ -213,6 +225,27 @@ def _parts(parser: ArgumentParser, config: Namespace, argv: list[str]) -> Namesp
         if warning:
             print(f"ntm: warning: {warning}", file=sys.stderr)
     return parts
+
+
+def _too_large(model: Namespace, told: str) -> str | None:
+    """Return what to say of a network that does not fit into memory: the largest of its sizes is at fault."""
+    sizes = {name: value for name, value in model.get("init_args", Namespace()).items() if type(value) is int}
+    if not sizes or "allocate memory" not in told:
+        return None
+    name = max(sizes, key=lambda name: sizes[name])
+    return f"--model.{name} (={sizes[name]}) asks for more memory than this machine has."
+
+
+def _check_optimizer(chosen: Namespace) -> None:
+    """Refuse what PyTorch refuses without the option's name, and averages that grow without end."""
+    options = chosen.get("init_args", Namespace()).items()
+    numbers = {name: value for name, value in options if type(value) in (int, float)}
+    if not chosen.class_path.startswith("torch.optim."):
+        return
+    with explained("--optimizer."):
+        at_least(0, **{name: numbers[name] for name in ("lr", "momentum", "eps", "weight_decay") if name in numbers})
+        if chosen.class_path.endswith(".RMSprop") and "alpha" in numbers:
+            between(0, 1, alpha=numbers["alpha"])
 
 
 def _refuse_null(group: str, made: Any, values: Namespace) -> None:
@@ -268,6 +301,9 @@ def _check_trainer(trainer: dict[str, Any], batches_per_epoch: int) -> None:
     """Check what Lightning would find wrong only after the run folder is made."""
     interval, epochs = trainer["val_check_interval"], trainer["check_val_every_n_epoch"]
     with explained("--trainer."):
+        for name in ("max_steps", "max_epochs"):
+            if (most := trainer[name]) is not None:
+                at_least(-1, **{name: most})
         if (clip := trainer["gradient_clip_val"]) is not None and clip < 0:
             raise ValueError(f"gradient_clip_val (={clip:g}) must be at least 0.")
         if not isinstance(interval, int):

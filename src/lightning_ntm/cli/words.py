@@ -28,7 +28,10 @@ class Parser(argparse.ArgumentParser):
         """Raise `UsageError` instead of printing usage and error."""
         option = message.removeprefix("unrecognized arguments: ").split()[0]
         if message.startswith("unrecognized"):
-            message = f"unknown option {option}{near(option, self._option_string_actions)}"
+            known = near(option, self._option_string_actions)
+            message = (
+                f"unknown option {option}{known}" if option.startswith("-") else f"{option!r} is one word too many."
+            )
         lacking = re.search(r"argument (\S+): expected one argument", message)
         raise UsageError(f"{lacking[1]} needs a value." if lacking else message)
 
@@ -98,17 +101,21 @@ def config_path(name: str) -> str:
     known = [preset for preset in presets() if preset != "default"]
     if name in known:
         return str(presets()[name])
-    hint = near(name, known) or f"; presets: {', '.join(known)}."
+    meant = [preset for preset in known if set(name.split("-")) <= set(preset.split("-"))]
+    hint = (
+        f"; did you mean {min(meant, key=len)!r}?" if meant else near(name, known) or f"; presets: {', '.join(known)}."
+    )
     raise UsageError(f"--config {name}: there is no such file or preset{hint}")
 
 
-def _of_torch(module: str, name: str) -> str:
+def _of_torch(kind: str, module: str, name: str) -> str:
     """Return the name of a public class of PyTorch, in any case; what is no plain name is left alone."""
     known = {n.casefold(): n for n, _ in inspect.getmembers(importlib.import_module(module), inspect.isclass)}
     if not name.isidentifier() or name == "null":
         return name
     if name.casefold() not in known:
-        raise UsageError(f"{name!r} is not a class of {module}{near(name, known.values())}")
+        hint = near(name, known.values()) or ", and no import path of your own."
+        raise UsageError(f"--{kind} {name}: there is no such class in {module}{hint}")
     return known[name.casefold()]
 
 
@@ -125,8 +132,8 @@ def canonical(argv: list[str]) -> list[str]:
         "--task": partial(class_path, "task"),
         "--model.help": partial(class_path, "model"),
         "--task.help": partial(class_path, "task"),
-        "--optimizer": partial(_of_torch, "torch.optim"),
-        "--scheduler": partial(_of_torch, "torch.optim.lr_scheduler"),
+        "--optimizer": partial(_of_torch, "optimizer", "torch.optim"),
+        "--scheduler": partial(_of_torch, "scheduler", "torch.optim.lr_scheduler"),
     }
     _refuse_empty(argv)
     configs: list[str] = []
@@ -183,7 +190,8 @@ def shortened(message: str, known_options: Iterable[str]) -> str:
     path = ".".join(re.findall(r'(?:Parser key|key) "([^"]+)":', message))
     if found := re.search(r"Option '([^']+)' is not accepted", message):
         owner = re.search(r"class_path[= ]'([^']+)'", message)
-        return f"unknown option --{path}.{found[1]}{near(found[1], _arguments(owner[1])) if owner else ''}"
+        option, hint = ".".join(filter(None, (path, found[1]))), near(found[1], _arguments(owner[1])) if owner else ""
+        return f"unknown option --{option}{hint}"
     value = re.search(r"(?:Got|Given) value: (.+)", message)
     allowed = [kind for kind in map(_kind, re.findall(r"Expected an? (.+?)(?:\. Got value|\n|$)", message)) if kind]
     if allowed and value:

@@ -15,13 +15,12 @@ def draw_predictions(trace: Mapping[str, np.ndarray], title: str) -> Figure:
         trace: Arrays with time first: `targets`, `outputs` and `optimal`, `(time, bits)`, and `mask`, `(time,)`.
         title: What was run, for the line above the picture.
     """
-    bits, network, optimal = (trace[name][trace["mask"]].reshape(-1) for name in ("targets", "outputs", "optimal"))
+    bits, network, optimal = _answers(trace)
     places = np.arange(1, len(bits) + 1)
-    costs = [_bits(bits, chances) for chances in (network, optimal)]
-    regret = np.cumsum(costs[0] - costs[1])
+    regret = np.cumsum(_bits(bits, network) - _bits(bits, optimal))
     with styled():
         figure = Figure(figsize=(WIDTH, 3.6), layout="constrained", facecolor=PAPER)
-        figure.suptitle(f"{title}: {costs[0].sum():.2f} bits, the optimum {costs[1].sum():.2f}", fontsize=10)
+        figure.suptitle(f"{title}: {told_cost(trace)}", fontsize=10)
         foretold, lost = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
         foretold.plot(places, optimal, color=color(1), linewidth=2.4, alpha=0.55, label="optimal estimator")
         foretold.plot(places, network, color=color(0), linewidth=1, label="network")
@@ -35,6 +34,17 @@ def draw_predictions(trace: Mapping[str, np.ndarray], title: str) -> Figure:
             axis.spines[["top", "right"]].set_visible(False)
             axis.grid(axis="y", color=LINE, linewidth=0.8)
     return figure
+
+
+def told_cost(trace: Mapping[str, np.ndarray]) -> str:
+    """Return in words what an episode cost, and what the best possible network would have."""
+    bits, *foretold = _answers(trace)
+    network, optimal = (_bits(bits, chances).sum() for chances in foretold)
+    return f"{network:.2f} bits, the optimum {optimal:.2f}"
+
+
+def _answers(trace: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+    return [trace[name][trace["mask"]].reshape(-1) for name in ("targets", "outputs", "optimal")]
 
 
 def _bits(bits: np.ndarray, chances: np.ndarray) -> np.ndarray:

@@ -41,7 +41,7 @@ class DynamicNGrams(Task):
     length: int = 200
 
     def __post_init__(self) -> None:
-        at_least(1, n=self.n)
+        at_least(1, n=self.n, length=self.length)
         at_most(16, n=self.n)
         ordered(n=self.n, length=self.length)
 
