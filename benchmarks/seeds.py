@@ -22,9 +22,9 @@ Results = dict[str, dict[str, float]]
 
 def measured(folder: RunFolder, measure: str, sequences: int) -> tuple[str, Results]:
     """Return the line of a run, and all that it was measured by."""
-    told, within = ("validation_regret_bits", 1) if measure == "regret_bits" else ("validation_wrong_bits", 0)
+    judge, within = ("validation_regret_bits", 1) if measure == "regret_bits" else ("validation_wrong_bits", 0)
     rows, run = folder.rows(), open_run(folder.path)
-    solved = [row["step"] for row in rows if (cost := row.get(told)) is not None and cost <= within]
+    solved = [row["step"] for row in rows if (cost := row.get(judge)) is not None and cost <= within]
     best = [row for row in rows if row["step"] == run.step]
     values: Results = {}
     shown = []
@@ -32,9 +32,11 @@ def measured(folder: RunFolder, measure: str, sequences: int) -> tuple[str, Resu
         result = evaluate.evaluate(run.model, run.task, difficulty, sequences=sequences, seed=run.seed)
         at = "x".join(map(str, difficulty.values()))
         values[at] = result
+        if measure not in result:
+            raise SystemExit(f"{measure} is not known of {type(run.task).__name__}, whose best possible cost is 0.")
         shown.append(f"{at}: {result[measure]:.2f}" + ("" if within else f" ({result['perfect']:.0%})"))
-    kept = "".join(f"{row[name]:.2f}" for row in best if (name := f"validation_{measure}") in row)
-    first = solved[0] if solved else "never"
+    kept = "".join(f"{cost:.2f}" for row in best if (cost := row.get(f"validation_{measure}")) is not None)
+    first = solved[0] if solved else "never" if any(judge in row for row in rows) else "-"
     return f"{folder.path.name:<34}{first!s:>6}  {kept:>6}  {'  '.join(shown)}", values
 
 

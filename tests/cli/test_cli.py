@@ -309,6 +309,15 @@ def test_a_choice_of_epochs_takes_the_place_of_the_default_steps(capsys):
     assert (trainer["max_epochs"], trainer["max_steps"]) == (3, -1)
 
 
+def test_a_function_of_ones_own_may_make_the_optimiser(monkeypatch):
+    Path("ours.py").write_text(
+        "from torch.optim import SGD, Optimizer\n\n\ndef sgd(parameters) -> Optimizer:\n    return SGD(parameters, lr=0.5)\n"
+    )
+    monkeypatch.syspath_prepend(Path.cwd())
+    assert brief("--name", "a", "--optimizer", "ours.sgd") == 0
+    assert next(row["learning_rate"] for row in rows_of("a") if "learning_rate" in row) == 0.5
+
+
 def test_a_printed_configuration_trains_the_same_run(capsys):
     options = ["--optimizer", "SGD", "--optimizer.lr", "0.1", "--scheduler", "StepLR", "--scheduler.step_size", "1"]
     assert brief("--name", "a", *options) == 0
@@ -494,6 +503,20 @@ MISTAKES = {
     "train --optimizer.lr -1": "--optimizer.lr (=-1.0) must be at least 0.",
     "train --optimizer.alpha 5": "--optimizer.alpha (=5.0) must be between 0 and 1.",
     "train --optimizer Adam --optimizer.betas [2,0]": "--optimizer: Invalid beta parameter at index 0: 2.0",
+    "train --optimizer Adam --optimizer.betas [0.9]": "--optimizer.betas: Expected a tuple with 2 elements",
+    "train --optimizer SparseAdam": (
+        "--optimizer SparseAdam is for sparse gradients; those of networks here are dense."
+    ),
+    "train --optimizer nosuch.Foo": "--optimizer: No module named 'nosuch'",
+    "train --scheduler StepLR": "--scheduler.step_size needs a value.",
+    "train --scheduler StepLR --scheduler.step_size 0": "--scheduler: integer modulo by zero",
+    "train --data.batch_size 99999999999": "--data.batch_size (=99999999999) must be at most 1000000.",
+    "train --task Copy --task.bits 99999999999": None,
+    "train --model.hidden_size 99999999999": (
+        "--model.hidden_size (=99999999999) asks for more memory than this machine has."
+    ),
+    "evaluate runs/a --sequences 0": "--sequences (=0) must be at least 1.",
+    "evaluate runs/a --pieces 0": "--pieces (=0) must be at least 1.",
     "train --trainer.max_steps -5": "--trainer.max_steps (=-5) must be at least -1.",
     "train --model.memory_slots 999999999999": (
         "--model.memory_slots (=999999999999) asks for more memory than this machine has."

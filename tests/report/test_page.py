@@ -145,20 +145,28 @@ def test_a_known_optimum_is_drawn_and_costs_are_judged_by_the_regret(tmp_path):
     data = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', html)[1])
     assert data["runs"][0]["validation"]["regret_bits"] == [17.0, 0.5, 0.8]
     assert data["runs"][1]["evaluation"]["regret_bits"] == [5.25]
+    assert "Its best validation cost at most one bit more than the optimum." in html
     assert re.search(r'id="regret-bits" checked', html)
     drawn = {path.stem for path in (tmp_path / "figures").glob("*.svg")}
     assert "validation-regret-bits-log" in drawn
     assert "training-regret-bits" not in drawn
-    for kind in ("validation", "training"):
-        assert "optimum (133.0)" in (tmp_path / "figures" / f"{kind}-bits-per-sequence.svg").read_text()
-        assert "optimum" not in (tmp_path / "figures" / f"{kind}-wrong-bits.svg").read_text()
+    for name, drawn in (("validation-bits-per-sequence", True), ("training-bits-per-sequence", False),
+                        ("validation-wrong-bits", False)):  # fmt: skip
+        assert ("optimum (133.0)" in (tmp_path / "figures" / f"{name}.svg").read_text()) == drawn
     assert ">optimum<" in (tmp_path / "figures" / "lengths-bits-per-sequence.svg").read_text()
 
 
-def test_the_line_of_the_optimum_stands_where_it_belongs(tmp_path):
-    write_run(tmp_path / "a", task="DynamicNGrams", costs=[60.0, 50.0], optimum=133.0)
-    figure = draw_curves(read_experiment(tmp_path), "validation", "bits_per_sequence", "linear")
-    assert [133.0, 133.0] in [list(line.get_ydata()) for line in figure.axes[0].lines]
+@pytest.mark.parametrize("scale", ["linear", "log"])
+def test_each_network_has_the_line_of_the_optimum_on_its_seeds_within_the_picture(tmp_path, scale):
+    for seed, optimum in ((1, 85.0), (2, 75.0)):
+        write_run(tmp_path / f"a{seed}", task="DynamicNGrams", costs=[60.0, 50.0], seed=seed, optimum=optimum)
+    write_run(tmp_path / "b", task="DynamicNGrams", costs=[60.0, 50.0], hidden=7, optimum=85.0)
+    figure = draw_curves(read_experiment(tmp_path), "validation", "bits_per_sequence", scale)
+    [axis], told = figure.axes, [text.get_text() for text in figure.legends[0].texts]
+    level = {line.get_ydata()[0] for line in axis.lines if len(set(line.get_ydata())) == 1}
+    assert level == {80.0, 85.0}
+    assert axis.get_ylim()[0] < 80 < axis.get_ylim()[1]
+    assert "optimum on its seeds" in told
 
 
 def test_runs_measured_without_their_regret_are_compared_by_what_all_have(tmp_path):
@@ -167,7 +175,26 @@ def test_runs_measured_without_their_regret_are_compared_by_what_all_have(tmp_pa
     write_run(tmp_path / "begun", task="DynamicNGrams", costs=[], seed=3, optimum=133.0, result=False)
     html = report_without_figures(tmp_path)
     assert "44.70 ± 0.30 wrong bits at the end" in text(html, "<h1>", "<main>")
-    assert "regret" not in html[html.index("<body>") : html.index("<script>")]
+    assert "Regret is left out: these runs were measured without it: old." in html
+    assert 'id="regret-bits"' not in html
+
+
+def test_a_run_that_went_on_with_a_newer_version_has_its_regret_from_the_beginning(tmp_path):
+    run = write_run(tmp_path / "a", task="DynamicNGrams", costs=[50.0, 44.5, None, 44.4], optimum=133.0)
+    lines = (run / "metrics.jsonl").read_text().splitlines()
+    old = [{k: v for k, v in json.loads(line).items() if "optimal" not in k and "regret" not in k} for line in lines]
+    (run / "metrics.jsonl").write_text("\n".join([*map(json.dumps, old[:6]), *lines[6:]]) + "\n")
+    [read] = read_experiment(tmp_path).runs
+    assert np.nan_to_num(read.validation.regret_bits, nan=-1).round(9).tolist() == [17.0, 0.5, -1.0, 0.2]
+    assert read.close == (200.0, 4.0)
+
+
+def test_a_regret_that_is_no_number_is_left_out(tmp_path):
+    run = write_run(tmp_path / "a", task="Mine")
+    row = {"length": 200, "wrong_bits": 46.0, "bits_per_sequence": 138.0, "perfect": 0.0, "sequences": 10}
+    told = {"step": 300, "results": [{**row, "optimal_bits": None, "regret_bits": None}]}
+    (run / "evaluation.json").write_text(json.dumps(told))
+    assert table(report(tmp_path), 'id="lengths"')[1][-3:] == ["\u2013"] * 3
 
 
 def test_long_names_of_networks_stay_within_the_picture(tmp_path):

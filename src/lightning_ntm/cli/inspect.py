@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Column, Table
 
+from lightning_ntm.checks import at_least, at_most
 from lightning_ntm.cli.words import Parser, UsageError, explained, filled
 from lightning_ntm.records import RunFolder, as_json, find
 from lightning_ntm.training.build import TrainedRun, open_run, warn_beyond_memory
@@ -29,6 +30,11 @@ def evaluate(argv: list[str]) -> int:
     parser.add_argument("--pieces", type=int, help="also measure this many equal parts of each answer, one by one")
     parser.add_argument("--json", action="store_true", help="print JSON, an object or for several runs a list, alone")
     arguments = parser.parse_args(argv)
+    with explained("--"):
+        at_least(1, sequences=arguments.sequences)
+        at_most(_MOST, sequences=arguments.sequences)
+        if arguments.pieces is not None:
+            at_least(1, pieces=arguments.pieces)
     paths = list(_runs(arguments.runs))
     told: list[dict[str, Any]] = []
     left_out: dict[str, str] = {}

@@ -2,6 +2,7 @@
 
 import inspect
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,6 +14,7 @@ import yaml
 from jsonargparse import ActionConfigFile, ArgumentError, ArgumentParser, Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities import rank_zero_only
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from lightning_ntm.checks import at_least, between
 from lightning_ntm.cli import words
@@ -210,7 +212,7 @@ def _parts(parser: ArgumentParser, config: Namespace, argv: list[str]) -> Namesp
         parts = parser.instantiate(config)
     except ValueError as error:
         told = str(error)
-        raise UsageError(_too_large(config.model, told) or words.invalid_value(told)) from error
+        raise UsageError(_too_large(config, told) or words.invalid_value(told)) from error
     except (ImportError, TypeError) as error:
         raise UsageError(words.one_line(error)) from error
     full = _beyond_memory(parts.model, parts.task)
@@ -218,8 +220,8 @@ def _parts(parser: ArgumentParser, config: Namespace, argv: list[str]) -> Namesp
     _check_optimizer(config.optimizer)
     with explained("--optimizer: ", TypeError, RuntimeError):
         optimizer = parts.optimizer(parts.model.parameters())
-    with explained("--scheduler: ", TypeError, RuntimeError):
-        _ = parts.scheduler and parts.scheduler(optimizer)
+    with explained("--scheduler: ", TypeError, RuntimeError, ArithmeticError):
+        _try_out(optimizer, parts.scheduler)
     slow = kernel_missing() if parts.model.kernels and parts.model.backend == "auto" else None
     for warning in (full, few, slow):
         if warning:
@@ -227,21 +229,33 @@ def _parts(parser: ArgumentParser, config: Namespace, argv: list[str]) -> Namesp
     return parts
 
 
-def _too_large(model: Namespace, told: str) -> str | None:
-    """Return what to say of a network that does not fit into memory: the largest of its sizes is at fault."""
-    sizes = {name: value for name, value in model.get("init_args", Namespace()).items() if type(value) is int}
-    if not sizes or "allocate memory" not in told:
+def _try_out(optimizer: torch.optim.Optimizer, scheduler: SchedulerFactory | None) -> None:
+    """Make a scheduler and let it go a step, in which some find that they cannot."""
+    made = scheduler and scheduler(optimizer)
+    if isinstance(made, LRScheduler) and not isinstance(made, ReduceLROnPlateau):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that the optimiser has not gone one
+            made.step()
+
+
+def _too_large(config: Namespace, told: str) -> str | None:
+    """Return what to say of a network that does not fit into memory: the largest number is at fault."""
+    if not any(sign in told for sign in ("allocate memory", "overflow", "failed to unpack")):
         return None
-    name = max(sizes, key=lambda name: sizes[name])
-    return f"--model.{name} (={sizes[name]}) asks for more memory than this machine has."
+    groups = {group: config[group].get("init_args", Namespace()).items() for group in ("model", "task")}
+    sizes = {f"--{group}.{name}": n for group, items in groups.items() for name, n in items if type(n) is int}
+    option = max(sizes, key=lambda name: sizes[name])
+    return f"{option} (={sizes[option]}) asks for more memory than this machine has."
 
 
-def _check_optimizer(chosen: Namespace) -> None:
-    """Refuse what PyTorch refuses without the option's name, and averages that grow without end."""
+def _check_optimizer(chosen: Any) -> None:
+    """Refuse what PyTorch refuses without the option's name or too late, and averages that grow without end."""
+    if not (isinstance(chosen, Namespace) and chosen.class_path.startswith("torch.optim.")):
+        return  # what means something else there
+    if chosen.class_path.endswith(".SparseAdam"):
+        raise UsageError("--optimizer SparseAdam is for sparse gradients; those of networks here are dense.")
     options = chosen.get("init_args", Namespace()).items()
     numbers = {name: value for name, value in options if type(value) in (int, float)}
-    if not chosen.class_path.startswith("torch.optim."):
-        return
     with explained("--optimizer."):
         at_least(0, **{name: numbers[name] for name in ("lr", "momentum", "eps", "weight_decay") if name in numbers})
         if chosen.class_path.endswith(".RMSprop") and "alpha" in numbers:

@@ -203,7 +203,16 @@ def shortened(message: str, known_options: Iterable[str]) -> str:
         return f"unknown {path} {found[1]!r}."
     bullets = _bullets(message)
     heart = bullets[0] if bullets and not bullets[0].endswith(":") else message
-    return f"--{path}: {' '.join(heart.split())}"
+    heart = _AROUND.sub("", " ".join(heart.split())).partition(". Got value: ")[0]
+    if found := re.fullmatch(r"the following arguments are required: (\w+)", heart):
+        return f"--{path}.{found[1]} needs a value."
+    return f"--{path}: {heart}"
+
+
+#: What stands in jsonargparse's report around the heart of it, where a function is asked for.
+_AROUND = re.compile(
+    r'Parser key "[^"]*": |Type collections\.abc\.Callable\[.*?\] expects a function or a callable class: '
+)
 
 
 def invalid_value(message: str) -> str:

@@ -28,7 +28,7 @@ def load(*folders: Path | str) -> "pd.DataFrame":
         One row a measurement, with the columns `run` (the path of its folder below the folder given),
         `model`, `task`, `seed`, `split` (`train` or `validation`), `step`, `sequences` and `seconds` until
         then, `wrong_bits` and `bits_per_sequence` (means over sequences; NaN where they were not finite), and
-        `regret_bits` above the best possible cost (NaN in training, and of tasks whose best cost is 0).
+        `regret_bits` above the best possible cost (NaN in training, and where a task does not know that cost).
         What was left out, and why, is told by a `SkippedRunWarning` for each run and is in
         `attrs["skipped"]`.
 

@@ -23,7 +23,8 @@ _COUNTED = ("step", "sequences", "seconds")
 class Series:
     """The measurements of one run in training or in validation, one entry each, in their order.
 
-    What was not finite, or not measured, is NaN.
+    What was not finite is NaN. `optimal_bits` is the best possible cost, of validation sequences, which are the same
+    throughout a run; NaN in training, and where the task does not know it.
     """
 
     step: np.ndarray
@@ -31,7 +32,12 @@ class Series:
     seconds: np.ndarray
     wrong_bits: np.ndarray
     bits_per_sequence: np.ndarray
-    regret_bits: np.ndarray
+    optimal_bits: float
+
+    @property
+    def regret_bits(self) -> np.ndarray:
+        """Bits per sequence above the best possible cost."""
+        return self.bits_per_sequence - self.optimal_bits
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,6 +155,9 @@ def _series(rows: list[dict[str, Any]], split: str) -> Series:
     first, *_ = measures = [f"{split}_{measure}" for measure in MEASURES]
     mine = [row for row in rows if first in row]
     columns = [[row[name] for row in mine] for name in (*_COUNTED, *measures)]
-    columns.append([row.get(f"{split}_{REGRET}") for row in mine])
-    kinds = (np.int64, np.int64, np.float64, np.float64, np.float64, np.float64)
-    return Series(*(np.array(column, dtype=kind) for column, kind in zip(columns, kinds, strict=True)))
+    kinds = (np.int64, np.int64, np.float64, np.float64, np.float64)
+    step, sequences, seconds, wrong, bits = (
+        np.array(column, dtype=kind) for column, kind in zip(columns, kinds, strict=True)
+    )
+    optimal = (value for row in mine if (value := row.get(f"{split}_optimal_bits")) is not None)
+    return Series(step, sequences, seconds, wrong, bits, float(next(optimal, np.nan)))

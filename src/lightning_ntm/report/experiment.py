@@ -1,6 +1,7 @@
 """What stands in run folders, as a report needs it: runs, and the networks they are seeds of."""
 
 import json
+import math
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -24,7 +25,7 @@ class Goal(NamedTuple):
         solved: The best validation of a solved run has at most this much.
         unit: Of the measure, in words.
         close: What it is below when it is close, in words.
-        means: What the kept weights of a solved run did in validation, in words.
+        means: What is true of a solved run, as a sentence.
     """
 
     measure: str
@@ -36,11 +37,10 @@ class Goal(NamedTuple):
 
 
 #: Of a task whose answers follow from what was shown.
-CLEAN = Goal("wrong_bits", 0.1, 0.0, "wrong bits", "0.1 wrong bits", "made no wrong bit in it")
+CLEAN = Goal("wrong_bits", 0.1, 0.0, "wrong bits", "0.1 wrong bits", "In its best validation no bit was wrong.")
 #: Of a task that nobody can answer without a wrong bit, but whose best possible cost is known.
-OPTIMAL = Goal(
-    REGRET, 1.0, 1.0, "bits of regret", "1 bit of regret", "cost at most one bit more than the optimum in it"
-)
+OPTIMAL = Goal(REGRET, 1.0, 1.0, "bits of regret", "1 bit of regret",
+               "Its best validation cost at most one bit more than the optimum.")  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +76,7 @@ class Run:
     @cached_property
     def goal(self) -> Goal:
         """What it means that this run has learned its task."""
-        return OPTIMAL if np.isfinite(self.validation.regret_bits).any() else CLEAN
+        return CLEAN if math.isnan(self.validation.optimal_bits) else OPTIMAL
 
     @cached_property
     def best(self) -> float | None:
@@ -88,12 +88,6 @@ class Run:
     def solved(self) -> bool:
         """Whether its best validation reaches the goal."""
         return self.best is not None and self.best <= self.goal.solved
-
-    @cached_property
-    def optimal_bits(self) -> float | None:
-        """Bits per sequence that the best possible network would cost in validation; none where that is 0."""
-        found = self.validation.bits_per_sequence - self.validation.regret_bits
-        return float(np.nanmean(found)) if np.isfinite(found).any() else None
 
     def final(self, measure: str) -> float | None:
         """Return the last validation of a measure; none when there was no validation."""
@@ -134,6 +128,11 @@ class Network:
         return [run for run in self.runs if run.ended]
 
     @property
+    def optimal_bits(self) -> float:
+        """Mean over runs of what the best possible network would cost in validation; NaN where no task knows it."""
+        return float(np.mean([run.validation.optimal_bits for run in self.runs]))
+
+    @property
     def solved(self) -> int:
         """How many of those tried are solved."""
         return sum(run.solved for run in self.tried)
@@ -145,6 +144,7 @@ class Experiment:
 
     networks: list[Network]
     skipped: list[Skipped] = field(default_factory=list)
+    without_optimum: list[str] = field(default_factory=list)  # the runs for whose sake no regret is told
 
     @property
     def runs(self) -> list[Run]:
@@ -166,12 +166,6 @@ class Experiment:
         """The measures there are, the goal's first."""
         return tuple(dict.fromkeys((self.goal.measure, *MEASURES)))
 
-    @property
-    def optimal_bits(self) -> float | None:
-        """Mean over runs of what the best possible network would cost; none where that is 0."""
-        found = [run.optimal_bits for run in self.runs if run.optimal_bits is not None]
-        return float(np.mean(found)) if found else None
-
 
 def read_experiment(*folders: Path | str) -> Experiment:
     """Read the runs of one task in some folders.
@@ -191,7 +185,9 @@ def read_experiment(*folders: Path | str) -> Experiment:
         reasons = "; ".join(f"{run.folder.path}: {run.reason}" for run in skipped[:3])
         raise ValueError(f"none of {len(skipped)} runs can be reported ({reasons})")
     _check_one_task(runs)
-    return Experiment(_networks(_comparable(runs)), skipped)
+    compared = _comparable(runs)
+    without = [] if compared is runs else [run.name for run in runs if run.goal is CLEAN and len(run.validation.step)]
+    return Experiment(_networks(compared), skipped, without)
 
 
 def _goal_of(runs: list[Run]) -> Goal:
@@ -199,11 +195,10 @@ def _goal_of(runs: list[Run]) -> Goal:
 
 
 def _comparable(runs: list[Run]) -> list[Run]:
-    """Return runs without their regret, if there are others that were measured without it."""
+    """Return runs without their optimum, if there are others that were measured without it."""
     if len({run.goal for run in runs if len(run.validation.step)}) < 2:
         return runs
-    without = [replace(run.validation, regret_bits=np.full(len(run.validation.step), np.nan)) for run in runs]
-    return [replace(run, validation=validation) for run, validation in zip(runs, without, strict=True)]
+    return [replace(run, validation=replace(run.validation, optimal_bits=math.nan)) for run in runs]
 
 
 def _run(number: int, one: Measured) -> Run:

@@ -41,8 +41,8 @@ def write_report(folders: Sequence[Path | str], output: Path | str | None = None
     experiment = read_experiment(*folders)
     place = Path(folders[0] if output is None else output)
     page = place if place.suffix.lower() in (".html", ".htm") and not place.is_dir() else place / "report.html"
-    if page.parent.is_file():
-        raise ValueError(f"{page.parent} is a file; --output takes a folder, or a page whose name ends in .html.")
+    for file in (parent for parent in page.parents if parent.is_file()):
+        raise ValueError(f"{file} is a file; --output takes a folder, or a page whose name ends in .html.")
     _check_ours(page)
     figures = draw(experiment)
     written: dict[Path, bytes] = {page: render(experiment, figures).encode()}
@@ -78,7 +78,7 @@ def render(experiment: Experiment, figures: Figures) -> str:
         measures="".join(_choice(measure, place == 0) for place, measure in enumerate(experiment.measures)),
         solved=experiment.goal.means,
         close=experiment.goal.close,
-        optimum=_OPTIMUM if experiment.goal is OPTIMAL else "",
+        optimum=_OPTIMUM if experiment.goal is OPTIMAL or tables.knows_regret(experiment) else "",
         warning=_warning(experiment),
         runs=f"{runs} run{'s' * (runs != 1)}" + (f", {left} more not readable" if left else ""),
         chips="".join(_chips(network) for network in experiment.networks),
@@ -140,7 +140,11 @@ def _warning(experiment: Experiment) -> str:
     counts = {state: sum(run.status == state for run in experiment.runs) for state in ("failed", "unfinished")}
     counts["not readable"] = len(experiment.skipped)
     told = [f"{count} {state}" for state, count in counts.items() if count]
-    return f'<p class="warning"><a href="#not-finished">{escape(", ".join(told))}</a></p>' if told else ""
+    missing = f'<p class="warning"><a href="#not-finished">{escape(", ".join(told))}</a></p>' if told else ""
+    old = escape(", ".join(experiment.without_optimum))
+    return missing + (
+        f'<p class="note">Regret is left out: these runs were measured without it: {old}.</p>' if old else ""
+    )
 
 
 def _chips(network: Network) -> str:

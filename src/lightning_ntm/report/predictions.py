@@ -29,7 +29,7 @@ def draw_predictions(trace: Mapping[str, np.ndarray], title: str) -> Figure:
         figure.legend(*foretold.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
         lost.axhline(0, color=SOFT, linewidth=0.8)
         lost.plot(places, regret, color=color(0), linewidth=1.2)
-        lost.set(xlabel="bit", ylabel="regret so far (bits)", xlim=(0, len(bits) + 1))
+        lost.set(xlabel="bit", ylabel="regret (bits)", xlim=(0, len(bits) + 1))
         for axis in (foretold, lost):
             axis.spines[["top", "right"]].set_visible(False)
             axis.grid(axis="y", color=LINE, linewidth=0.8)

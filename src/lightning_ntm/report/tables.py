@@ -123,7 +123,7 @@ def by_length(experiment: Experiment) -> str:
     lengths = lengths_of(experiment)
     head = ["network", escape(lengths.name), "seeds", "wrong bits: mean ± std", "median", "worst",
             "bits per sequence: mean ± std", "sequences without a wrong bit"]  # fmt: skip
-    known = any(REGRET in row for run in experiment.runs for row in run.evaluation)
+    known = knows_regret(experiment)
     head += ["regret (bits): mean ± std", "median", "worst"] if known else []
     rows = []
     for network in experiment.networks:
@@ -140,11 +140,16 @@ def by_length(experiment: Experiment) -> str:
                 f"{100 * perfect.mean:.0f} %",
             ]
             if known:
-                regrets = [row[REGRET] for row in found if REGRET in row]
+                regrets = [value for row in found if (value := row.get(REGRET)) is not None]
                 regret = spread(regrets)
                 cells += [_mean(regret, len(regrets)), number(regret.median), number(regret.worst)]
             rows.append([named(network), escape(written), str(len(found)), *cells])
     return table(head, rows)
+
+
+def knows_regret(experiment: Experiment) -> bool:
+    """Whether an evaluation tells the regret."""
+    return any(REGRET in row for run in experiment.runs for row in run.evaluation)
 
 
 def each_run(experiment: Experiment) -> str:

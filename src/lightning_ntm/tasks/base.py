@@ -78,7 +78,7 @@ class Task(abc.ABC):
         """
 
     def optimal_logits(self, batch: Batch) -> Float[Tensor, "batch time outputs"] | None:
-        """Return what the best possible network would answer to a batch, as logits.
+        """Return what the best possible network would answer to a batch, as finite logits.
 
         `None` where the answer follows from what was shown, so that the best cost is 0. Otherwise an
         evaluation also reports how far a network is from it.

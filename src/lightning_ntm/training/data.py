@@ -40,7 +40,7 @@ class EpisodeData(L.LightningDataModule):
         at_least(1, batch_size=batch_size, batches_per_epoch=batches_per_epoch)
         at_least(1, validation_sequences=validation_sequences)
         at_least(0, seed=seed, num_workers=num_workers)
-        at_most(10**6, validation_sequences=validation_sequences)  # far more would never end
+        at_most(10**6, batch_size=batch_size, validation_sequences=validation_sequences)  # far more would never end
         self.task, self.seed, self.batch_size, self.num_workers = task, seed, batch_size, num_workers
         self.batches_per_epoch, self.validation_sequences = batches_per_epoch, validation_sequences
 
