@@ -43,7 +43,7 @@ def measured(folder: RunFolder, measure: str, sequences: int) -> tuple[str, Resu
 def over_seeds(name: str, of: Callable[[list[float]], float], runs: list[Results], measure: str) -> str:
     """Return one number of all runs, at each difficulty."""
     shown = [f"{at}: {of([values[at][measure] for values in runs]):.2f}" for at in runs[0]]
-    return f"{f'{name}, {words(measure)}':<50}{'  '.join(shown)}"
+    return f"{f'{name}, {words(measure)}':<48}  {'  '.join(shown)}"
 
 
 def words(measure: str) -> str:

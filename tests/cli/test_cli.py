@@ -311,7 +311,7 @@ def test_a_choice_of_epochs_takes_the_place_of_the_default_steps(capsys):
 
 def test_a_function_of_ones_own_may_make_the_optimiser(monkeypatch):
     Path("ours.py").write_text(
-        "from torch.optim import SGD, Optimizer\n\n\ndef sgd(parameters) -> Optimizer:\n    return SGD(parameters, lr=0.5)\n"
+        "from torch.optim import SGD, Optimizer\n\ndef sgd(parameters) -> Optimizer:\n    return SGD(parameters, 0.5)\n"
     )
     monkeypatch.syspath_prepend(Path.cwd())
     assert brief("--name", "a", "--optimizer", "ours.sgd") == 0
