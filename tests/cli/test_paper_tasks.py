@@ -98,7 +98,7 @@ def test_one_episode_has_no_margin(capsys):
         ("associative-recall", "--lengths 3", "--lengths: AssociativeRecall has no difficulty 'length'; it has items."),
         ("dynamic-ngrams", "--lengths 1", "length (=1) must be at least 2."),
         ("dynamic-ngrams", "--pieces 11", "pieces (=11) must be at most 10, the steps of an answer."),
-        ("dynamic-ngrams", "--pieces 0", "pieces (=0) must be at least 1."),
+        ("dynamic-ngrams", "--pieces 0", "--pieces (=0) must be at least 1."),
         ("priority-sort", "--vary items=1", "items (=1) must be at least 2."),
     ],
 )
