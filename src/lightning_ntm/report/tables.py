@@ -59,7 +59,7 @@ def named(network: Network) -> str:
 
 def success(experiment: Experiment) -> str:
     """Return how many seeds were solved, and when."""
-    close = f"batches to under {experiment.goal.close}: median"
+    close = f"batches to &lt; {experiment.goal.near:g}: median"
     head = ["network", "solved of tried", "95 % interval", close, "worst", "seconds: median", "worst",
             "parameters", "time per batch"]  # fmt: skip
     return table(head, [[named(network), *_success(network)] for network in experiment.networks])
@@ -155,7 +155,7 @@ def knows_regret(experiment: Experiment) -> bool:
 def each_run(experiment: Experiment) -> str:
     """Return a line for every run."""
     goal = experiment.goal
-    head = ["run", "network", "seed", "state", "solved", f"batches to under {goal.close}", f"best {goal.unit}",
+    head = ["run", "network", "seed", "state", "solved", f"batches to &lt; {goal.near:g}", f"best {goal.unit}",
             f"last {goal.unit}", "last bits per sequence"]  # fmt: skip
     by_run = {run.number: network for network in experiment.networks for run in network.runs}
     runs = experiment.runs
