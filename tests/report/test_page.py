@@ -161,6 +161,7 @@ def test_each_network_has_the_line_of_the_optimum_on_its_seeds_within_the_pictur
     for seed, optimum in ((1, 85.0), (2, 75.0)):
         write_run(tmp_path / f"a{seed}", task="DynamicNGrams", costs=[60.0, 50.0], seed=seed, optimum=optimum)
     write_run(tmp_path / "b", task="DynamicNGrams", costs=[60.0, 50.0], hidden=7, optimum=85.0)
+    write_run(tmp_path / "begun", task="DynamicNGrams", costs=[], seed=3, result=False)
     figure = draw_curves(read_experiment(tmp_path), "validation", "bits_per_sequence", scale)
     [axis], told = figure.axes, [text.get_text() for text in figure.legends[0].texts]
     level = {line.get_ydata()[0] for line in axis.lines if len(set(line.get_ydata())) == 1}

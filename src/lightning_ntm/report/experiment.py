@@ -130,7 +130,8 @@ class Network:
     @property
     def optimal_bits(self) -> float:
         """Mean over runs of what the best possible network would cost in validation; NaN where no task knows it."""
-        return float(np.mean([run.validation.optimal_bits for run in self.runs]))
+        known = [bits for run in self.runs if not math.isnan(bits := run.validation.optimal_bits)]
+        return float(np.mean(known)) if known else math.nan
 
     @property
     def solved(self) -> int:
