@@ -28,10 +28,9 @@ class Parser(argparse.ArgumentParser):
         """Raise `UsageError` instead of printing usage and error."""
         option = message.removeprefix("unrecognized arguments: ").split()[0]
         if message.startswith("unrecognized"):
-            known = near(option, self._option_string_actions)
-            message = (
-                f"unknown option {option}{known}" if option.startswith("-") else f"{option!r} is one word too many."
-            )
+            message = f"{option!r} is one word too many."
+            if option.startswith("-"):
+                message = f"unknown option {option}{near(option, self._option_string_actions)}"
         lacking = re.search(r"argument (\S+): expected one argument", message)
         raise UsageError(f"{lacking[1]} needs a value." if lacking else message)
 
@@ -102,9 +101,10 @@ def config_path(name: str) -> str:
     if name in known:
         return str(presets()[name])
     meant = [preset for preset in known if set(name.split("-")) <= set(preset.split("-"))]
-    hint = (
-        f"; did you mean {min(meant, key=len)!r}?" if meant else near(name, known) or f"; presets: {', '.join(known)}."
-    )
+    if meant:
+        hint = f"; did you mean {min(meant, key=len)!r}?"
+    else:
+        hint = near(name, known) or f"; presets: {', '.join(known)}."
     raise UsageError(f"--config {name}: there is no such file or preset{hint}")
 
 

@@ -99,7 +99,8 @@ def _scatter(axis: Any, numbers: np.ndarray, sharpness: np.ndarray, fits: Sequen
     axis.set(xlabel="number x, as a priority", ylabel="write location (slots)")
     axis.grid(color=LINE, linewidth=0.8)
     axis.spines[["top", "right"]].set_visible(False)
-    below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.24), "frameon": False}  # it would hide locations
+    # Below the axis: within it, it would hide locations.
+    below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.24), "frameon": False}
     axis.legend(fontsize=7, ncols=2, columnspacing=1, handletextpad=0.3, **below)
 
 

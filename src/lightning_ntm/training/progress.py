@@ -55,14 +55,13 @@ class CostBar(ProgressBar):
         """Write a line."""
         if not self.enabled or trainer.sanity_checking:
             return
-        measured = trainer.callback_metrics
-        seen = {name.removeprefix("validation_"): float(cost) for name, cost in measured.items()}
-        more = f"{seen['perfect']:4.0%} without error"
-        if "regret_bits" in seen:
-            more = f"{seen['regret_bits']:7.2f} above the optimum"
+        seen = trainer.callback_metrics
+        last = f"{float(seen['validation_perfect']):4.0%} without error"
+        if "validation_regret_bits" in seen:
+            last = f"{float(seen['validation_regret_bits']):7.2f} above the optimum"
         self.console.print(
-            f"step {trainer.global_step:>7}  {seen['wrong_bits']:8.2f} wrong bits  "
-            f"{seen['bits_per_sequence']:9.2f} bits per sequence  {more}",
+            f"step {trainer.global_step:>7}  {float(seen['validation_wrong_bits']):8.2f} wrong bits  "
+            f"{float(seen['validation_bits_per_sequence']):9.2f} bits per sequence  {last}",
             soft_wrap=True,
         )
 
