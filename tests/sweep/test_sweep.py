@@ -35,6 +35,19 @@ def test_a_run_that_ended_before_anything_was_logged_stands_at_its_end(tmp_path)
     assert (status.state, status.step) == ("done", 20)
 
 
+@pytest.mark.parametrize(("more", "cost"), [
+    ({}, "4.00 wrong bits"),
+    ({"validation_regret_bits": 0.25}, "0.25 above the optimum"),
+])  # fmt: skip
+def test_the_status_tells_the_cost_of_the_last_validation(tmp_path, more, cost):
+    write_run(tmp_path / "a", costs=())
+    folder = RunFolder(tmp_path / "a")
+    assert status_of(tmp_path, PlannedRun("a", ())).cost == ""
+    folder.append({"step": 10, "validation_wrong_bits": 4.0, **more})
+    folder.append({"step": 15, "train_wrong_bits": 3.0})
+    assert status_of(tmp_path, PlannedRun("a", ())).cost == cost
+
+
 def start(words, folder):
     return subprocess.Popen(
         [*NTM, *words.split()], cwd=folder, env=environment(), text=True,

@@ -84,6 +84,7 @@ def test_validation_of_a_task_with_an_optimum_measures_the_regret(tmp_path):
         metrics.bits_per_sequence(logits, batch).mean().item()
         for logits in (finished.learner.model(batch.inputs)[0], task.optimal_logits(batch))
     )
+    assert finished.keeper.best["regret_bits"] == row["validation_regret_bits"]
     assert row["validation_optimal_bits"] == pytest.approx(optimal)
     assert row["validation_regret_bits"] == pytest.approx(bits - optimal, abs=1e-5)
     assert 0 < optimal < row["validation_bits_per_sequence"]

@@ -510,6 +510,8 @@ def _report(run: Run, result: dict[str, Any]) -> None:
     best = result["best"]
     judged_by = run.data.task.judged_by
     measured = f"{best[judged_by]:.2f} {judged_by.replace('_', ' ')}" if best else ""
+    if "regret_bits" in best:
+        measured += f", {best['regret_bits']:.2f} above the optimum,"
     kept = f"step {best['step']} with {measured} in validation" if best else "the last weights, without a validation"
     print(f"{result['step']} steps in {result['seconds']:.0f} s; kept: {kept}.")
     print(f"{run.folder.path}: ntm evaluate {run.folder.path}, ntm figure {run.folder.path}")

@@ -55,7 +55,7 @@ class View:
 def _line(status: Status) -> str:
     if status.state == "running":
         return f"{status.name}: running"
-    cost = "" if status.wrong_bits is None else f", {status.wrong_bits:.2f} wrong bits in the last validation"
+    cost = f", {status.cost} in the last validation" if status.cost else ""
     return f"{status.name}: {status.state} at step {status.step}{cost}"
 
 
@@ -66,13 +66,13 @@ def table(statuses: list[Status], height: int | None = None) -> Group:
     """Return a table of all runs, or of those that fit, what moves first, and a line that counts them."""
     shown = sorted(statuses, key=lambda status: _ORDER.index(status.state)) if height else statuses
     run = Column("run", overflow="ellipsis" if height else "fold", no_wrap=bool(height))
-    table = Table(run, "state", "step", "wrong bits", "steps/s", "left", box=None, pad_edge=False)
+    table = Table(run, "state", "step", Column("in validation", no_wrap=True), "steps/s", "left", box=None, pad_edge=False)
     for status in shown[: height and max(3, height - 2)]:
         table.add_row(
             status.name,
             Text(status.state, _STYLES.get(status.state, "")),
             f"{status.step} / {status.steps}" if status.steps else str(status.step),
-            "" if status.wrong_bits is None else f"{status.wrong_bits:.2f}",
+            status.cost,
             f"{status.steps_per_second:.0f}" if status.steps_per_second and status.state == "running" else "",
             status.message or _duration(status.seconds_left),
         )

@@ -21,7 +21,7 @@ class Status:
         state: `waiting` was never begun, `interrupted` can be resumed.
         step: Trained so far.
         steps: To train; 0 when that is not known.
-        wrong_bits: In the last validation.
+        cost: In the last validation, in words: of a task that knows its optimum what is above that, else wrong bits.
         steps_per_second: Lately.
         message: Why it failed.
     """
@@ -30,7 +30,7 @@ class Status:
     state: State
     step: int = 0
     steps: int = 0
-    wrong_bits: float | None = None
+    cost: str = ""
     steps_per_second: float | None = None
     message: str = ""
 
@@ -64,10 +64,16 @@ def status_of(folder: Path, run: PlannedRun) -> Status:
         state,
         max(row["step"] for row in (*rows, {"step": 0, **result})),
         _steps(run_folder.config, run_folder.config.exists()),
-        _last(rows, "validation_wrong_bits"),
+        _cost(rows),
         _last(rows, "steps_per_second"),
         str(failed.get("message", "")) if failed else "",
     )
+
+
+def _cost(rows: list[dict[str, Any]]) -> str:
+    if (regret := _last(rows, "validation_regret_bits")) is not None:
+        return f"{regret:.2f} above the optimum"
+    return "" if (wrong := _last(rows, "validation_wrong_bits")) is None else f"{wrong:.2f} wrong bits"
 
 
 def _last(rows: list[dict[str, Any]], name: str) -> float | None:

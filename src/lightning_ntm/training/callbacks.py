@@ -180,7 +180,8 @@ class Keeper(Checkpoint):
         """Keep what was just validated."""
         if trainer.sanity_checking:
             return
-        measured = {name: float(trainer.callback_metrics[f"validation_{name}"]) for name in _MEASURES}
+        seen = trainer.callback_metrics
+        measured = {name: float(seen[key]) for name in _MEASURES if (key := f"validation_{name}") in seen}
         if not self.best or self._rank(measured) <= self._rank(self.best):
             self.best = {"step": trainer.global_step, **measured}
             if trainer.is_global_zero:
@@ -215,7 +216,7 @@ class Keeper(Checkpoint):
         self.saved = trainer.global_step
 
 
-_MEASURES = ("wrong_bits", "bits_per_sequence")
+_MEASURES = ("wrong_bits", "bits_per_sequence", "regret_bits")  # the last where a task knows its optimum
 
 
 class StopWhenSolved(Callback):
