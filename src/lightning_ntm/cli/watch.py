@@ -66,7 +66,9 @@ def table(statuses: list[Status], height: int | None = None) -> Group:
     """Return a table of all runs, or of those that fit, what moves first, and a line that counts them."""
     shown = sorted(statuses, key=lambda status: _ORDER.index(status.state)) if height else statuses
     run = Column("run", overflow="ellipsis" if height else "fold", no_wrap=bool(height))
-    table = Table(run, "state", "step", Column("in validation", no_wrap=True), "steps/s", "left", box=None, pad_edge=False)
+    table = Table(
+        run, "state", "step", Column("in validation", no_wrap=True), "steps/s", "left", box=None, pad_edge=False
+    )
     for status in shown[: height and max(3, height - 2)]:
         table.add_row(
             status.name,
