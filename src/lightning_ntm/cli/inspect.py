@@ -165,6 +165,9 @@ def _varied(text: str) -> tuple[str, list[int]]:
 
 
 def _open(path: str, arguments: argparse.Namespace) -> TrainedRun:
+    if arguments.memory_slots is not None:
+        with explained("--"):
+            at_least(1, memory_slots=arguments.memory_slots)
     with explained("", *_TOO_LARGE):
         return open_run(path, memory_slots=arguments.memory_slots)
 
