@@ -13,6 +13,7 @@ from lightning_ntm.training import EpisodeData, Run, SequenceLearner, open_run
 from lightning_ntm.training.callbacks import Keeper
 from lightning_ntm.training.episodes import batch_generator, chunks
 from lightning_ntm.training.learner import default_optimizer, prefer_fused
+from lightning_ntm.training.noise import WeightNoise
 from lightning_ntm.training.weights import FORMAT, load_weights, save_weights, training_state
 
 CONFIG = """
@@ -27,12 +28,12 @@ def network():
     return NTM(4, 3, hidden_size=8, memory_slots=6, memory_width=4)
 
 
-def run(path, steps=12, resume=False, stop_when_solved=0, model=None, min_memory_slots=0, task=None, **trainer):
+def run(path, steps=12, resume=False, stop_when_solved=0, model=None, task=None, varied=None, **trainer):
     learner = SequenceLearner(
         model or network(),
         lambda p: torch.optim.Adam(p, lr=1e-2),
         decay_after=1.0,
-        min_memory_slots=min_memory_slots,
+        **(varied or {}),
     )
     data = EpisodeData(
         task or Copy(bits=3, max_length=4), 3, batch_size=4, batches_per_epoch=5, validation_sequences=30
@@ -113,11 +114,14 @@ def test_training_is_measured_over_all_batches_before_their_updates(tmp_path):
     torch.testing.assert_close(kept, dict(model.state_dict()))
 
 
-@pytest.mark.parametrize(("stop", "slots"), [(1, 0), (4, 0), (5, 0), (7, 0), (10, 0), (11, 0), (5, 3), (7, 3)])
-def test_a_resumed_run_is_the_undisturbed_run(tmp_path, stop, slots):
-    run(tmp_path / "whole", min_memory_slots=slots).fit()
-    run(tmp_path / "parts", steps=stop, min_memory_slots=slots).fit()
-    run(tmp_path / "parts", resume=True, min_memory_slots=slots).fit()
+@pytest.mark.parametrize(("stop", "varied"), [
+    *((stop, {}) for stop in (1, 4, 5, 7, 10, 11)),
+    *((stop, {"min_memory_slots": 3, "weight_noise": 0.1}) for stop in (5, 7)),
+])  # fmt: skip
+def test_a_resumed_run_is_the_undisturbed_run(tmp_path, stop, varied):
+    run(tmp_path / "whole", varied=varied).fit()
+    run(tmp_path / "parts", steps=stop, varied=varied).fit()
+    run(tmp_path / "parts", resume=True, varied=varied).fit()
     assert measured(tmp_path / "parts") == measured(tmp_path / "whole")
     states = [torch.load(tmp_path / name / "last.ckpt", weights_only=True) for name in ("whole", "parts")]
     for mine, other in zip(states[0]["state_dict"].values(), states[1]["state_dict"].values(), strict=True):
@@ -135,10 +139,10 @@ class Counting(NTM):
         return logits, state
 
 
-def slots_seen(path, **options):
+def slots_seen(path, **varied):
     torch.manual_seed(3)
     model = Counting(4, 3, hidden_size=8, memory_slots=6, memory_width=4)
-    run(path, steps=60, model=model, **options).fit()
+    run(path, steps=60, model=model, varied=varied).fit()
     return [slots for training, slots in model.counts if training], {s for training, s in model.counts if not training}
 
 
@@ -148,6 +152,77 @@ def test_batches_are_trained_with_a_memory_of_any_size_from_the_least_to_all(tmp
     assert validated == {6}
     assert slots_seen(tmp_path / "b", min_memory_slots=4) == (trained, validated)
     assert slots_seen(tmp_path / "c") == ([6] * 60, {6})
+
+
+class Watched(NTM):
+    """Notes its weights in every call, and what they are in the backward."""
+
+    def forward(self, inputs, state=None):
+        logits, state = super().forward(inputs, state)
+        calls = self.__dict__.setdefault("calls", [])
+        calls.append((self.training, self._weights()))
+        if logits.requires_grad:
+            logits.register_hook(lambda _: self.__dict__.setdefault("backwards", []).append(self._weights()))
+        return logits, state
+
+    def _weights(self):
+        return torch.nn.utils.parameters_to_vector(self.parameters()).detach().clone()
+
+
+def weights_seen(path, deviation, checkpoint_every=0):
+    """Return the weights of all forwards and backwards in training, the last of validation, and those at the end."""
+    torch.manual_seed(3)
+    sizes = {"hidden_size": 8, "memory_slots": 6, "memory_width": 4, "checkpoint_every": checkpoint_every}
+    model = Watched(4, 3, **sizes)
+    run(
+        path, steps=8, model=model, varied={"weight_noise": deviation}, accumulate_grad_batches=2, val_check_interval=1
+    ).fit()
+    trained, validated = ([weights for training, weights in model.calls if training is t] for t in (True, False))
+    return trained, model.backwards, validated[-1], model._weights()
+
+
+@pytest.mark.parametrize("every", [0, 2])
+def test_noise_is_on_the_weights_forward_and_backward_and_nowhere_else(tmp_path, every):
+    forwards, backwards, validated, end = weights_seen(tmp_path / "a", 1e-2, every)
+    assert all(torch.equal(one, other) for one, other in zip(forwards, backwards, strict=True))
+    assert torch.equal(validated, end)
+    # The two batches of one step have the same weights but for their noises.
+    noises = [one - other for one, other in zip(forwards[:4:2], forwards[1:4:2], strict=True)]
+    assert torch.stack(noises).std() == pytest.approx(1e-2 * 2**0.5, rel=0.05)
+    assert torch.stack(noises).mean() == pytest.approx(0, abs=1e-3)
+    again, *_ = weights_seen(tmp_path / "b", 1e-2, every)
+    assert all(torch.equal(one, other) for one, other in zip(forwards, again, strict=True))
+
+
+def test_without_noise_the_weights_are_those_that_are_trained(tmp_path):
+    forwards, *_ = weights_seen(tmp_path / "a", 0.0)
+    assert all(torch.equal(one, other) for one, other in zip(forwards[:4:2], forwards[1:4:2], strict=True))
+
+
+def test_the_gradient_is_that_of_the_weights_with_their_noise(tmp_path):
+    seen = []
+
+    class Stepping(torch.optim.SGD):
+        def step(self, closure=None):
+            loss = closure()
+            seen.append([p.grad.clone() for group in self.param_groups for p in group["params"]])
+            return loss
+
+    model, task = network(), Copy(bits=3, max_length=4)
+    learner = SequenceLearner(model, lambda p: Stepping(p, lr=0.0), weight_noise=0.1)
+    data = EpisodeData(task, 3, batch_size=4, batches_per_epoch=5, validation_sequences=5)
+    options = {"max_steps": 1, "enable_model_summary": False, "enable_progress_bar": False, "limit_val_batches": 0}
+    Run(learner, data, options, RunFolder(tmp_path / "a"), CONFIG).fit()
+    other = network()
+    noise = WeightNoise(0.1)
+    noise.put_on(other.parameters(), 3, 0)
+    batch = task.sample(batch_generator(3, "train", 0), 4)
+    logits, _ = other(batch.inputs)
+    (metrics.nats_per_sequence(logits, batch).sum() / metrics.answer_bits(batch).sum()).backward()
+    torch.testing.assert_close(seen[0], [p.grad for p in other.parameters()])
+    assert not torch.equal(next(other.parameters()), next(model.parameters()))
+    noise.take_off()
+    assert all(torch.equal(mine, its) for mine, its in zip(other.parameters(), model.parameters(), strict=True))
 
 
 class Sized(NTM):
@@ -373,7 +448,9 @@ def test_parameters_are_updated_together_unless_the_user_chose_otherwise(kind, g
 
 
 @pytest.mark.parametrize(
-    "given", [{"loss": "median"}, {"decay_after": 1.5}, *({"min_memory_slots": n} for n in (-1, 2, 7))], ids=str
+    "given",
+    [{"loss": "median"}, {"decay_after": 1.5}, {"weight_noise": -0.1}, *({"min_memory_slots": n} for n in (-1, 2, 7))],
+    ids=str,
 )
 def test_what_is_out_of_range_is_named(given):
     with pytest.raises(Exception, match=next(iter(given))):

@@ -38,12 +38,12 @@ class Overflowing(NTM):
         return logits * (math.inf if self.training and self.calls == 3 else 1.0), state
 
 
-def run(path, on_nonfinite="stop", resume=False, min_memory_slots=0):
+def run(path, on_nonfinite="stop", resume=False, **varied):
     torch.manual_seed(3)
     learner = SequenceLearner(
         Overflowing(4, 3, hidden_size=8, memory_slots=6, memory_width=4),
         on_nonfinite=on_nonfinite,
-        min_memory_slots=min_memory_slots,
+        **varied,
     )
     data = EpisodeData(Copy(bits=3, max_length=4), 3, batch_size=4, batches_per_epoch=5, validation_sequences=5)
     options = {"max_steps": 4, "log_every_n_steps": 2, "enable_model_summary": False, "enable_progress_bar": False}
@@ -65,6 +65,15 @@ def test_a_step_is_seen_again_with_the_memory_it_had(tmp_path):
     with pytest.raises(DivergenceError):
         training.fit()
     assert replay(tmp_path / "a")[0].memory_slots == lent[-1] < 6
+
+
+def test_a_step_is_seen_again_with_the_noise_its_weights_had(tmp_path):
+    training = run(tmp_path / "a", weight_noise=0.1)
+    seen = []
+    training.learner.model.register_forward_hook(lambda model, *_: seen.append(model.heads.weight.detach().clone()))
+    with pytest.raises(DivergenceError):
+        training.fit()
+    assert torch.equal(replay(tmp_path / "a")[0].heads.weight, seen[-1])
 
 
 class Steep(NTM):

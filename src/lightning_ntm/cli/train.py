@@ -34,6 +34,7 @@ from lightning_ntm.training.slots import check_slots
 _REPLACED = {
     "model": {"model"},
     "min_memory_slots": {"model"},
+    "weight_noise": {"model"},
     "task": {"task"},
     "optimizer": {"optimizer"},
     "scheduler": {"scheduler"},
@@ -174,6 +175,7 @@ def _check_simple(config: Namespace) -> None:
         "loss",
         "on_nonfinite",
         "min_memory_slots",
+        "weight_noise",
     ):
         if config[name] is None:
             raise UsageError(f"--{name} needs a value.")
@@ -197,6 +199,7 @@ def _learner(parts: Namespace, config: Namespace) -> SequenceLearner:
             loss=config.loss,
             on_nonfinite=config.on_nonfinite,
             min_memory_slots=config.min_memory_slots,
+            weight_noise=config.weight_noise,
         )
 
 
@@ -378,6 +381,12 @@ def _parser(argv: list[str]) -> ArgumentParser:
         type=int,
         default=0,
         help="Train each batch with a number of memory slots drawn from this to all; 0 always with all.",
+    )
+    add(
+        "--weight_noise",
+        type=float,
+        default=0.0,
+        help="Standard deviation of the noise on the weights, drawn anew for each batch of training; 0 puts none.",
     )
     parser.add_class_arguments(EpisodeData, "data", skip={"task", "seed"}, instantiate=False)
     parser.add_class_arguments(L.Trainer, "trainer", instantiate=False)

@@ -53,8 +53,8 @@ def replay(path: Path | str) -> tuple[MemoryModel[Any], Batch]:
         path: The run folder.
 
     Returns:
-        The network as it was before the step, with the memory slots it had in it, and the batch, drawn again from
-        its number.
+        The network as it was before the step, with the memory slots and the noise on its weights that it had in it,
+        and the batch, drawn again from its number.
 
     Raises:
         ValueError: The folder holds no such step, or it is damaged.

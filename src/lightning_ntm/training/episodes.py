@@ -13,7 +13,7 @@ import numpy as np
 
 from lightning_ntm.tasks.base import Batch, Task
 
-Split = Literal["train", "validation", "evaluation", "memory"]
+Split = Literal["train", "validation", "evaluation", "memory", "noise"]
 
 #: Most episodes that are validated or evaluated at once.
 CHUNK = 100

@@ -16,6 +16,7 @@ from lightning_ntm.checks import between, one_of
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.tasks import metrics
 from lightning_ntm.tasks.base import Batch, Task
+from lightning_ntm.training.noise import WeightNoise
 from lightning_ntm.training.safety import DivergenceError, largest_gradients
 from lightning_ntm.training.slots import check_slots, drawn_slots, lent_slots
 
@@ -77,15 +78,17 @@ class SequenceLearner(L.LightningModule):
         loss: Literal["mean", "sum"] = "mean",
         on_nonfinite: Literal["stop", "skip"] = "stop",
         min_memory_slots: int = 0,
+        weight_noise: float = 0.0,
     ):
         super().__init__()
         one_of(("mean", "sum"), loss=loss)
         one_of(("stop", "skip"), on_nonfinite=on_nonfinite)
         between(0, 1, decay_after=decay_after)
+        between(0, 1, weight_noise=weight_noise)
         check_slots(model, min_memory_slots)
         self.model, self.optimizer, self.scheduler = model, optimizer, scheduler
         self.decay_after, self.loss, self.on_nonfinite = decay_after, loss, on_nonfinite
-        self.min_memory_slots = min_memory_slots
+        self.min_memory_slots, self.noise = min_memory_slots, WeightNoise(weight_noise)
         self.gradient_norm, self.skipped = 0.0, False
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -101,6 +104,7 @@ class SequenceLearner(L.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Return the loss, and what measuring it needs."""
+        self.put_on_noise(self._batch_number())
         with self._lent_memory():
             logits = self(batch.inputs)
         nats = metrics.nats_per_sequence(logits, batch)
@@ -108,6 +112,15 @@ class SequenceLearner(L.LightningModule):
         self.latest_loss = loss.detach()
         # Lightning divides "loss" when gradients are accumulated; what is measured is not.
         return {"loss": loss, "cost": loss.detach(), "nats": nats.detach(), "logits": logits.detach()}
+
+    def put_on_noise(self, batch: int) -> None:
+        """Give the weights the noise of the batch of this number, if there is any."""
+        if self.noise.deviation:
+            self.noise.put_on(self.model.parameters(), self._seed, batch)
+
+    def on_after_backward(self) -> None:
+        """Take the noise off again."""
+        self.noise.take_off()
 
     def configure_gradient_clipping(
         self,
@@ -141,8 +154,11 @@ class SequenceLearner(L.LightningModule):
     def slots_of(self, batch: int) -> int:
         """Return how many memory slots the network has for the batch of this number, if not always all."""
         most: Any = self.model.memory_slots
-        seed = getattr(getattr(self.trainer, "datamodule", None), "seed", 0)
-        return drawn_slots(self.min_memory_slots, most, seed, batch)
+        return drawn_slots(self.min_memory_slots, most, self._seed, batch)
+
+    @property
+    def _seed(self) -> int:
+        return getattr(getattr(self.trainer, "datamodule", None), "seed", 0)
 
     def _lent_memory(self) -> AbstractContextManager[None]:
         if not self.min_memory_slots:

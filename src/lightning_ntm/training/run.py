@@ -121,6 +121,7 @@ class Run:
 
     def _keep_step(self, error: DivergenceError) -> None:
         step = {name: getattr(error, name) for name in ("step", "batch", "loss", "gradients")}
+        self.learner.put_on_noise(error.batch)
         save_weights(self.learner.model, self.folder.nonfinite.with_suffix(".safetensors"), step=error.step - 1)
         step["seed"] = self.data.seed
         if self.learner.min_memory_slots:
