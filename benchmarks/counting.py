@@ -1,10 +1,11 @@
 """How networks count repeats: python benchmarks/counting.py RUN... [--length 10] [--repeats 20] [--sequences 100].
 
 For runs on repeat copy, by number of repeats: the share of episodes whose only end marker stands where it belongs, and
-after how many repeats the first one stands (the median). Then the count itself. Where the number is shown as one value,
-as far as it is kept in the memory: of all that is read at the end of a repeat, the number that moves most (in the
-median) from one to the next, in an episode with the most repeats of training; and where it begins in episodes with
-fewer and more. Where it is shown in unary, the cell of an LSTM controller that moves most evenly from repeat to repeat.
+after how many repeats the first one stands (the median). Then the count itself. Of an LSTM controller the cell that
+moves most evenly from repeat to repeat, with lists of the length and of twice that; episodes have the most repeats of
+training, or --repeats where the number is shown in unary. A feed-forward controller keeps its count in the memory: of
+all that is read at the end of a repeat, the number that moves most (in the median) from one to the next, and where it
+begins in episodes with fewer and more.
 """
 
 import argparse
@@ -49,12 +50,15 @@ def tell_count(run: TrainedRun, length: int, most: int) -> None:
 
 
 def tell_cell(run: TrainedRun, length: int, repeats: int) -> None:
-    """Print the cell that moves most evenly from repeat to repeat, while the number is shown and after each repeat."""
-    before, after = at_ends(run, "cell", length, repeats)
-    steps = after.diff(dim=0)
+    """Print the cell that moves most evenly from repeat to repeat, with lists of this length and of twice that."""
+    seen = {size: at_ends(run, "cell", size, repeats) for size in (length, 2 * length)}
+    steps = torch.cat([after.diff(dim=0) for _, after in seen.values()])
     place = (steps.median(0).values.abs() / (steps.std(0) + 1e-6)).argmax()  # a cell may not move at all
-    print(f"  a cell, while {repeats} is shown:", *(f"{number:.1f}" for number in before[-repeats:, place]))
-    print("  after each repeat:", *(f"{number:.1f}" for number in after[:, place]))
+    if run.task.number == "unary":
+        before = seen[length][0]
+        print(f"  a cell, while {repeats} is shown:", *(f"{number:.1f}" for number in before[-repeats:, place]))
+    for size, (_, after) in seen.items():
+        print(f"  a cell after each of {repeats} repeats of {size}:", *(f"{number:.1f}" for number in after[:, place]))
 
 
 def main() -> None:
@@ -76,11 +80,11 @@ def main() -> None:
             print(f"  {repeats} repeats: end marker right {right:.0%}, the first after {first:.1f}")
         if not isinstance(run.model, NTM) or most < 2:
             continue  # no memory to see the count in, or nothing to count
-        if run.task.number == "scalar":
+        counted = arguments.repeats if run.task.number == "unary" else most
+        if run.model.controller.num_layers and counted > 1:
+            tell_cell(run, arguments.length, counted)
+        elif run.task.number == "scalar":  # shown in unary, it is counted by a head's place: see ntm figure
             tell_count(run, arguments.length, most)
-        elif run.model.controller.num_layers and arguments.repeats > 2:
-            # A feed-forward controller counts by a head's place: see ntm figure.
-            tell_cell(run, arguments.length, arguments.repeats)
 
 
 if __name__ == "__main__":
