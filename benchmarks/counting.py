@@ -4,8 +4,8 @@ For runs on repeat copy, by number of repeats: the share of episodes whose only 
 after how many repeats the first one stands (the median). Then the count itself. Of an LSTM controller the cell that
 moves most evenly from repeat to repeat, with lists of the length and of twice that; episodes have the most repeats of
 training, or --repeats where the number is shown in unary. A feed-forward controller keeps its count in the memory: of
-all that is read at the end of a repeat, the number that moves most (in the median) from one to the next, and where it
-begins in episodes with fewer and more.
+all that is read at the end of a repeat, the number that moves most (in the median) from one to the next. Where the
+number is shown as one value, also where the count begins in episodes with fewer repeats and more.
 """
 
 import argparse
@@ -40,13 +40,19 @@ def at_ends(run: TrainedRun, what: str, length: int, repeats: int) -> tuple[Tens
     return seen[: answered[0]], seen[answered[length - 1 : length * repeats : length]]
 
 
+def tell_begins(run: TrainedRun, what: str, length: int, most: int, place: int) -> None:
+    """Print where the count stands after the first repeat, by the number of repeats."""
+    numbers = (*range(2, most + 3, 2), 2 * most)
+    begins = {repeats: at_ends(run, what, length, repeats)[1][0, place] for repeats in numbers}
+    print("  where it begins:", ", ".join(f"{number:.1f} for {repeats}" for repeats, number in begins.items()))
+
+
 def tell_count(run: TrainedRun, length: int, most: int) -> None:
     """Print the number that moves most from repeat to repeat, and where it begins by the number of repeats."""
     read = at_ends(run, "reads", length, most)[1]
     place = read.diff(dim=0).abs().median(0).values.argmax()
     print(f"  the count, {most} repeats:", *(f"{number:.2f}" for number in read[:, place]))
-    begins = {repeats: at_ends(run, "reads", length, repeats)[1][0, place] for repeats in range(2, most + 3, 2)}
-    print("  where it begins:", ", ".join(f"{number:.2f} for {repeats}" for repeats, number in begins.items()))
+    tell_begins(run, "reads", length, most, int(place))
 
 
 def tell_cell(run: TrainedRun, length: int, repeats: int) -> None:
@@ -59,6 +65,8 @@ def tell_cell(run: TrainedRun, length: int, repeats: int) -> None:
         print(f"  a cell, while {repeats} is shown:", *(f"{number:.1f}" for number in before[-repeats:, place]))
     for size, (_, after) in seen.items():
         print(f"  a cell after each of {repeats} repeats of {size}:", *(f"{number:.1f}" for number in after[:, place]))
+    if run.task.number == "scalar":
+        tell_begins(run, "cell", length, repeats, int(place))
 
 
 def main() -> None:
