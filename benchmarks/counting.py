@@ -44,7 +44,7 @@ def tell_begins(run: TrainedRun, what: str, length: int, most: int, place: int) 
     """Print where the count stands after the first repeat, by the number of repeats."""
     numbers = (*range(2, most + 3, 2), 2 * most)
     begins = {repeats: at_ends(run, what, length, repeats)[1][0, place] for repeats in numbers}
-    print("  where it begins:", ", ".join(f"{number:.1f} for {repeats}" for repeats, number in begins.items()))
+    print("  where it begins:", ", ".join(f"{number:.2f} for {repeats}" for repeats, number in begins.items()))
 
 
 def tell_count(run: TrainedRun, length: int, most: int) -> None:

@@ -243,6 +243,7 @@ def test_a_task_that_is_named_brings_its_own_recipe(task, recipe, capsys):
     assert named != {**resolved(capsys), "task": named["task"]}
     another = resolved(capsys, "--model", "LSTM", "--task", task)
     assert another["model"] == resolved(capsys, "--model", "LSTM")["model"]
+    assert (another["min_memory_slots"], another["weight_noise"]) == (0, 0)  # they belong to the network
     replaced = ("model", "min_memory_slots", "weight_noise")
     assert {**another, **{name: named[name] for name in replaced}} == named
 

@@ -1,5 +1,6 @@
 """Sweeps in real processes: killed, interrupted, gone on with."""
 
+import io
 import os
 import signal
 import subprocess
@@ -7,9 +8,11 @@ import time
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from runs import write_run
 from tests.torture.runs import NTM, OFTEN, TINY, environment, remains, train
 
+from lightning_ntm.cli.watch import View, table
 from lightning_ntm.records import RunFolder, claim
 from lightning_ntm.sweep import Plan, status_of
 from lightning_ntm.sweep.plan import PlannedRun
@@ -35,17 +38,29 @@ def test_a_run_that_ended_before_anything_was_logged_stands_at_its_end(tmp_path)
     assert (status.state, status.step) == ("done", 20)
 
 
-@pytest.mark.parametrize(("more", "cost"), [
-    ({}, "4.00 wrong bits"),
-    ({"validation_regret_bits": 0.25}, "0.25 above the optimum"),
+@pytest.mark.parametrize(("measured", "cell", "words"), [
+    ({"validation_wrong_bits": 4.0}, "4.00 wrong", "4.00 wrong bits in the last validation"),
+    ({"validation_wrong_bits": 4.0, "validation_regret_bits": 0.25}, "0.25 regret", "0.25 bits above the optimum in"),
+    ({"validation_wrong_bits": 4.0, "validation_regret_bits": None}, "4.00 wrong", "4.00 wrong bits in the last"),
 ])  # fmt: skip
-def test_the_status_tells_the_cost_of_the_last_validation(tmp_path, more, cost):
-    write_run(tmp_path / "a", costs=())
-    folder = RunFolder(tmp_path / "a")
-    assert status_of(tmp_path, PlannedRun("a", ())).cost == ""
-    folder.append({"step": 10, "validation_wrong_bits": 4.0, **more})
-    folder.append({"step": 15, "train_wrong_bits": 3.0})
-    assert status_of(tmp_path, PlannedRun("a", ())).cost == cost
+def test_the_cost_of_the_last_validation_is_told(tmp_path, measured, cell, words):
+    write_run(tmp_path / "ntm-dynamicngrams-seed1", costs=())
+    folder, run = RunFolder(tmp_path / "ntm-dynamicngrams-seed1"), PlannedRun("ntm-dynamicngrams-seed1", ())
+    folder.append({"step": 5, "validation_wrong_bits": 9.0, "validation_regret_bits": 9.0})
+    folder.append({"step": 12000, **measured})
+    folder.append({"step": 12050, "train_wrong_bits": 3.0})
+    console = Console(width=80, record=True, file=io.StringIO())
+    with View(tmp_path, Plan("a", (run,)), console, quiet=True) as view:
+        view.states[run.name] = "running"
+        view.look()
+    console.print(table([status_of(tmp_path, run)]))
+    said = console.export_text()
+    assert words in " ".join(said.split())
+    assert [
+        line
+        for line in said.splitlines()
+        if cell in line and "ntm-dynamicngrams-seed1  done" in line and "12050" in line
+    ]
 
 
 def start(words, folder):

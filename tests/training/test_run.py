@@ -170,32 +170,34 @@ class Watched(NTM):
 
 
 def weights_seen(path, deviation, checkpoint_every=0):
-    """Return the weights of all forwards and backwards in training, the last of validation, and those at the end."""
+    """Return the weights at the beginning, and those of all forwards and backwards in training and in validation."""
     torch.manual_seed(3)
     sizes = {"hidden_size": 8, "memory_slots": 6, "memory_width": 4, "checkpoint_every": checkpoint_every}
     model = Watched(4, 3, **sizes)
+    began = model._weights()
     run(
         path, steps=8, model=model, varied={"weight_noise": deviation}, accumulate_grad_batches=2, val_check_interval=1
     ).fit()
     trained, validated = ([weights for training, weights in model.calls if training is t] for t in (True, False))
-    return trained, model.backwards, validated[-1], model._weights()
+    return began, trained, model.backwards, validated
 
 
 @pytest.mark.parametrize("every", [0, 2])
 def test_noise_is_on_the_weights_forward_and_backward_and_nowhere_else(tmp_path, every):
-    forwards, backwards, validated, end = weights_seen(tmp_path / "a", 1e-2, every)
+    began, forwards, backwards, validated = weights_seen(tmp_path / "a", 1e-2, every)
     assert all(torch.equal(one, other) for one, other in zip(forwards, backwards, strict=True))
-    assert torch.equal(validated, end)
-    # The two batches of one step have the same weights but for their noises.
+    # Up to the first step, after two batches, the weights are the same but for their noises.
+    assert torch.equal(validated[0], began)
+    assert (forwards[0] - began).std() == pytest.approx(1e-2, rel=0.1)
     noises = [one - other for one, other in zip(forwards[:4:2], forwards[1:4:2], strict=True)]
     assert torch.stack(noises).std() == pytest.approx(1e-2 * 2**0.5, rel=0.05)
     assert torch.stack(noises).mean() == pytest.approx(0, abs=1e-3)
-    again, *_ = weights_seen(tmp_path / "b", 1e-2, every)
+    _, again, *_ = weights_seen(tmp_path / "b", 1e-2, every)
     assert all(torch.equal(one, other) for one, other in zip(forwards, again, strict=True))
 
 
 def test_without_noise_the_weights_are_those_that_are_trained(tmp_path):
-    forwards, *_ = weights_seen(tmp_path / "a", 0.0)
+    _, forwards, *_ = weights_seen(tmp_path / "a", 0.0)
     assert all(torch.equal(one, other) for one, other in zip(forwards[:4:2], forwards[1:4:2], strict=True))
 
 

@@ -38,7 +38,7 @@ class Overflowing(NTM):
         return logits * (math.inf if self.training and self.calls == 3 else 1.0), state
 
 
-def run(path, on_nonfinite="stop", resume=False, **varied):
+def run(path, on_nonfinite="stop", resume=False, precision="32-true", **varied):
     torch.manual_seed(3)
     learner = SequenceLearner(
         Overflowing(4, 3, hidden_size=8, memory_slots=6, memory_width=4),
@@ -47,12 +47,13 @@ def run(path, on_nonfinite="stop", resume=False, **varied):
     )
     data = EpisodeData(Copy(bits=3, max_length=4), 3, batch_size=4, batches_per_epoch=5, validation_sequences=5)
     options = {"max_steps": 4, "log_every_n_steps": 2, "enable_model_summary": False, "enable_progress_bar": False}
-    return Run(learner, data, options, RunFolder(path), CONFIG, resume=resume)
+    return Run(learner, data, {**options, "precision": precision}, RunFolder(path), CONFIG, resume=resume)
 
 
-def test_a_loss_that_is_not_finite_ends_the_run_and_the_step_can_be_seen_again(tmp_path):
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_a_loss_that_is_not_finite_ends_the_run_and_the_step_can_be_seen_again(tmp_path, precision):
     with pytest.raises(DivergenceError, match=r"step 3 \(batch 2\): the loss is (inf|nan), the largest gradients are"):
-        run(tmp_path / "a").fit()
+        run(tmp_path / "a", precision=precision).fit()
     model, batch = replay(tmp_path / "a")
     assert batch.inputs.shape[0] == 4
     assert all(torch.isfinite(p).all() for p in model.parameters())
@@ -67,13 +68,54 @@ def test_a_step_is_seen_again_with_the_memory_it_had(tmp_path):
     assert replay(tmp_path / "a")[0].memory_slots == lent[-1] < 6
 
 
-def test_a_step_is_seen_again_with_the_noise_its_weights_had(tmp_path):
-    training = run(tmp_path / "a", weight_noise=0.1)
-    seen = []
-    training.learner.model.register_forward_hook(lambda model, *_: seen.append(model.heads.weight.detach().clone()))
+@pytest.mark.parametrize("precision", ["32-true", "64-true"])
+def test_a_step_is_seen_again_with_the_noise_its_weights_had(tmp_path, precision):
+    training = run(tmp_path / "a", precision=precision, weight_noise=0.1)
+    model, seen = training.learner.model, []
+    model.register_forward_hook(lambda model, *_: seen.append(model.heads.weight.detach().clone()))
     with pytest.raises(DivergenceError):
         training.fit()
-    assert torch.equal(replay(tmp_path / "a")[0].heads.weight, seen[-1])
+    again = replay(tmp_path / "a")[0].heads.weight
+    torch.testing.assert_close(again, seen[-1].to(again), atol=1e-6, rtol=0)
+    assert (model.heads.weight - seen[-1]).abs().max() > 0.1  # what it is left with has none
+
+
+class Failing(NTM):
+    """Saves the state in the third call of training, and fails."""
+
+    calls = 0
+
+    def forward(self, inputs, state=None):
+        answered = super().forward(inputs, state)
+        self.calls += self.training
+        if self.training and self.calls == 3:
+            self.save()
+            raise RuntimeError("it failed")
+        return answered
+
+
+def test_no_checkpoint_of_a_batch_under_way_has_its_noise_and_none_is_left_on_the_network(tmp_path):
+    torch.manual_seed(3)
+    model = Failing(4, 3, hidden_size=8, memory_slots=6, memory_width=4)
+    model.output.bias.requires_grad_(False)
+    before = {name: p.clone() for name, p in model.named_parameters()}
+    learner = SequenceLearner(model, lambda p: torch.optim.SGD(p, lr=0.0), weight_noise=0.3)
+    data = EpisodeData(Copy(bits=3, max_length=4), 3, batch_size=4, batches_per_epoch=5, validation_sequences=5)
+    options = {"max_steps": 4, "enable_model_summary": False, "enable_progress_bar": False}
+    training, noisy = Run(learner, data, options, RunFolder(tmp_path / "a"), CONFIG), []
+
+    def save():
+        noisy.extend(name for name, p in model.named_parameters() if not torch.equal(p, before[name]))
+        training.trainer.save_checkpoint(tmp_path / "under-way.ckpt")
+
+    model.save = save
+    with pytest.raises(RuntimeError, match="it failed"):
+        training.fit()
+    assert set(noisy) == {*before} - {"output.bias"}  # what is not trained has no noise
+    saved = torch.load(tmp_path / "under-way.ckpt", weights_only=True)["state_dict"]
+    for name, p in model.named_parameters():
+        assert torch.equal(saved[f"model.{name}"], before[name])
+        assert torch.equal(p, before[name])
 
 
 class Steep(NTM):

@@ -386,7 +386,7 @@ def _parser(argv: list[str]) -> ArgumentParser:
         "--weight_noise",
         type=float,
         default=0.0,
-        help="Standard deviation of the noise on the weights, drawn anew for each batch of training; 0 puts none.",
+        help="Standard deviation of noise on the weights, 0 to 1, drawn anew for each batch of training; 0 puts none.",
     )
     parser.add_class_arguments(EpisodeData, "data", skip={"task", "seed"}, instantiate=False)
     parser.add_class_arguments(L.Trainer, "trainer", instantiate=False)
@@ -519,7 +519,7 @@ def _report(run: Run, result: dict[str, Any]) -> None:
     best = result["best"]
     judged_by = run.data.task.judged_by
     measured = f"{best[judged_by]:.2f} {judged_by.replace('_', ' ')}" if best else ""
-    if "regret_bits" in best:
+    if judged_by == "bits_per_sequence" and "regret_bits" in best:
         measured += f", {best['regret_bits']:.2f} above the optimum,"
     kept = f"step {best['step']} with {measured} in validation" if best else "the last weights, without a validation"
     print(f"{result['step']} steps in {result['seconds']:.0f} s; kept: {kept}.")

@@ -55,8 +55,19 @@ class View:
 def _line(status: Status) -> str:
     if status.state == "running":
         return f"{status.name}: running"
-    cost = f", {status.cost} in the last validation" if status.cost else ""
+    cost = ""
+    if status.regret_bits is not None:
+        cost = f", {status.regret_bits:.2f} bits above the optimum in the last validation"
+    elif status.wrong_bits is not None:
+        cost = f", {status.wrong_bits:.2f} wrong bits in the last validation"
     return f"{status.name}: {status.state} at step {status.step}{cost}"
+
+
+def _cost(status: Status) -> str:
+    """Return the cost in so few words that a table has room for them."""
+    if status.regret_bits is not None:
+        return f"{status.regret_bits:.2f} regret"
+    return "" if status.wrong_bits is None else f"{status.wrong_bits:.2f} wrong"
 
 
 _ORDER: tuple[State, ...] = ("running", "failed", "interrupted", "done", "waiting")
@@ -66,15 +77,13 @@ def table(statuses: list[Status], height: int | None = None) -> Group:
     """Return a table of all runs, or of those that fit, what moves first, and a line that counts them."""
     shown = sorted(statuses, key=lambda status: _ORDER.index(status.state)) if height else statuses
     run = Column("run", overflow="ellipsis" if height else "fold", no_wrap=bool(height))
-    table = Table(
-        run, "state", "step", Column("in validation", no_wrap=True), "steps/s", "left", box=None, pad_edge=False
-    )
+    table = Table(run, "state", "step", "validation", "steps/s", "left", box=None, pad_edge=False)
     for status in shown[: height and max(3, height - 2)]:
         table.add_row(
             status.name,
             Text(status.state, _STYLES.get(status.state, "")),
             f"{status.step} / {status.steps}" if status.steps else str(status.step),
-            status.cost,
+            _cost(status),
             f"{status.steps_per_second:.0f}" if status.steps_per_second and status.state == "running" else "",
             status.message or _duration(status.seconds_left),
         )

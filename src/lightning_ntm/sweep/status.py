@@ -21,7 +21,8 @@ class Status:
         state: `waiting` was never begun, `interrupted` can be resumed.
         step: Trained so far.
         steps: To train; 0 when that is not known.
-        cost: In the last validation, in words: of a task that knows its optimum what is above that, else wrong bits.
+        wrong_bits: In the last validation.
+        regret_bits: In the same one, bits per sequence above the best possible cost, where the task knows that.
         steps_per_second: Lately.
         message: Why it failed.
     """
@@ -30,7 +31,8 @@ class Status:
     state: State
     step: int = 0
     steps: int = 0
-    cost: str = ""
+    wrong_bits: float | None = None
+    regret_bits: float | None = None
     steps_per_second: float | None = None
     message: str = ""
 
@@ -59,21 +61,17 @@ def status_of(folder: Path, run: PlannedRun) -> Status:
     else:
         state = "running" if run_folder.in_use() else "interrupted"
     rows, result = run_folder.latest(), read_json(run_folder.result)
+    validation: dict[str, Any] = next((row for row in reversed(rows) if "validation_wrong_bits" in row), {})
     return Status(
         run.name,
         state,
         max(row["step"] for row in (*rows, {"step": 0, **result})),
         _steps(run_folder.config, run_folder.config.exists()),
-        _cost(rows),
+        validation.get("validation_wrong_bits"),
+        validation.get("validation_regret_bits"),
         _last(rows, "steps_per_second"),
         str(failed.get("message", "")) if failed else "",
     )
-
-
-def _cost(rows: list[dict[str, Any]]) -> str:
-    if (regret := _last(rows, "validation_regret_bits")) is not None:
-        return f"{regret:.2f} above the optimum"
-    return "" if (wrong := _last(rows, "validation_wrong_bits")) is None else f"{wrong:.2f} wrong bits"
 
 
 def _last(rows: list[dict[str, Any]], name: str) -> float | None:

@@ -14,6 +14,7 @@ from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.records import RunFolder
 from lightning_ntm.tasks.base import Batch, Task
 from lightning_ntm.training.episodes import batch_generator
+from lightning_ntm.training.noise import WeightNoise
 from lightning_ntm.training.weights import load_weights
 
 
@@ -69,6 +70,8 @@ def replay(path: Path | str) -> tuple[MemoryModel[Any], Batch]:
         number, seed, batch_size = step["batch"], step["seed"], config["data"]["batch_size"]
         if slots := step.get("memory_slots"):
             model.memory_slots = slots
+        if deviation := step.get("weight_noise"):
+            WeightNoise(deviation).put_on(model.parameters(), seed, number)
         return model.train(), task.sample(batch_generator(seed, "train", number), batch_size)
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise ValueError(f"{folder.nonfinite} does not tell which batch it was ({error}).") from None

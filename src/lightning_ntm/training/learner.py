@@ -67,6 +67,8 @@ class SequenceLearner(L.LightningModule):
         on_nonfinite: `stop` with `DivergenceError` at a loss or gradient that is not finite, or `skip` that step.
         min_memory_slots: Train each batch with so many memory slots or more, up to all that the network has: drawn
             batch by batch, so that it cannot rely on slots that stay free. 0 always trains with all.
+        weight_noise: Standard deviation of Gaussian noise on the weights, in [0, 1]: drawn batch by batch, for its
+            forward and backward, so that what is remembered cannot creep. 0 puts none; validation never has any.
     """
 
     def __init__(
@@ -104,7 +106,8 @@ class SequenceLearner(L.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Return the loss, and what measuring it needs."""
-        self.put_on_noise(self._batch_number())
+        if self.noise.deviation:
+            self.noise.put_on(self.model.parameters(), self._seed, self._batch_number())
         with self._lent_memory():
             logits = self(batch.inputs)
         nats = metrics.nats_per_sequence(logits, batch)
@@ -113,14 +116,13 @@ class SequenceLearner(L.LightningModule):
         # Lightning divides "loss" when gradients are accumulated; what is measured is not.
         return {"loss": loss, "cost": loss.detach(), "nats": nats.detach(), "logits": logits.detach()}
 
-    def put_on_noise(self, batch: int) -> None:
-        """Give the weights the noise of the batch of this number, if there is any."""
-        if self.noise.deviation:
-            self.noise.put_on(self.model.parameters(), self._seed, batch)
-
     def on_after_backward(self) -> None:
-        """Take the noise off again."""
+        """Take the noise off the weights again."""
         self.noise.take_off()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Save the weights without noise, when a batch is under way, too."""
+        checkpoint["state_dict"].update(self.noise.without(self.named_parameters()))
 
     def configure_gradient_clipping(
         self,
@@ -137,7 +139,7 @@ class SequenceLearner(L.LightningModule):
         norm = _total_norm([p.grad for p in parameters if p.grad is not None], clipped=bool(gradient_clip_val))
         self.gradient_norm = float(norm)
         self.skipped = not (math.isfinite(self.gradient_norm) and math.isfinite(float(self.latest_loss)))
-        if self.skipped and not hasattr(self.trainer.precision_plugin, "scaler"):  # which looks after itself
+        if self.skipped and getattr(self.trainer.precision_plugin, "scaler", None) is None:  # which looks after itself
             if self.on_nonfinite == "stop":
                 raise DivergenceError(
                     self.trainer.global_step + 1,

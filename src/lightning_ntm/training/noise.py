@@ -17,7 +17,7 @@ class WeightNoise:
     """Puts Gaussian noise on parameters for the forward and the backward of one batch.
 
     Args:
-        deviation: Its standard deviation.
+        deviation: Its standard deviation, at least 0.
     """
 
     def __init__(self, deviation: float):
@@ -26,13 +26,21 @@ class WeightNoise:
 
     @torch.no_grad()
     def put_on(self, parameters: Iterable[nn.Parameter], seed: int, number: int) -> None:
-        """Add the noise of the batch of this number: like its episodes, a function of the seed and that."""
+        """Add the noise of a batch, first taking off what is on.
+
+        Args:
+            parameters: Those that are trained get noise.
+            seed: Of the run.
+            number: Of the batch; the noise is, like its episodes, a function of the seed and this number.
+        """
         self.take_off()
         self.clean = [(p, p.clone()) for p in parameters if p.requires_grad]
-        # Drawn by PyTorch, four times as fast as by NumPy; two batches in 2**63 have the same.
+        # Drawn by PyTorch, four times as fast as by NumPy, always on the CPU and in float32, so that it is the same
+        # wherever and in whatever precision it is trained. Of a seed that generator keeps 32 bits.
         source = torch.Generator().manual_seed(int(batch_generator(seed, "noise", number).integers(2**63)))
-        drawn = torch.randn(sum(p.numel() for p, _ in self.clean), generator=source)
-        for (p, _), noise in zip(self.clean, drawn.split([p.numel() for p, _ in self.clean]), strict=True):
+        sizes = [p.numel() for p, _ in self.clean]
+        drawn = torch.randn(sum(sizes), generator=source, dtype=torch.float32, device="cpu")
+        for (p, _), noise in zip(self.clean, drawn.split(sizes), strict=True):
             p.add_(noise.view_as(p).to(p), alpha=self.deviation)
 
     @torch.no_grad()
@@ -41,3 +49,8 @@ class WeightNoise:
         for p, clean in self.clean:
             p.copy_(clean)
         self.clean = []
+
+    def without(self, named: Iterable[tuple[str, nn.Parameter]]) -> dict[str, Tensor]:
+        """Return those of some parameters, by name, that have noise now, as they are without."""
+        clean = {id(p): values for p, values in self.clean}
+        return {name: clean[id(p)] for name, p in named if id(p) in clean}

@@ -90,6 +90,7 @@ class Run:
             self._fit()
             return self._finish()
         finally:
+            self.learner.noise.take_off()
             self.unlock()
 
     def _finish(self) -> dict[str, Any]:
@@ -121,11 +122,12 @@ class Run:
 
     def _keep_step(self, error: DivergenceError) -> None:
         step = {name: getattr(error, name) for name in ("step", "batch", "loss", "gradients")}
-        self.learner.put_on_noise(error.batch)
         save_weights(self.learner.model, self.folder.nonfinite.with_suffix(".safetensors"), step=error.step - 1)
         step["seed"] = self.data.seed
         if self.learner.min_memory_slots:
             step["memory_slots"] = self.learner.slots_of(error.batch)
+        if deviation := self.learner.noise.deviation:
+            step["weight_noise"] = deviation
         write_whole(self.folder.nonfinite, as_json(step, indent=2) + "\n")
 
     def _open(self) -> None:
