@@ -479,6 +479,11 @@ def _loaded(path: str) -> dict[str, Any]:
     for key in ("model", "task", "optimizer"):
         if not isinstance(config.get(key, ""), (dict, str)):
             raise UsageError(f"--config {path}: {key} must be a class, not {config[key]!r}.")
+    for key in ("model", "task", "optimizer", "scheduler"):
+        said = config.get(key)
+        if isinstance(said, dict) and said and not {"class_path", "init_args"} & said.keys():
+            options = ", ".join(map(str, said))
+            raise UsageError(f"--config {path}: {key} must have a class_path, and {options} in init_args.")
     return config
 
 
