@@ -94,7 +94,8 @@ class NTM(MemoryModel[NTMState]):
     start_hidden: Tensor
     start_cell: Tensor
     kernels: ClassVar = {
-        "cpu": Kernel("lightning_ntm.kernels.cpu.sequence:run", "lightning_ntm.kernels.cpu.sequence:refusal")
+        "cpu": Kernel("lightning_ntm.kernels.cpu.sequence:run", "lightning_ntm.kernels.cpu.sequence:refusal"),
+        "triton": Kernel("lightning_ntm.kernels.triton.sequence:run", "lightning_ntm.kernels.triton.sequence:refusal"),
     }
     initial = ("stay_bias", "lookup_bias", "append_bias")
 

@@ -1,0 +1,1 @@
+"""The NTM kernel for GPUs: Triton programs that run whole sequences."""
