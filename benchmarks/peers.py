@@ -85,7 +85,7 @@ class ModulePerHeadNTM(nn.Module):
         self.memory.reset(size)
         read = inputs.new_zeros(size, self.memory.width)
         state = (inputs.new_zeros(1, size, self.hidden_size), inputs.new_zeros(1, size, self.hidden_size))
-        weights = [F.one_hot(torch.zeros(size, dtype=torch.long), self.memory.slots).float() for _ in self.heads]
+        weights = [F.one_hot(inputs.new_zeros(size, dtype=torch.long), self.memory.slots).float() for _ in self.heads]
         outputs = []
         for x in inputs.unbind(1):
             hidden, state = self.controller(torch.cat([x, read], dim=1).unsqueeze(0), state)
