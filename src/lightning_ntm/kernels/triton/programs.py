@@ -20,11 +20,10 @@ from lightning_ntm.kernels.triton.stages import (
     copy,
     cosines,
     fill,
-    four_products,
-    interpolate,
+    interpolate_and_content_backward,
     key_backward,
     load_vector,
-    load_weighting,
+    load_weightings,
     lstm_unit,
     lstm_unit_backward,
     memory_backward,
@@ -35,12 +34,17 @@ from lightning_ntm.kernels.triton.stages import (
     sharpen,
     sharpen_backward,
     shift,
+    shift_backward,
     sigmoid,
     softplus,
-    store_emitted_gradient,
+    store_clamped_gradient,
+    store_weightings,
     tanh,
+    total,
+    unit_key_backward,
     write,
     write_backward,
+    written_backward,
 )
 
 _COPY = tl.constexpr(1024)  # numbers that are copied at once
@@ -72,35 +76,35 @@ def controller_layer(
     cell,
     cell_next,
     output,
+    parts,
     LAYER: tl.constexpr,
     READ: tl.constexpr,
     HIDDEN: tl.constexpr,
     COLUMNS: tl.constexpr,
     HIDDEN_BLOCK: tl.constexpr,
+    GATES_BLOCK: tl.constexpr,
     LAYERS: tl.constexpr,
     RECURRENT: tl.constexpr,
-    TILE: tl.constexpr,
+    SPLIT: tl.constexpr,
     UNROLL: tl.constexpr,
 ):
     """One step of a layer; `inputs` holds the share of the input in the sums of the first, bias included."""
     GATES: tl.constexpr = 4 if RECURRENT else 1
     ROWS: tl.constexpr = (READ if LAYER == 0 else HIDDEN) + RECURRENT * HIDDEN
-    ROW_BLOCK: tl.constexpr = TILE // (GATES * HIDDEN_BLOCK)
+    WIDE: tl.constexpr = GATES * COLUMNS
     j = tl.arange(0, HIDDEN_BLOCK)
     inside = j < HIDDEN
     first = start_of(LAYER, READ, HIDDEN, RECURRENT)
     sums = inputs if LAYER == 0 else biases + (LAYER - 1) * GATES * HIDDEN
-    gates += LAYER * GATES * COLUMNS
-    weights += first * GATES * COLUMNS
+    gates += LAYER * WIDE
+    product(weights + first * WIDE, given + first, parts, ROWS, WIDE, SPLIT, GATES_BLOCK, UNROLL)
+    tl.debug_barrier()
     if RECURRENT:
-        enter, keep, candidate, leave = four_products(
-            weights, given + first, ROWS, COLUMNS, ROW_BLOCK, HIDDEN_BLOCK, UNROLL
-        )
         enter, keep, candidate, leave, c, hidden = lstm_unit(
-            enter + tl.load(sums + j, mask=inside, other=0.0),
-            keep + tl.load(sums + HIDDEN + j, mask=inside, other=0.0),
-            candidate + tl.load(sums + 2 * HIDDEN + j, mask=inside, other=0.0),
-            leave + tl.load(sums + 3 * HIDDEN + j, mask=inside, other=0.0),
+            total(parts, j, inside, SPLIT, WIDE) + tl.load(sums + j, mask=inside, other=0.0),
+            total(parts, COLUMNS + j, inside, SPLIT, WIDE) + tl.load(sums + HIDDEN + j, mask=inside, other=0.0),
+            total(parts, 2 * COLUMNS + j, inside, SPLIT, WIDE) + tl.load(sums + 2 * HIDDEN + j, mask=inside, other=0.0),
+            total(parts, 3 * COLUMNS + j, inside, SPLIT, WIDE) + tl.load(sums + 3 * HIDDEN + j, mask=inside, other=0.0),
             tl.load(cell + LAYER * HIDDEN + j, mask=inside, other=0.0),
         )
         tl.store(gates + j, enter, mask=inside)
@@ -110,8 +114,7 @@ def controller_layer(
         tl.store(cell_next + LAYER * HIDDEN + j, c, mask=inside)
         tl.store(given_next + own_of(LAYER, READ, HIDDEN) + j, hidden, mask=inside)
     else:
-        hidden = product(weights, given + first, ROWS, COLUMNS, ROW_BLOCK, HIDDEN_BLOCK, UNROLL)
-        hidden = tanh(hidden + tl.load(sums + j, mask=inside, other=0.0))
+        hidden = tanh(total(parts, j, inside, SPLIT, WIDE) + tl.load(sums + j, mask=inside, other=0.0))
         tl.store(gates + j, hidden, mask=inside)
     if LAYER == LAYERS - 1:
         tl.store(output + j, hidden, mask=inside)
@@ -130,6 +133,7 @@ def controller_layer_backward(
     dgates,
     dcell,
     dcell_before,
+    parts,
     LAYER: tl.constexpr,
     READ: tl.constexpr,
     HIDDEN: tl.constexpr,
@@ -137,26 +141,24 @@ def controller_layer_backward(
     HIDDEN_BLOCK: tl.constexpr,
     FIRST_COLUMNS: tl.constexpr,
     OTHER_COLUMNS: tl.constexpr,
-    FIRST_BLOCK: tl.constexpr,
-    OTHER_BLOCK: tl.constexpr,
+    GIVEN_BLOCK: tl.constexpr,
     RECURRENT: tl.constexpr,
-    TILE: tl.constexpr,
+    SPLIT: tl.constexpr,
     UNROLL: tl.constexpr,
 ):
-    """Store the gradients of a layer's sums before activation, then return that of what the layer is given.
+    """Store the gradients of a layer's sums before activation, and that of what the layer is given.
 
     `dhidden` is the gradient of the layer's output by all but the next step.
     """
     GATES: tl.constexpr = 4 if RECURRENT else 1
-    FIRST: tl.constexpr = GATES * COLUMNS * FIRST_COLUMNS
+    WIDE: tl.constexpr = GATES * COLUMNS
     GIVEN_COLUMNS: tl.constexpr = FIRST_COLUMNS if LAYER == 0 else OTHER_COLUMNS
-    BLOCK: tl.constexpr = FIRST_BLOCK if LAYER == 0 else OTHER_BLOCK
     j = tl.arange(0, HIDDEN_BLOCK)
     inside = j < HIDDEN
-    gates += LAYER * GATES * COLUMNS
-    dgates += LAYER * GATES * COLUMNS
+    gates += LAYER * WIDE
+    dgates += LAYER * WIDE
     if LAYER > 0:
-        weights += FIRST + (LAYER - 1) * GATES * COLUMNS * OTHER_COLUMNS
+        weights += WIDE * (FIRST_COLUMNS + (LAYER - 1) * OTHER_COLUMNS)
     if RECURRENT:
         denter, dkeep, dcandidate, dleave, dc = lstm_unit_backward(
             tl.load(gates + j, mask=inside, other=0.0),
@@ -177,10 +179,12 @@ def controller_layer_backward(
         hidden = tl.load(gates + j, mask=inside, other=0.0)
         tl.store(dgates + j, dhidden * (1 - hidden * hidden), mask=j < COLUMNS)
     tl.debug_barrier()
-    dinputs = product(weights, dgates, GATES * COLUMNS, GIVEN_COLUMNS, TILE // BLOCK, BLOCK, UNROLL)
-    i = tl.arange(0, BLOCK)
-    count = (READ if LAYER == 0 else HIDDEN) + RECURRENT * HIDDEN
-    tl.store(dgiven + start_of(LAYER, READ, HIDDEN, RECURRENT) + i, dinputs, mask=i < count)
+    product(weights, dgates, parts, WIDE, GIVEN_COLUMNS, SPLIT, GIVEN_BLOCK, UNROLL)
+    tl.debug_barrier()
+    i = tl.arange(0, GIVEN_BLOCK)
+    here = i < (READ if LAYER == 0 else HIDDEN) + RECURRENT * HIDDEN
+    dgiven += start_of(LAYER, READ, HIDDEN, RECURRENT)
+    tl.store(dgiven + i, total(parts, i, here, SPLIT, GIVEN_COLUMNS), mask=here)
 
 
 @triton.jit(do_not_specialize=["steps", "batch", "slots"])
@@ -204,9 +208,10 @@ def forward(
     cell,
     emitted,
     cosine,
-    gated,
+    content,
     weightings,
     memory,
+    parts,
     steps,
     batch,
     slots,
@@ -222,42 +227,50 @@ def forward(
     EMITTED_COLUMNS: tl.constexpr,
     GIVEN: tl.constexpr,
     WEIGHTS: tl.constexpr,
+    PARTS: tl.constexpr,
+    HEAD_BLOCK: tl.constexpr,
     HIDDEN_BLOCK: tl.constexpr,
+    GATES_BLOCK: tl.constexpr,
     EMITTED_BLOCK: tl.constexpr,
     WIDTH_BLOCK: tl.constexpr,
     SLOTS_BLOCK: tl.constexpr,
     SLOT_BLOCK: tl.constexpr,
-    TILE: tl.constexpr,
-    UNROLL: tl.constexpr,
+    GATES_SPLIT: tl.constexpr,
+    EMITTED_SPLIT: tl.constexpr,
+    SLOT_SPLIT: tl.constexpr,
+    GATES_UNROLL: tl.constexpr,
+    EMITTED_UNROLL: tl.constexpr,
     KEEP: tl.constexpr,
 ):
     """Run one sequence; outputs are those of controller and reads, which the output layer is given."""
     HEADS: tl.constexpr = READS + WRITES
     READ: tl.constexpr = READS * WIDTH
-    GATES: tl.constexpr = 4 if RECURRENT else 1
+    WIDE: tl.constexpr = (4 if RECURRENT else 1) * COLUMNS
+    INPUTS: tl.constexpr = (4 if RECURRENT else 1) * HIDDEN
     ADDS: tl.constexpr = HEADS * WIDTH
     GATE: tl.constexpr = ADDS + WRITES * WIDTH
     ERASES: tl.constexpr = GATE + HEADS
     STRENGTHS: tl.constexpr = ERASES + WRITES * WIDTH
     SHARPENINGS: tl.constexpr = STRENGTHS + HEADS
     MOVES: tl.constexpr = SHARPENINGS + HEADS
-    MATRICES: tl.constexpr = (READ + RECURRENT * HIDDEN + (LAYERS - 1) * (1 + RECURRENT) * HIDDEN) * GATES * COLUMNS
+    MATRICES: tl.constexpr = (READ + RECURRENT * HIDDEN + (LAYERS - 1) * (1 + RECURRENT) * HIDDEN) * WIDE
 
     p = tl.program_id(0).to(tl.int64)
     network = p // batch
     weights += network * WEIGHTS
-    biases += network * ((LAYERS - 1) * GATES * HIDDEN + EMITTED)
+    biases += network * ((LAYERS - 1) * INPUTS + EMITTED)
     rows = steps + 1 if KEEP else 2
-    inputs += p * steps * GATES * HIDDEN
+    inputs += p * steps * INPUTS
     output += p * steps * (HIDDEN + READ)
     given += p * rows * GIVEN
-    gates += p * rows * LAYERS * GATES * COLUMNS
+    gates += p * rows * LAYERS * WIDE
     cell += p * rows * LAYERS * HIDDEN
     emitted += p * rows * EMITTED
     cosine += p * rows * HEADS * slots
-    gated += p * rows * HEADS * slots
+    content += p * rows * HEADS * slots
     weightings += p * rows * HEADS * slots
     memory += p * rows * slots * WIDTH
+    parts += p * PARTS
 
     copy(memory_start + p * slots * WIDTH, memory, slots * WIDTH, _COPY)
     copy(weights_start + p * HEADS * slots, weightings, HEADS * slots, _COPY)
@@ -269,69 +282,67 @@ def forward(
             copy(hidden_start + of_layer, given + own_of(layer, READ, HIDDEN), HIDDEN, _COPY)
     tl.debug_barrier()
 
-    n = tl.arange(0, SLOTS_BLOCK)
-    e = tl.arange(0, EMITTED_BLOCK)
-    m = tl.arange(0, WIDTH_BLOCK)
-    for t in range(steps):
-        row = tl.cast(t if KEEP else t & 1, tl.int64)
+    h, e, m = tl.arange(0, HEAD_BLOCK), tl.arange(0, EMITTED_BLOCK), tl.arange(0, WIDTH_BLOCK)
+    for step in range(steps):
+        t = tl.cast(step, tl.int64)
+        row = t if KEEP else t & 1
         after = row + 1 if KEEP else 1 - row
-        output_t = output + tl.cast(t, tl.int64) * (HIDDEN + READ)
+        output_t, given_after = output + t * (HIDDEN + READ), given + after * GIVEN
         emitted_t = emitted + row * EMITTED
-        cosine_t = cosine + row * HEADS * slots
-        gated_t = gated + row * HEADS * slots
+        cosine_t, content_t = cosine + row * HEADS * slots, content + row * HEADS * slots
         weights_t, weights_after = weightings + row * HEADS * slots, weightings + after * HEADS * slots
         memory_t, memory_after = memory + row * slots * WIDTH, memory + after * slots * WIDTH
         for layer in tl.static_range(LAYERS):
             controller_layer(
-                inputs + tl.cast(t, tl.int64) * GATES * HIDDEN,
+                inputs + t * INPUTS,
                 weights,
                 biases,
                 given + row * GIVEN,
-                given + after * GIVEN,
-                gates + row * LAYERS * GATES * COLUMNS,
+                given_after,
+                gates + row * LAYERS * WIDE,
                 cell + row * LAYERS * HIDDEN,
                 cell + after * LAYERS * HIDDEN,
                 output_t,
+                parts,
                 layer,
                 READ,
                 HIDDEN,
                 COLUMNS,
                 HIDDEN_BLOCK,
+                GATES_BLOCK,
                 LAYERS,
                 RECURRENT,
-                TILE,
-                UNROLL,
+                GATES_SPLIT,
+                GATES_UNROLL,
             )
             tl.debug_barrier()
-        sums = product(
-            weights + MATRICES, output_t, HIDDEN, EMITTED_COLUMNS, TILE // EMITTED_BLOCK, EMITTED_BLOCK, UNROLL
-        )
-        bias = tl.load(biases + (LAYERS - 1) * GATES * HIDDEN + e, mask=e < EMITTED, other=0.0)
+        matrix = weights + MATRICES
+        product(matrix, output_t, parts, HIDDEN, EMITTED_COLUMNS, EMITTED_SPLIT, EMITTED_BLOCK, EMITTED_UNROLL)
+        tl.debug_barrier()
+        bias = tl.load(biases + (LAYERS - 1) * INPUTS + e, mask=e < EMITTED, other=0.0)
+        sums = total(parts, e, e < EMITTED, EMITTED_SPLIT, EMITTED_COLUMNS)
         tl.store(emitted_t + e, sums + bias, mask=e < EMITTED)
         tl.debug_barrier()
         cosines(memory_t, emitted_t, cosine_t, slots, HEADS, WIDTH, SLOT_BLOCK, WIDTH_BLOCK)
         tl.debug_barrier()
-        for head in tl.static_range(HEADS):
-            strength = softplus(clamped(emitted_t + STRENGTHS + head))
-            gate = sigmoid(clamped(emitted_t + GATE + head))
-            content = content_weights(
-                load_weighting(cosine_t + head * slots, 0, slots, SLOTS_BLOCK), strength, slots, SLOTS_BLOCK
-            )
-            previous = load_weighting(weights_t + head * slots, 0, slots, SLOTS_BLOCK)
-            tl.store(gated_t + head * slots + n, interpolate(previous, content, gate), mask=n < slots)
+        by_key = content_weights(
+            load_weightings(cosine_t, slots, HEADS, HEAD_BLOCK, SLOTS_BLOCK),
+            softplus(clamped(emitted_t + STRENGTHS + h, h < HEADS)),
+            slots,
+            SLOTS_BLOCK,
+        )
+        store_weightings(content_t, by_key, slots, HEADS, HEAD_BLOCK, SLOTS_BLOCK)
         tl.debug_barrier()
-        for head in tl.static_range(HEADS):
-            shifted = shift(
-                gated_t + head * slots, emitted_t + MOVES + head * SHIFTS, slots, 1, SHIFTS, SLOTS_BLOCK
-            )
-            sharpening = 1 + softplus(clamped(emitted_t + SHARPENINGS + head))
-            weight = sharpen(shifted, sharpening, slots, SLOTS_BLOCK)
-            tl.store(weights_after + head * slots + n, weight, mask=n < slots)
+        gate = sigmoid(clamped(emitted_t + GATE + h, h < HEADS))
+        moves = emitted_t + MOVES
+        shifted = shift(content_t, weights_t, gate, moves, slots, HEADS, SHIFTS, HEAD_BLOCK, SLOTS_BLOCK)
+        sharpening = 1 + softplus(clamped(emitted_t + SHARPENINGS + h, h < HEADS))
+        weighting = sharpen(shifted, sharpening, slots, SLOTS_BLOCK)
+        store_weightings(weights_after, weighting, slots, HEADS, HEAD_BLOCK, SLOTS_BLOCK)
         tl.debug_barrier()
         for head in tl.static_range(READS):
-            found = read(memory_t, weights_after + head * slots, slots, WIDTH, SLOT_BLOCK, WIDTH_BLOCK)
-            tl.store(output_t + HIDDEN + head * WIDTH + m, found, mask=m < WIDTH)
-            tl.store(given + after * GIVEN + head * WIDTH + m, found, mask=m < WIDTH)
+            of_head = parts + head * SLOT_SPLIT * WIDTH
+            read(memory_t, weights_after + head * slots, of_head, slots, WIDTH, SLOT_BLOCK, WIDTH_BLOCK, SLOT_SPLIT)
         write(
             memory_t,
             weights_after + READS * slots,
@@ -344,6 +355,11 @@ def forward(
             SLOT_BLOCK,
             WIDTH_BLOCK,
         )
+        tl.debug_barrier()
+        for head in tl.static_range(READS):
+            found = total(parts + head * SLOT_SPLIT * WIDTH, m, m < WIDTH, SLOT_SPLIT, WIDTH)
+            tl.store(output_t + HIDDEN + head * WIDTH + m, found, mask=m < WIDTH)
+            tl.store(given_after + head * WIDTH + m, found, mask=m < WIDTH)
         tl.debug_barrier()
 
     last = tl.cast(steps if KEEP else steps & 1, tl.int64)
@@ -364,7 +380,7 @@ def backward(
     cell,
     emitted,
     cosine,
-    gated,
+    content,
     weightings,
     memory,
     doutput,
@@ -387,6 +403,7 @@ def backward(
     dweights,
     dshifted,
     dcosine,
+    parts,
     steps,
     batch,
     slots,
@@ -404,41 +421,49 @@ def backward(
     EMITTED: tl.constexpr,
     GIVEN: tl.constexpr,
     WEIGHTS: tl.constexpr,
+    PARTS: tl.constexpr,
+    HEAD_BLOCK: tl.constexpr,
+    SHIFT_BLOCK: tl.constexpr,
     HIDDEN_BLOCK: tl.constexpr,
     FIRST_BLOCK: tl.constexpr,
     OTHER_BLOCK: tl.constexpr,
     WIDTH_BLOCK: tl.constexpr,
     SLOTS_BLOCK: tl.constexpr,
     SLOT_BLOCK: tl.constexpr,
-    TILE: tl.constexpr,
-    UNROLL: tl.constexpr,
+    HIDDEN_SPLIT: tl.constexpr,
+    FIRST_SPLIT: tl.constexpr,
+    OTHER_SPLIT: tl.constexpr,
+    SLOT_SPLIT: tl.constexpr,
+    HIDDEN_UNROLL: tl.constexpr,
+    GIVEN_UNROLL: tl.constexpr,
     LIMITED: tl.constexpr,
     OF_END: tl.constexpr,
 ):
     """Run one sequence backward, from the gradients of its outputs and, with OF_END, of its last state."""
     HEADS: tl.constexpr = READS + WRITES
     READ: tl.constexpr = READS * WIDTH
-    GATES: tl.constexpr = 4 if RECURRENT else 1
+    WIDE: tl.constexpr = (4 if RECURRENT else 1) * COLUMNS
     ADDS: tl.constexpr = HEADS * WIDTH
     GATE: tl.constexpr = ADDS + WRITES * WIDTH
     ERASES: tl.constexpr = GATE + HEADS
     STRENGTHS: tl.constexpr = ERASES + WRITES * WIDTH
     SHARPENINGS: tl.constexpr = STRENGTHS + HEADS
     MOVES: tl.constexpr = SHARPENINGS + HEADS
-    MATRICES: tl.constexpr = GATES * COLUMNS * (FIRST_COLUMNS + (LAYERS - 1) * OTHER_COLUMNS)
+    MATRICES: tl.constexpr = WIDE * (FIRST_COLUMNS + (LAYERS - 1) * OTHER_COLUMNS)
+    OF_HEAD: tl.constexpr = SLOT_SPLIT * WIDTH
 
     p = tl.program_id(0).to(tl.int64)
     weights += p // batch * WEIGHTS
     rows = steps + 1
-    gates += p * rows * LAYERS * GATES * COLUMNS
+    gates += p * rows * LAYERS * WIDE
     cell += p * rows * LAYERS * HIDDEN
     emitted += p * rows * EMITTED
     cosine += p * rows * HEADS * slots
-    gated += p * rows * HEADS * slots
+    content += p * rows * HEADS * slots
     weightings += p * rows * HEADS * slots
     memory += p * rows * slots * WIDTH
     doutput += p * steps * (HIDDEN + READ)
-    dgates += p * steps * LAYERS * GATES * COLUMNS
+    dgates += p * steps * LAYERS * WIDE
     demitted += p * steps * EMITTED
     dgiven += p * GIVEN
     dcell += p * 2 * LAYERS * HIDDEN
@@ -447,6 +472,7 @@ def backward(
     dweights += p * HEADS * slots
     dshifted += p * HEADS * slots
     dcosine += p * HEADS * slots
+    parts += p * PARTS
 
     # Gradients that pass from step to step in two rows are read from row `steps & 1` first.
     last = steps & 1
@@ -468,23 +494,21 @@ def backward(
             fill(dcell + last * LAYERS * HIDDEN, LAYERS * HIDDEN, _COPY)
     tl.debug_barrier()
 
-    n = tl.arange(0, SLOTS_BLOCK)
-    j = tl.arange(0, HIDDEN_BLOCK)
+    h, j = tl.arange(0, HEAD_BLOCK), tl.arange(0, HIDDEN_BLOCK)
     for reverse in range(steps):
         step = steps - 1 - reverse
         t = tl.cast(step, tl.int64)
         doutput_t = doutput + t * (HIDDEN + READ)
         emitted_t, demitted_t = emitted + t * EMITTED, demitted + t * EMITTED
-        cosine_t, gated_t = cosine + t * HEADS * slots, gated + t * HEADS * slots
+        cosine_t, content_t = cosine + t * HEADS * slots, content + t * HEADS * slots
         weights_t, weights_after = weightings + t * HEADS * slots, weightings + (t + 1) * HEADS * slots
         memory_t = memory + t * slots * WIDTH
         dafter = dmemory + (step + 1 & 1) * slots * WIDTH
         dbefore = dmemory + (step & 1) * slots * WIDTH
 
         for head in tl.static_range(READS):
-            at = head * WIDTH
-            dread = load_vector(doutput_t + HIDDEN + at, WIDTH, WIDTH_BLOCK)
-            dread += load_vector(dgiven + at, WIDTH, WIDTH_BLOCK)
+            dread = load_vector(doutput_t + HIDDEN + head * WIDTH, WIDTH, WIDTH_BLOCK)
+            dread += load_vector(dgiven + head * WIDTH, WIDTH, WIDTH_BLOCK)
             read_backward(memory_t, dread, dweights + head * slots, slots, WIDTH, SLOT_BLOCK, WIDTH_BLOCK)
         for head in tl.static_range(WRITES):
             write_backward(
@@ -494,63 +518,78 @@ def backward(
                 emitted_t + ADDS,
                 dafter,
                 dweights + READS * slots,
-                demitted_t + ERASES,
-                demitted_t + ADDS,
+                parts + 2 * head * OF_HEAD,
+                parts + (2 * head + 1) * OF_HEAD,
                 slots,
                 head,
                 WRITES,
                 WIDTH,
                 SLOT_BLOCK,
                 WIDTH_BLOCK,
+                SLOT_SPLIT,
             )
         tl.debug_barrier()
-        for head in tl.static_range(HEADS):
-            dweight = load_weighting(dweights + head * slots, 0, slots, SLOTS_BLOCK)
-            dweight += load_weighting(dprevious + head * slots, 0, slots, SLOTS_BLOCK)
-            if LIMITED:
-                dweight = tl.minimum(tl.maximum(dweight, -limit), limit)
-            moves = emitted_t + MOVES + head * SHIFTS
-            shifted = shift(gated_t + head * slots, moves, slots, 1, SHIFTS, SLOTS_BLOCK)
-            raw = clamped(emitted_t + SHARPENINGS + head)
-            weight = load_weighting(weights_after + head * slots, 0, slots, SLOTS_BLOCK)
-            dmoved, dsharpening = sharpen_backward(shifted, 1 + softplus(raw), weight, dweight)
-            tl.store(dshifted + head * slots + n, dmoved, mask=n < slots)
-            store_emitted_gradient(
-                emitted_t + SHARPENINGS + head, demitted_t + SHARPENINGS + head, dsharpening * sigmoid(raw)
-            )
-            along = tl.sum(dmoved * shifted, 0)
-            dmoves = demitted_t + MOVES + head * SHIFTS
-            moves_backward(gated_t + head * slots, dmoved, along, moves, dmoves, slots, SHIFTS, SLOTS_BLOCK)
-        tl.debug_barrier()
-        for head in tl.static_range(HEADS):
-            moves = emitted_t + MOVES + head * SHIFTS
-            dgated = shift(dshifted + head * slots, moves, slots, -1, SHIFTS, SLOTS_BLOCK)
-            cosine_h = load_weighting(cosine_t + head * slots, 0, slots, SLOTS_BLOCK)
-            raw_strength, raw_gate = clamped(emitted_t + STRENGTHS + head), clamped(emitted_t + GATE + head)
-            strength, gate = softplus(raw_strength), sigmoid(raw_gate)
-            content = content_weights(cosine_h, strength, slots, SLOTS_BLOCK)
-            previous = load_weighting(weights_t + head * slots, 0, slots, SLOTS_BLOCK)
-            dgate = tl.sum(dgated * (content - previous), 0)
-            store_emitted_gradient(emitted_t + GATE + head, demitted_t + GATE + head, dgate * gate * (1 - gate))
-            tl.store(dprevious + head * slots + n, (1 - gate) * dgated, mask=n < slots)
-            dcontent = gate * dgated
-            dscaled = content * (dcontent - tl.sum(content * dcontent, 0))
-            dstrength = tl.sum(dscaled * cosine_h, 0) * sigmoid(raw_strength)
-            store_emitted_gradient(emitted_t + STRENGTHS + head, demitted_t + STRENGTHS + head, dstrength)
-            tl.store(dcosine + head * slots + n, strength * dscaled, mask=n < slots)
-        tl.debug_barrier()
-        for head in tl.static_range(HEADS):
-            key = head * WIDTH
-            key_backward(
-                memory_t,
-                dcosine + head * slots,
-                emitted_t + key,
-                demitted_t + key,
-                slots,
+        for head in tl.static_range(WRITES):
+            written_backward(
+                parts + 2 * head * OF_HEAD,
+                parts + (2 * head + 1) * OF_HEAD,
+                emitted_t + ERASES + head * WIDTH,
+                emitted_t + ADDS + head * WIDTH,
+                demitted_t + ERASES + head * WIDTH,
+                demitted_t + ADDS + head * WIDTH,
                 WIDTH,
-                SLOT_BLOCK,
                 WIDTH_BLOCK,
+                SLOT_SPLIT,
             )
+        dweighting = load_weightings(dweights, slots, HEADS, HEAD_BLOCK, SLOTS_BLOCK)
+        dweighting += load_weightings(dprevious, slots, HEADS, HEAD_BLOCK, SLOTS_BLOCK)
+        if LIMITED:
+            dweighting = tl.minimum(tl.maximum(dweighting, -limit), limit)
+        gate, moves = sigmoid(clamped(emitted_t + GATE + h, h < HEADS)), emitted_t + MOVES
+        shifted = shift(content_t, weights_t, gate, moves, slots, HEADS, SHIFTS, HEAD_BLOCK, SLOTS_BLOCK)
+        raw = clamped(emitted_t + SHARPENINGS + h, h < HEADS)
+        weighting = load_weightings(weights_after, slots, HEADS, HEAD_BLOCK, SLOTS_BLOCK)
+        dmoved, dsharpening = sharpen_backward(shifted, 1 + softplus(raw), weighting, dweighting)
+        store_weightings(dshifted, dmoved, slots, HEADS, HEAD_BLOCK, SLOTS_BLOCK)
+        store_clamped_gradient(
+            emitted_t + SHARPENINGS + h, demitted_t + SHARPENINGS + h, dsharpening * sigmoid(raw), h < HEADS
+        )
+        dmoves = demitted_t + MOVES
+        moves_backward(
+            content_t,
+            weights_t,
+            gate,
+            dmoved,
+            moves,
+            dmoves,
+            slots,
+            HEADS,
+            SHIFTS,
+            HEAD_BLOCK,
+            SHIFT_BLOCK,
+            SLOTS_BLOCK,
+        )
+        tl.debug_barrier()
+        raw = clamped(emitted_t + STRENGTHS + h, h < HEADS)
+        dgated, dcosines, dgate, dstrength = interpolate_and_content_backward(
+            load_weightings(weights_t, slots, HEADS, HEAD_BLOCK, SLOTS_BLOCK),
+            load_weightings(content_t, slots, HEADS, HEAD_BLOCK, SLOTS_BLOCK),
+            load_weightings(cosine_t, slots, HEADS, HEAD_BLOCK, SLOTS_BLOCK),
+            gate,
+            softplus(raw),
+            shift_backward(dshifted, moves, slots, HEADS, SHIFTS, HEAD_BLOCK, SLOTS_BLOCK),
+        )
+        store_weightings(dprevious, dgated, slots, HEADS, HEAD_BLOCK, SLOTS_BLOCK)
+        store_weightings(dcosine, dcosines, slots, HEADS, HEAD_BLOCK, SLOTS_BLOCK)
+        store_clamped_gradient(emitted_t + GATE + h, demitted_t + GATE + h, dgate * gate * (1 - gate), h < HEADS)
+        store_clamped_gradient(
+            emitted_t + STRENGTHS + h, demitted_t + STRENGTHS + h, dstrength * sigmoid(raw), h < HEADS
+        )
+        tl.debug_barrier()
+        for head in tl.static_range(HEADS):
+            of_head = parts + head * OF_HEAD
+            of_cosines = dcosine + head * slots
+            unit_key_backward(memory_t, of_cosines, of_head, slots, WIDTH, SLOT_BLOCK, WIDTH_BLOCK, SLOT_SPLIT)
         memory_backward(
             memory_t,
             weights_after,
@@ -570,9 +609,14 @@ def backward(
             WIDTH_BLOCK,
         )
         tl.debug_barrier()
-        dhidden = product(
-            weights + MATRICES, demitted_t, EMITTED, COLUMNS, TILE // HIDDEN_BLOCK, HIDDEN_BLOCK, UNROLL
-        )
+        for head in tl.static_range(HEADS):
+            key = head * WIDTH
+            key_backward(parts + head * OF_HEAD, emitted_t + key, demitted_t + key, WIDTH, WIDTH_BLOCK, SLOT_SPLIT)
+        tl.debug_barrier()
+        matrix = weights + MATRICES
+        product(matrix, demitted_t, parts, EMITTED, COLUMNS, HIDDEN_SPLIT, HIDDEN_BLOCK, HIDDEN_UNROLL)
+        tl.debug_barrier()
+        dhidden = total(parts, j, j < HIDDEN, HIDDEN_SPLIT, COLUMNS)
         dhidden += tl.load(doutput_t + j, mask=j < HIDDEN, other=0.0)
         for layer in tl.static_range(LAYERS - 1, -1, -1):
             if layer < LAYERS - 1:
@@ -580,14 +624,15 @@ def backward(
                 dhidden = tl.load(dgiven + above + j, mask=j < HIDDEN, other=0.0)
             controller_layer_backward(
                 weights,
-                gates + t * LAYERS * GATES * COLUMNS,
+                gates + t * LAYERS * WIDE,
                 cell + t * LAYERS * HIDDEN,
                 cell + (t + 1) * LAYERS * HIDDEN,
                 dhidden,
                 dgiven,
-                dgates + t * LAYERS * GATES * COLUMNS,
+                dgates + t * LAYERS * WIDE,
                 dcell + (step + 1 & 1) * LAYERS * HIDDEN,
                 dcell + (step & 1) * LAYERS * HIDDEN,
+                parts,
                 layer,
                 READ,
                 HIDDEN,
@@ -595,11 +640,10 @@ def backward(
                 HIDDEN_BLOCK,
                 FIRST_COLUMNS,
                 OTHER_COLUMNS,
-                FIRST_BLOCK,
-                OTHER_BLOCK,
+                FIRST_BLOCK if layer == 0 else OTHER_BLOCK,
                 RECURRENT,
-                TILE,
-                UNROLL,
+                FIRST_SPLIT if layer == 0 else OTHER_SPLIT,
+                GIVEN_UNROLL,
             )
             tl.debug_barrier()
 

@@ -151,11 +151,14 @@ def _parts(tensors: Sequence[Tensor]) -> tuple[Sequence[Tensor], Sequence[Tensor
 
 #: Arrays that the forward program fills and the backward program reads, in the order of its arguments; the last is
 #: for the gradients of the weights alone.
-_SAVED = ("gates", "cell", "emitted", "cosine", "gated", "weightings", "memory", "given")
+_SAVED = ("gates", "cell", "emitted", "cosine", "content", "weightings", "memory", "given")
+
+#: Numbers of the memory that each thread holds at most, rows of a matrix that it loads ahead, threads in a warp.
+_HELD, _UNROLL, _WARP = 16, 8, 32
 
 
 class _Sizes(NamedTuple):
-    """Sizes of a call, and of the blocks in which a program holds them."""
+    """Sizes of a call, and the constants of its programs."""
 
     inputs: int
     hidden: int
@@ -171,48 +174,75 @@ class _Sizes(NamedTuple):
     emitted_columns: int
     first_columns: int
     other_columns: int
-    constants: dict[str, int]
-    forward_weights: int
-    backward_weights: int
+    saved: dict[str, int]  # numbers of each step, in the order of _SAVED
+    forward: dict[str, Any]
+    backward: dict[str, Any]
 
 
 @lru_cache(1024)
 def _sizes(
-    inputs: int, hidden: int, layers: int, slots: int, width: int, emitted: int, options: Options, doubled: bool
+    inputs: int, hidden: int, layers: int, slots: int, width: int, emitted: int, options: Options, warps: int
 ) -> _Sizes:
     gates, own = (4, hidden) if options.recurrent else (1, 0)
-    read = options.reads * width
+    heads, read = options.reads + options.writes, options.reads * width
     first, other = read + own, hidden + own
     columns, emitted_columns, first_columns, other_columns = map(_padded, (hidden, emitted, first, other))
-    widest = max(gates * _block(columns), *map(_block, (emitted_columns, first_columns, other_columns)))
-    constants = {
-        "READS": options.reads,
-        "WRITES": options.writes,
-        "WIDTH": width,
-        "SHIFTS": options.shifts,
-        "HIDDEN": hidden,
-        "LAYERS": layers,
-        "RECURRENT": int(options.recurrent),
-        "COLUMNS": columns,
-        "EMITTED": emitted,
-        "GIVEN": _padded(first + (layers - 1) * other),
-        "HIDDEN_BLOCK": _block(columns),
-        "WIDTH_BLOCK": _block(width),
-        "SLOTS_BLOCK": _block(slots),
-        "SLOT_BLOCK": min(_block(slots), max(1, _SLOTS_TILE // _block(width))),
-        "TILE": min(max(widest, _TILE // (2 if doubled else 1)), widest * _block(max(gates * columns, first, other))),
-        "UNROLL": _UNROLL,
+    wide, given = gates * columns, _padded(first + (layers - 1) * other)
+    slot_block = min(_block(slots), max(1, _HELD * warps * _WARP // _block(width)))
+    slot_split = min(warps, slot_block)
+    products = {
+        "GATES": _Product.of(max(first, other), wide, warps),
+        "EMITTED": _Product.of(hidden, emitted_columns, warps),
+        "HIDDEN": _Product.of(emitted, columns, warps),
+        "FIRST": _Product.of(wide, first_columns, warps),
+        "OTHER": _Product.of(wide, other_columns, warps),
     }
-    forward = _padded((first + (layers - 1) * other) * gates * columns + hidden * emitted_columns, 16)
-    backward = gates * columns * (first_columns + (layers - 1) * other_columns) + emitted * columns
+    constants = {
+        "READS": options.reads, "WRITES": options.writes, "WIDTH": width, "SHIFTS": options.shifts, "HIDDEN": hidden,
+        "LAYERS": layers, "RECURRENT": int(options.recurrent), "COLUMNS": columns, "EMITTED": emitted, "GIVEN": given,
+        "PARTS": _padded(max(2 * heads * slot_split * width, *(product.parts for product in products.values()))),
+        "HEAD_BLOCK": _block(heads), "HIDDEN_BLOCK": _block(columns), "WIDTH_BLOCK": _block(width),
+        "SLOTS_BLOCK": _block(slots), "SLOT_BLOCK": slot_block, "SLOT_SPLIT": slot_split,
+        "num_warps": warps, "num_stages": 1,
+    }  # fmt: skip
+    forward = {
+        "EMITTED_COLUMNS": emitted_columns, "GATES_BLOCK": products["GATES"].block,
+        "EMITTED_BLOCK": products["EMITTED"].block, "GATES_SPLIT": products["GATES"].split,
+        "EMITTED_SPLIT": products["EMITTED"].split, "GATES_UNROLL": products["GATES"].unroll,
+        "EMITTED_UNROLL": products["EMITTED"].unroll,
+        "WEIGHTS": _padded((first + (layers - 1) * other) * wide + hidden * emitted_columns, 16),
+    }  # fmt: skip
+    backward = {
+        "FIRST_COLUMNS": first_columns, "OTHER_COLUMNS": other_columns, "SHIFT_BLOCK": _block(options.shifts),
+        "FIRST_BLOCK": products["FIRST"].block, "OTHER_BLOCK": products["OTHER"].block,
+        "HIDDEN_SPLIT": products["HIDDEN"].split, "FIRST_SPLIT": products["FIRST"].split,
+        "OTHER_SPLIT": products["OTHER"].split, "HIDDEN_UNROLL": products["HIDDEN"].unroll,
+        "GIVEN_UNROLL": min(products["FIRST"].unroll, products["OTHER"].unroll), "LIMITED": options.limit > 0,
+        "WEIGHTS": _padded(wide * (first_columns + (layers - 1) * other_columns) + emitted * columns, 16),
+    }  # fmt: skip
+    cells = layers * hidden if options.recurrent else 0
+    saved = (layers * wide, cells, emitted, *[heads * slots] * 3, slots * width, given)
     return _Sizes(
-        inputs, hidden, layers, gates, slots, width, emitted, read, first, other,
-        columns, emitted_columns, first_columns, other_columns, constants, forward, _padded(backward, 16),
+        inputs, hidden, layers, gates, slots, width, emitted, read, first, other, columns, emitted_columns,
+        first_columns, other_columns, dict(zip(_SAVED, saved, strict=True)), constants | forward, constants | backward,
     )  # fmt: skip
 
 
-#: Numbers of a matrix, and of the memory, that a program loads at once.
-_TILE, _SLOTS_TILE, _UNROLL = 16_384, 8_192, 2
+class _Product(NamedTuple):
+    """How the threads of a program share a product of a vector and a matrix."""
+
+    block: int
+    split: int
+    unroll: int
+    parts: int
+
+    @classmethod
+    def of(cls, rows: int, columns: int, warps: int) -> "_Product":
+        """Return a split of the rows in which each thread loads four numbers of a row at once, if there are so many."""
+        at_once, block = 4 * warps * _WARP, _block(columns)
+        split = max(1, min(at_once // block, _block(rows)))
+        each = max(1, split * block // at_once)
+        return cls(block, split, max(1, min(_UNROLL // each, _block(-(-rows // split)))), split * columns)
 
 
 def _padded(count: int, multiple: int = 4) -> int:
@@ -223,15 +253,14 @@ def _block(count: int) -> int:
     return 1 << max(0, count - 1).bit_length()
 
 
-def _sizes_of(inputs: Tensor, memory_shape: torch.Size, weights: Sequence[Tensor], options: Options) -> _Sizes:
+def _sizes_of(inputs: Tensor, slots: int, width: int, weights: Sequence[Tensor], options: Options) -> _Sizes:
     emitted, hidden = weights[-1].shape[1:]
-    slots, width = memory_shape[-2:]
-    doubled = weights[0].dtype == torch.float64
-    return _sizes(inputs.shape[-1], hidden, len(weights) - 1, slots, width, emitted, options, doubled)
+    warps = _warps(hidden, slots * width)
+    return _sizes(inputs.shape[-1], hidden, len(weights) - 1, slots, width, emitted, options, warps)
 
 
-def _warps(sizes: _Sizes) -> int:
-    return 16 if sizes.constants["TILE"] >= 8192 else 8 if sizes.constants["TILE"] >= 2048 else 4
+def _warps(hidden: int, memory: int) -> int:
+    return 8 if max(32 * hidden, memory) > 1024 else 4
 
 
 def _forward(
@@ -246,40 +275,24 @@ def _forward(
     from lightning_ntm.kernels.triton import programs
 
     networks, batch, time = inputs.shape[:3]
-    sizes = _sizes_of(inputs, state[0].shape, weights, options)
-    like = state[0]
     state = [part.contiguous() for part in state]
+    like = state[0]
+    sizes = _sizes_of(inputs, like.shape[-2], like.shape[-1], weights, options)
     sums = torch.baddbmm(
         biases[0].unsqueeze(1), inputs.reshape(networks, batch * time, -1), weights[0][..., : sizes.inputs].mT
     ).to(like.dtype)
-    packed = _packed_forward(weights, sizes, options)
-    flat_biases = torch.cat(list(biases[1:]), 1).to(like.dtype)
-    rows, heads = (time + 1 if keep else 2), options.reads + options.writes
-    of_step = {
-        "gates": sizes.layers * sizes.gates * sizes.columns,
-        "cell": sizes.layers * sizes.hidden if options.recurrent else 0,
-        "emitted": sizes.emitted,
-        "cosine": heads * sizes.slots,
-        "gated": heads * sizes.slots,
-        "weightings": heads * sizes.slots,
-        "memory": sizes.slots * sizes.width,
-        "given": sizes.constants["GIVEN"],
-    }
-    saved = {name: like.new_empty(networks, batch, rows, count) for name, count in of_step.items()}
+    other_biases = torch.cat(list(biases[1:]), 1).to(like.dtype)
+    rows = time + 1 if keep else 2
+    saved = [like.new_empty(networks * batch * rows, count) for count in sizes.saved.values()]
     output = like.new_empty(networks, batch, time, sizes.hidden + sizes.read)
     end = [torch.empty_like(part) for part in state]
-    constants = {
-        name: value
-        for name, value in sizes.constants.items()
-    }
+    parts = like.new_empty(networks * batch, sizes.forward["PARTS"])
     with _device(inputs):
         programs.forward[(networks * batch,)](
-            sums, packed, flat_biases, *state, *end, output,
-            saved["given"], *(saved[name] for name in _SAVED[:-1]), time, batch, sizes.slots,
-            **constants, EMITTED_COLUMNS=sizes.emitted_columns, EMITTED_BLOCK=_block(sizes.emitted_columns),
-            WEIGHTS=sizes.forward_weights, KEEP=keep, num_warps=_warps(sizes), num_stages=1,
+            sums, _packed_forward(weights, sizes, options), other_biases, *state, *end, output,
+            saved[-1], *saved[:-1], parts, time, batch, sizes.slots, **sizes.forward, KEEP=keep,
         )  # fmt: skip
-    return output, end, [saved[name] for name in _SAVED]
+    return output, end, saved
 
 
 def _packed_forward(weights: Sequence[Tensor], sizes: _Sizes, options: Options) -> Tensor:
@@ -288,7 +301,7 @@ def _packed_forward(weights: Sequence[Tensor], sizes: _Sizes, options: Options) 
     dtype = options.weights_dtype or weights[0].dtype
     padded = sizes.columns != sizes.hidden or sizes.emitted_columns != sizes.emitted
     make = weights[0].new_zeros if padded else weights[0].new_empty
-    packed = make(networks, sizes.forward_weights, dtype=dtype)
+    packed = make(networks, sizes.forward["WEIGHTS"], dtype=dtype)
     start = 0
     for layer, weight in enumerate(weights[:-1]):
         rows = sizes.other if layer else sizes.first
@@ -307,7 +320,7 @@ def _packed_backward(weights: Sequence[Tensor], sizes: _Sizes, options: Options)
     """Return the weights as the backward program takes them: those of an output side by side."""
     networks = weights[0].shape[0]
     dtype = options.weights_dtype or weights[0].dtype
-    packed = weights[0].new_zeros(networks, sizes.backward_weights, dtype=dtype)
+    packed = weights[0].new_zeros(networks, sizes.backward["WEIGHTS"], dtype=dtype)
     start = 0
     for layer, weight in enumerate(weights[:-1]):
         rows, columns = (sizes.other, sizes.other_columns) if layer else (sizes.first, sizes.first_columns)
@@ -335,17 +348,12 @@ def _backward(
 
     networks, batch, time = inputs.shape[:3]
     heads = options.reads + options.writes
-    slots = saved[3].shape[-1] // heads
-    width = saved[6].shape[-1] // slots
-    sizes = _sizes_of(inputs, torch.Size((slots, width)), weights, options)
+    slots = saved[3].shape[1] // heads
+    sizes = _sizes_of(inputs, slots, saved[6].shape[1] // slots, weights, options)
     doutput, *dend = gradients
     doutput = torch.zeros_like(output) if doutput is None else doutput.contiguous()
-    shapes = [
-        (slots, width),
-        (heads, slots),
-        (options.reads, width),
-        *[(sizes.layers if options.recurrent else 0, sizes.hidden)] * 2,
-    ]
+    layers = sizes.layers if options.recurrent else 0
+    shapes = [(slots, sizes.width), (heads, slots), (options.reads, sizes.width), *[(layers, sizes.hidden)] * 2]
     start = [output.new_empty(networks, batch, *shape) for shape in shapes]
     of_end = any(gradient is not None for gradient in dend)
     given_end = [
@@ -354,20 +362,16 @@ def _backward(
     ]
     dgates = output.new_empty(networks, batch, time, sizes.layers, sizes.gates, sizes.columns)
     demitted = output.new_empty(networks, batch, time, sizes.emitted)
-    counts = (sizes.constants["GIVEN"], 2 * sizes.layers * sizes.hidden, 2 * slots * width, *[heads * slots] * 4)
+    of_memory, of_heads = 2 * slots * sizes.width, [heads * slots] * 4
+    counts = (saved[-1].shape[1], 2 * layers * sizes.hidden, of_memory, *of_heads, sizes.backward["PARTS"])
     scratch = [output.new_empty(networks * batch, count) for count in counts]
-    names = ("first_columns", "other_columns")
-    columns = {name.upper(): getattr(sizes, name) for name in names}
-    blocks = {"FIRST_BLOCK": _block(sizes.first_columns), "OTHER_BLOCK": _block(sizes.other_columns)}
     with _device(inputs):
         programs.backward[(networks * batch,)](
             _packed_backward(weights, sizes, options), *saved[:-1], doutput, *given_end, *start, dgates, demitted,
-            *scratch, time, batch, slots, options.limit, **sizes.constants, **columns, **blocks,
-            WEIGHTS=sizes.backward_weights, LIMITED=options.limit > 0, OF_END=of_end,
-            num_warps=_warps(sizes), num_stages=1,
+            *scratch, time, batch, slots, options.limit, **sizes.backward, OF_END=of_end,
         )  # fmt: skip
     steps = networks, batch * time
-    given = saved[-1][:, :, :time]
+    given = saved[-1].view(networks, batch, time + 1, -1)[:, :, :time]
     dweights, dbiases = [], []
     for layer, weight in enumerate(weights[:-1]):
         of_layer = dgates[:, :, :, layer, :, : sizes.hidden].reshape(*steps, -1)
