@@ -22,6 +22,7 @@ from lightning_ntm.kernels.triton.stages import (
     fill,
     interpolate_and_content_backward,
     key_backward,
+    load_rows,
     load_vector,
     load_weightings,
     lstm_unit,
@@ -67,9 +68,7 @@ def own_of(LAYER: tl.constexpr, READ: tl.constexpr, HIDDEN: tl.constexpr):
 
 @triton.jit
 def controller_layer(
-    inputs,
-    weights,
-    biases,
+    sums,
     given,
     given_next,
     gates,
@@ -82,29 +81,22 @@ def controller_layer(
     HIDDEN: tl.constexpr,
     COLUMNS: tl.constexpr,
     HIDDEN_BLOCK: tl.constexpr,
-    GATES_BLOCK: tl.constexpr,
     LAYERS: tl.constexpr,
     RECURRENT: tl.constexpr,
     SPLIT: tl.constexpr,
-    UNROLL: tl.constexpr,
 ):
-    """One step of a layer; `inputs` holds the share of the input in the sums of the first, bias included."""
+    """One step of a layer: `sums` are bias and, of the first layer, the share of the input; `parts` all else."""
     GATES: tl.constexpr = 4 if RECURRENT else 1
-    ROWS: tl.constexpr = (READ if LAYER == 0 else HIDDEN) + RECURRENT * HIDDEN
     WIDE: tl.constexpr = GATES * COLUMNS
     j = tl.arange(0, HIDDEN_BLOCK)
     inside = j < HIDDEN
-    first = start_of(LAYER, READ, HIDDEN, RECURRENT)
-    sums = inputs if LAYER == 0 else biases + (LAYER - 1) * GATES * HIDDEN
     gates += LAYER * WIDE
-    product(weights + first * WIDE, given + first, parts, ROWS, WIDE, SPLIT, GATES_BLOCK, UNROLL)
-    tl.debug_barrier()
     if RECURRENT:
         enter, keep, candidate, leave, c, hidden = lstm_unit(
-            total(parts, j, inside, SPLIT, WIDE) + tl.load(sums + j, mask=inside, other=0.0),
-            total(parts, COLUMNS + j, inside, SPLIT, WIDE) + tl.load(sums + HIDDEN + j, mask=inside, other=0.0),
-            total(parts, 2 * COLUMNS + j, inside, SPLIT, WIDE) + tl.load(sums + 2 * HIDDEN + j, mask=inside, other=0.0),
-            total(parts, 3 * COLUMNS + j, inside, SPLIT, WIDE) + tl.load(sums + 3 * HIDDEN + j, mask=inside, other=0.0),
+            total(parts, j, inside, SPLIT, WIDE) + sums[0],
+            total(parts, COLUMNS + j, inside, SPLIT, WIDE) + sums[1],
+            total(parts, 2 * COLUMNS + j, inside, SPLIT, WIDE) + sums[2],
+            total(parts, 3 * COLUMNS + j, inside, SPLIT, WIDE) + sums[3],
             tl.load(cell + LAYER * HIDDEN + j, mask=inside, other=0.0),
         )
         tl.store(gates + j, enter, mask=inside)
@@ -114,7 +106,7 @@ def controller_layer(
         tl.store(cell_next + LAYER * HIDDEN + j, c, mask=inside)
         tl.store(given_next + own_of(LAYER, READ, HIDDEN) + j, hidden, mask=inside)
     else:
-        hidden = tanh(total(parts, j, inside, SPLIT, WIDE) + tl.load(sums + j, mask=inside, other=0.0))
+        hidden = tanh(total(parts, j, inside, SPLIT, WIDE) + sums[0])
         tl.store(gates + j, hidden, mask=inside)
     if LAYER == LAYERS - 1:
         tl.store(output + j, hidden, mask=inside)
@@ -123,50 +115,47 @@ def controller_layer(
 
 
 @triton.jit
+def load_gates(at, STRIDE: tl.constexpr, HIDDEN: tl.constexpr, BLOCK: tl.constexpr, RECURRENT: tl.constexpr):
+    """Load four numbers of each LSTM unit that stand STRIDE apart, or the one of a feed-forward unit."""
+    j = tl.arange(0, BLOCK)
+    inside = j < HIDDEN
+    first = tl.load(at + j, mask=inside, other=0.0)
+    if RECURRENT:
+        second = tl.load(at + STRIDE + j, mask=inside, other=0.0)
+        third = tl.load(at + 2 * STRIDE + j, mask=inside, other=0.0)
+        return first, second, third, tl.load(at + 3 * STRIDE + j, mask=inside, other=0.0)
+    else:
+        return first, first, first, first
+
+
+@triton.jit
 def controller_layer_backward(
-    weights,
     gates,
-    cell,
-    cell_next,
+    cells,
     dhidden,
     dgiven,
     dgates,
     dcell,
     dcell_before,
-    parts,
     LAYER: tl.constexpr,
     READ: tl.constexpr,
     HIDDEN: tl.constexpr,
     COLUMNS: tl.constexpr,
     HIDDEN_BLOCK: tl.constexpr,
-    FIRST_COLUMNS: tl.constexpr,
-    OTHER_COLUMNS: tl.constexpr,
-    GIVEN_BLOCK: tl.constexpr,
     RECURRENT: tl.constexpr,
-    SPLIT: tl.constexpr,
-    UNROLL: tl.constexpr,
 ):
-    """Store the gradients of a layer's sums before activation, and that of what the layer is given.
-
-    `dhidden` is the gradient of the layer's output by all but the next step.
-    """
-    GATES: tl.constexpr = 4 if RECURRENT else 1
-    WIDE: tl.constexpr = GATES * COLUMNS
-    GIVEN_COLUMNS: tl.constexpr = FIRST_COLUMNS if LAYER == 0 else OTHER_COLUMNS
+    """Store the gradients of a layer's sums before activation, from that of its output by all but the next step."""
     j = tl.arange(0, HIDDEN_BLOCK)
     inside = j < HIDDEN
-    gates += LAYER * WIDE
-    dgates += LAYER * WIDE
-    if LAYER > 0:
-        weights += WIDE * (FIRST_COLUMNS + (LAYER - 1) * OTHER_COLUMNS)
+    dgates += LAYER * (4 if RECURRENT else 1) * COLUMNS
     if RECURRENT:
         denter, dkeep, dcandidate, dleave, dc = lstm_unit_backward(
-            tl.load(gates + j, mask=inside, other=0.0),
-            tl.load(gates + COLUMNS + j, mask=inside, other=0.0),
-            tl.load(gates + 2 * COLUMNS + j, mask=inside, other=0.0),
-            tl.load(gates + 3 * COLUMNS + j, mask=inside, other=0.0),
-            tl.load(cell + LAYER * HIDDEN + j, mask=inside, other=0.0),
-            tl.load(cell_next + LAYER * HIDDEN + j, mask=inside, other=0.0),
+            gates[0],
+            gates[1],
+            gates[2],
+            gates[3],
+            cells[0],
+            cells[1],
             dhidden + tl.load(dgiven + own_of(LAYER, READ, HIDDEN) + j, mask=inside, other=0.0),
             tl.load(dcell + LAYER * HIDDEN + j, mask=inside, other=0.0),
         )
@@ -176,15 +165,14 @@ def controller_layer_backward(
         tl.store(dgates + 3 * COLUMNS + j, dleave, mask=j < COLUMNS)
         tl.store(dcell_before + LAYER * HIDDEN + j, dc, mask=inside)
     else:
-        hidden = tl.load(gates + j, mask=inside, other=0.0)
-        tl.store(dgates + j, dhidden * (1 - hidden * hidden), mask=j < COLUMNS)
-    tl.debug_barrier()
-    product(weights, dgates, parts, WIDE, GIVEN_COLUMNS, SPLIT, GIVEN_BLOCK, UNROLL)
-    tl.debug_barrier()
-    i = tl.arange(0, GIVEN_BLOCK)
-    here = i < (READ if LAYER == 0 else HIDDEN) + RECURRENT * HIDDEN
-    dgiven += start_of(LAYER, READ, HIDDEN, RECURRENT)
-    tl.store(dgiven + i, total(parts, i, here, SPLIT, GIVEN_COLUMNS), mask=here)
+        tl.store(dgates + j, dhidden * (1 - gates[0] * gates[0]), mask=j < COLUMNS)
+
+
+@triton.jit
+def load_cells(cell, cell_next, LAYER: tl.constexpr, HIDDEN: tl.constexpr, BLOCK: tl.constexpr):
+    """Load the cell states of a layer before and after a step."""
+    at, inside = LAYER * HIDDEN + tl.arange(0, BLOCK), tl.arange(0, BLOCK) < HIDDEN
+    return tl.load(cell + at, mask=inside, other=0.0), tl.load(cell_next + at, mask=inside, other=0.0)
 
 
 @triton.jit(do_not_specialize=["steps", "batch", "slots"])
@@ -238,8 +226,8 @@ def forward(
     GATES_SPLIT: tl.constexpr,
     EMITTED_SPLIT: tl.constexpr,
     SLOT_SPLIT: tl.constexpr,
-    GATES_UNROLL: tl.constexpr,
-    EMITTED_UNROLL: tl.constexpr,
+    GATES_CHUNK: tl.constexpr,
+    EMITTED_CHUNK: tl.constexpr,
     KEEP: tl.constexpr,
 ):
     """Run one sequence; outputs are those of controller and reads, which the output layer is given."""
@@ -283,6 +271,7 @@ def forward(
     tl.debug_barrier()
 
     h, e, m = tl.arange(0, HEAD_BLOCK), tl.arange(0, EMITTED_BLOCK), tl.arange(0, WIDTH_BLOCK)
+    chunk = load_rows(weights, 0, READ + RECURRENT * HIDDEN, WIDE, GATES_CHUNK, GATES_BLOCK)
     for step in range(steps):
         t = tl.cast(step, tl.int64)
         row = t if KEEP else t & 1
@@ -293,10 +282,33 @@ def forward(
         weights_t, weights_after = weightings + row * HEADS * slots, weightings + after * HEADS * slots
         memory_t, memory_after = memory + row * slots * WIDTH, memory + after * slots * WIDTH
         for layer in tl.static_range(LAYERS):
+            first = start_of(layer, READ, HIDDEN, RECURRENT)
+            sums = load_gates(
+                inputs + t * INPUTS if layer == 0 else biases + (layer - 1) * INPUTS,
+                HIDDEN,
+                HIDDEN,
+                HIDDEN_BLOCK,
+                RECURRENT,
+            )
+            product(
+                chunk,
+                weights + first * WIDE,
+                given + row * GIVEN + first,
+                parts,
+                (READ if layer == 0 else HIDDEN) + RECURRENT * HIDDEN,
+                WIDE,
+                GATES_CHUNK,
+                GATES_SPLIT,
+                GATES_BLOCK,
+            )
+            if layer == LAYERS - 1:
+                chunk = load_rows(weights + MATRICES, 0, HIDDEN, EMITTED_COLUMNS, EMITTED_CHUNK, EMITTED_BLOCK)
+            else:
+                matrix = weights + start_of(layer + 1, READ, HIDDEN, RECURRENT) * WIDE
+                chunk = load_rows(matrix, 0, HIDDEN + RECURRENT * HIDDEN, WIDE, GATES_CHUNK, GATES_BLOCK)
+            tl.debug_barrier()
             controller_layer(
-                inputs + t * INPUTS,
-                weights,
-                biases,
+                sums,
                 given + row * GIVEN,
                 given_after,
                 gates + row * LAYERS * WIDE,
@@ -309,15 +321,22 @@ def forward(
                 HIDDEN,
                 COLUMNS,
                 HIDDEN_BLOCK,
-                GATES_BLOCK,
                 LAYERS,
                 RECURRENT,
                 GATES_SPLIT,
-                GATES_UNROLL,
             )
             tl.debug_barrier()
-        matrix = weights + MATRICES
-        product(matrix, output_t, parts, HIDDEN, EMITTED_COLUMNS, EMITTED_SPLIT, EMITTED_BLOCK, EMITTED_UNROLL)
+        product(
+            chunk,
+            weights + MATRICES,
+            output_t,
+            parts,
+            HIDDEN,
+            EMITTED_COLUMNS,
+            EMITTED_CHUNK,
+            EMITTED_SPLIT,
+            EMITTED_BLOCK,
+        )
         tl.debug_barrier()
         bias = tl.load(biases + (LAYERS - 1) * INPUTS + e, mask=e < EMITTED, other=0.0)
         sums = total(parts, e, e < EMITTED, EMITTED_SPLIT, EMITTED_COLUMNS)
@@ -339,6 +358,7 @@ def forward(
         sharpening = 1 + softplus(clamped(emitted_t + SHARPENINGS + h, h < HEADS))
         weighting = sharpen(shifted, sharpening, slots, SLOTS_BLOCK)
         store_weightings(weights_after, weighting, slots, HEADS, HEAD_BLOCK, SLOTS_BLOCK)
+        chunk = load_rows(weights, 0, READ + RECURRENT * HIDDEN, WIDE, GATES_CHUNK, GATES_BLOCK)
         tl.debug_barrier()
         for head in tl.static_range(READS):
             of_head = parts + head * SLOT_SPLIT * WIDTH
@@ -434,8 +454,9 @@ def backward(
     FIRST_SPLIT: tl.constexpr,
     OTHER_SPLIT: tl.constexpr,
     SLOT_SPLIT: tl.constexpr,
-    HIDDEN_UNROLL: tl.constexpr,
-    GIVEN_UNROLL: tl.constexpr,
+    HIDDEN_CHUNK: tl.constexpr,
+    FIRST_CHUNK: tl.constexpr,
+    OTHER_CHUNK: tl.constexpr,
     LIMITED: tl.constexpr,
     OF_END: tl.constexpr,
 ):
@@ -528,6 +549,11 @@ def backward(
                 WIDTH_BLOCK,
                 SLOT_SPLIT,
             )
+        gate, moves = sigmoid(clamped(emitted_t + GATE + h, h < HEADS)), emitted_t + MOVES
+        shifted = shift(content_t, weights_t, gate, moves, slots, HEADS, SHIFTS, HEAD_BLOCK, SLOTS_BLOCK)
+        raw = clamped(emitted_t + SHARPENINGS + h, h < HEADS)
+        weighting = load_weightings(weights_after, slots, HEADS, HEAD_BLOCK, SLOTS_BLOCK)
+        cosines = load_weightings(cosine_t, slots, HEADS, HEAD_BLOCK, SLOTS_BLOCK)
         tl.debug_barrier()
         for head in tl.static_range(WRITES):
             written_backward(
@@ -545,10 +571,6 @@ def backward(
         dweighting += load_weightings(dprevious, slots, HEADS, HEAD_BLOCK, SLOTS_BLOCK)
         if LIMITED:
             dweighting = tl.minimum(tl.maximum(dweighting, -limit), limit)
-        gate, moves = sigmoid(clamped(emitted_t + GATE + h, h < HEADS)), emitted_t + MOVES
-        shifted = shift(content_t, weights_t, gate, moves, slots, HEADS, SHIFTS, HEAD_BLOCK, SLOTS_BLOCK)
-        raw = clamped(emitted_t + SHARPENINGS + h, h < HEADS)
-        weighting = load_weightings(weights_after, slots, HEADS, HEAD_BLOCK, SLOTS_BLOCK)
         dmoved, dsharpening = sharpen_backward(shifted, 1 + softplus(raw), weighting, dweighting)
         store_weightings(dshifted, dmoved, slots, HEADS, HEAD_BLOCK, SLOTS_BLOCK)
         store_clamped_gradient(
@@ -574,7 +596,7 @@ def backward(
         dgated, dcosines, dgate, dstrength = interpolate_and_content_backward(
             load_weightings(weights_t, slots, HEADS, HEAD_BLOCK, SLOTS_BLOCK),
             load_weightings(content_t, slots, HEADS, HEAD_BLOCK, SLOTS_BLOCK),
-            load_weightings(cosine_t, slots, HEADS, HEAD_BLOCK, SLOTS_BLOCK),
+            cosines,
             gate,
             softplus(raw),
             shift_backward(dshifted, moves, slots, HEADS, SHIFTS, HEAD_BLOCK, SLOTS_BLOCK),
@@ -585,6 +607,7 @@ def backward(
         store_clamped_gradient(
             emitted_t + STRENGTHS + h, demitted_t + STRENGTHS + h, dstrength * sigmoid(raw), h < HEADS
         )
+        chunk = load_rows(weights + MATRICES, 0, EMITTED, COLUMNS, HIDDEN_CHUNK, HIDDEN_BLOCK)
         tl.debug_barrier()
         for head in tl.static_range(HEADS):
             of_head = parts + head * OF_HEAD
@@ -612,39 +635,86 @@ def backward(
         for head in tl.static_range(HEADS):
             key = head * WIDTH
             key_backward(parts + head * OF_HEAD, emitted_t + key, demitted_t + key, WIDTH, WIDTH_BLOCK, SLOT_SPLIT)
+        gates_t, cell_t, cell_after = gates + t * LAYERS * WIDE, cell + t * LAYERS * HIDDEN, cell + (t + 1) * LAYERS * HIDDEN
+        units = load_gates(gates_t + (LAYERS - 1) * WIDE, COLUMNS, HIDDEN, HIDDEN_BLOCK, RECURRENT)
+        cells = load_cells(cell_t, cell_after, LAYERS - 1, HIDDEN if RECURRENT else 0, HIDDEN_BLOCK)
+        doutput_units = tl.load(doutput_t + j, mask=j < HIDDEN, other=0.0)
         tl.debug_barrier()
-        matrix = weights + MATRICES
-        product(matrix, demitted_t, parts, EMITTED, COLUMNS, HIDDEN_SPLIT, HIDDEN_BLOCK, HIDDEN_UNROLL)
+        product(
+            chunk,
+            weights + MATRICES,
+            demitted_t,
+            parts,
+            EMITTED,
+            COLUMNS,
+            HIDDEN_CHUNK,
+            HIDDEN_SPLIT,
+            HIDDEN_BLOCK,
+        )
+        chunk = load_rows(
+            weights + WIDE * (FIRST_COLUMNS + (LAYERS - 2) * OTHER_COLUMNS) if LAYERS > 1 else weights,
+            0,
+            WIDE,
+            OTHER_COLUMNS if LAYERS > 1 else FIRST_COLUMNS,
+            OTHER_CHUNK if LAYERS > 1 else FIRST_CHUNK,
+            OTHER_BLOCK if LAYERS > 1 else FIRST_BLOCK,
+        )
         tl.debug_barrier()
-        dhidden = total(parts, j, j < HIDDEN, HIDDEN_SPLIT, COLUMNS)
-        dhidden += tl.load(doutput_t + j, mask=j < HIDDEN, other=0.0)
+        dhidden = total(parts, j, j < HIDDEN, HIDDEN_SPLIT, COLUMNS) + doutput_units
         for layer in tl.static_range(LAYERS - 1, -1, -1):
             if layer < LAYERS - 1:
                 above = start_of(layer + 1, READ, HIDDEN, RECURRENT)
                 dhidden = tl.load(dgiven + above + j, mask=j < HIDDEN, other=0.0)
             controller_layer_backward(
-                weights,
-                gates + t * LAYERS * WIDE,
-                cell + t * LAYERS * HIDDEN,
-                cell + (t + 1) * LAYERS * HIDDEN,
+                units,
+                cells,
                 dhidden,
                 dgiven,
                 dgates + t * LAYERS * WIDE,
                 dcell + (step + 1 & 1) * LAYERS * HIDDEN,
                 dcell + (step & 1) * LAYERS * HIDDEN,
-                parts,
                 layer,
                 READ,
                 HIDDEN,
                 COLUMNS,
                 HIDDEN_BLOCK,
-                FIRST_COLUMNS,
-                OTHER_COLUMNS,
-                FIRST_BLOCK if layer == 0 else OTHER_BLOCK,
                 RECURRENT,
-                FIRST_SPLIT if layer == 0 else OTHER_SPLIT,
-                GIVEN_UNROLL,
             )
+            if layer > 0:
+                units = load_gates(gates_t + (layer - 1) * WIDE, COLUMNS, HIDDEN, HIDDEN_BLOCK, RECURRENT)
+                cells = load_cells(cell_t, cell_after, layer - 1, HIDDEN if RECURRENT else 0, HIDDEN_BLOCK)
+            tl.debug_barrier()
+            product(
+                chunk,
+                weights + (WIDE * (FIRST_COLUMNS + (layer - 1) * OTHER_COLUMNS) if layer > 0 else 0),
+                dgates + (t * LAYERS + layer) * WIDE,
+                parts,
+                WIDE,
+                FIRST_COLUMNS if layer == 0 else OTHER_COLUMNS,
+                FIRST_CHUNK if layer == 0 else OTHER_CHUNK,
+                FIRST_SPLIT if layer == 0 else OTHER_SPLIT,
+                FIRST_BLOCK if layer == 0 else OTHER_BLOCK,
+            )
+            if layer > 0:
+                chunk = load_rows(
+                    weights + (WIDE * (FIRST_COLUMNS + (layer - 2) * OTHER_COLUMNS) if layer > 1 else 0),
+                    0,
+                    WIDE,
+                    FIRST_COLUMNS if layer == 1 else OTHER_COLUMNS,
+                    FIRST_CHUNK if layer == 1 else OTHER_CHUNK,
+                    FIRST_BLOCK if layer == 1 else OTHER_BLOCK,
+                )
+            tl.debug_barrier()
+            i = tl.arange(0, FIRST_BLOCK if layer == 0 else OTHER_BLOCK)
+            here = i < (READ if layer == 0 else HIDDEN) + RECURRENT * HIDDEN
+            dinputs = total(
+                parts,
+                i,
+                here,
+                FIRST_SPLIT if layer == 0 else OTHER_SPLIT,
+                FIRST_COLUMNS if layer == 0 else OTHER_COLUMNS,
+            )
+            tl.store(dgiven + start_of(layer, READ, HIDDEN, RECURRENT) + i, dinputs, mask=here)
             tl.debug_barrier()
 
     copy(dmemory, dmemory_start + p * slots * WIDTH, slots * WIDTH, _COPY)

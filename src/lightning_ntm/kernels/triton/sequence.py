@@ -153,8 +153,9 @@ def _parts(tensors: Sequence[Tensor]) -> tuple[Sequence[Tensor], Sequence[Tensor
 #: for the gradients of the weights alone.
 _SAVED = ("gates", "cell", "emitted", "cosine", "content", "weightings", "memory", "given")
 
-#: Numbers of the memory that each thread holds at most, rows of a matrix that it loads ahead, threads in a warp.
-_HELD, _UNROLL, _WARP = 16, 8, 32
+#: Numbers of the memory that each thread holds at most, times four numbers of a matrix that it loads ahead, threads in
+#: a warp.
+_HELD, _AHEAD, _WARP = 16, 8, 32
 
 
 class _Sizes(NamedTuple):
@@ -208,16 +209,16 @@ def _sizes(
     forward = {
         "EMITTED_COLUMNS": emitted_columns, "GATES_BLOCK": products["GATES"].block,
         "EMITTED_BLOCK": products["EMITTED"].block, "GATES_SPLIT": products["GATES"].split,
-        "EMITTED_SPLIT": products["EMITTED"].split, "GATES_UNROLL": products["GATES"].unroll,
-        "EMITTED_UNROLL": products["EMITTED"].unroll,
+        "EMITTED_SPLIT": products["EMITTED"].split, "GATES_CHUNK": products["GATES"].chunk,
+        "EMITTED_CHUNK": products["EMITTED"].chunk,
         "WEIGHTS": _padded((first + (layers - 1) * other) * wide + hidden * emitted_columns, 16),
     }  # fmt: skip
     backward = {
         "FIRST_COLUMNS": first_columns, "OTHER_COLUMNS": other_columns, "SHIFT_BLOCK": _block(options.shifts),
         "FIRST_BLOCK": products["FIRST"].block, "OTHER_BLOCK": products["OTHER"].block,
         "HIDDEN_SPLIT": products["HIDDEN"].split, "FIRST_SPLIT": products["FIRST"].split,
-        "OTHER_SPLIT": products["OTHER"].split, "HIDDEN_UNROLL": products["HIDDEN"].unroll,
-        "GIVEN_UNROLL": min(products["FIRST"].unroll, products["OTHER"].unroll), "LIMITED": options.limit > 0,
+        "OTHER_SPLIT": products["OTHER"].split, "HIDDEN_CHUNK": products["HIDDEN"].chunk,
+        "FIRST_CHUNK": products["FIRST"].chunk, "OTHER_CHUNK": products["OTHER"].chunk, "LIMITED": options.limit > 0,
         "WEIGHTS": _padded(wide * (first_columns + (layers - 1) * other_columns) + emitted * columns, 16),
     }  # fmt: skip
     cells = layers * hidden if options.recurrent else 0
@@ -231,9 +232,9 @@ def _sizes(
 class _Product(NamedTuple):
     """How the threads of a program share a product of a vector and a matrix."""
 
-    block: int
-    split: int
-    unroll: int
+    block: int  # of the columns
+    split: int  # parts in which the sum over rows is made
+    chunk: int  # rows that are loaded at once
     parts: int
 
     @classmethod
@@ -242,7 +243,8 @@ class _Product(NamedTuple):
         at_once, block = 4 * warps * _WARP, _block(columns)
         split = max(1, min(at_once // block, _block(rows)))
         each = max(1, split * block // at_once)
-        return cls(block, split, max(1, min(_UNROLL // each, _block(-(-rows // split)))), split * columns)
+        rows_ahead = max(1, min(_AHEAD // each, _block(-(-rows // split))))
+        return cls(block, split, split * rows_ahead, split * columns)
 
 
 def _padded(count: int, multiple: int = 4) -> int:

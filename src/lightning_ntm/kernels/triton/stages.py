@@ -64,29 +64,39 @@ def fill(target, count, BLOCK: tl.constexpr):
 
 
 @triton.jit
+def load_rows(
+    weights, start, ROWS: tl.constexpr, COLUMNS: tl.constexpr, CHUNK: tl.constexpr, BLOCK: tl.constexpr
+):
+    """Load CHUNK rows of a matrix, from `start`; zeros beyond its end."""
+    row, column = start + tl.arange(0, CHUNK)[:, None], tl.arange(0, BLOCK)[None, :]
+    return tl.load(weights + row * COLUMNS + column, mask=(row < ROWS) & (column < COLUMNS), other=0.0)
+
+
+@triton.jit
 def product(
+    chunk,
     weights,
     vector,
     parts,
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
+    CHUNK: tl.constexpr,
     SPLIT: tl.constexpr,
     BLOCK: tl.constexpr,
-    UNROLL: tl.constexpr,
 ):
     """Store the sum over rows of `vector[row] * weights[row, :]` in SPLIT parts; `total` adds them.
 
-    UNROLL loads of each thread are in flight: rows are gone through in a multiple of it.
+    `chunk` holds the first CHUNK rows, loaded while the stage before was at work; others are loaded one chunk ahead.
     """
-    ROUNDS: tl.constexpr = (ROWS + SPLIT * UNROLL - 1) // (SPLIT * UNROLL) * UNROLL
-    part, column = tl.arange(0, SPLIT), tl.arange(0, BLOCK)[None, :]
     sums = tl.zeros([SPLIT, BLOCK], vector.dtype.element_ty)
-    for i in tl.range(0, ROUNDS, loop_unroll_factor=UNROLL):
-        row = i * SPLIT + part
+    for start in range(0, ROWS, CHUNK):
+        ahead = load_rows(weights, start + CHUNK, ROWS, COLUMNS, CHUNK, BLOCK)
+        row = start + tl.arange(0, CHUNK)
         factor = tl.load(vector + row, mask=row < ROWS, other=0.0)[:, None]
-        inside = (row[:, None] < ROWS) & (column < COLUMNS)
-        sums += factor * tl.load(weights + row[:, None] * COLUMNS + column, mask=inside, other=0.0).to(factor.dtype)
-    tl.store(parts + part[:, None] * COLUMNS + column, sums, mask=column < COLUMNS)
+        sums += tl.sum(tl.reshape(factor * chunk.to(factor.dtype), [CHUNK // SPLIT, SPLIT, BLOCK]), 0)
+        chunk = ahead
+    part, column = tl.arange(0, SPLIT)[:, None], tl.arange(0, BLOCK)[None, :]
+    tl.store(parts + part * COLUMNS + column, sums, mask=column < COLUMNS)
 
 
 @triton.jit
