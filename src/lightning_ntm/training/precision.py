@@ -2,8 +2,8 @@
 
 import torch
 
-#: Replaces an `eps` that is 0 in float16. The average of the squares of gradients below 8e-4 is 0 there as well, so their
-#: steps grow as `eps` falls. On copy, networks learn with 1e-4 as in float32, and hardly with 1e-6.
+#: Replaces an `eps` that is 0 in float16. The average of the squares of gradients below 8e-4 is 0 there as well, and
+#: their steps grow as `eps` falls. On copy, networks learn with 1e-4 as in float32, and hardly with 1e-6.
 HALF_EPS = 1e-4
 
 
