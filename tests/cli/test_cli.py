@@ -387,6 +387,9 @@ def test_a_killed_run_goes_on_to_the_same_end(tmp_path):
         "--trainer.enable_checkpointing false --trainer.enable_progress_bar false",
         "--trainer.precision 64-true",
         "--trainer.precision bf16-mixed",
+        "--trainer.precision 16-mixed",
+        "--trainer.precision bf16-true",
+        "--trainer.precision 16-true",
         "--trainer.logger true",
         "--trainer.profiler simple --trainer.deterministic true --trainer.detect_anomaly true",
     ],
@@ -394,6 +397,50 @@ def test_a_killed_run_goes_on_to_the_same_end(tmp_path):
 @pytest.mark.filterwarnings("ignore")
 def test_options_of_the_trainer_work(words, capsys):
     assert brief("--name", "a", *words.split()) == 0, capsys.readouterr().err
+
+
+HALF = ("--name", "a", "--trainer.precision", "16-true")
+
+
+@pytest.mark.parametrize("optimizer", ["", "--optimizer Adam"])
+def test_an_eps_that_is_0_in_float16_is_raised_where_nobody_set_it(optimizer, capsys):
+    assert brief(*HALF, *optimizer.split()) == 0
+    warned = capsys.readouterr().err
+    assert warned.count("\n") == 1
+    assert "eps (=1e-08), the default of the optimizer, is 0 in float16: eps (=0.0001) is used." in warned
+    assert yaml.safe_load(Path("runs/a/config.yaml").read_text())["optimizer"]["init_args"]["eps"] == 1e-4
+    assert ntm("train", "--resume", "runs/a", "--trainer.max_steps", "6") == 0
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("words", ["--optimizer.eps 1e-3", "--optimizer SGD --optimizer.lr 0.1"])
+def test_nothing_is_said_of_an_eps_that_float16_has(words, capsys):
+    assert brief(*HALF, *words.split()) == 0
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("way", ["word", "configuration", "resumed"])
+def test_an_eps_that_is_0_in_float16_is_refused_where_the_user_set_it(way, capsys):
+    Path("mine.yaml").write_text("optimizer: {class_path: torch.optim.Adam, init_args: {eps: 1.0e-8}}")
+    words = {"word": ["--optimizer.eps", "1e-8"], "configuration": ["--config", "mine.yaml"]}
+    if way == "resumed":
+        assert brief("--name", "a", "--trainer.precision", "bf16-true") == 0
+        capsys.readouterr()
+        assert ntm("train", "--resume", "runs/a", "--trainer.max_steps", "6", *HALF[2:]) == 2
+    else:
+        assert brief(*HALF, *words[way]) == 2
+        assert not Path("runs").exists()
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "--optimizer.eps (=1e-08) must be at least 6e-08" in said
+
+
+def test_a_precision_that_needs_what_is_not_installed_is_told_in_one_line(capsys):
+    assert brief("--name", "a", "--trainer.precision", "transformer-engine") == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "--trainer: Requirement 'transformer_engine" in said
+    assert not Path("runs").exists()
 
 
 def test_lightnings_own_benchmark_mode_keeps_nothing(capsys):

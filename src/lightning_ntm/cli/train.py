@@ -26,6 +26,7 @@ from lightning_ntm.tasks.base import Task
 from lightning_ntm.training.build import class_of, warn_beyond_memory
 from lightning_ntm.training.data import EpisodeData
 from lightning_ntm.training.learner import OptimizerFactory, SchedulerFactory, SequenceLearner
+from lightning_ntm.training.precision import HALF_EPS, check_eps, underflows
 from lightning_ntm.training.run import Run, default_name, folder_of, quiet_lightning
 from lightning_ntm.training.safety import DivergenceError, InterruptionError
 from lightning_ntm.training.slots import check_slots
@@ -93,7 +94,7 @@ def _lightning() -> Iterator[None]:
     """Say of what Lightning refuses that it is among its options, whose names it seldom gives."""
     try:
         yield
-    except MisconfigurationException as error:
+    except (MisconfigurationException, ModuleNotFoundError) as error:
         raise UsageError(f"--trainer: {words.one_line(error)}") from error
 
 
@@ -205,6 +206,7 @@ def _learner(parts: Namespace, config: Namespace) -> SequenceLearner:
 
 def _parts(parser: ArgumentParser, config: Namespace, argv: list[str]) -> Namespace:
     """Return network, task and the rest as objects, once all of them can be made."""
+    raised = _raised_eps(config, argv)
     try:
         for group in ("model", "task"):
             with suppress(ValueError):  # a class within another is found by jsonargparse
@@ -223,10 +225,13 @@ def _parts(parser: ArgumentParser, config: Namespace, argv: list[str]) -> Namesp
     _check_optimizer(config.optimizer)
     with explained("--optimizer: ", TypeError, RuntimeError):
         optimizer = parts.optimizer(parts.model.parameters())
+    if config.trainer.precision == "16-true":
+        with explained("--optimizer."):
+            check_eps(optimizer, torch.float16)
     with explained("--scheduler: ", TypeError, RuntimeError, ArithmeticError):
         _try_out(optimizer, parts.scheduler)
     slow = kernel_missing() if parts.model.kernels and parts.model.backend == "auto" else None
-    for warning in (full, few, slow):
+    for warning in (full, few, slow, raised):
         if warning:
             print(f"ntm: warning: {warning}", file=sys.stderr)
     return parts
@@ -263,6 +268,28 @@ def _check_optimizer(chosen: Any) -> None:
         at_least(0, **{name: numbers[name] for name in ("lr", "momentum", "eps", "weight_decay") if name in numbers})
         if chosen.class_path.endswith(".RMSprop") and "alpha" in numbers:
             between(0, 1, alpha=numbers["alpha"])
+
+
+def _raised_eps(config: Namespace, argv: list[str]) -> str | None:
+    """Give the optimiser an `eps` that float16 has, if the user set none; return the warning that says so."""
+    chosen = config.optimizer
+    options = chosen.get("init_args", Namespace()) if isinstance(chosen, Namespace) else Namespace()
+    eps = options.get("eps")
+    if config.trainer.precision != "16-true" or not isinstance(eps, float) or not underflows(eps):
+        return None
+    if _asks_for_eps(argv):
+        return None
+    options.eps = HALF_EPS
+    return f"eps (={eps:g}), the default of the optimizer, is 0 in float16: eps (={HALF_EPS:g}) is used."
+
+
+def _asks_for_eps(argv: list[str]) -> bool:
+    """Whether the optimiser's `eps` is the user's choice: in the words, or in a configuration."""
+    files = [value for option, value in _pairs(argv) if option in ("--config", "-c")]
+    chosen = [_loaded(file).get("optimizer") for file in files]
+    options = [optimizer.get("init_args") or {} for optimizer in chosen if isinstance(optimizer, dict)]
+    said = _said(argv, "--optimizer.eps", "--optimizer.init_args.eps")
+    return said is not None or any("eps" in each for each in options)
 
 
 def _refuse_null(group: str, made: Any, values: Namespace) -> None:

@@ -5,13 +5,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lightning_ntm.kernels.autocast import autocast_enabled
+
 
 def refusal(model: Any, inputs: Tensor, state: Any) -> str | None:
     """Return why this program cannot run the call, or `None`."""
-    if torch.is_autocast_enabled(inputs.device.type):
+    if autocast_enabled(inputs.device):
         return "it does not follow autocast."
-    if any(part.dtype != inputs.dtype for part in state):
-        return f"the inputs are {inputs.dtype}, the state is not."
+    if any(part.dtype != inputs.dtype for part in (*state, model.output.weight)):
+        return f"the inputs are {inputs.dtype}, the state or the parameters are not."
     return None
 
 

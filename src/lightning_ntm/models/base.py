@@ -40,7 +40,9 @@ class MemoryModel(nn.Module, abc.ABC, Generic[State]):
 
     Shape:
         - inputs: `(batch, time, input_size)`, with at least one step
-        - logits: `(batch, time, output_size)`
+        - logits: `(batch, time, output_size)`, in the dtype of the parameters
+
+    With parameters in float16 or bfloat16 the state of the networks here stays in float32.
     """
 
     kernels: ClassVar[dict[str, Kernel]] = {}
@@ -76,6 +78,7 @@ class MemoryModel(nn.Module, abc.ABC, Generic[State]):
 
         Raises:
             ValueError: Inputs or state have the wrong shape, or `backend` cannot run the call.
+            TypeError: The state is not of the type or the dtype of those that the network returns.
         """
         state = self._checked(inputs, state)
         if not self.checkpoint_every or not torch.is_grad_enabled():
@@ -134,10 +137,13 @@ class MemoryModel(nn.Module, abc.ABC, Generic[State]):
             )
         if state is None:
             return self.initial_state(inputs.shape[0])
-        given = {name: tuple(part.shape[1:]) for name, part in state._asdict().items()}
-        for name, part in self.initial_state(1)._asdict().items():
-            mine = (inputs.shape[0], *part.shape[1:])
-            if name not in given or tuple(state._asdict()[name].shape) != mine:
-                found = tuple(state._asdict()[name].shape) if name in given else "nothing"
-                raise ValueError(f"state.{name} must have shape {mine}, got {found}.")
+        start = self.initial_state(1)
+        if not isinstance(state, type(start)):
+            raise TypeError(f"state must be of type {type(start).__name__}, got {type(state).__name__}.")
+        for name, part in start._asdict().items():
+            given, shape = state._asdict()[name], (inputs.shape[0], *part.shape[1:])
+            if tuple(given.shape) != shape:
+                raise ValueError(f"state.{name} must have shape {shape}, got {tuple(given.shape)}.")
+            if given.dtype != part.dtype:
+                raise TypeError(f"state.{name} must have dtype {part.dtype}, got {given.dtype}.")
         return state

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from lightning_ntm.checks import at_least
+from lightning_ntm.models.precision import linear
 
 Remembered = tuple[
     Float[Tensor, "*batch outputs"], Float[Tensor, "*batch layers hidden"], Float[Tensor, "*batch layers hidden"]
@@ -54,7 +55,7 @@ class LSTMController(nn.Module):
         """Run one step of all layers."""
         hiddens, cells, below = [], [], inputs
         for layer, h, c in zip(self.layers, hidden.unbind(-2), cell.unbind(-2), strict=True):
-            enter, candidate, leave = layer(torch.cat([below, h], dim=-1)).split(
+            enter, candidate, leave = linear(layer, torch.cat([below, h], dim=-1), c.dtype).split(
                 [2 * self.hidden_size, self.hidden_size, self.hidden_size], dim=-1
             )
             enter, keep = enter.sigmoid().chunk(2, dim=-1)
@@ -96,5 +97,5 @@ class FeedForwardController(nn.Module):
         """Run one step; `hidden` and `cell` are passed on as they are (they have no layers)."""
         output = inputs
         for layer in self.layers:
-            output = layer(output).tanh()
+            output = linear(layer, output, hidden.dtype).tanh()
         return output, hidden, cell

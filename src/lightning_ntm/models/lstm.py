@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from lightning_ntm.kernels.choice import Kernel
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.models.controllers import LSTMController
+from lightning_ntm.models.precision import linear, state_dtype
 
 
 class LSTMState(NamedTuple):
@@ -63,11 +64,14 @@ class LSTM(MemoryModel[LSTMState]):
 
     def initial_state(self, batch_size: int) -> LSTMState:
         """Return the state before the first step of a sequence."""
-        return LSTMState(self.start_hidden.expand(batch_size, -1, -1), self.start_cell.expand(batch_size, -1, -1))
+        dtype = state_dtype(self.start_hidden)
+        return LSTMState(
+            *(start.to(dtype).expand(batch_size, -1, -1) for start in (self.start_hidden, self.start_cell))
+        )
 
     def step(
         self, x: Float[Tensor, "batch inputs"], state: LSTMState
     ) -> tuple[Float[Tensor, "batch outputs"], LSTMState]:
         """Run one step."""
         controlled, hidden, cell = self.controller(x, state.hidden, state.cell)
-        return self.output(controlled), LSTMState(hidden, cell)
+        return linear(self.output, controlled, self.output.weight.dtype), LSTMState(hidden, cell)

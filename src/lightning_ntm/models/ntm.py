@@ -11,9 +11,11 @@ from torch.nn import functional as F
 
 from lightning_ntm import functional as fn
 from lightning_ntm.checks import at_least, at_most, between, one_of
+from lightning_ntm.kernels.autocast import autocast_enabled
 from lightning_ntm.kernels.choice import Kernel
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.models.controllers import FeedForwardController, LSTMController
+from lightning_ntm.models.precision import linear, state_dtype
 
 #: What the heads emit is held within this before any activation: it bounds strength and sharpening.
 HEAD_LIMIT = 20.0
@@ -212,24 +214,26 @@ class NTM(MemoryModel[NTMState]):
 
     def initial_state(self, batch_size: int) -> NTMState:
         """Return the state before the first step of a sequence."""
+        dtype = state_dtype(self.start_reads)
         return NTMState(
-            memory=self._initial_memory(batch_size),
-            weights=self._initial_weights(batch_size),
-            reads=self.start_reads.expand(batch_size, -1, -1),
-            hidden=self.start_hidden.expand(batch_size, -1, -1),
-            cell=self.start_cell.expand(batch_size, -1, -1),
+            memory=self._initial_memory(batch_size, dtype),
+            weights=self._initial_weights(batch_size, dtype),
+            reads=self.start_reads.to(dtype).expand(batch_size, -1, -1),
+            hidden=self.start_hidden.to(dtype).expand(batch_size, -1, -1),
+            cell=self.start_cell.to(dtype).expand(batch_size, -1, -1),
         )
 
-    def _initial_memory(self, batch_size: int) -> Float[Tensor, "batch slots width"]:
+    def _initial_memory(self, batch_size: int, dtype: torch.dtype) -> Float[Tensor, "batch slots width"]:
         if self.memory_init == "constant":
-            return self.start_reads.new_full((batch_size, self.memory_slots, self.memory_width), 1e-6)
-        return self.start_memory[: self.memory_slots].expand(batch_size, -1, -1)
+            return self.start_reads.new_full((batch_size, self.memory_slots, self.memory_width), 1e-6, dtype=dtype)
+        return self.start_memory[: self.memory_slots].to(dtype).expand(batch_size, -1, -1)
 
-    def _initial_weights(self, batch_size: int) -> Float[Tensor, "batch heads slots"]:
+    def _initial_weights(self, batch_size: int, dtype: torch.dtype) -> Float[Tensor, "batch heads slots"]:
         heads = self.num_read_heads + self.num_write_heads
         if self.head_init == "learned":
-            return F.softmax(self.start_heads[:, : self.memory_slots], dim=-1).expand(batch_size, -1, -1)
-        weights = self.start_reads.new_zeros(batch_size, heads, self.memory_slots)
+            start = self.start_heads[:, : self.memory_slots].to(dtype)
+            return F.softmax(start, dim=-1).expand(batch_size, -1, -1)
+        weights = self.start_reads.new_zeros(batch_size, heads, self.memory_slots, dtype=dtype)
         weights[..., 0] = 1
         return weights
 
@@ -258,7 +262,7 @@ class NTM(MemoryModel[NTMState]):
         controlled, hidden, cell = self.controller(
             torch.cat([x, state.reads.flatten(1)], dim=-1), state.hidden, state.cell
         )
-        emitted = self.heads(controlled)
+        emitted = linear(self.heads, controlled, state.memory.dtype)
         with _full_precision(emitted):
             heads = self._head_parameters(emitted.to(state.memory.dtype))
             content = fn.content_weights(state.memory, heads.key, heads.strength)
@@ -268,7 +272,8 @@ class NTM(MemoryModel[NTMState]):
             read_weights, write_weights = self._split(weights)
             reads = fn.read(state.memory, read_weights)
             memory = fn.write(state.memory, write_weights, heads.erase, heads.add)
-        logits = self.output(torch.cat([controlled, reads.flatten(1)], dim=-1))
+        answered = torch.cat([controlled, reads.flatten(1)], dim=-1)
+        logits = linear(self.output, answered, self.output.weight.dtype)
         return logits, NTMState(memory, weights, reads, hidden, cell), heads, content
 
     def _split(self, weights: Tensor) -> tuple[Tensor, Tensor]:
@@ -295,5 +300,4 @@ class NTM(MemoryModel[NTMState]):
 
 def _full_precision(tensor: Tensor) -> AbstractContextManager[object]:
     """Under autocast controller and output compute in fewer bits; addressing keeps those of the memory."""
-    device = tensor.device.type
-    return torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext()
+    return torch.autocast(tensor.device.type, enabled=False) if autocast_enabled(tensor.device) else nullcontext()

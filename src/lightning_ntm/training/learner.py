@@ -17,6 +17,7 @@ from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.tasks import metrics
 from lightning_ntm.tasks.base import Batch, Task
 from lightning_ntm.training.noise import WeightNoise
+from lightning_ntm.training.precision import check_eps
 from lightning_ntm.training.safety import DivergenceError, largest_gradients
 from lightning_ntm.training.slots import check_slots, drawn_slots, lent_slots
 
@@ -48,7 +49,9 @@ def _total_norm(gradients: list[Tensor], *, clipped: bool) -> Tensor:
     if clipped and not torch.isfinite(norm):
         # Through hundreds of steps a gradient can be so large that its square is infinite in float32. Clipped, it is
         # one like any other; left alone, it would spoil the optimiser's averages for good.
-        norm = torch.nn.utils.get_total_norm([gradient.double() for gradient in gradients]).to(norm)
+        # In float16 the norm itself would be beyond the largest number.
+        whole = torch.nn.utils.get_total_norm([gradient.double() for gradient in gradients])
+        norm = whole.to(torch.promote_types(norm.dtype, torch.float32))
     return norm
 
 
@@ -194,7 +197,10 @@ class SequenceLearner(L.LightningModule):
         """Return what the best possible network would cost, where the task knows it."""
         task: Task | None = getattr(getattr(self.trainer, "datamodule", None), "task", None)
         logits = task.optimal_logits(batch) if task else None
-        return None if logits is None else metrics.bits_per_sequence(logits.to(batch.targets), batch)
+        if logits is None:
+            return None
+        exact = torch.promote_types(batch.targets.dtype, torch.float32)
+        return metrics.bits_per_sequence(logits.to(batch.targets.device, exact), batch)
 
     def on_validation_epoch_end(self) -> None:
         """Tell a scheduler that watches a plateau how it goes."""
@@ -203,8 +209,13 @@ class SequenceLearner(L.LightningModule):
             scheduler.step(float(self.trainer.callback_metrics["validation_loss"]))
 
     def configure_optimizers(self) -> Any:
-        """Return the optimiser and its schedule."""
+        """Return the optimiser and its schedule.
+
+        Raises:
+            ValueError: The parameters are in float16, where the optimiser's `eps` is 0.
+        """
         optimizer = self.optimizer(self.model.parameters())
+        check_eps(optimizer)
         prefer_fused(optimizer)
         scheduler = self.scheduler(optimizer) if self.scheduler else self._late_decay(optimizer)
         schedule: dict[str, Any] = {"scheduler": scheduler, "interval": "step"}

@@ -106,6 +106,8 @@ class Run:
 
     def _fit(self) -> None:
         state = self.folder.last if self.resume else None
+        if self.resume and self.trainer.precision == "64-true":
+            self.learner.double()  # Lightning loads the state before it converts the network, which would round it
         try:
             self.trainer.fit(self.learner, datamodule=self.data, ckpt_path=state, weights_only=True)
         except Exception as error:
