@@ -8,6 +8,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from lightning_ntm.checks import at_least, at_most
 from lightning_ntm.tasks.base import Batch, Task
+from lightning_ntm.training.device import works_ahead
 from lightning_ntm.training.episodes import batch_generator, chunks
 
 
@@ -61,11 +62,18 @@ class EpisodeData(L.LightningDataModule):
         assert self.trainer is not None
         return self.trainer.fit_loop.total_batch_idx + 1
 
-    @staticmethod
-    def _loader(dataset: Dataset[Batch], sampler: Sampler[int] | None, num_workers: int) -> DataLoader[Batch]:
-        # A loader without a generator draws from the global one, which a network may use.
-        own = torch.Generator()
-        return DataLoader(dataset, batch_size=None, sampler=sampler, num_workers=num_workers, generator=own)
+    def _loader(self, dataset: Dataset[Batch], sampler: Sampler[int] | None, num_workers: int) -> DataLoader[Batch]:
+        assert self.trainer is not None
+        return DataLoader(
+            dataset,
+            batch_size=None,
+            sampler=sampler,
+            num_workers=num_workers,
+            # A loader without a generator draws from the global one, which a network may use.
+            generator=torch.Generator(),
+            # From pinned memory Lightning copies to a GPU in the background; from other memory a copy waits.
+            pin_memory=works_ahead(self.trainer.strategy.root_device),
+        )
 
 
 class _Drawn(Dataset[Batch]):
