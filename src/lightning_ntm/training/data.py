@@ -80,7 +80,9 @@ class _Drawn(Dataset[Batch]):
     """Training batches by number; those of the first epoch are all that a Trainer told to overfit sees.
 
     Asked for one number it draws the next few as well: between two training steps everything has left the
-    processor's caches, and the first batch costs as much as four.
+    processor's caches, and the first batch costs as much as four. It does so in the training thread, for a GPU too:
+    a second thread competes for the interpreter lock with the calls that are queued for the GPU, and steps of 0.80 ms
+    then take 0.95 ms.
     """
 
     def __init__(self, task: Task, seed: int, batch_size: int, length: int, step: int):
