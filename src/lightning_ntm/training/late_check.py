@@ -29,7 +29,8 @@ class LateCheck:
     Asking a GPU whether a gradient is finite before the update waits until all queued work is done; then the GPU waits
     until the host has queued more. That costs up to 0.3 ms of a step of 0.6 to 1 ms. Here two numbers of each step are
     copied to the host in the background, and weights, optimiser state and gradients are copied on the GPU before the
-    update, all by one call. The host looks at the numbers when the backward of the next step is queued.
+    update, by one call for each dtype: 0.05 ms of host time. The host looks at the numbers when the backward of the
+    next step is queued.
     """
 
     def __init__(self) -> None:
