@@ -15,6 +15,7 @@ from lightning_ntm.checks import at_least, at_most
 from lightning_ntm.cli.words import Parser, UsageError, explained, filled
 from lightning_ntm.records import RunFolder, as_json, find
 from lightning_ntm.training.build import TrainedRun, open_run, warn_beyond_memory
+from lightning_ntm.training.device import chosen_device
 
 #: What an episode or a memory beyond this machine ends in.
 _TOO_LARGE = (MemoryError, OverflowError, RuntimeError)
@@ -29,7 +30,7 @@ def evaluate(argv: list[str]) -> int:
     parser.add_argument("--sequences", type=int, default=100, help="episodes at each difficulty (100)")
     parser.add_argument("--pieces", type=int, help="also measure this many equal parts of each answer, one by one")
     parser.add_argument("--json", action="store_true", help="print JSON, an object or for several runs a list, alone")
-    arguments = parser.parse_args(argv)
+    arguments = _parsed(parser, argv)
     with explained("--"):
         at_least(1, sequences=arguments.sequences)
         at_most(_MOST, sequences=arguments.sequences)
@@ -118,7 +119,7 @@ def figure(argv: list[str]) -> int:
 
     parser = _parser("figure", "Draw an episode of a run: inputs, outputs and the memory at work, as in the paper.")
     parser.add_argument("run", type=filled, metavar="RUN", help="the run folder")
-    arguments = parser.parse_args(argv)
+    arguments = _parsed(parser, argv)
     run = _open(arguments.run, arguments)
     asked = _difficulties(arguments, run) if arguments.lengths or arguments.vary else [run.task.difficulty]
     for difficulty in asked:
@@ -144,7 +145,20 @@ def _parser(verb: str, description: str) -> Parser:
         "--vary", type=_varied, action="append", default=[], metavar="NAME=A,B", help="any difficulty of the task"
     )
     parser.add_argument("--memory_slots", type=int, help="slots to give the network, if not those of its training")
+    parser.add_argument(
+        "--device",
+        type=filled,
+        default="auto",
+        help="cpu, cuda or cuda:N (auto: a CUDA device if there is one, or cpu)",
+    )
     return parser
+
+
+def _parsed(parser: Parser, argv: list[str]) -> argparse.Namespace:
+    arguments = parser.parse_args(argv)
+    with explained("--"):
+        arguments.device = chosen_device(arguments.device)
+    return arguments
 
 
 def _numbers(text: str) -> list[int]:
@@ -169,7 +183,7 @@ def _open(path: str, arguments: argparse.Namespace) -> TrainedRun:
         with explained("--"):
             at_least(1, memory_slots=arguments.memory_slots)
     with explained("", *_TOO_LARGE):
-        return open_run(path, memory_slots=arguments.memory_slots)
+        return open_run(path, memory_slots=arguments.memory_slots, device=arguments.device)
 
 
 def _difficulties(arguments: argparse.Namespace, run: TrainedRun) -> list[dict[str, int]]:

@@ -7,12 +7,14 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 import yaml
 from torch import nn
 
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.records import RunFolder
 from lightning_ntm.tasks.base import Batch, Task
+from lightning_ntm.training.device import chosen_device
 from lightning_ntm.training.episodes import batch_generator
 from lightning_ntm.training.noise import WeightNoise
 from lightning_ntm.training.weights import load_weights
@@ -28,23 +30,26 @@ class TrainedRun(NamedTuple):
     memory_slots: int | None
 
 
-def open_run(path: Path | str, *, memory_slots: int | None = None) -> TrainedRun:
+def open_run(path: Path | str, *, memory_slots: int | None = None, device: str | torch.device = "cpu") -> TrainedRun:
     """Load the kept network of a run, ready to evaluate.
 
     Args:
         path: The run folder.
         memory_slots: Memory to give the network, when it is not what it was trained with.
+        device: Where the network is put: `cpu`, `cuda`, `cuda:N`, or `auto` for a CUDA device if there is one.
 
     Raises:
-        ValueError: The folder holds no run, its weights are damaged or of another network, or the
-            network cannot be given other memory.
+        ValueError: The folder holds no run, its weights are damaged or of another network, the
+            network cannot be given other memory, or this machine does not have the device.
     """
+    where = chosen_device(str(device))
     folder = RunFolder(Path(path))
     folder.require()
     model, task, config = _parts(folder, memory_slots)
     about = load_weights(model, folder.best)
     own = (config["model"].get("init_args") or {}).get("memory_slots")
-    return TrainedRun(model, task, config["seed"], int(about["step"]), None if memory_slots == own else memory_slots)
+    slots = None if memory_slots == own else memory_slots
+    return TrainedRun(model.to(where), task, config["seed"], int(about["step"]), slots)
 
 
 def replay(path: Path | str) -> tuple[MemoryModel[Any], Batch]:

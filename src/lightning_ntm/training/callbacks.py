@@ -67,20 +67,22 @@ class Recorder(Callback):
         self._clear()
 
     def _clear(self) -> None:
-        self.steps, self.batches, self.skipped, self.gradient_norm, self.interval_seconds = 0, 0, 0, 0.0, 0.0
+        self.steps, self.batches, self.skipped, self.interval_seconds = 0, 0, 0, 0.0
+        self.gradient_norm: Tensor | float = 0.0
         self.sums: dict[str, Tensor | float] = dict.fromkeys(("loss", "wrong_bits", "bits_per_sequence"), 0.0)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed run goes on from, an unfinished interval included."""
         sums = {name: float(value) for name, value in self.sums.items()}
-        return {**{name: getattr(self, name) for name in self._counted}, "sums": sums}
+        counted = {name: getattr(self, name) for name in self._counted}
+        return {**counted, "gradient_norm": float(self.gradient_norm), "sums": sums}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from a saved state."""
         for name, value in state_dict.items():
             setattr(self, name, value)
 
-    _counted = ("sequences", "seconds", "steps", "batches", "skipped", "gradient_norm", "interval_seconds")
+    _counted = ("sequences", "seconds", "steps", "batches", "skipped", "interval_seconds")
 
     def on_train_batch_start(self, trainer: L.Trainer, module: L.LightningModule, batch: Batch, index: int) -> None:
         """Start the clock, if it stands."""
@@ -107,6 +109,7 @@ class Recorder(Callback):
             return  # gradients are accumulated over several batches
         self.steps += 1
         if trainer.global_step % self.every == 0:
+            module.check_last_step()
             self._write_training(trainer)
 
     @torch.no_grad()
@@ -125,7 +128,7 @@ class Recorder(Callback):
 
     def _write_training(self, trainer: L.Trainer) -> None:
         measured = {f"train_{name}": float(value) / max(1, self.batches) for name, value in self.sums.items()}
-        measured["gradient_norm"] = self.gradient_norm
+        measured["gradient_norm"] = float(self.gradient_norm)
         if self.skipped:
             measured["skipped_steps"] = self.skipped
         measured["learning_rate"] = trainer.optimizers[0].param_groups[0]["lr"]

@@ -1,4 +1,7 @@
-"""How a trained network does at chosen difficulties, and what its memory does meanwhile."""
+"""How a trained network does at chosen difficulties, and what its memory does meanwhile.
+
+A network runs on the device it is on. Episodes are drawn, and answers are measured, on the CPU.
+"""
 
 import math
 from typing import Any
@@ -11,6 +14,7 @@ from lightning_ntm.checks import at_least
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.tasks import metrics
 from lightning_ntm.tasks.base import Batch, Task
+from lightning_ntm.training.device import device_of
 from lightning_ntm.training.episodes import batch_generator, chunks
 
 #: Half the width of an interval that holds the mean in 95 of 100 evaluations, in standard errors.
@@ -74,8 +78,9 @@ def evaluate_pieces(
     at_least(1, sequences=sequences, pieces=pieces)
     costs: list[list[dict[str, Tensor]]] = [[] for _ in range(pieces + 1 if pieces > 1 else 1)]
     steps = 0
+    device = device_of(model)
     for batch in chunks(task, seed, "evaluation", sequences, difficulty):
-        logits, optimal = model(batch.inputs)[0], task.optimal_logits(batch)
+        logits, optimal = model(batch.inputs.to(device))[0].cpu(), task.optimal_logits(batch)
         steps = max(steps, int(batch.mask.sum(1).max()))
         for cost, mask in zip(costs, _masks(batch, pieces), strict=True):
             cost.append(_costs(logits, optimal, batch._replace(mask=mask)))
@@ -139,7 +144,8 @@ def trace_episode(
         `landmark: NAME`.
     """
     batch = task.sample(batch_generator(seed, "evaluation", 0), 1, **difficulty)
-    seen = {**batch._asdict(), **model.trace(batch.inputs)}
+    traced = model.trace(batch.inputs.to(device_of(model)))
+    seen = {**batch._asdict(), **{name: tensor.cpu() for name, tensor in traced.items()}}
     seen["outputs"] = seen.pop("logits").sigmoid()
     optimal, placed_by = task.optimal_logits(batch), task.placed_by(batch)
     seen |= {} if optimal is None else {"optimal": optimal.sigmoid()}

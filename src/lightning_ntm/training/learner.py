@@ -16,6 +16,8 @@ from lightning_ntm.checks import between, one_of
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.tasks import metrics
 from lightning_ntm.tasks.base import Batch, Task
+from lightning_ntm.training.device import HostCopy, works_ahead
+from lightning_ntm.training.late_check import LateCheck
 from lightning_ntm.training.noise import WeightNoise
 from lightning_ntm.training.precision import check_eps
 from lightning_ntm.training.safety import DivergenceError, largest_gradients
@@ -53,6 +55,12 @@ def _total_norm(gradients: list[Tensor], *, clipped: bool) -> Tensor:
         whole = torch.nn.utils.get_total_norm([gradient.double() for gradient in gradients])
         norm = whole.to(torch.promote_types(norm.dtype, torch.float32))
     return norm
+
+
+def _total_norm_on_device(gradients: list[Tensor], *, clipped: bool) -> Tensor:
+    """Return the same without a look at it, which would wait for a GPU: in float64 from the start."""
+    flat = torch.cat([gradient.flatten() for gradient in gradients])
+    return torch.linalg.vector_norm(flat, dtype=torch.float64 if clipped else None).to(flat)
 
 
 class SequenceLearner(L.LightningModule):
@@ -94,7 +102,8 @@ class SequenceLearner(L.LightningModule):
         self.model, self.optimizer, self.scheduler = model, optimizer, scheduler
         self.decay_after, self.loss, self.on_nonfinite = decay_after, loss, on_nonfinite
         self.min_memory_slots, self.noise = min_memory_slots, WeightNoise(weight_noise)
-        self.gradient_norm, self.skipped = 0.0, False
+        self.gradient_norm: float | Tensor = 0.0
+        self.skipped, self.late_check = False, LateCheck()
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute; the name of the hook that runs, set 50 times a step, without asking if it is a module."""
@@ -123,8 +132,21 @@ class SequenceLearner(L.LightningModule):
         """Take the noise off the weights again."""
         self.noise.take_off()
 
+    def on_train_start(self) -> None:
+        """Forget the last step of an earlier training that ended with an error."""
+        self.late_check = LateCheck()
+
+    def on_validation_start(self) -> None:
+        """Validate no step that was not finite."""
+        self.check_last_step()
+
+    def on_train_epoch_end(self) -> None:
+        """End with no step that was not finite."""
+        self.check_last_step()
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Save the weights without noise, when a batch is under way, too."""
+        """Save no step that was not finite, and the weights without noise, when a batch is under way, too."""
+        self.check_last_step()
         checkpoint["state_dict"].update(self.noise.without(self.named_parameters()))
 
     def configure_gradient_clipping(
@@ -135,26 +157,63 @@ class SequenceLearner(L.LightningModule):
     ) -> None:
         """Measure the gradient, see that it is finite, and clip it.
 
+        On a GPU that is seen one step later, and the step is undone if it is not.
+
         Raises:
             DivergenceError: It is not, or the loss is not, and `on_nonfinite` is `stop`.
         """
         parameters = list(self.parameters())
-        norm = _total_norm([p.grad for p in parameters if p.grad is not None], clipped=bool(gradient_clip_val))
-        self.gradient_norm = float(norm)
-        self.skipped = not (math.isfinite(self.gradient_norm) and math.isfinite(float(self.latest_loss)))
-        if self.skipped and getattr(self.trainer.precision_plugin, "scaler", None) is None:  # which looks after itself
-            if self.on_nonfinite == "stop":
-                raise DivergenceError(
-                    self.trainer.global_step + 1,
-                    self._batch_number(),
-                    float(self.latest_loss),
-                    largest_gradients(self.model),
-                )
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        late = self._checks_late()
+        norm = (_total_norm_on_device if late else _total_norm)(gradients, clipped=bool(gradient_clip_val))
+        if late:
+            self._check_late(norm, optimizer)
+        else:
+            self._check(norm)
+        if self.skipped and not self._scales_gradients():
             optimizer.zero_grad()
         elif gradient_clip_val and gradient_clip_algorithm in (None, "norm") and self._holds_whole_gradients():
             torch.nn.utils.clip_grads_with_norm_(parameters, gradient_clip_val, norm)
         else:
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+
+    def _check(self, norm: Tensor) -> None:
+        """See that a step is finite before it is taken."""
+        self.gradient_norm = float(norm)
+        self.skipped = not (math.isfinite(self.gradient_norm) and math.isfinite(float(self.latest_loss)))
+        if self.skipped and self.on_nonfinite == "stop" and not self._scales_gradients():
+            raise self._divergence(self.trainer.global_step + 1, self._batch_number(), float(self.latest_loss))
+
+    def _check_late(self, norm: Tensor, optimizer: torch.optim.Optimizer) -> None:
+        """See that the step before was finite, and let this one be taken, to be checked later."""
+        self.gradient_norm = norm
+        measured = HostCopy(torch.stack([self.latest_loss, norm.to(self.latest_loss)]))
+        self.check_last_step()
+        tensors = [*self.parameters(), *self.buffers()]
+        self.late_check.begin(self.trainer.global_step + 1, self._batch_number(), measured, tensors, optimizer)
+
+    def check_last_step(self) -> None:
+        """See that the last step was finite, if that was not checked before it was taken.
+
+        Raises:
+            DivergenceError: It was not; weights, gradients and optimiser state are again those before its update.
+        """
+        if fault := self.late_check.fault():
+            self.noise.take_off()  # of the batch under way: what is without it is not finite either
+            self.late_check.undo()
+            raise self._divergence(*fault)
+
+    def _divergence(self, step: int, batch: int, loss: float) -> DivergenceError:
+        return DivergenceError(step, batch, loss, largest_gradients(self.model))
+
+    def _checks_late(self) -> bool:
+        # A step to be skipped must not be taken at all: the next one would begin with other weights.
+        late = works_ahead(self.device) and self.on_nonfinite == "stop"
+        return late and self._holds_whole_gradients() and not self._scales_gradients()
+
+    def _scales_gradients(self) -> bool:
+        """Return whether a scaler of mixed precision looks after gradients that are not finite."""
+        return getattr(self.trainer.precision_plugin, "scaler", None) is not None
 
     def slots_of(self, batch: int) -> int:
         """Return how many memory slots the network has for the batch of this number, if not always all."""
@@ -196,7 +255,8 @@ class SequenceLearner(L.LightningModule):
     def _optimal_bits(self, batch: Batch) -> Tensor | None:
         """Return what the best possible network would cost, where the task knows it."""
         task: Task | None = getattr(getattr(self.trainer, "datamodule", None), "task", None)
-        logits = task.optimal_logits(batch) if task else None
+        # Tasks know nothing of devices: like the episodes they draw, those they are given are on the CPU.
+        logits = task.optimal_logits(Batch(*(part.cpu() for part in batch))) if task else None
         if logits is None:
             return None
         exact = torch.promote_types(batch.targets.dtype, torch.float32)

@@ -39,7 +39,10 @@ class WeightNoise:
         # wherever and in whatever precision it is trained. Of a seed that generator keeps 32 bits.
         source = torch.Generator().manual_seed(int(batch_generator(seed, "noise", number).integers(2**63)))
         sizes = [p.numel() for p, _ in self.clean]
-        drawn = torch.randn(sum(sizes), generator=source, dtype=torch.float32, device="cpu")
+        gpu = next((p.device for p, _ in self.clean if p.is_cuda), None)
+        drawn = torch.randn(sum(sizes), generator=source, dtype=torch.float32, device="cpu", pin_memory=gpu is not None)
+        if gpu is not None:
+            drawn = drawn.to(gpu, non_blocking=True)  # all at once, and without waiting for what the GPU has to do
         for (p, _), noise in zip(self.clean, drawn.split(sizes), strict=True):
             p.add_(noise.view_as(p).to(p), alpha=self.deviation)
 

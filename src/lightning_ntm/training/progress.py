@@ -7,6 +7,8 @@ from lightning.pytorch.callbacks import ProgressBar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from lightning_ntm.training.device import HostCopy
+
 
 class CostBar(ProgressBar):
     """Shows the cost, in wrong bits per sequence, while a network trains.
@@ -19,6 +21,7 @@ class CostBar(ProgressBar):
         super().__init__()
         self.name, self.enabled = name, True
         self.bar: Progress | None = None
+        self.cost: HostCopy | None = None  # not shown yet
 
     def disable(self) -> None:
         """Show nothing; Lightning asks for it in all processes but the first."""
@@ -43,12 +46,16 @@ class CostBar(ProgressBar):
     def on_train_batch_end(
         self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Move the bar."""
-        if self.bar:
-            self.bar.update(self.shown, completed=trainer.global_step)
-        if self.bar and trainer.global_step % 10 == 0:
+        """Move the bar, and show the cost of a batch in ten, as soon as it can be read without waiting for a GPU."""
+        if not self.bar:
+            return
+        self.bar.update(self.shown, completed=trainer.global_step)
+        if trainer.global_step % 10 == 0:
             wrong = ((outputs["logits"] > 0) != (batch.targets > 0.5)) & batch.mask.unsqueeze(-1)
-            cost = float(wrong.sum()) / len(batch.targets)
+            self.cost = HostCopy(wrong.sum() / len(batch.targets))
+        if self.cost and self.cost.arrived():
+            (cost,) = self.cost.read()
+            self.cost = None
             self.bar.update(self.shown, description=f"{self.name}  {cost:6.2f} wrong bits in training")
 
     def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
@@ -76,7 +83,7 @@ class CostBar(ProgressBar):
     def _close(self) -> None:
         if self.bar:
             self.bar.stop()
-            self.bar = None
+            self.bar = self.cost = None
 
 
 def _total_steps(trainer: L.Trainer) -> float | None:

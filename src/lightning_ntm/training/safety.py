@@ -57,7 +57,7 @@ class RandomStates(Callback):
         np.random.set_state((name, keys.numpy().astype(np.uint32), int(position), int(has_gauss), cached))
         torch.set_rng_state(self.saved["torch"])
         if self.saved["cuda"] and torch.cuda.is_available():
-            torch.cuda.set_rng_state_all(self.saved["cuda"])
+            torch.cuda.set_rng_state_all(self.saved["cuda"][: torch.cuda.device_count()])
         self.saved = None
 
 
