@@ -31,6 +31,9 @@ MAX_GRAPHS, IDLE_CALLS = 32, 1000
 #: Shapes whose calls are counted.
 MAX_COUNTED = 1024
 
+#: Types of tensors that have memory, and nothing else.
+PLAIN = (Tensor, nn.Parameter)
+
 
 def refusal(model: Any, inputs: Tensor, state: Any) -> str | None:
     """Return why the call cannot run as a graph, or `None`."""
@@ -56,6 +59,8 @@ def obstacle(model: Any, inputs: Tensor, state: Any) -> str | None:
             return "its activations are in fixed memory, out of reach of checkpoints and hooks for saved tensors."
         if any(part.is_inference() for part in (inputs, *state)):
             return "tensors of inference mode cannot be saved for the backward."
+    if any(type(part) not in PLAIN for part in (inputs, *state)):
+        return "the inputs or the state are of a subclass of Tensor."
     if any(part.device != inputs.device for part in state):
         return f"the inputs are on {inputs.device}, the state is not."
     if inputs.shape[0] == 0:
@@ -115,7 +120,7 @@ class _Pickler(pickle.Pickler):
     def reducer_override(self, value: Any) -> Any:
         if not isinstance(value, Tensor):
             return NotImplemented
-        if type(value) not in (Tensor, nn.Parameter) or value.device != self.device:
+        if type(value) not in PLAIN or value.device != self.device:
             raise TypeError(f"it has a {type(value).__name__} on {value.device}")
         self.tensors.append(value)
         return str, (repr((value.data_ptr(), value.shape, value.stride(), value.dtype, value.requires_grad)),)
