@@ -46,6 +46,10 @@ class MemoryModel(nn.Module, abc.ABC, Generic[State]):
     """
 
     kernels: ClassVar[dict[str, Kernel]] = {}
+    #: Run the loop of any model; `auto` takes them after those of the class.
+    common_kernels: ClassVar[dict[str, Kernel]] = {
+        "graphs": Kernel("lightning_ntm.kernels.graphs:run", "lightning_ntm.kernels.graphs:refusal")
+    }
     #: Arguments that matter to initial weights alone: of a network that has begun to learn they cannot be changed.
     initial: ClassVar[tuple[str, ...]] = ()
 
@@ -58,10 +62,15 @@ class MemoryModel(nn.Module, abc.ABC, Generic[State]):
         super().__init__()
         at_least(0, checkpoint_every=checkpoint_every)
         at_least(1, input_size=input_size, output_size=output_size)
-        one_of(("auto", "reference", *self.kernels), backend=backend)
-        prepare(self.kernels)
+        one_of(("auto", "reference", *self.all_kernels), backend=backend)
+        prepare(self.all_kernels)
         self.input_size, self.output_size = input_size, output_size
         self.backend, self.checkpoint_every = backend, checkpoint_every
+
+    @property
+    def all_kernels(self) -> dict[str, Kernel]:
+        """Those of the class and those of any model, in the order in which `auto` asks them."""
+        return {**self.kernels, **self.common_kernels}
 
     @abc.abstractmethod
     def initial_state(self, batch_size: int) -> State:
@@ -90,12 +99,12 @@ class MemoryModel(nn.Module, abc.ABC, Generic[State]):
         return torch.cat(logits, dim=1), state
 
     def _piece(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
-        program = choose(self.kernels, self.backend, self, inputs, state)
+        program = choose(self.all_kernels, self.backend, self, inputs, state)
         return program(self, inputs, state) if program else self.unroll(inputs, state)
 
     def backend_for(self, inputs: Float[Tensor, "batch time inputs"]) -> str:
-        """Return the name of the backend that runs such inputs: `reference` or one of `kernels`."""
-        return chosen(self.kernels, self.backend, self, inputs, self._checked(inputs, None))
+        """Return the name of the backend that runs such inputs: `reference` or one of `all_kernels`."""
+        return chosen(self.all_kernels, self.backend, self, inputs, self._checked(inputs, None))
 
     def unroll(
         self, inputs: Float[Tensor, "batch time inputs"], state: State

@@ -1,0 +1,182 @@
+"""One shape of a loop as two CUDA graphs, of its forward and of its backward.
+
+A graph works on fixed memory: inputs are copied in and results are copied out. Parameters are read where they are, so a
+graph sees their updates. The activations that a backward needs are in memory that several graphs share, and are those
+of the latest call. The backward of an earlier call replays its forward first, so calls and backwards may come in any
+order.
+"""
+
+import copy
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+Gradients = Sequence[Tensor | None]
+Results = TypeVar("Results")
+
+
+class Memory:
+    """The memory of graphs that replay one at a time; `latest` is the call whose activations are in it."""
+
+    def __init__(self, device: torch.device):
+        self.device, self.lock, self.latest = device, threading.Lock(), object()
+        self.stream, self.pool = torch.cuda.Stream(device), torch.cuda.graph_pool_handle()
+
+    def warm_up(self, work: Callable[[], list[Tensor]]) -> list[Tensor]:
+        """Run work on the stream of the captures, so that they do not meet what is set up at first use."""
+        outside = torch.cuda.current_stream(self.device)
+        self.stream.wait_stream(outside)
+        with torch.random.fork_rng([self.device], device_type="cuda"), torch.cuda.stream(self.stream):
+            before = torch.get_rng_state(), torch.cuda.get_rng_state(self.device)
+            results = [work() for _ in range(3)][-1]
+            after = torch.get_rng_state(), torch.cuda.get_rng_state(self.device)
+        outside.wait_stream(self.stream)
+        if not all(map(torch.equal, before, after)):
+            raise RuntimeError("its step draws random numbers")  # a forward that is replayed would draw others
+        return results
+
+    def capture(self, work: Callable[[], Results]) -> tuple[Any, Results]:
+        """Return work as a graph, and the results that each replay writes anew."""
+        graph = torch.cuda.CUDAGraph()
+        torch._C._cuda_clearCublasWorkspaces()  # so that it uses one in its pool, which lives as long as it does
+        try:
+            # A capture that fails leaves its stream current. Other threads, such as one that pins memory, may go on.
+            with (
+                torch.cuda.stream(self.stream),
+                torch.cuda.graph(graph, self.pool, self.stream, capture_error_mode="thread_local"),
+            ):
+                return graph, work()
+        except RuntimeError:
+            with suppress(RuntimeError):  # it also leaves the allocator in its pool
+                torch._C._cuda_endAllocateToPool(self.stream.device_index, self.pool)
+                torch._C._cuda_releasePool(self.stream.device_index, self.pool)
+            raise
+        finally:
+            torch._C._cuda_clearCublasWorkspaces()
+
+
+class Graph:
+    """The loop of a model over inputs of one shape.
+
+    Args:
+        memory: Is shared with other graphs.
+        model: Is not kept, only the places of its tensors.
+        inputs: As all calls will have them, but for their numbers.
+        state: As all calls will have it, but for its numbers.
+        tensors: All that are part of the model, parameters and others.
+
+    Raises:
+        RuntimeError: The loop cannot be captured.
+    """
+
+    def __init__(self, memory: Memory, model: Any, inputs: Tensor, state: Any, tensors: Sequence[Tensor]):
+        self.memory, self.used = memory, 0
+        versions = [t._version for t in tensors]
+        # Leaves of its own: hooks of parameters must not be captured, nor the streams on which their gradients arrive.
+        given, own = [_leaf(t.detach().clone(), t) for t in (inputs, *state)], [_leaf(t.detach(), t) for t in tensors]
+        twin = copy.deepcopy(model, {id(t): leaf for t, leaf in zip(tensors, own, strict=True)})
+        for part in twin.modules():
+            if hasattr(part, "unroll"):  # a model that is part of this one
+                part.backend = "reference"
+
+        def forward() -> list[Tensor]:
+            logits, end = twin.unroll(given[0], type(state)(*given[1:]))
+            return [logits, *end]
+
+        def trial() -> list[Tensor]:
+            outputs = forward()
+            _backward(outputs, [torch.ones_like(o) if o.requires_grad else None for o in outputs], [*given, *own])
+            return outputs
+
+        tried = memory.warm_up(trial)
+        if versions != [t._version for t in tensors]:
+            raise RuntimeError("its step changes tensors of the model")
+        if _has_leaves_beside(tried, [*given, *own]):
+            raise RuntimeError("its step uses a tensor that needs a gradient and is not part of the model")
+        self.gradients = [torch.empty_like(o) if o.requires_grad else None for o in tried]
+        del tried
+        self.forward_graph, outputs = memory.capture(forward)
+        if any(gradient is not None for gradient in self.gradients):
+            work = partial(_backward, outputs, self.gradients, [*given, *own])
+            self.backward_graph, self.results = memory.capture(work)
+        self.inputs, self.outputs = [t.detach() for t in given], [t.detach() for t in outputs]
+
+    def forward(self, tensors: Sequence[Tensor]) -> tuple[list[Tensor], object]:
+        """Return the outputs for inputs and state, and what stands for this call."""
+        with self.memory.lock:
+            self._replay_forward(tensors)
+            return [output.clone() for output in self.outputs], self.memory.latest
+
+    def backward(self, call: object, tensors: Sequence[Tensor], gradients: Gradients) -> Gradients:
+        """Return the gradients of inputs, state and tensors of the model in a call, from those of its outputs."""
+        with self.memory.lock:
+            if self.memory.latest is not call:
+                self._replay_forward(tensors)
+            self.memory.latest = object()  # a backward writes over activations that it has used
+            for static, gradient in zip(self.gradients, gradients, strict=True):
+                if static is not None:
+                    static.zero_() if gradient is None else static.copy_(gradient)
+            self.backward_graph.replay()
+            return [result if result is None else result.clone() for result in self.results]
+
+    def _replay_forward(self, tensors: Sequence[Tensor]) -> None:
+        for static, tensor in zip(self.inputs, tensors, strict=False):  # those of the model are read where they are
+            static.copy_(tensor)
+        self.forward_graph.replay()
+        self.memory.latest = object()
+
+
+class Replay(torch.autograd.Function):
+    """Runs a graph for `(graph, inputs, *state, *tensors of the model)`."""
+
+    @staticmethod
+    def forward(ctx: Any, graph: Graph, *tensors: Tensor) -> tuple[Tensor, ...]:
+        """Return logits and state."""
+        ctx.graph = graph
+        ctx.save_for_backward(*tensors)  # for a second forward, and so that PyTorch notices changes in place
+        ctx.set_materialize_grads(False)
+        outputs, ctx.call = graph.forward(tensors)
+        ctx.mark_non_differentiable(*(o for o, g in zip(outputs, graph.gradients, strict=True) if g is None))
+        return tuple(outputs)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        """Return the gradients of all tensors."""
+        return None, *ctx.graph.backward(ctx.call, ctx.saved_tensors, gradients)
+
+
+def _leaf(tensor: Tensor, like: Tensor) -> Tensor:
+    return tensor.requires_grad_(torch.is_grad_enabled() and like.requires_grad)
+
+
+def _backward(outputs: Sequence[Tensor], gradients: Gradients, leaves: Sequence[Tensor]) -> Gradients:
+    """Return the gradient of each leaf, `None` for those that have none."""
+    flowing = [(output, gradient) for output, gradient in zip(outputs, gradients, strict=True) if gradient is not None]
+    wanted = [leaf for leaf in leaves if leaf.requires_grad]
+    if not flowing:
+        return []
+    ends, starts = zip(*flowing, strict=True)
+    found = iter(torch.autograd.grad(ends, wanted, starts, allow_unused=True))
+    return [next(found) if leaf.requires_grad else None for leaf in leaves]
+
+
+def _has_leaves_beside(outputs: Sequence[Tensor], leaves: Sequence[Tensor]) -> bool:
+    """Return whether some outputs have a gradient for another leaf than these."""
+    known = {id(leaf) for leaf in leaves}
+    nodes = [output.grad_fn for output in outputs if output.grad_fn is not None]
+    seen = set(nodes)
+    while nodes:
+        node = nodes.pop()
+        if id(getattr(node, "variable", leaves[0])) not in known:
+            return True
+        new = {after for after, _ in node.next_functions if after is not None} - seen
+        seen |= new
+        nodes += new
+    return False

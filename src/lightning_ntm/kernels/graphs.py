@@ -1,0 +1,203 @@
+"""The loop of any model as CUDA graphs, for shapes that repeat.
+
+Each step of the loop is some tens of small kernels, and on a GPU launching them takes longer than running them. A CUDA
+graph launches all kernels of a sequence at once. Graphs are found by the shapes of a call and by all that a model is,
+apart from the numbers in its tensors, so that a model that was changed gets other graphs.
+"""
+
+import io
+import pickle
+import threading
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import forward_ad
+from torch.nn.modules import module as nn_module
+
+from lightning_ntm.kernels.capture import Graph, Memory, Replay
+
+#: Calls of a shape that `auto` runs as a loop before it captures the next: a capture takes as long as several loops.
+CALLS_BEFORE_CAPTURE = 2
+
+#: Graphs of a model, and the calls for which the least recently used must have been idle to make room for another.
+#: Without the second number a few shapes too many would all be captured again and again.
+MAX_GRAPHS, IDLE_CALLS = 32, 1000
+
+#: Shapes whose calls are counted.
+MAX_COUNTED = 1024
+
+#: Types of tensors that have memory, and nothing else.
+PLAIN = (Tensor, nn.Parameter)
+
+
+def refusal(model: Any, inputs: Tensor, state: Any) -> str | None:
+    """Return why the call cannot run as a graph, or `None`."""
+    if inputs.device.type != "cuda":
+        return "it needs tensors on a CUDA device."
+    return obstacle(model, inputs, state)
+
+
+def obstacle(model: Any, inputs: Tensor, state: Any) -> str | None:
+    """Return what keeps the call from running as a graph, apart from the device, or `None`."""
+    if torch.compiler.is_compiling() or torch.jit.is_tracing() or torch._C._len_torch_dispatch_stack():
+        return "the operations of the loop are being traced."
+    if torch._C._functorch.peek_interpreter_stack() is not None or forward_ad._current_level >= 0:
+        return "it cannot be transformed by torch.func and has no forward-mode derivative."
+    if torch.is_autocast_enabled(inputs.device.type):
+        return "it does not follow autocast."
+    if torch.is_anomaly_enabled():
+        return "anomaly detection is on."
+    if torch._C._current_graph_task_id() != -1:
+        return "it is called during a backward."
+    if torch.is_grad_enabled():
+        if model.checkpoint_every or torch._C._autograd._top_saved_tensors_default_hooks(True) is not None:
+            return "its activations are in fixed memory, out of reach of checkpoints and hooks for saved tensors."
+        if any(part.is_inference() for part in (inputs, *state)):
+            return "tensors of inference mode cannot be saved for the backward."
+    if any(type(part) not in PLAIN for part in (inputs, *state)):
+        return "the inputs or the state are of a subclass of Tensor."
+    if any(part.device != inputs.device for part in state):
+        return f"the inputs are on {inputs.device}, the state is not."
+    if inputs.shape[0] == 0:
+        return "the batch is empty."
+    if _has_hooks(model):
+        return "it does not call the hooks of modules."
+    if torch.cuda.is_current_stream_capturing():
+        return "the call is part of another capture."
+    return None
+
+
+def _has_hooks(model: nn.Module) -> bool:
+    kinds = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
+    parts = (part for part in model.modules() if part is not model)  # its own are called outside of `run`
+    return bool(nn_module._has_any_global_hook()) or any(getattr(part, kind) for part in parts for kind in kinds)
+
+
+def run(model: Any, inputs: Tensor, state: Any) -> tuple[Tensor, Any]:
+    """Return `(logits, state)` for a whole sequence, from a graph or, where there is none yet, from the loop.
+
+    Raises:
+        ValueError: `backend` is `"graphs"` and the loop cannot be captured.
+    """
+    by_name = model.backend == "graphs"
+    fingerprint, tensors = _fingerprint(model, inputs.device)
+    call = [(part.shape, part.dtype, part.requires_grad) for part in (inputs, *state)]
+    key = (fingerprint, type(state), *call, *_settings())
+
+    def capture(memory: Memory) -> Graph:
+        if isinstance(fingerprint, str):
+            raise RuntimeError(fingerprint)
+        return Graph(memory, model, inputs, state, tensors)
+
+    with _searching:
+        found = _graphs_of(model, inputs.device).find(key, capture, at_once=by_name)
+    if isinstance(found, Graph):
+        logits, *end = Replay.apply(found, inputs, *state, *tensors)
+        return logits, type(state)(*end)
+    if found and by_name:
+        raise ValueError(f"backend (='graphs') cannot run this call: {found}")
+    return model.unroll(inputs, state)
+
+
+def _settings() -> tuple[Hashable, ...]:
+    """Return the settings of PyTorch on which the kernels of a loop depend."""
+    modes = torch.is_grad_enabled(), torch.is_inference_mode_enabled(), torch.are_deterministic_algorithms_enabled()
+    return (*modes, torch.backends.cuda.matmul.fp32_precision)
+
+
+class _Pickler(pickle.Pickler):
+    """Pickles a model with the places of its tensors instead of their numbers, and collects the tensors."""
+
+    def __init__(self, file: io.BytesIO, device: torch.device):
+        super().__init__(file, protocol=5)
+        self.device, self.tensors = device, list[Tensor]()
+
+    def reducer_override(self, value: Any) -> Any:
+        if not isinstance(value, Tensor):
+            return NotImplemented
+        if type(value) not in PLAIN or value.device != self.device:
+            raise TypeError(f"it has a {type(value).__name__} on {value.device}")
+        self.tensors.append(value)
+        return str, (repr((value.data_ptr(), value.shape, value.stride(), value.dtype, value.requires_grad)),)
+
+
+def _fingerprint(model: nn.Module, device: torch.device) -> tuple[bytes | str, list[Tensor]]:
+    """Return all that a model is but for the numbers in its tensors, or why that cannot be told; and its tensors."""
+    file = io.BytesIO()
+    pickler = _Pickler(file, device)
+    try:
+        pickler.dump(model)
+    except (pickle.PicklingError, AttributeError, TypeError, RuntimeError) as error:
+        return f"whether the model changes cannot be told: {error}", []
+    return file.getvalue(), pickler.tensors
+
+
+class _Graphs:
+    """The graphs of one model on one stream."""
+
+    def __init__(self, device: torch.device):
+        self.device, self.memory, self.calls = device, Memory(device), 0
+        self.graphs = OrderedDict[Hashable, Graph]()  # the least recently used first
+        self.others = OrderedDict[Hashable, int | str]()  # how often they were called, or why they cannot be captured
+
+    def find(self, key: Hashable, capture: Callable[[Memory], Graph], *, at_once: bool) -> Graph | str | None:
+        """Return the graph of a key, or why it cannot be captured; `None` while it is new or there is no room."""
+        self.calls += 1
+        if key not in self.graphs:
+            known = self.others.pop(key, 0)
+            self.others[key] = known if isinstance(known, str) else known + 1
+            _trim(self.others, MAX_COUNTED)
+            if isinstance(known, str):
+                return known
+            if not at_once and (known < CALLS_BEFORE_CAPTURE or not self._has_room()):
+                return None
+            try:
+                self.graphs[key] = capture(self.memory)
+            except RuntimeError as error:
+                return self._failed(key, error, warn=not at_once)
+            del self.others[key]
+            _trim(self.graphs, MAX_GRAPHS)  # only now: the pool of their memory lives as long as one of them
+        self.graphs.move_to_end(key)
+        self.graphs[key].used = self.calls
+        return self.graphs[key]
+
+    def _has_room(self) -> bool:
+        idle = self.calls - next((graph.used for graph in self.graphs.values()), 0)
+        return len(self.graphs) < MAX_GRAPHS or idle > IDLE_CALLS
+
+    def _failed(self, key: Hashable, error: RuntimeError, *, warn: bool) -> str:
+        """Remember why a key cannot be captured, and leave the memory in which it failed."""
+        self.memory = Memory(self.device)
+        first_line = str(error.__context__ or error).partition("\n")[0]  # ending a capture that failed fails, too
+        reason = self.others[key] = first_line.rstrip(".") + "."
+        if warn:
+            warnings.warn(f"No CUDA graph replaces the loop of this model, which is slow: {reason}", stacklevel=2)
+        return reason
+
+
+def _trim(entries: OrderedDict[Hashable, Any], most: int) -> None:
+    while len(entries) > most:
+        entries.popitem(last=False)
+
+
+_models: WeakKeyDictionary[nn.Module, dict[Hashable, _Graphs]] = WeakKeyDictionary()
+
+#: Held while a graph is searched or captured: there may be one capture at a time.
+_searching = threading.RLock()
+
+
+def _graphs_of(model: nn.Module, device: torch.device) -> _Graphs:
+    """Return those of the current stream: on it, one replay follows the other."""
+    streams, stream = _models.setdefault(model, {}), _current_stream(device)
+    if stream not in streams:
+        streams[stream] = _Graphs(device)
+    return streams[stream]
+
+
+def _current_stream(device: torch.device) -> Hashable:
+    return device, torch.cuda.current_stream(device).cuda_stream
