@@ -50,6 +50,9 @@ from lightning_ntm.kernels.triton.stages import (
 
 _COPY = tl.constexpr(1024)  # numbers that are copied at once
 
+#: Of each part of the first state: an initial state has one for all sequences, with a stride of 0.
+_STRIDES = [f"{part}_{axis}" for axis in ("networks", "batch") for part in ("memory", "weights", "reads", "hidden", "cell")]
+
 
 @triton.jit
 def start_of(LAYER: tl.constexpr, READ: tl.constexpr, HIDDEN: tl.constexpr, RECURRENT: tl.constexpr):
@@ -175,31 +178,31 @@ def load_cells(cell, cell_next, LAYER: tl.constexpr, HIDDEN: tl.constexpr, BLOCK
     return tl.load(cell + at, mask=inside, other=0.0), tl.load(cell_next + at, mask=inside, other=0.0)
 
 
-@triton.jit(do_not_specialize=["steps", "batch", "slots"])
+@triton.jit(do_not_specialize=["steps", "batch", "slots", *_STRIDES])
 def forward(
     inputs,
     weights,
     biases,
+    head_biases,
     memory_start,
     weights_start,
     reads_start,
     hidden_start,
     cell_start,
-    memory_end,
-    weights_end,
-    reads_end,
-    hidden_end,
-    cell_end,
+    memory_networks,
+    weights_networks,
+    reads_networks,
+    hidden_networks,
+    cell_networks,
+    memory_batch,
+    weights_batch,
+    reads_batch,
+    hidden_batch,
+    cell_batch,
+    end,
     output,
-    given,
-    gates,
-    cell,
-    emitted,
-    cosine,
-    content,
-    weightings,
-    memory,
-    parts,
+    saved,
+    saved_size,
     steps,
     batch,
     slots,
@@ -244,30 +247,32 @@ def forward(
     MATRICES: tl.constexpr = (READ + RECURRENT * HIDDEN + (LAYERS - 1) * (1 + RECURRENT) * HIDDEN) * WIDE
 
     p = tl.program_id(0).to(tl.int64)
-    network = p // batch
+    network, sequence = p // batch, p % batch
     weights += network * WEIGHTS
-    biases += network * ((LAYERS - 1) * INPUTS + EMITTED)
+    biases += network * (LAYERS - 1) * INPUTS
+    head_biases += network * EMITTED
     rows = steps + 1 if KEEP else 2
     inputs += p * steps * INPUTS
     output += p * steps * (HIDDEN + READ)
-    given += p * rows * GIVEN
-    gates += p * rows * LAYERS * WIDE
-    cell += p * rows * LAYERS * HIDDEN
-    emitted += p * rows * EMITTED
-    cosine += p * rows * HEADS * slots
-    content += p * rows * HEADS * slots
-    weightings += p * rows * HEADS * slots
-    memory += p * rows * slots * WIDTH
-    parts += p * PARTS
+    gates = saved + p * saved_size
+    memory = gates + rows * LAYERS * WIDE
+    given = memory + rows * slots * WIDTH
+    emitted = given + rows * GIVEN
+    parts = emitted + rows * EMITTED_COLUMNS
+    cell = parts + PARTS
+    cosine = cell + rows * LAYERS * HIDDEN
+    content = cosine + rows * HEADS * slots
+    weightings = content + rows * HEADS * slots
 
-    copy(memory_start + p * slots * WIDTH, memory, slots * WIDTH, _COPY)
-    copy(weights_start + p * HEADS * slots, weightings, HEADS * slots, _COPY)
-    copy(reads_start + p * READ, given, READ, _COPY)
+    copy(memory_start + network * memory_networks + sequence * memory_batch, memory, slots * WIDTH, _COPY)
+    copy(weights_start + network * weights_networks + sequence * weights_batch, weightings, HEADS * slots, _COPY)
+    copy(reads_start + network * reads_networks + sequence * reads_batch, given, READ, _COPY)
     if RECURRENT:
-        copy(cell_start + p * LAYERS * HIDDEN, cell, LAYERS * HIDDEN, _COPY)
+        cell_start += network * cell_networks + sequence * cell_batch
+        hidden_start += network * hidden_networks + sequence * hidden_batch
+        copy(cell_start, cell, LAYERS * HIDDEN, _COPY)
         for layer in tl.static_range(LAYERS):
-            of_layer = (p * LAYERS + layer) * HIDDEN
-            copy(hidden_start + of_layer, given + own_of(layer, READ, HIDDEN), HIDDEN, _COPY)
+            copy(hidden_start + layer * HIDDEN, given + own_of(layer, READ, HIDDEN), HIDDEN, _COPY)
     tl.debug_barrier()
 
     h, e, m = tl.arange(0, HEAD_BLOCK), tl.arange(0, EMITTED_BLOCK), tl.arange(0, WIDTH_BLOCK)
@@ -277,7 +282,7 @@ def forward(
         row = t if KEEP else t & 1
         after = row + 1 if KEEP else 1 - row
         output_t, given_after = output + t * (HIDDEN + READ), given + after * GIVEN
-        emitted_t = emitted + row * EMITTED
+        emitted_t = emitted + row * EMITTED_COLUMNS
         cosine_t, content_t = cosine + row * HEADS * slots, content + row * HEADS * slots
         weights_t, weights_after = weightings + row * HEADS * slots, weightings + after * HEADS * slots
         memory_t, memory_after = memory + row * slots * WIDTH, memory + after * slots * WIDTH
@@ -338,7 +343,7 @@ def forward(
             EMITTED_BLOCK,
         )
         tl.debug_barrier()
-        bias = tl.load(biases + (LAYERS - 1) * INPUTS + e, mask=e < EMITTED, other=0.0)
+        bias = tl.load(head_biases + e, mask=e < EMITTED, other=0.0).to(output.dtype.element_ty)
         sums = total(parts, e, e < EMITTED, EMITTED_SPLIT, EMITTED_COLUMNS)
         tl.store(emitted_t + e, sums + bias, mask=e < EMITTED)
         tl.debug_barrier()
@@ -383,47 +388,37 @@ def forward(
         tl.debug_barrier()
 
     last = tl.cast(steps if KEEP else steps & 1, tl.int64)
-    copy(memory + last * slots * WIDTH, memory_end + p * slots * WIDTH, slots * WIDTH, _COPY)
-    copy(weightings + last * HEADS * slots, weights_end + p * HEADS * slots, HEADS * slots, _COPY)
-    copy(given + last * GIVEN, reads_end + p * READ, READ, _COPY)
+    programs = tl.num_programs(0).to(tl.int64)
+    copy(memory + last * slots * WIDTH, end + p * slots * WIDTH, slots * WIDTH, _COPY)
+    end += programs * slots * WIDTH
+    copy(weightings + last * HEADS * slots, end + p * HEADS * slots, HEADS * slots, _COPY)
+    end += programs * HEADS * slots
+    copy(given + last * GIVEN, end + p * READ, READ, _COPY)
     if RECURRENT:
-        copy(cell + last * LAYERS * HIDDEN, cell_end + p * LAYERS * HIDDEN, LAYERS * HIDDEN, _COPY)
+        end += programs * READ
         for layer in tl.static_range(LAYERS):
             own = given + last * GIVEN + own_of(layer, READ, HIDDEN)
-            copy(own, hidden_end + (p * LAYERS + layer) * HIDDEN, HIDDEN, _COPY)
+            copy(own, end + (p * LAYERS + layer) * HIDDEN, HIDDEN, _COPY)
+        end += programs * LAYERS * HIDDEN
+        copy(cell + last * LAYERS * HIDDEN, end + p * LAYERS * HIDDEN, LAYERS * HIDDEN, _COPY)
 
 
 @triton.jit(do_not_specialize=["steps", "batch", "slots", "limit"])
 def backward(
     weights,
-    gates,
-    cell,
-    emitted,
-    cosine,
-    content,
-    weightings,
-    memory,
+    saved,
+    saved_size,
     doutput,
     dmemory_end,
     dweights_end,
     dreads_end,
     dhidden_end,
     dcell_end,
-    dmemory_start,
-    dweights_start,
-    dreads_start,
-    dhidden_start,
-    dcell_start,
+    dstart,
     dgates,
     demitted,
-    dgiven,
-    dcell,
-    dmemory,
-    dprevious,
-    dweights,
-    dshifted,
-    dcosine,
-    parts,
+    scratch,
+    scratch_size,
     steps,
     batch,
     slots,
@@ -439,6 +434,7 @@ def backward(
     FIRST_COLUMNS: tl.constexpr,
     OTHER_COLUMNS: tl.constexpr,
     EMITTED: tl.constexpr,
+    EMITTED_COLUMNS: tl.constexpr,
     GIVEN: tl.constexpr,
     WEIGHTS: tl.constexpr,
     PARTS: tl.constexpr,
@@ -476,24 +472,24 @@ def backward(
     p = tl.program_id(0).to(tl.int64)
     weights += p // batch * WEIGHTS
     rows = steps + 1
-    gates += p * rows * LAYERS * WIDE
-    cell += p * rows * LAYERS * HIDDEN
-    emitted += p * rows * EMITTED
-    cosine += p * rows * HEADS * slots
-    content += p * rows * HEADS * slots
-    weightings += p * rows * HEADS * slots
-    memory += p * rows * slots * WIDTH
+    gates = saved + p * saved_size
+    memory = gates + rows * LAYERS * WIDE
+    emitted = memory + rows * slots * WIDTH + rows * GIVEN
+    cell = emitted + rows * EMITTED_COLUMNS + PARTS
+    cosine = cell + rows * LAYERS * HIDDEN
+    content = cosine + rows * HEADS * slots
+    weightings = content + rows * HEADS * slots
     doutput += p * steps * (HIDDEN + READ)
     dgates += p * steps * LAYERS * WIDE
     demitted += p * steps * EMITTED
-    dgiven += p * GIVEN
-    dcell += p * 2 * LAYERS * HIDDEN
-    dmemory += p * 2 * slots * WIDTH
-    dprevious += p * HEADS * slots
-    dweights += p * HEADS * slots
-    dshifted += p * HEADS * slots
-    dcosine += p * HEADS * slots
-    parts += p * PARTS
+    dmemory = scratch + p * scratch_size
+    dgiven = dmemory + 2 * slots * WIDTH
+    parts = dgiven + GIVEN
+    dcell = parts + PARTS
+    dprevious = dcell + 2 * LAYERS * HIDDEN
+    dweights = dprevious + HEADS * slots
+    dshifted = dweights + HEADS * slots
+    dcosine = dshifted + HEADS * slots
 
     # Gradients that pass from step to step in two rows are read from row `steps & 1` first.
     last = steps & 1
@@ -520,7 +516,7 @@ def backward(
         step = steps - 1 - reverse
         t = tl.cast(step, tl.int64)
         doutput_t = doutput + t * (HIDDEN + READ)
-        emitted_t, demitted_t = emitted + t * EMITTED, demitted + t * EMITTED
+        emitted_t, demitted_t = emitted + t * EMITTED_COLUMNS, demitted + t * EMITTED
         cosine_t, content_t = cosine + t * HEADS * slots, content + t * HEADS * slots
         weights_t, weights_after = weightings + t * HEADS * slots, weightings + (t + 1) * HEADS * slots
         memory_t = memory + t * slots * WIDTH
@@ -717,11 +713,16 @@ def backward(
             tl.store(dgiven + start_of(layer, READ, HIDDEN, RECURRENT) + i, dinputs, mask=here)
             tl.debug_barrier()
 
-    copy(dmemory, dmemory_start + p * slots * WIDTH, slots * WIDTH, _COPY)
-    copy(dprevious, dweights_start + p * HEADS * slots, HEADS * slots, _COPY)
-    copy(dgiven, dreads_start + p * READ, READ, _COPY)
+    programs = tl.num_programs(0).to(tl.int64)
+    copy(dmemory, dstart + p * slots * WIDTH, slots * WIDTH, _COPY)
+    dstart += programs * slots * WIDTH
+    copy(dprevious, dstart + p * HEADS * slots, HEADS * slots, _COPY)
+    dstart += programs * HEADS * slots
+    copy(dgiven, dstart + p * READ, READ, _COPY)
     if RECURRENT:
-        copy(dcell, dcell_start + p * LAYERS * HIDDEN, LAYERS * HIDDEN, _COPY)
+        dstart += programs * READ
         for layer in tl.static_range(LAYERS):
             own = dgiven + own_of(layer, READ, HIDDEN)
-            copy(own, dhidden_start + (p * LAYERS + layer) * HIDDEN, HIDDEN, _COPY)
+            copy(own, dstart + (p * LAYERS + layer) * HIDDEN, HIDDEN, _COPY)
+        dstart += programs * LAYERS * HIDDEN
+        copy(dcell, dstart + p * LAYERS * HIDDEN, LAYERS * HIDDEN, _COPY)

@@ -3,12 +3,14 @@
 Outside of the programs stand large matrix products, as ordinary operations of PyTorch: before them the share of the
 inputs in the first layer of the controller, after them the gradients of all weights, and the output layer.
 
-All tensors here have a leading axis of networks: inputs `(networks, batch, time, inputs)`, each part of a state
-`(networks, batch, ...)`, weights `(networks, rows, columns)`. Triton is imported when a sequence is first run.
+Where all tensors have a leading axis of networks, `(networks, batch, time, inputs)` and so on, many networks run side
+by side. Triton is imported when a sequence is first run.
 """
 
+import math
 import os
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -75,16 +77,11 @@ def _refused_sizes(model: Any, state: Any) -> str | None:
 def run(model: Any, inputs: Tensor, state: Any) -> tuple[Tensor, Any]:
     """Return `(logits, state)` for a whole sequence."""
     layers = [*model.controller.layers, model.heads]
-    weights, biases = [layer.weight.unsqueeze(0) for layer in layers], [layer.bias.unsqueeze(0) for layer in layers]
+    options = Options.of(model, inputs.device.type)
     output, *end = recurrence(
-        inputs.unsqueeze(0),
-        [part.unsqueeze(0) for part in state],
-        weights,
-        biases,
-        Options.of(model, inputs.device.type),
+        inputs, state, [layer.weight for layer in layers], [layer.bias for layer in layers], options
     )
-    logits = model.output(output[0].to(model.output.weight.dtype))
-    return logits, type(state)(*(part[0] for part in end))
+    return model.output(output.to(model.output.weight.dtype)), type(state)(*end)
 
 
 class Options(NamedTuple):
@@ -109,13 +106,13 @@ class Options(NamedTuple):
 def recurrence(
     inputs: Tensor, state: Sequence[Tensor], weights: Sequence[Tensor], biases: Sequence[Tensor], options: Options
 ) -> tuple[Tensor, ...]:
-    """Return the outputs of controller and reads, `(networks, batch, time, hidden + reads * width)`, and the last state.
+    """Return the outputs of controller and reads, `([networks,] batch, time, hidden + reads * width)`, and the last state.
 
     Args:
-        inputs: `(networks, batch, time, inputs)`.
-        state: Memory, weights, reads, hidden, cell; each `(networks, batch, ...)`.
-        weights: Of each layer of the controller, then of the heads; each `(networks, rows, columns)`.
-        biases: Likewise, each `(networks, rows)`.
+        inputs: `([networks,] batch, time, inputs)`.
+        state: Memory, weights, reads, hidden, cell; each `([networks,] batch, ...)`.
+        weights: Of each layer of the controller, then of the heads; each `([networks,] rows, columns)`.
+        biases: Likewise, each `([networks,] rows)`.
         options: All else.
     """
     return _Recurrence.apply(options, torch.is_grad_enabled(), inputs, *state, *weights, *biases)  # type: ignore[no-any-return]
@@ -127,19 +124,20 @@ class _Recurrence(torch.autograd.Function):
         state, weights, biases = _parts(tensors)
         keep = keep and any(ctx.needs_input_grad)
         output, end, saved = _forward(inputs, state, weights, biases, options, keep)
-        ctx.options = options
+        ctx.options, ctx.memory = options, state[0].shape[-2:]
         if keep:
-            ctx.save_for_backward(inputs, output, *saved, *weights)
+            ctx.save_for_backward(inputs, output, saved, *weights)
         ctx.set_materialize_grads(False)
         return (output, *end)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
-        inputs, output, *saved = ctx.saved_tensors
-        saved, weights = saved[: len(_SAVED)], saved[len(_SAVED) :]
+        inputs, output, saved, *weights = ctx.saved_tensors
+        sizes = _sizes_of(inputs, ctx.memory, weights, ctx.options)
+        needed = ctx.needs_input_grad[2:]
         with torch.autocast(inputs.device.type, enabled=False):
-            found = _backward(inputs, output, saved, weights, ctx.options, gradients, ctx.needs_input_grad[2])
+            found = _backward(inputs, output, saved, weights, sizes, gradients, needed)
         return (None, None, *found)
 
 
@@ -149,13 +147,8 @@ def _parts(tensors: Sequence[Tensor]) -> tuple[Sequence[Tensor], Sequence[Tensor
     return tensors[:5], tensors[5 : 5 + layers], tensors[5 + layers :]
 
 
-#: Arrays that the forward program fills and the backward program reads, in the order of its arguments; the last is
-#: for the gradients of the weights alone.
-_SAVED = ("gates", "cell", "emitted", "cosine", "content", "weightings", "memory", "given")
-
-#: Numbers of the memory that each thread holds at most, times four numbers of a matrix that it loads ahead, threads in
-#: a warp.
-_HELD, _AHEAD, _WARP = 16, 8, 32
+#: Four numbers of a matrix that each thread loads ahead, numbers of the memory that it holds, threads in a warp.
+_AHEAD, _HELD, _WARP = 8, 16, 32
 
 
 class _Sizes(NamedTuple):
@@ -165,67 +158,74 @@ class _Sizes(NamedTuple):
     hidden: int
     layers: int
     gates: int
-    slots: int
-    width: int
-    emitted: int
     read: int
+    emitted: int
     first: int  # numbers that recur to the first layer
     other: int  # numbers that the others are given
     columns: int  # of a gate, padded so that four numbers are loaded at once; likewise below
     emitted_columns: int
     first_columns: int
     other_columns: int
-    saved: dict[str, int]  # numbers of each step, in the order of _SAVED
+    state: tuple[tuple[int, int], ...]  # shapes of the parts of a state, of one sequence
+    before_given: int  # numbers of a step that are saved before `given`
+    given: int
+    saved: int  # numbers of each step, and below of each sequence, that are saved
+    saved_once: int
+    scratch: int
+    dtype: torch.dtype | None  # of the weights, where it is not that of the parameters
     forward: dict[str, Any]
     backward: dict[str, Any]
 
 
 @lru_cache(1024)
 def _sizes(
-    inputs: int, hidden: int, layers: int, slots: int, width: int, emitted: int, options: Options, warps: int
+    inputs: int, hidden: int, layers: int, memory: tuple[int, int], emitted: int, options: Options, warps: int
 ) -> _Sizes:
-    gates, own = (4, hidden) if options.recurrent else (1, 0)
+    (slots, width), (gates, own) = memory, (4, hidden) if options.recurrent else (1, 0)
     heads, read = options.reads + options.writes, options.reads * width
     first, other = read + own, hidden + own
     columns, emitted_columns, first_columns, other_columns = map(_padded, (hidden, emitted, first, other))
     wide, given = gates * columns, _padded(first + (layers - 1) * other)
     slot_block = min(_block(slots), max(1, _HELD * warps * _WARP // _block(width)))
     slot_split = min(warps, slot_block)
-    products = {
+    of_forward = {
         "GATES": _Product.of(max(first, other), wide, warps),
         "EMITTED": _Product.of(hidden, emitted_columns, warps),
+    }
+    of_backward = {
         "HIDDEN": _Product.of(emitted, columns, warps),
         "FIRST": _Product.of(wide, first_columns, warps),
         "OTHER": _Product.of(wide, other_columns, warps),
     }
+    most = max(product.split * columns_ for product, columns_ in zip(
+        (*of_forward.values(), *of_backward.values()), (wide, emitted_columns, columns, first_columns, other_columns),
+        strict=True,
+    ))  # fmt: skip
+    parts = _padded(max(2 * heads * slot_split * width, most))
     constants = {
         "READS": options.reads, "WRITES": options.writes, "WIDTH": width, "SHIFTS": options.shifts, "HIDDEN": hidden,
-        "LAYERS": layers, "RECURRENT": int(options.recurrent), "COLUMNS": columns, "EMITTED": emitted, "GIVEN": given,
-        "PARTS": _padded(max(2 * heads * slot_split * width, *(product.parts for product in products.values()))),
+        "LAYERS": layers, "RECURRENT": int(options.recurrent), "COLUMNS": columns, "EMITTED": emitted,
+        "EMITTED_COLUMNS": emitted_columns, "GIVEN": given, "PARTS": parts,
         "HEAD_BLOCK": _block(heads), "HIDDEN_BLOCK": _block(columns), "WIDTH_BLOCK": _block(width),
         "SLOTS_BLOCK": _block(slots), "SLOT_BLOCK": slot_block, "SLOT_SPLIT": slot_split,
         "num_warps": warps, "num_stages": 1,
     }  # fmt: skip
-    forward = {
-        "EMITTED_COLUMNS": emitted_columns, "GATES_BLOCK": products["GATES"].block,
-        "EMITTED_BLOCK": products["EMITTED"].block, "GATES_SPLIT": products["GATES"].split,
-        "EMITTED_SPLIT": products["EMITTED"].split, "GATES_CHUNK": products["GATES"].chunk,
-        "EMITTED_CHUNK": products["EMITTED"].chunk,
+    forward = constants | _constants_of(of_forward) | {
         "WEIGHTS": _padded((first + (layers - 1) * other) * wide + hidden * emitted_columns, 16),
     }  # fmt: skip
-    backward = {
+    backward = constants | _constants_of(of_backward) | {
         "FIRST_COLUMNS": first_columns, "OTHER_COLUMNS": other_columns, "SHIFT_BLOCK": _block(options.shifts),
-        "FIRST_BLOCK": products["FIRST"].block, "OTHER_BLOCK": products["OTHER"].block,
-        "HIDDEN_SPLIT": products["HIDDEN"].split, "FIRST_SPLIT": products["FIRST"].split,
-        "OTHER_SPLIT": products["OTHER"].split, "HIDDEN_CHUNK": products["HIDDEN"].chunk,
-        "FIRST_CHUNK": products["FIRST"].chunk, "OTHER_CHUNK": products["OTHER"].chunk, "LIMITED": options.limit > 0,
         "WEIGHTS": _padded(wide * (first_columns + (layers - 1) * other_columns) + emitted * columns, 16),
+        "LIMITED": options.limit > 0, "limit": options.limit,
     }  # fmt: skip
-    cells = layers * hidden if options.recurrent else 0
-    saved = (layers * wide, cells, emitted, *[heads * slots] * 3, slots * width, given)
+    kept = layers if options.recurrent else 0
+    before_given = layers * wide + slots * width
     return _Sizes(
-        inputs, hidden, layers, gates, slots, width, emitted, read, first, other, columns, emitted_columns,
-        first_columns, other_columns, dict(zip(_SAVED, saved, strict=True)), constants | forward, constants | backward,
+        inputs, hidden, layers, gates, read, emitted, first, other, columns, emitted_columns, first_columns,
+        other_columns, ((slots, width), (heads, slots), (options.reads, width), (kept, hidden), (kept, hidden)),
+        before_given, given, before_given + given + emitted_columns + layers * hidden + 3 * heads * slots, parts,
+        _padded(2 * slots * width + given + parts + 2 * layers * hidden + 4 * heads * slots, 16),
+        options.weights_dtype, forward, backward,
     )  # fmt: skip
 
 
@@ -235,7 +235,6 @@ class _Product(NamedTuple):
     block: int  # of the columns
     split: int  # parts in which the sum over rows is made
     chunk: int  # rows that are loaded at once
-    parts: int
 
     @classmethod
     def of(cls, rows: int, columns: int, warps: int) -> "_Product":
@@ -243,8 +242,15 @@ class _Product(NamedTuple):
         at_once, block = 4 * warps * _WARP, _block(columns)
         split = max(1, min(at_once // block, _block(rows)))
         each = max(1, split * block // at_once)
-        rows_ahead = max(1, min(_AHEAD // each, _block(-(-rows // split))))
-        return cls(block, split, split * rows_ahead, split * columns)
+        return cls(block, split, split * max(1, min(_AHEAD // each, _block(-(-rows // split)))))
+
+
+def _constants_of(products: dict[str, _Product]) -> dict[str, int]:
+    return {
+        f"{name}_{field.upper()}": value
+        for name, product in products.items()
+        for field, value in product._asdict().items()
+    }
 
 
 def _padded(count: int, multiple: int = 4) -> int:
@@ -255,10 +261,12 @@ def _block(count: int) -> int:
     return 1 << max(0, count - 1).bit_length()
 
 
-def _sizes_of(inputs: Tensor, slots: int, width: int, weights: Sequence[Tensor], options: Options) -> _Sizes:
-    emitted, hidden = weights[-1].shape[1:]
-    warps = _warps(hidden, slots * width)
-    return _sizes(inputs.shape[-1], hidden, len(weights) - 1, slots, width, emitted, options, warps)
+def _sizes_of(inputs: Tensor, memory: Sequence[int], weights: Sequence[Tensor], options: Options) -> _Sizes:
+    emitted, hidden = weights[-1].shape[-2:]
+    slots, width = memory
+    return _sizes(
+        inputs.shape[-1], hidden, len(weights) - 1, (slots, width), emitted, options, _warps(hidden, slots * width)
+    )
 
 
 def _warps(hidden: int, memory: int) -> int:
@@ -272,127 +280,168 @@ def _forward(
     biases: Sequence[Tensor],
     options: Options,
     keep: bool,
-) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+) -> tuple[Tensor, list[Tensor], Tensor]:
     """Run the recurrence; return outputs, the last state, and what is saved."""
     from lightning_ntm.kernels.triton import programs
 
-    networks, batch, time = inputs.shape[:3]
-    state = [part.contiguous() for part in state]
-    like = state[0]
-    sizes = _sizes_of(inputs, like.shape[-2], like.shape[-1], weights, options)
-    sums = torch.baddbmm(
-        biases[0].unsqueeze(1), inputs.reshape(networks, batch * time, -1), weights[0][..., : sizes.inputs].mT
-    ).to(like.dtype)
-    other_biases = torch.cat(list(biases[1:]), 1).to(like.dtype)
-    rows = time + 1 if keep else 2
-    saved = [like.new_empty(networks * batch * rows, count) for count in sizes.saved.values()]
-    output = like.new_empty(networks, batch, time, sizes.hidden + sizes.read)
-    end = [torch.empty_like(part) for part in state]
-    parts = like.new_empty(networks * batch, sizes.forward["PARTS"])
-    with _device(inputs):
-        programs.forward[(networks * batch,)](
-            sums, _packed_forward(weights, sizes, options), other_biases, *state, *end, output,
-            saved[-1], *saved[:-1], parts, time, batch, sizes.slots, **sizes.forward, KEEP=keep,
+    sizes = _sizes_of(inputs, state[0].shape[-2:], weights, options)
+    *sequences, time, _ = inputs.shape
+    count, rows, like = math.prod(sequences), time + 1 if keep else 2, state[0]
+    state = [_dense(part) for part in state]
+    saved_size = _padded(rows * sizes.saved + sizes.saved_once, 16)
+    saved = like.new_empty(count, saved_size)
+    output = like.new_empty(*sequences, time, sizes.hidden + sizes.read)
+    end = like.new_empty(count * sum(map(math.prod, sizes.state)))
+    with _on_device_of(inputs):
+        programs.forward[(count,)](
+            _sums_of_inputs(inputs, weights[0], biases[0], sizes).to(like.dtype), _packed_forward(weights, sizes),
+            biases[1] if sizes.layers == 1 else torch.cat(list(biases[1:-1]), -1), biases[-1], *state,
+            *(part.stride(0) if len(sequences) == 2 else 0 for part in state),
+            *(part.stride(len(sequences) - 1) for part in state),
+            end, output, saved, saved_size, time, sequences[-1], like.shape[-2], **sizes.forward, KEEP=keep,
         )  # fmt: skip
-    return output, end, saved
+    return output, _parts_of_state(end, sequences, sizes), saved
 
 
-def _packed_forward(weights: Sequence[Tensor], sizes: _Sizes, options: Options) -> Tensor:
+def _dense(part: Tensor) -> Tensor:
+    """Return a part of a state whose numbers of one sequence stand side by side; sequences may share them."""
+    rows, columns = part.shape[-2:]
+    return part if part.stride()[-2:] == (columns, 1) or rows * columns == 0 else part.contiguous()
+
+
+def _sums_of_inputs(inputs: Tensor, weight: Tensor, bias: Tensor, sizes: _Sizes) -> Tensor:
+    """Return the share of the inputs in the sums of the first layer, bias included."""
+    if weight.ndim == 2:
+        return torch.addmm(bias, inputs.reshape(-1, sizes.inputs), weight[:, : sizes.inputs].t())
+    steps = inputs.reshape(len(weight), -1, sizes.inputs)
+    return torch.baddbmm(bias.unsqueeze(1), steps, weight[..., : sizes.inputs].mT)
+
+
+def _parts_of_state(flat: Tensor, sequences: Sequence[int], sizes: _Sizes) -> list[Tensor]:
+    """Return the parts of a state that stand one after the other."""
+    count = math.prod(sequences)
+    parts = flat.split([count * rows * columns for rows, columns in sizes.state])
+    return [part.view(*sequences, *shape) for part, shape in zip(parts, sizes.state, strict=True)]
+
+
+def _packed_forward(weights: Sequence[Tensor], sizes: _Sizes) -> Tensor:
     """Return the weights as the forward program takes them: those of an input side by side."""
-    networks = weights[0].shape[0]
-    dtype = options.weights_dtype or weights[0].dtype
+    networks, dtype = weights[0].shape[:-2], sizes.dtype or weights[0].dtype
     padded = sizes.columns != sizes.hidden or sizes.emitted_columns != sizes.emitted
-    make = weights[0].new_zeros if padded else weights[0].new_empty
-    packed = make(networks, sizes.forward["WEIGHTS"], dtype=dtype)
+    packed = (weights[0].new_zeros if padded else weights[0].new_empty)(
+        *networks, sizes.forward["WEIGHTS"], dtype=dtype
+    )
     start = 0
     for layer, weight in enumerate(weights[:-1]):
         rows = sizes.other if layer else sizes.first
         end = start + rows * sizes.gates * sizes.columns
-        place = packed[:, start:end].view(networks, rows, sizes.gates, sizes.columns)[..., : sizes.hidden]
-        of_gates = weight[..., weight.shape[-1] - rows :].unflatten(1, (sizes.gates, sizes.hidden))
-        place.copy_(of_gates.permute(0, 3, 1, 2))
+        place = packed[..., start:end].view(*networks, rows, sizes.gates, sizes.columns)
+        place = place[..., : sizes.hidden] if padded else place
+        of_gates = weight[..., weight.shape[-1] - rows :].unflatten(-2, (sizes.gates, sizes.hidden))
+        place.copy_(of_gates.movedim(-1, -3))
         start = end
     end = start + sizes.hidden * sizes.emitted_columns
-    place = packed[:, start:end].view(networks, sizes.hidden, sizes.emitted_columns)[..., : sizes.emitted]
-    place.copy_(weights[-1].mT)
+    place = packed[..., start:end].view(*networks, sizes.hidden, sizes.emitted_columns)
+    place[..., : sizes.emitted].copy_(weights[-1].mT)
     return packed
 
 
-def _packed_backward(weights: Sequence[Tensor], sizes: _Sizes, options: Options) -> Tensor:
+def _packed_backward(weights: Sequence[Tensor], sizes: _Sizes) -> Tensor:
     """Return the weights as the backward program takes them: those of an output side by side."""
-    networks = weights[0].shape[0]
-    dtype = options.weights_dtype or weights[0].dtype
-    packed = weights[0].new_zeros(networks, sizes.backward["WEIGHTS"], dtype=dtype)
+    networks, dtype = weights[0].shape[:-2], sizes.dtype or weights[0].dtype
+    packed = weights[0].new_zeros(*networks, sizes.backward["WEIGHTS"], dtype=dtype)
     start = 0
     for layer, weight in enumerate(weights[:-1]):
         rows, columns = (sizes.other, sizes.other_columns) if layer else (sizes.first, sizes.first_columns)
         end = start + sizes.gates * sizes.columns * columns
-        place = packed[:, start:end].view(networks, sizes.gates, sizes.columns, columns)
-        of_gates = weight[..., weight.shape[-1] - rows :].unflatten(1, (sizes.gates, sizes.hidden))
-        place[:, :, : sizes.hidden, :rows].copy_(of_gates)
+        place = packed[..., start:end].view(*networks, sizes.gates, sizes.columns, columns)
+        of_gates = weight[..., weight.shape[-1] - rows :].unflatten(-2, (sizes.gates, sizes.hidden))
+        place[..., : sizes.hidden, :rows].copy_(of_gates)
         start = end
     end = start + sizes.emitted * sizes.columns
-    packed[:, start:end].view(networks, sizes.emitted, sizes.columns)[..., : sizes.hidden].copy_(weights[-1])
+    packed[..., start:end].view(*networks, sizes.emitted, sizes.columns)[..., : sizes.hidden].copy_(weights[-1])
     return packed
 
 
 def _backward(
     inputs: Tensor,
     output: Tensor,
-    saved: Sequence[Tensor],
+    saved: Tensor,
     weights: Sequence[Tensor],
-    options: Options,
+    sizes: _Sizes,
     gradients: Sequence[Tensor | None],
-    of_inputs: bool,
+    needed: Sequence[bool],
 ) -> list[Tensor | None]:
     """Return gradients of inputs, state, weights and biases; `None` among what is given stands for zeros."""
     from lightning_ntm.kernels.triton import programs
 
-    networks, batch, time = inputs.shape[:3]
-    heads = options.reads + options.writes
-    slots = saved[3].shape[1] // heads
-    sizes = _sizes_of(inputs, slots, saved[6].shape[1] // slots, weights, options)
+    *sequences, time, _ = inputs.shape
+    count = math.prod(sequences)
     doutput, *dend = gradients
     doutput = torch.zeros_like(output) if doutput is None else doutput.contiguous()
-    layers = sizes.layers if options.recurrent else 0
-    shapes = [(slots, sizes.width), (heads, slots), (options.reads, sizes.width), *[(layers, sizes.hidden)] * 2]
-    start = [output.new_empty(networks, batch, *shape) for shape in shapes]
     of_end = any(gradient is not None for gradient in dend)
-    given_end = [
-        like if not of_end else torch.zeros_like(like) if gradient is None else gradient.contiguous()
-        for gradient, like in zip(dend, start, strict=True)
-    ]
-    dgates = output.new_empty(networks, batch, time, sizes.layers, sizes.gates, sizes.columns)
-    demitted = output.new_empty(networks, batch, time, sizes.emitted)
-    of_memory, of_heads = 2 * slots * sizes.width, [heads * slots] * 4
-    counts = (saved[-1].shape[1], 2 * layers * sizes.hidden, of_memory, *of_heads, sizes.backward["PARTS"])
-    scratch = [output.new_empty(networks * batch, count) for count in counts]
-    with _device(inputs):
-        programs.backward[(networks * batch,)](
-            _packed_backward(weights, sizes, options), *saved[:-1], doutput, *given_end, *start, dgates, demitted,
-            *scratch, time, batch, slots, options.limit, **sizes.backward, OF_END=of_end,
+    start = output.new_empty(count * sum(map(math.prod, sizes.state)))
+    dstart = _parts_of_state(start, sequences, sizes) if of_end or any(needed[1:6]) else [start] * 5
+    if of_end:
+        dend = [
+            torch.zeros_like(like) if gradient is None else gradient.contiguous()
+            for gradient, like in zip(dend, dstart, strict=True)
+        ]
+    dgates = output.new_empty(*sequences, time, sizes.layers, sizes.gates, sizes.columns)
+    demitted = output.new_empty(*sequences, time, sizes.emitted)
+    with _on_device_of(inputs):
+        programs.backward[(count,)](
+            _packed_backward(weights, sizes), saved, saved.shape[1], doutput, *(dend if of_end else dstart), start,
+            dgates, demitted, output.new_empty(count, sizes.scratch), sizes.scratch, time, sequences[-1],
+            sizes.state[0][0], **sizes.backward, OF_END=of_end,
         )  # fmt: skip
-    steps = networks, batch * time
-    given = saved[-1].view(networks, batch, time + 1, -1)[:, :, :time]
+    of_state = [part if need else None for part, need in zip(dstart, needed[1:6], strict=True)]
+    return [*_weight_gradients(inputs, output, saved, weights, sizes, (dgates, demitted), of_state, needed[0])]
+
+
+def _weight_gradients(
+    inputs: Tensor,
+    output: Tensor,
+    saved: Tensor,
+    weights: Sequence[Tensor],
+    sizes: _Sizes,
+    of_sums: tuple[Tensor, Tensor],
+    of_state: list[Tensor | None],
+    of_inputs: bool,
+) -> list[Tensor | None]:
+    """Return all gradients, from those of the sums before activation and of what heads emitted, step by step."""
+    dgates, demitted = of_sums
+    *networks, batch, time, _ = inputs.shape
+    steps = *networks, batch * time
+    rows = time + 1
+    given = saved.as_strided(
+        (math.prod(inputs.shape[:-2]), time, sizes.given),
+        (saved.shape[1], sizes.given, 1),
+        saved.storage_offset() + rows * sizes.before_given,
+    ).view(*networks, batch, time, sizes.given) if len(inputs) else saved
+    dgates = dgates[..., : sizes.hidden] if sizes.columns != sizes.hidden else dgates
     dweights, dbiases = [], []
     for layer, weight in enumerate(weights[:-1]):
-        of_layer = dgates[:, :, :, layer, :, : sizes.hidden].reshape(*steps, -1)
-        at = sizes.first + (layer - 1) * sizes.other if layer else 0
-        columns_given = given[..., at : at + (sizes.other if layer else sizes.first)]
-        whole = columns_given if layer else torch.cat([inputs.to(given.dtype), columns_given], -1)
+        of_layer = dgates[..., layer, :, :].reshape(*steps, -1)
+        if layer == 0:
+            of_first = of_layer
+            whole = torch.cat([inputs.to(given.dtype), given[..., : sizes.first]], -1)
+        else:
+            at = sizes.first + (layer - 1) * sizes.other
+            whole = given[..., at : at + sizes.other]
         dweights.append((of_layer.mT @ whole.reshape(*steps, -1)).to(weight.dtype))
-        dbiases.append(of_layer.sum(1).to(weight.dtype))
+        dbiases.append(of_layer.sum(-2).to(weight.dtype))
     demitted = demitted.view(*steps, -1)
     dweights.append((demitted.mT @ output.view(*steps, -1)[..., : sizes.hidden]).to(weights[-1].dtype))
-    dbiases.append(demitted.sum(1).to(weights[-1].dtype))
+    dbiases.append(demitted.sum(-2).to(weights[-1].dtype))
     dinputs = None
     if of_inputs:
-        of_first = dgates[:, :, :, 0, :, : sizes.hidden].reshape(*steps, -1)
         of_input = weights[0][..., : sizes.inputs].to(of_first.dtype)
         dinputs = (of_first @ of_input).view(inputs.shape).to(inputs.dtype)
-    return [dinputs, *start, *dweights, *dbiases]
+    return [dinputs, *of_state, *dweights, *dbiases]
 
 
-def _device(tensor: Tensor) -> Any:
+def _on_device_of(tensor: Tensor) -> AbstractContextManager[object]:
     """Triton launches on the current device."""
-    return torch.cuda.device_of(tensor)
+    elsewhere = tensor.is_cuda and tensor.device.index != torch.cuda.current_device()
+    return torch.cuda.device_of(tensor) if elsewhere else nullcontext()
