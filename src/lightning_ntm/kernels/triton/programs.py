@@ -78,7 +78,6 @@ def controller_layer(
     cell,
     cell_next,
     output,
-    parts,
     LAYER: tl.constexpr,
     READ: tl.constexpr,
     HIDDEN: tl.constexpr,
@@ -86,21 +85,14 @@ def controller_layer(
     HIDDEN_BLOCK: tl.constexpr,
     LAYERS: tl.constexpr,
     RECURRENT: tl.constexpr,
-    SPLIT: tl.constexpr,
 ):
-    """One step of a layer: `sums` are bias and, of the first layer, the share of the input; `parts` all else."""
-    GATES: tl.constexpr = 4 if RECURRENT else 1
-    WIDE: tl.constexpr = GATES * COLUMNS
+    """One step of a layer, from the sums before activation."""
     j = tl.arange(0, HIDDEN_BLOCK)
     inside = j < HIDDEN
-    gates += LAYER * WIDE
+    gates += LAYER * (4 if RECURRENT else 1) * COLUMNS
     if RECURRENT:
         enter, keep, candidate, leave, c, hidden = lstm_unit(
-            total(parts, j, inside, SPLIT, WIDE) + sums[0],
-            total(parts, COLUMNS + j, inside, SPLIT, WIDE) + sums[1],
-            total(parts, 2 * COLUMNS + j, inside, SPLIT, WIDE) + sums[2],
-            total(parts, 3 * COLUMNS + j, inside, SPLIT, WIDE) + sums[3],
-            tl.load(cell + LAYER * HIDDEN + j, mask=inside, other=0.0),
+            sums[0], sums[1], sums[2], sums[3], tl.load(cell + LAYER * HIDDEN + j, mask=inside, other=0.0)
         )
         tl.store(gates + j, enter, mask=inside)
         tl.store(gates + COLUMNS + j, keep, mask=inside)
@@ -109,7 +101,7 @@ def controller_layer(
         tl.store(cell_next + LAYER * HIDDEN + j, c, mask=inside)
         tl.store(given_next + own_of(LAYER, READ, HIDDEN) + j, hidden, mask=inside)
     else:
-        hidden = tanh(total(parts, j, inside, SPLIT, WIDE) + sums[0])
+        hidden = tanh(sums[0])
         tl.store(gates + j, hidden, mask=inside)
     if LAYER == LAYERS - 1:
         tl.store(output + j, hidden, mask=inside)
@@ -127,6 +119,30 @@ def load_gates(at, STRIDE: tl.constexpr, HIDDEN: tl.constexpr, BLOCK: tl.constex
         second = tl.load(at + STRIDE + j, mask=inside, other=0.0)
         third = tl.load(at + 2 * STRIDE + j, mask=inside, other=0.0)
         return first, second, third, tl.load(at + 3 * STRIDE + j, mask=inside, other=0.0)
+    else:
+        return first, first, first, first
+
+
+@triton.jit
+def sums_of_gates(
+    inputs,
+    biases,
+    parts,
+    HIDDEN: tl.constexpr,
+    COLUMNS: tl.constexpr,
+    BLOCK: tl.constexpr,
+    RECURRENT: tl.constexpr,
+    SPLIT: tl.constexpr,
+):
+    """Return the sums of each unit before activation, four for LSTM units: of inputs, biases and all that recurs."""
+    WIDE: tl.constexpr = (4 if RECURRENT else 1) * COLUMNS
+    j = tl.arange(0, BLOCK)
+    inside = j < HIDDEN
+    first = inputs[0] + biases[0] + total(parts, j, inside, SPLIT, WIDE)
+    if RECURRENT:
+        second = inputs[1] + biases[1] + total(parts, COLUMNS + j, inside, SPLIT, WIDE)
+        third = inputs[2] + biases[2] + total(parts, 2 * COLUMNS + j, inside, SPLIT, WIDE)
+        return first, second, third, inputs[3] + biases[3] + total(parts, 3 * COLUMNS + j, inside, SPLIT, WIDE)
     else:
         return first, first, first, first
 
@@ -249,7 +265,7 @@ def forward(
     p = tl.program_id(0).to(tl.int64)
     network, sequence = p // batch, p % batch
     weights += network * WEIGHTS
-    biases += network * (LAYERS - 1) * INPUTS
+    biases += network * LAYERS * INPUTS
     head_biases += network * EMITTED
     rows = steps + 1 if KEEP else 2
     inputs += p * steps * INPUTS
@@ -288,13 +304,11 @@ def forward(
         memory_t, memory_after = memory + row * slots * WIDTH, memory + after * slots * WIDTH
         for layer in tl.static_range(LAYERS):
             first = start_of(layer, READ, HIDDEN, RECURRENT)
-            sums = load_gates(
-                inputs + t * INPUTS if layer == 0 else biases + (layer - 1) * INPUTS,
-                HIDDEN,
-                HIDDEN,
-                HIDDEN_BLOCK,
-                RECURRENT,
-            )
+            bias = load_gates(biases + layer * INPUTS, HIDDEN, HIDDEN, HIDDEN_BLOCK, RECURRENT)
+            if layer == 0:
+                of_inputs = load_gates(inputs + t * INPUTS, HIDDEN, HIDDEN, HIDDEN_BLOCK, RECURRENT)
+            else:
+                of_inputs = (0.0, 0.0, 0.0, 0.0)
             product(
                 chunk,
                 weights + first * WIDE,
@@ -306,12 +320,16 @@ def forward(
                 GATES_SPLIT,
                 GATES_BLOCK,
             )
+            tl.debug_barrier()
+            sums = sums_of_gates(
+                of_inputs, bias, parts, HIDDEN, COLUMNS, HIDDEN_BLOCK, RECURRENT, GATES_SPLIT
+            )
+            # Loaded while units are computed: loads return in their order, so after those that are needed at once.
             if layer == LAYERS - 1:
                 chunk = load_rows(weights + MATRICES, 0, HIDDEN, EMITTED_COLUMNS, EMITTED_CHUNK, EMITTED_BLOCK)
             else:
                 matrix = weights + start_of(layer + 1, READ, HIDDEN, RECURRENT) * WIDE
                 chunk = load_rows(matrix, 0, HIDDEN + RECURRENT * HIDDEN, WIDE, GATES_CHUNK, GATES_BLOCK)
-            tl.debug_barrier()
             controller_layer(
                 sums,
                 given + row * GIVEN,
@@ -320,7 +338,6 @@ def forward(
                 cell + row * LAYERS * HIDDEN,
                 cell + after * LAYERS * HIDDEN,
                 output_t,
-                parts,
                 layer,
                 READ,
                 HIDDEN,
@@ -328,7 +345,6 @@ def forward(
                 HIDDEN_BLOCK,
                 LAYERS,
                 RECURRENT,
-                GATES_SPLIT,
             )
             tl.debug_barrier()
         product(
@@ -361,9 +377,9 @@ def forward(
         moves = emitted_t + MOVES
         shifted = shift(content_t, weights_t, gate, moves, slots, HEADS, SHIFTS, HEAD_BLOCK, SLOTS_BLOCK)
         sharpening = 1 + softplus(clamped(emitted_t + SHARPENINGS + h, h < HEADS))
+        chunk = load_rows(weights, 0, READ + RECURRENT * HIDDEN, WIDE, GATES_CHUNK, GATES_BLOCK)
         weighting = sharpen(shifted, sharpening, slots, SLOTS_BLOCK)
         store_weightings(weights_after, weighting, slots, HEADS, HEAD_BLOCK, SLOTS_BLOCK)
-        chunk = load_rows(weights, 0, READ + RECURRENT * HIDDEN, WIDE, GATES_CHUNK, GATES_BLOCK)
         tl.debug_barrier()
         for head in tl.static_range(READS):
             of_head = parts + head * SLOT_SPLIT * WIDTH
@@ -589,21 +605,19 @@ def backward(
         )
         tl.debug_barrier()
         raw = clamped(emitted_t + STRENGTHS + h, h < HEADS)
-        dgated, dcosines, dgate, dstrength = interpolate_and_content_backward(
-            load_weightings(weights_t, slots, HEADS, HEAD_BLOCK, SLOTS_BLOCK),
-            load_weightings(content_t, slots, HEADS, HEAD_BLOCK, SLOTS_BLOCK),
-            cosines,
-            gate,
-            softplus(raw),
-            shift_backward(dshifted, moves, slots, HEADS, SHIFTS, HEAD_BLOCK, SLOTS_BLOCK),
+        previous = load_weightings(weights_t, slots, HEADS, HEAD_BLOCK, SLOTS_BLOCK)
+        by_key = load_weightings(content_t, slots, HEADS, HEAD_BLOCK, SLOTS_BLOCK)
+        dgated = shift_backward(dshifted, moves, slots, HEADS, SHIFTS, HEAD_BLOCK, SLOTS_BLOCK)
+        chunk = load_rows(weights + MATRICES, 0, EMITTED, COLUMNS, HIDDEN_CHUNK, HIDDEN_BLOCK)
+        dbefore_step, dcosines, dgate, dstrength = interpolate_and_content_backward(
+            previous, by_key, cosines, gate, softplus(raw), dgated
         )
-        store_weightings(dprevious, dgated, slots, HEADS, HEAD_BLOCK, SLOTS_BLOCK)
+        store_weightings(dprevious, dbefore_step, slots, HEADS, HEAD_BLOCK, SLOTS_BLOCK)
         store_weightings(dcosine, dcosines, slots, HEADS, HEAD_BLOCK, SLOTS_BLOCK)
         store_clamped_gradient(emitted_t + GATE + h, demitted_t + GATE + h, dgate * gate * (1 - gate), h < HEADS)
         store_clamped_gradient(
             emitted_t + STRENGTHS + h, demitted_t + STRENGTHS + h, dstrength * sigmoid(raw), h < HEADS
         )
-        chunk = load_rows(weights + MATRICES, 0, EMITTED, COLUMNS, HIDDEN_CHUNK, HIDDEN_BLOCK)
         tl.debug_barrier()
         for head in tl.static_range(HEADS):
             of_head = parts + head * OF_HEAD
@@ -647,6 +661,8 @@ def backward(
             HIDDEN_SPLIT,
             HIDDEN_BLOCK,
         )
+        tl.debug_barrier()
+        dhidden = total(parts, j, j < HIDDEN, HIDDEN_SPLIT, COLUMNS) + doutput_units
         chunk = load_rows(
             weights + WIDE * (FIRST_COLUMNS + (LAYERS - 2) * OTHER_COLUMNS) if LAYERS > 1 else weights,
             0,
@@ -655,8 +671,6 @@ def backward(
             OTHER_CHUNK if LAYERS > 1 else FIRST_CHUNK,
             OTHER_BLOCK if LAYERS > 1 else FIRST_BLOCK,
         )
-        tl.debug_barrier()
-        dhidden = total(parts, j, j < HIDDEN, HIDDEN_SPLIT, COLUMNS) + doutput_units
         for layer in tl.static_range(LAYERS - 1, -1, -1):
             if layer < LAYERS - 1:
                 above = start_of(layer + 1, READ, HIDDEN, RECURRENT)

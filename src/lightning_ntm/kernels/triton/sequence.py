@@ -147,8 +147,9 @@ def _parts(tensors: Sequence[Tensor]) -> tuple[Sequence[Tensor], Sequence[Tensor
     return tensors[:5], tensors[5 : 5 + layers], tensors[5 + layers :]
 
 
-#: Four numbers of a matrix that each thread loads ahead, numbers of the memory that it holds, threads in a warp.
-_AHEAD, _HELD, _WARP = 8, 16, 32
+#: Loads of 16 bytes that each thread has in flight, numbers of the memory that it holds, threads in a warp, and
+#: sequences that multiprocessors hold at once when each has many warps.
+_AHEAD, _HELD, _WARP, _FEW = 16, 16, 32, 256
 
 
 class _Sizes(NamedTuple):
@@ -179,23 +180,23 @@ class _Sizes(NamedTuple):
 
 @lru_cache(1024)
 def _sizes(
-    inputs: int, hidden: int, layers: int, memory: tuple[int, int], emitted: int, options: Options, warps: int
+    inputs: int, hidden: int, layers: int, memory: tuple[int, int], emitted: int, options: Options, warps: int, at_once: int
 ) -> _Sizes:
     (slots, width), (gates, own) = memory, (4, hidden) if options.recurrent else (1, 0)
     heads, read = options.reads + options.writes, options.reads * width
     first, other = read + own, hidden + own
-    columns, emitted_columns, first_columns, other_columns = map(_padded, (hidden, emitted, first, other))
+    columns, emitted_columns, first_columns, other_columns = (_padded(n, at_once) for n in (hidden, emitted, first, other))
     wide, given = gates * columns, _padded(first + (layers - 1) * other)
     slot_block = min(_block(slots), max(1, _HELD * warps * _WARP // _block(width)))
     slot_split = min(warps, slot_block)
     of_forward = {
-        "GATES": _Product.of(max(first, other), wide, warps),
-        "EMITTED": _Product.of(hidden, emitted_columns, warps),
+        "GATES": _Product.of(max(first, other), wide, warps * _WARP * at_once),
+        "EMITTED": _Product.of(hidden, emitted_columns, warps * _WARP * at_once),
     }
     of_backward = {
-        "HIDDEN": _Product.of(emitted, columns, warps),
-        "FIRST": _Product.of(wide, first_columns, warps),
-        "OTHER": _Product.of(wide, other_columns, warps),
+        "HIDDEN": _Product.of(emitted, columns, warps * _WARP * at_once),
+        "FIRST": _Product.of(wide, first_columns, warps * _WARP * at_once),
+        "OTHER": _Product.of(wide, other_columns, warps * _WARP * at_once),
     }
     most = max(product.split * columns_ for product, columns_ in zip(
         (*of_forward.values(), *of_backward.values()), (wide, emitted_columns, columns, first_columns, other_columns),
@@ -237,9 +238,9 @@ class _Product(NamedTuple):
     chunk: int  # rows that are loaded at once
 
     @classmethod
-    def of(cls, rows: int, columns: int, warps: int) -> "_Product":
-        """Return a split of the rows in which each thread loads four numbers of a row at once, if there are so many."""
-        at_once, block = 4 * warps * _WARP, _block(columns)
+    def of(cls, rows: int, columns: int, at_once: int) -> "_Product":
+        """Return a split of the rows in which all threads load at once as many numbers as they can."""
+        block = _block(columns)
         split = max(1, min(at_once // block, _block(rows)))
         each = max(1, split * block // at_once)
         return cls(block, split, split * max(1, min(_AHEAD // each, _block(-(-rows // split)))))
@@ -264,13 +265,14 @@ def _block(count: int) -> int:
 def _sizes_of(inputs: Tensor, memory: Sequence[int], weights: Sequence[Tensor], options: Options) -> _Sizes:
     emitted, hidden = weights[-1].shape[-2:]
     slots, width = memory
-    return _sizes(
-        inputs.shape[-1], hidden, len(weights) - 1, (slots, width), emitted, options, _warps(hidden, slots * width)
-    )
+    at_once = 16 // (options.weights_dtype or weights[0].dtype).itemsize
+    warps = _warps(hidden, slots * width, math.prod(inputs.shape[:-2]))
+    return _sizes(inputs.shape[-1], hidden, len(weights) - 1, (slots, width), emitted, options, warps, at_once)
 
 
-def _warps(hidden: int, memory: int) -> int:
-    return 8 if max(32 * hidden, memory) > 1024 else 4
+def _warps(hidden: int, memory: int, sequences: int) -> int:
+    """Return the warps of a program: many make one sequence fast, few let a multiprocessor hold more sequences."""
+    return 8 if max(32 * hidden, memory) > 1024 and sequences <= _FEW else 4
 
 
 def _forward(
@@ -294,8 +296,8 @@ def _forward(
     end = like.new_empty(count * sum(map(math.prod, sizes.state)))
     with _on_device_of(inputs):
         programs.forward[(count,)](
-            _sums_of_inputs(inputs, weights[0], biases[0], sizes).to(like.dtype), _packed_forward(weights, sizes),
-            biases[1] if sizes.layers == 1 else torch.cat(list(biases[1:-1]), -1), biases[-1], *state,
+            _sums_of_inputs(inputs, weights[0], sizes).to(like.dtype), _packed_forward(weights, sizes),
+            biases[0] if sizes.layers == 1 else torch.cat(list(biases[:-1]), -1), biases[-1], *state,
             *(part.stride(0) if len(sequences) == 2 else 0 for part in state),
             *(part.stride(len(sequences) - 1) for part in state),
             end, output, saved, saved_size, time, sequences[-1], like.shape[-2], **sizes.forward, KEEP=keep,
@@ -309,12 +311,9 @@ def _dense(part: Tensor) -> Tensor:
     return part if part.stride()[-2:] == (columns, 1) or rows * columns == 0 else part.contiguous()
 
 
-def _sums_of_inputs(inputs: Tensor, weight: Tensor, bias: Tensor, sizes: _Sizes) -> Tensor:
-    """Return the share of the inputs in the sums of the first layer, bias included."""
-    if weight.ndim == 2:
-        return torch.addmm(bias, inputs.reshape(-1, sizes.inputs), weight[:, : sizes.inputs].t())
-    steps = inputs.reshape(len(weight), -1, sizes.inputs)
-    return torch.baddbmm(bias.unsqueeze(1), steps, weight[..., : sizes.inputs].mT)
+def _sums_of_inputs(inputs: Tensor, weight: Tensor, sizes: _Sizes) -> Tensor:
+    """Return the share of the inputs in the sums of the first layer."""
+    return inputs.reshape(*weight.shape[:-2], -1, sizes.inputs) @ weight[..., : sizes.inputs].mT
 
 
 def _parts_of_state(flat: Tensor, sequences: Sequence[int], sizes: _Sizes) -> list[Tensor]:

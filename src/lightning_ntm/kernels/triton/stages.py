@@ -90,9 +90,10 @@ def product(
     """
     sums = tl.zeros([SPLIT, BLOCK], vector.dtype.element_ty)
     for start in range(0, ROWS, CHUNK):
-        ahead = load_rows(weights, start + CHUNK, ROWS, COLUMNS, CHUNK, BLOCK)
+        # Loads return in their order: the factors are not to wait for rows that are needed later.
         row = start + tl.arange(0, CHUNK)
         factor = tl.load(vector + row, mask=row < ROWS, other=0.0)[:, None]
+        ahead = load_rows(weights, start + CHUNK, ROWS, COLUMNS, CHUNK, BLOCK)
         sums += tl.sum(tl.reshape(factor * chunk.to(factor.dtype), [CHUNK // SPLIT, SPLIT, BLOCK]), 0)
         chunk = ahead
     part, column = tl.arange(0, SPLIT)[:, None], tl.arange(0, BLOCK)[None, :]
