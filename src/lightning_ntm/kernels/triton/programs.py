@@ -197,7 +197,9 @@ def load_cells(cell, cell_next, LAYER: tl.constexpr, HIDDEN: tl.constexpr, BLOCK
 @triton.jit(do_not_specialize=["steps", "batch", "slots", *_STRIDES])
 def forward(
     inputs,
-    weights,
+    first_weights,
+    other_weights,
+    head_weights,
     biases,
     head_biases,
     memory_start,
@@ -233,7 +235,6 @@ def forward(
     EMITTED: tl.constexpr,
     EMITTED_COLUMNS: tl.constexpr,
     GIVEN: tl.constexpr,
-    WEIGHTS: tl.constexpr,
     PARTS: tl.constexpr,
     HEAD_BLOCK: tl.constexpr,
     HIDDEN_BLOCK: tl.constexpr,
@@ -260,11 +261,14 @@ def forward(
     STRENGTHS: tl.constexpr = ERASES + WRITES * WIDTH
     SHARPENINGS: tl.constexpr = STRENGTHS + HEADS
     MOVES: tl.constexpr = SHARPENINGS + HEADS
-    MATRICES: tl.constexpr = (READ + RECURRENT * HIDDEN + (LAYERS - 1) * (1 + RECURRENT) * HIDDEN) * WIDE
+    FIRST: tl.constexpr = READ + RECURRENT * HIDDEN
+    OTHER: tl.constexpr = HIDDEN + RECURRENT * HIDDEN
 
     p = tl.program_id(0).to(tl.int64)
     network, sequence = p // batch, p % batch
-    weights += network * WEIGHTS
+    first_weights += network * FIRST * WIDE
+    other_weights += network * (LAYERS - 1) * OTHER * WIDE
+    head_weights += network * HIDDEN * EMITTED_COLUMNS
     biases += network * LAYERS * INPUTS
     head_biases += network * EMITTED
     rows = steps + 1 if KEEP else 2
@@ -292,7 +296,7 @@ def forward(
     tl.debug_barrier()
 
     h, e, m = tl.arange(0, HEAD_BLOCK), tl.arange(0, EMITTED_BLOCK), tl.arange(0, WIDTH_BLOCK)
-    chunk = load_rows(weights, 0, READ + RECURRENT * HIDDEN, WIDE, GATES_CHUNK, GATES_BLOCK)
+    chunk = load_rows(first_weights, 0, FIRST, WIDE, GATES_CHUNK, GATES_BLOCK)
     for step in range(steps):
         t = tl.cast(step, tl.int64)
         row = t if KEEP else t & 1
@@ -303,7 +307,6 @@ def forward(
         weights_t, weights_after = weightings + row * HEADS * slots, weightings + after * HEADS * slots
         memory_t, memory_after = memory + row * slots * WIDTH, memory + after * slots * WIDTH
         for layer in tl.static_range(LAYERS):
-            first = start_of(layer, READ, HIDDEN, RECURRENT)
             bias = load_gates(biases + layer * INPUTS, HIDDEN, HIDDEN, HIDDEN_BLOCK, RECURRENT)
             if layer == 0:
                 of_inputs = load_gates(inputs + t * INPUTS, HIDDEN, HIDDEN, HIDDEN_BLOCK, RECURRENT)
@@ -311,10 +314,10 @@ def forward(
                 of_inputs = (0.0, 0.0, 0.0, 0.0)
             product(
                 chunk,
-                weights + first * WIDE,
-                given + row * GIVEN + first,
+                first_weights if layer == 0 else other_weights + (layer - 1) * OTHER * WIDE,
+                given + row * GIVEN + start_of(layer, READ, HIDDEN, RECURRENT),
                 parts,
-                (READ if layer == 0 else HIDDEN) + RECURRENT * HIDDEN,
+                FIRST if layer == 0 else OTHER,
                 WIDE,
                 GATES_CHUNK,
                 GATES_SPLIT,
@@ -326,10 +329,9 @@ def forward(
             )
             # Loaded while units are computed: loads return in their order, so after those that are needed at once.
             if layer == LAYERS - 1:
-                chunk = load_rows(weights + MATRICES, 0, HIDDEN, EMITTED_COLUMNS, EMITTED_CHUNK, EMITTED_BLOCK)
+                chunk = load_rows(head_weights, 0, HIDDEN, EMITTED_COLUMNS, EMITTED_CHUNK, EMITTED_BLOCK)
             else:
-                matrix = weights + start_of(layer + 1, READ, HIDDEN, RECURRENT) * WIDE
-                chunk = load_rows(matrix, 0, HIDDEN + RECURRENT * HIDDEN, WIDE, GATES_CHUNK, GATES_BLOCK)
+                chunk = load_rows(other_weights + layer * OTHER * WIDE, 0, OTHER, WIDE, GATES_CHUNK, GATES_BLOCK)
             controller_layer(
                 sums,
                 given + row * GIVEN,
@@ -349,7 +351,7 @@ def forward(
             tl.debug_barrier()
         product(
             chunk,
-            weights + MATRICES,
+            head_weights,
             output_t,
             parts,
             HIDDEN,
@@ -377,7 +379,7 @@ def forward(
         moves = emitted_t + MOVES
         shifted = shift(content_t, weights_t, gate, moves, slots, HEADS, SHIFTS, HEAD_BLOCK, SLOTS_BLOCK)
         sharpening = 1 + softplus(clamped(emitted_t + SHARPENINGS + h, h < HEADS))
-        chunk = load_rows(weights, 0, READ + RECURRENT * HIDDEN, WIDE, GATES_CHUNK, GATES_BLOCK)
+        chunk = load_rows(first_weights, 0, FIRST, WIDE, GATES_CHUNK, GATES_BLOCK)
         weighting = sharpen(shifted, sharpening, slots, SLOTS_BLOCK)
         store_weightings(weights_after, weighting, slots, HEADS, HEAD_BLOCK, SLOTS_BLOCK)
         tl.debug_barrier()
@@ -421,7 +423,9 @@ def forward(
 
 @triton.jit(do_not_specialize=["steps", "batch", "slots", "limit"])
 def backward(
-    weights,
+    first_weights,
+    other_weights,
+    head_weights,
     saved,
     saved_size,
     doutput,
@@ -452,7 +456,6 @@ def backward(
     EMITTED: tl.constexpr,
     EMITTED_COLUMNS: tl.constexpr,
     GIVEN: tl.constexpr,
-    WEIGHTS: tl.constexpr,
     PARTS: tl.constexpr,
     HEAD_BLOCK: tl.constexpr,
     SHIFT_BLOCK: tl.constexpr,
@@ -482,11 +485,14 @@ def backward(
     STRENGTHS: tl.constexpr = ERASES + WRITES * WIDTH
     SHARPENINGS: tl.constexpr = STRENGTHS + HEADS
     MOVES: tl.constexpr = SHARPENINGS + HEADS
-    MATRICES: tl.constexpr = WIDE * (FIRST_COLUMNS + (LAYERS - 1) * OTHER_COLUMNS)
+    OTHER: tl.constexpr = WIDE * OTHER_COLUMNS
     OF_HEAD: tl.constexpr = SLOT_SPLIT * WIDTH
 
     p = tl.program_id(0).to(tl.int64)
-    weights += p // batch * WEIGHTS
+    network = p // batch
+    first_weights += network * WIDE * FIRST_COLUMNS
+    other_weights += network * (LAYERS - 1) * OTHER
+    head_weights += network * EMITTED * COLUMNS
     rows = steps + 1
     gates = saved + p * saved_size
     memory = gates + rows * LAYERS * WIDE
@@ -608,7 +614,7 @@ def backward(
         previous = load_weightings(weights_t, slots, HEADS, HEAD_BLOCK, SLOTS_BLOCK)
         by_key = load_weightings(content_t, slots, HEADS, HEAD_BLOCK, SLOTS_BLOCK)
         dgated = shift_backward(dshifted, moves, slots, HEADS, SHIFTS, HEAD_BLOCK, SLOTS_BLOCK)
-        chunk = load_rows(weights + MATRICES, 0, EMITTED, COLUMNS, HIDDEN_CHUNK, HIDDEN_BLOCK)
+        chunk = load_rows(head_weights, 0, EMITTED, COLUMNS, HIDDEN_CHUNK, HIDDEN_BLOCK)
         dbefore_step, dcosines, dgate, dstrength = interpolate_and_content_backward(
             previous, by_key, cosines, gate, softplus(raw), dgated
         )
@@ -652,7 +658,7 @@ def backward(
         tl.debug_barrier()
         product(
             chunk,
-            weights + MATRICES,
+            head_weights,
             demitted_t,
             parts,
             EMITTED,
@@ -664,7 +670,7 @@ def backward(
         tl.debug_barrier()
         dhidden = total(parts, j, j < HIDDEN, HIDDEN_SPLIT, COLUMNS) + doutput_units
         chunk = load_rows(
-            weights + WIDE * (FIRST_COLUMNS + (LAYERS - 2) * OTHER_COLUMNS) if LAYERS > 1 else weights,
+            other_weights + (LAYERS - 2) * OTHER if LAYERS > 1 else first_weights,
             0,
             WIDE,
             OTHER_COLUMNS if LAYERS > 1 else FIRST_COLUMNS,
@@ -696,7 +702,7 @@ def backward(
             tl.debug_barrier()
             product(
                 chunk,
-                weights + (WIDE * (FIRST_COLUMNS + (layer - 1) * OTHER_COLUMNS) if layer > 0 else 0),
+                other_weights + (layer - 1) * OTHER if layer > 0 else first_weights,
                 dgates + (t * LAYERS + layer) * WIDE,
                 parts,
                 WIDE,
@@ -707,7 +713,7 @@ def backward(
             )
             if layer > 0:
                 chunk = load_rows(
-                    weights + (WIDE * (FIRST_COLUMNS + (layer - 2) * OTHER_COLUMNS) if layer > 1 else 0),
+                    other_weights + (layer - 2) * OTHER if layer > 1 else first_weights,
                     0,
                     WIDE,
                     FIRST_COLUMNS if layer == 1 else OTHER_COLUMNS,

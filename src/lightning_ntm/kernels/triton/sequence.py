@@ -9,7 +9,7 @@ by side. Triton is imported when a sequence is first run.
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
 
 #: Largest sizes that were tried: beyond them a program would compile for minutes, or not fit a multiprocessor.
 _MOST = {"hidden_size": 1024, "memory_width": 256, "memory_slots": 16_384}
@@ -211,12 +212,9 @@ def _sizes(
         "SLOTS_BLOCK": _block(slots), "SLOT_BLOCK": slot_block, "SLOT_SPLIT": slot_split,
         "num_warps": warps, "num_stages": 1,
     }  # fmt: skip
-    forward = constants | _constants_of(of_forward) | {
-        "WEIGHTS": _padded((first + (layers - 1) * other) * wide + hidden * emitted_columns, 16),
-    }  # fmt: skip
+    forward = constants | _constants_of(of_forward)
     backward = constants | _constants_of(of_backward) | {
         "FIRST_COLUMNS": first_columns, "OTHER_COLUMNS": other_columns, "SHIFT_BLOCK": _block(options.shifts),
-        "WEIGHTS": _padded(wide * (first_columns + (layers - 1) * other_columns) + emitted * columns, 16),
         "LIMITED": options.limit > 0, "limit": options.limit,
     }  # fmt: skip
     kept = layers if options.recurrent else 0
@@ -296,7 +294,7 @@ def _forward(
     end = like.new_empty(count * sum(map(math.prod, sizes.state)))
     with _on_device_of(inputs):
         programs.forward[(count,)](
-            _sums_of_inputs(inputs, weights[0], sizes).to(like.dtype), _packed_forward(weights, sizes),
+            _sums_of_inputs(inputs, weights[0], sizes).to(like.dtype), *_matrices_forward(weights, sizes),
             biases[0] if sizes.layers == 1 else torch.cat(list(biases[:-1]), -1), biases[-1], *state,
             *(part.stride(0) if len(sequences) == 2 else 0 for part in state),
             *(part.stride(len(sequences) - 1) for part in state),
@@ -323,43 +321,51 @@ def _parts_of_state(flat: Tensor, sequences: Sequence[int], sizes: _Sizes) -> li
     return [part.view(*sequences, *shape) for part, shape in zip(parts, sizes.state, strict=True)]
 
 
-def _packed_forward(weights: Sequence[Tensor], sizes: _Sizes) -> Tensor:
-    """Return the weights as the forward program takes them: those of an input side by side."""
-    networks, dtype = weights[0].shape[:-2], sizes.dtype or weights[0].dtype
-    padded = sizes.columns != sizes.hidden or sizes.emitted_columns != sizes.emitted
-    packed = (weights[0].new_zeros if padded else weights[0].new_empty)(
-        *networks, sizes.forward["WEIGHTS"], dtype=dtype
-    )
-    start = 0
-    for layer, weight in enumerate(weights[:-1]):
-        rows = sizes.other if layer else sizes.first
-        end = start + rows * sizes.gates * sizes.columns
-        place = packed[..., start:end].view(*networks, rows, sizes.gates, sizes.columns)
-        place = place[..., : sizes.hidden] if padded else place
-        of_gates = weight[..., weight.shape[-1] - rows :].unflatten(-2, (sizes.gates, sizes.hidden))
-        place.copy_(of_gates.movedim(-1, -3))
-        start = end
-    end = start + sizes.hidden * sizes.emitted_columns
-    place = packed[..., start:end].view(*networks, sizes.hidden, sizes.emitted_columns)
-    place[..., : sizes.emitted].copy_(weights[-1].mT)
-    return packed
+def _matrices_forward(weights: Sequence[Tensor], sizes: _Sizes) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the weights as the forward program takes them, those of an input side by side: `_matrices`."""
+
+    def of_layer(weight: Tensor, rows: int) -> Tensor:
+        recurring = weight[..., weight.shape[-1] - rows :]
+        if sizes.columns == sizes.hidden:
+            return recurring.mT
+        by_gate = recurring.mT.unflatten(-1, (sizes.gates, sizes.hidden))
+        return F.pad(by_gate, (0, sizes.columns - sizes.hidden)).flatten(-2)
+
+    wide = sizes.gates * sizes.columns
+    return _matrices(weights, sizes, of_layer, (wide, wide, sizes.emitted_columns), weights[-1].mT)
 
 
-def _packed_backward(weights: Sequence[Tensor], sizes: _Sizes) -> Tensor:
-    """Return the weights as the backward program takes them: those of an output side by side."""
-    networks, dtype = weights[0].shape[:-2], sizes.dtype or weights[0].dtype
-    packed = weights[0].new_zeros(*networks, sizes.backward["WEIGHTS"], dtype=dtype)
-    start = 0
-    for layer, weight in enumerate(weights[:-1]):
-        rows, columns = (sizes.other, sizes.other_columns) if layer else (sizes.first, sizes.first_columns)
-        end = start + sizes.gates * sizes.columns * columns
-        place = packed[..., start:end].view(*networks, sizes.gates, sizes.columns, columns)
-        of_gates = weight[..., weight.shape[-1] - rows :].unflatten(-2, (sizes.gates, sizes.hidden))
-        place[..., : sizes.hidden, :rows].copy_(of_gates)
-        start = end
-    end = start + sizes.emitted * sizes.columns
-    packed[..., start:end].view(*networks, sizes.emitted, sizes.columns)[..., : sizes.hidden].copy_(weights[-1])
-    return packed
+def _matrices_backward(weights: Sequence[Tensor], sizes: _Sizes) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the weights as the backward program takes them, those of an output side by side: `_matrices`."""
+
+    def of_layer(weight: Tensor, rows: int) -> Tensor:
+        recurring = weight[..., weight.shape[-1] - rows :]
+        if sizes.columns == sizes.hidden:
+            return recurring
+        by_gate = recurring.unflatten(-2, (sizes.gates, sizes.hidden))
+        return F.pad(by_gate, (0, 0, 0, sizes.columns - sizes.hidden)).flatten(-3, -2)
+
+    columns = sizes.first_columns, sizes.other_columns, sizes.columns
+    return _matrices(weights, sizes, of_layer, columns, weights[-1])
+
+
+def _matrices(
+    weights: Sequence[Tensor],
+    sizes: _Sizes,
+    of_layer: Callable[[Tensor, int], Tensor],
+    columns: tuple[int, int, int],
+    heads: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the recurrent weights of the first layer, of all others, and of the heads, with padded columns."""
+
+    def padded(matrix: Tensor, columns: int) -> Tensor:
+        matrix = matrix if sizes.dtype is None else matrix.to(sizes.dtype)
+        missing = columns - matrix.shape[-1]
+        return F.pad(matrix, (0, missing)) if missing else matrix.contiguous()
+
+    first = padded(of_layer(weights[0], sizes.first), columns[0])
+    others = [padded(of_layer(weight, sizes.other), columns[1]) for weight in weights[1:-1]]
+    return first, torch.stack(others, -3) if others else first, padded(heads, columns[2])
 
 
 def _backward(
@@ -390,7 +396,7 @@ def _backward(
     demitted = output.new_empty(*sequences, time, sizes.emitted)
     with _on_device_of(inputs):
         programs.backward[(count,)](
-            _packed_backward(weights, sizes), saved, saved.shape[1], doutput, *(dend if of_end else dstart), start,
+            *_matrices_backward(weights, sizes), saved, saved.shape[1], doutput, *(dend if of_end else dstart), start,
             dgates, demitted, output.new_empty(count, sizes.scratch), sizes.scratch, time, sequences[-1],
             sizes.state[0][0], **sizes.backward, OF_END=of_end,
         )  # fmt: skip
