@@ -51,7 +51,9 @@ from lightning_ntm.kernels.triton.stages import (
 _COPY = tl.constexpr(1024)  # numbers that are copied at once
 
 #: Of each part of the first state: an initial state has one for all sequences, with a stride of 0.
-_STRIDES = [f"{part}_{axis}" for axis in ("networks", "batch") for part in ("memory", "weights", "reads", "hidden", "cell")]
+_STRIDES = [
+    f"{part}_{axis}" for axis in ("networks", "batch") for part in ("memory", "weights", "reads", "hidden", "cell")
+]
 
 
 @triton.jit
@@ -324,9 +326,7 @@ def forward(
                 GATES_BLOCK,
             )
             tl.debug_barrier()
-            sums = sums_of_gates(
-                of_inputs, bias, parts, HIDDEN, COLUMNS, HIDDEN_BLOCK, RECURRENT, GATES_SPLIT
-            )
+            sums = sums_of_gates(of_inputs, bias, parts, HIDDEN, COLUMNS, HIDDEN_BLOCK, RECURRENT, GATES_SPLIT)
             # Loaded while units are computed: loads return in their order, so after those that are needed at once.
             if layer == LAYERS - 1:
                 chunk = load_rows(head_weights, 0, HIDDEN, EMITTED_COLUMNS, EMITTED_CHUNK, EMITTED_BLOCK)
@@ -651,7 +651,11 @@ def backward(
         for head in tl.static_range(HEADS):
             key = head * WIDTH
             key_backward(parts + head * OF_HEAD, emitted_t + key, demitted_t + key, WIDTH, WIDTH_BLOCK, SLOT_SPLIT)
-        gates_t, cell_t, cell_after = gates + t * LAYERS * WIDE, cell + t * LAYERS * HIDDEN, cell + (t + 1) * LAYERS * HIDDEN
+        gates_t, cell_t, cell_after = (
+            gates + t * LAYERS * WIDE,
+            cell + t * LAYERS * HIDDEN,
+            cell + (t + 1) * LAYERS * HIDDEN,
+        )
         units = load_gates(gates_t + (LAYERS - 1) * WIDE, COLUMNS, HIDDEN, HIDDEN_BLOCK, RECURRENT)
         cells = load_cells(cell_t, cell_after, LAYERS - 1, HIDDEN if RECURRENT else 0, HIDDEN_BLOCK)
         doutput_units = tl.load(doutput_t + j, mask=j < HIDDEN, other=0.0)
