@@ -31,7 +31,7 @@ def refusal(model: Any, inputs: Tensor, state: Any) -> str | None:
     Raises:
         ImportError: Triton is not installed.
     """
-    if inputs.device.type != "cuda" and not _interpreted(inputs):
+    if inputs.device.type != "cuda" and not _interpreted(model, inputs):
         return f"it needs tensors on a CUDA device, the inputs are on {inputs.device}."
     if torch.compiler.is_compiling():
         return "torch.compile cannot trace it."
@@ -46,9 +46,10 @@ def refusal(model: Any, inputs: Tensor, state: Any) -> str | None:
     return _refused_types(model, inputs, state) or _refused_sizes(model, state)
 
 
-def _interpreted(inputs: Tensor) -> bool:
-    """Whether Triton's interpreter runs programs on the CPU, as tests ask for."""
-    return inputs.device.type == "cpu" and os.environ.get("TRITON_INTERPRET") == "1"
+def _interpreted(model: Any, inputs: Tensor) -> bool:
+    """Whether Triton's interpreter is asked to run programs on the CPU, for tests: never by `auto`."""
+    by_name = model.backend == "triton" and inputs.device.type == "cpu"
+    return by_name and os.environ.get("TRITON_INTERPRET") == "1"
 
 
 def _refused_types(model: Any, inputs: Tensor, state: Any) -> str | None:
