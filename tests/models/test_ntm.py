@@ -29,8 +29,8 @@ def runs_here(kernel):
     return NTM(1, 1, memory_slots=3, backend=kernel).backend_for(torch.zeros(1, 1, 1)) == kernel
 
 
-#: The tests that define the mathematics run over all of them. Triton has its interpreter here, without a GPU; what takes
-#: many steps is too much for it.
+#: The tests that define the mathematics run over all of them. Without a GPU Triton has its interpreter; many steps are
+#: too much for it.
 FAST = ("reference", "cpu")
 BACKENDS = (*FAST, *filter(runs_here, ["triton"]))
 
