@@ -211,6 +211,16 @@ def test_gradients_through_pieces_are_those_of_the_whole(device):
     torch.testing.assert_close(*gradients, rtol=1e-10, atol=1e-10)
 
 
+def test_checkpoints_change_no_gradients(device):
+    model, inputs, found = small(device).double(), torch.randn(1, 3, 4).double().to(device), []
+    for every in (0, 2):
+        model.checkpoint_every = every
+        logits, state = model(inputs)
+        loss = logits.square().sum() + state.memory.sum()
+        found.append(torch.autograd.grad(loss, list(model.parameters())))
+    torch.testing.assert_close(*found, rtol=1e-10, atol=1e-10)
+
+
 @pytest.mark.filterwarnings("ignore:Deterministic behavior was enabled")  # of matrix products on a GPU
 @pytest.mark.parametrize(
     "options", [{"num_layers": 2}, {"controller": "feedforward", "num_layers": 2, "gradient_limit": 0.1}], ids=str
