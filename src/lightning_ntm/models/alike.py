@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from lightning_ntm.models.base import MemoryModel
 
 
-def check_alike(members: Sequence[MemoryModel[Any]]) -> None:
+def check_alike(members: Sequence[nn.Module]) -> None:
     """Raise `ValueError` for the first difference between models, and if there are none or others among them."""
     if not members:
         raise ValueError("members must hold at least one network.")
@@ -34,7 +34,7 @@ def tensors_of(model: nn.Module) -> dict[str, Tensor]:
     return {**dict(model.named_parameters()), **dict(model.named_buffers())}
 
 
-def _facts(model: MemoryModel[Any]) -> dict[str, Any]:
+def _facts(model: nn.Module) -> dict[str, Any]:
     """Return what makes an architecture, by name: arguments of the class first, which its user knows."""
     arguments = [name for name in inspect.signature(type(model)).parameters if hasattr(model, name)]
     facts = {name: _shown(getattr(model, name)) for name in arguments}
