@@ -28,8 +28,8 @@ CONFIGURATIONS = [
 
 @pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
 def device(request, monkeypatch):
-    monkeypatch.setattr(NTM, "kernels", {})  # so that `auto` takes the graphs
-    monkeypatch.setattr(LSTM, "kernels", {})
+    for kind in (NTM, LSTM, Cell):
+        monkeypatch.setattr(kind, "kernels", MemoryModel.common_kernels)  # so that `auto` takes the graphs
     if request.param == "cpu":
         monkeypatch.setattr(graphs, "Memory", recorder.Memory)
         monkeypatch.setattr(graphs, "_current_stream", lambda device: device)

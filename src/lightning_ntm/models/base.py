@@ -47,7 +47,7 @@ class MemoryModel(nn.Module, abc.ABC, Generic[State]):
     """
 
     kernels: ClassVar[dict[str, Kernel]] = {}
-    #: Run the loop of any model; `auto` takes them after those of the class.
+    #: Run the loop of any model, where they are asked for by name.
     common_kernels: ClassVar[dict[str, Kernel]] = {
         "graphs": Kernel("lightning_ntm.kernels.graphs:run", "lightning_ntm.kernels.graphs:refusal")
     }
@@ -70,7 +70,7 @@ class MemoryModel(nn.Module, abc.ABC, Generic[State]):
 
     @property
     def all_kernels(self) -> dict[str, Kernel]:
-        """Those of the class and those of any model, in the order in which `auto` asks them."""
+        """Those of the class, of which `auto` takes the first that can run a call, and those of any model."""
         return {**self.kernels, **self.common_kernels}
 
     @abc.abstractmethod
@@ -96,12 +96,16 @@ class MemoryModel(nn.Module, abc.ABC, Generic[State]):
         return run_in_pieces(self._piece, inputs, state, self.checkpoint_every)
 
     def _piece(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
-        program = choose(self.all_kernels, self.backend, self, inputs, state)
+        program = choose(self._offered, self.backend, self, inputs, state)
         return program(self, inputs, state) if program else self.unroll(inputs, state)
 
     def backend_for(self, inputs: Float[Tensor, "batch time inputs"]) -> str:
         """Return the name of the backend that runs such inputs: `reference` or one of `all_kernels`."""
-        return chosen(self.all_kernels, self.backend, self, inputs, self._checked(inputs, None))
+        return chosen(self._offered, self.backend, self, inputs, self._checked(inputs, None))
+
+    @property
+    def _offered(self) -> dict[str, Kernel]:
+        return self.kernels if self.backend == "auto" else self.all_kernels
 
     def unroll(
         self, inputs: Float[Tensor, "batch time inputs"], state: State

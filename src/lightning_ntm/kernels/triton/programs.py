@@ -50,6 +50,11 @@ from lightning_ntm.kernels.triton.stages import (
 
 _COPY = tl.constexpr(1024)  # numbers that are copied at once
 
+#: Of each part of the first state: an initial state has one for all sequences, with a stride of 0.
+_STRIDES = [
+    f"{part}_{axis}" for axis in ("networks", "batch") for part in ("memory", "weights", "reads", "hidden", "cell")
+]
+
 
 @triton.jit
 def start_of(LAYER: tl.constexpr, READ: tl.constexpr, HIDDEN: tl.constexpr, RECURRENT: tl.constexpr):
@@ -75,7 +80,6 @@ def controller_layer(
     cell,
     cell_next,
     output,
-    parts,
     LAYER: tl.constexpr,
     READ: tl.constexpr,
     HIDDEN: tl.constexpr,
@@ -83,21 +87,14 @@ def controller_layer(
     HIDDEN_BLOCK: tl.constexpr,
     LAYERS: tl.constexpr,
     RECURRENT: tl.constexpr,
-    SPLIT: tl.constexpr,
 ):
-    """One step of a layer: `sums` are bias and, of the first layer, the share of the input; `parts` all else."""
-    GATES: tl.constexpr = 4 if RECURRENT else 1
-    WIDE: tl.constexpr = GATES * COLUMNS
+    """One step of a layer, from the sums before activation."""
     j = tl.arange(0, HIDDEN_BLOCK)
     inside = j < HIDDEN
-    gates += LAYER * WIDE
+    gates += LAYER * (4 if RECURRENT else 1) * COLUMNS
     if RECURRENT:
         enter, keep, candidate, leave, c, hidden = lstm_unit(
-            total(parts, j, inside, SPLIT, WIDE) + sums[0],
-            total(parts, COLUMNS + j, inside, SPLIT, WIDE) + sums[1],
-            total(parts, 2 * COLUMNS + j, inside, SPLIT, WIDE) + sums[2],
-            total(parts, 3 * COLUMNS + j, inside, SPLIT, WIDE) + sums[3],
-            tl.load(cell + LAYER * HIDDEN + j, mask=inside, other=0.0),
+            sums[0], sums[1], sums[2], sums[3], tl.load(cell + LAYER * HIDDEN + j, mask=inside, other=0.0)
         )
         tl.store(gates + j, enter, mask=inside)
         tl.store(gates + COLUMNS + j, keep, mask=inside)
@@ -106,7 +103,7 @@ def controller_layer(
         tl.store(cell_next + LAYER * HIDDEN + j, c, mask=inside)
         tl.store(given_next + own_of(LAYER, READ, HIDDEN) + j, hidden, mask=inside)
     else:
-        hidden = tanh(total(parts, j, inside, SPLIT, WIDE) + sums[0])
+        hidden = tanh(sums[0])
         tl.store(gates + j, hidden, mask=inside)
     if LAYER == LAYERS - 1:
         tl.store(output + j, hidden, mask=inside)
@@ -124,6 +121,30 @@ def load_gates(at, STRIDE: tl.constexpr, HIDDEN: tl.constexpr, BLOCK: tl.constex
         second = tl.load(at + STRIDE + j, mask=inside, other=0.0)
         third = tl.load(at + 2 * STRIDE + j, mask=inside, other=0.0)
         return first, second, third, tl.load(at + 3 * STRIDE + j, mask=inside, other=0.0)
+    else:
+        return first, first, first, first
+
+
+@triton.jit
+def sums_of_gates(
+    inputs,
+    biases,
+    parts,
+    HIDDEN: tl.constexpr,
+    COLUMNS: tl.constexpr,
+    BLOCK: tl.constexpr,
+    RECURRENT: tl.constexpr,
+    SPLIT: tl.constexpr,
+):
+    """Return the sums of each unit before activation, four for LSTM units: of inputs, biases and all that recurs."""
+    WIDE: tl.constexpr = (4 if RECURRENT else 1) * COLUMNS
+    j = tl.arange(0, BLOCK)
+    inside = j < HIDDEN
+    first = inputs[0] + biases[0] + total(parts, j, inside, SPLIT, WIDE)
+    if RECURRENT:
+        second = inputs[1] + biases[1] + total(parts, COLUMNS + j, inside, SPLIT, WIDE)
+        third = inputs[2] + biases[2] + total(parts, 2 * COLUMNS + j, inside, SPLIT, WIDE)
+        return first, second, third, inputs[3] + biases[3] + total(parts, 3 * COLUMNS + j, inside, SPLIT, WIDE)
     else:
         return first, first, first, first
 
@@ -175,31 +196,33 @@ def load_cells(cell, cell_next, LAYER: tl.constexpr, HIDDEN: tl.constexpr, BLOCK
     return tl.load(cell + at, mask=inside, other=0.0), tl.load(cell_next + at, mask=inside, other=0.0)
 
 
-@triton.jit(do_not_specialize=["steps", "batch", "slots"])
+@triton.jit(do_not_specialize=["steps", "batch", "slots", *_STRIDES])
 def forward(
     inputs,
-    weights,
+    first_weights,
+    other_weights,
+    head_weights,
     biases,
+    head_biases,
     memory_start,
     weights_start,
     reads_start,
     hidden_start,
     cell_start,
-    memory_end,
-    weights_end,
-    reads_end,
-    hidden_end,
-    cell_end,
+    memory_networks,
+    weights_networks,
+    reads_networks,
+    hidden_networks,
+    cell_networks,
+    memory_batch,
+    weights_batch,
+    reads_batch,
+    hidden_batch,
+    cell_batch,
+    end,
     output,
-    given,
-    gates,
-    cell,
-    emitted,
-    cosine,
-    content,
-    weightings,
-    memory,
-    parts,
+    saved,
+    saved_size,
     steps,
     batch,
     slots,
@@ -214,7 +237,6 @@ def forward(
     EMITTED: tl.constexpr,
     EMITTED_COLUMNS: tl.constexpr,
     GIVEN: tl.constexpr,
-    WEIGHTS: tl.constexpr,
     PARTS: tl.constexpr,
     HEAD_BLOCK: tl.constexpr,
     HIDDEN_BLOCK: tl.constexpr,
@@ -241,72 +263,75 @@ def forward(
     STRENGTHS: tl.constexpr = ERASES + WRITES * WIDTH
     SHARPENINGS: tl.constexpr = STRENGTHS + HEADS
     MOVES: tl.constexpr = SHARPENINGS + HEADS
-    MATRICES: tl.constexpr = (READ + RECURRENT * HIDDEN + (LAYERS - 1) * (1 + RECURRENT) * HIDDEN) * WIDE
+    FIRST: tl.constexpr = READ + RECURRENT * HIDDEN
+    OTHER: tl.constexpr = HIDDEN + RECURRENT * HIDDEN
 
     p = tl.program_id(0).to(tl.int64)
-    network = p // batch
-    weights += network * WEIGHTS
-    biases += network * ((LAYERS - 1) * INPUTS + EMITTED)
+    network, sequence = p // batch, p % batch
+    first_weights += network * FIRST * WIDE
+    other_weights += network * (LAYERS - 1) * OTHER * WIDE
+    head_weights += network * HIDDEN * EMITTED_COLUMNS
+    biases += network * LAYERS * INPUTS
+    head_biases += network * EMITTED
     rows = steps + 1 if KEEP else 2
     inputs += p * steps * INPUTS
     output += p * steps * (HIDDEN + READ)
-    given += p * rows * GIVEN
-    gates += p * rows * LAYERS * WIDE
-    cell += p * rows * LAYERS * HIDDEN
-    emitted += p * rows * EMITTED
-    cosine += p * rows * HEADS * slots
-    content += p * rows * HEADS * slots
-    weightings += p * rows * HEADS * slots
-    memory += p * rows * slots * WIDTH
-    parts += p * PARTS
+    gates = saved + p * saved_size
+    memory = gates + rows * LAYERS * WIDE
+    given = memory + rows * slots * WIDTH
+    emitted = given + rows * GIVEN
+    parts = emitted + rows * EMITTED_COLUMNS
+    cell = parts + PARTS
+    cosine = cell + rows * LAYERS * HIDDEN
+    content = cosine + rows * HEADS * slots
+    weightings = content + rows * HEADS * slots
 
-    copy(memory_start + p * slots * WIDTH, memory, slots * WIDTH, _COPY)
-    copy(weights_start + p * HEADS * slots, weightings, HEADS * slots, _COPY)
-    copy(reads_start + p * READ, given, READ, _COPY)
+    copy(memory_start + network * memory_networks + sequence * memory_batch, memory, slots * WIDTH, _COPY)
+    copy(weights_start + network * weights_networks + sequence * weights_batch, weightings, HEADS * slots, _COPY)
+    copy(reads_start + network * reads_networks + sequence * reads_batch, given, READ, _COPY)
     if RECURRENT:
-        copy(cell_start + p * LAYERS * HIDDEN, cell, LAYERS * HIDDEN, _COPY)
+        cell_start += network * cell_networks + sequence * cell_batch
+        hidden_start += network * hidden_networks + sequence * hidden_batch
+        copy(cell_start, cell, LAYERS * HIDDEN, _COPY)
         for layer in tl.static_range(LAYERS):
-            of_layer = (p * LAYERS + layer) * HIDDEN
-            copy(hidden_start + of_layer, given + own_of(layer, READ, HIDDEN), HIDDEN, _COPY)
+            copy(hidden_start + layer * HIDDEN, given + own_of(layer, READ, HIDDEN), HIDDEN, _COPY)
     tl.debug_barrier()
 
     h, e, m = tl.arange(0, HEAD_BLOCK), tl.arange(0, EMITTED_BLOCK), tl.arange(0, WIDTH_BLOCK)
-    chunk = load_rows(weights, 0, READ + RECURRENT * HIDDEN, WIDE, GATES_CHUNK, GATES_BLOCK)
+    chunk = load_rows(first_weights, 0, FIRST, WIDE, GATES_CHUNK, GATES_BLOCK)
     for step in range(steps):
         t = tl.cast(step, tl.int64)
         row = t if KEEP else t & 1
         after = row + 1 if KEEP else 1 - row
         output_t, given_after = output + t * (HIDDEN + READ), given + after * GIVEN
-        emitted_t = emitted + row * EMITTED
+        emitted_t = emitted + row * EMITTED_COLUMNS
         cosine_t, content_t = cosine + row * HEADS * slots, content + row * HEADS * slots
         weights_t, weights_after = weightings + row * HEADS * slots, weightings + after * HEADS * slots
         memory_t, memory_after = memory + row * slots * WIDTH, memory + after * slots * WIDTH
         for layer in tl.static_range(LAYERS):
-            first = start_of(layer, READ, HIDDEN, RECURRENT)
-            sums = load_gates(
-                inputs + t * INPUTS if layer == 0 else biases + (layer - 1) * INPUTS,
-                HIDDEN,
-                HIDDEN,
-                HIDDEN_BLOCK,
-                RECURRENT,
-            )
+            bias = load_gates(biases + layer * INPUTS, HIDDEN, HIDDEN, HIDDEN_BLOCK, RECURRENT)
+            if layer == 0:
+                of_inputs = load_gates(inputs + t * INPUTS, HIDDEN, HIDDEN, HIDDEN_BLOCK, RECURRENT)
+            else:
+                of_inputs = (0.0, 0.0, 0.0, 0.0)
             product(
                 chunk,
-                weights + first * WIDE,
-                given + row * GIVEN + first,
+                first_weights if layer == 0 else other_weights + (layer - 1) * OTHER * WIDE,
+                given + row * GIVEN + start_of(layer, READ, HIDDEN, RECURRENT),
                 parts,
-                (READ if layer == 0 else HIDDEN) + RECURRENT * HIDDEN,
+                FIRST if layer == 0 else OTHER,
                 WIDE,
                 GATES_CHUNK,
                 GATES_SPLIT,
                 GATES_BLOCK,
             )
-            if layer == LAYERS - 1:
-                chunk = load_rows(weights + MATRICES, 0, HIDDEN, EMITTED_COLUMNS, EMITTED_CHUNK, EMITTED_BLOCK)
-            else:
-                matrix = weights + start_of(layer + 1, READ, HIDDEN, RECURRENT) * WIDE
-                chunk = load_rows(matrix, 0, HIDDEN + RECURRENT * HIDDEN, WIDE, GATES_CHUNK, GATES_BLOCK)
             tl.debug_barrier()
+            sums = sums_of_gates(of_inputs, bias, parts, HIDDEN, COLUMNS, HIDDEN_BLOCK, RECURRENT, GATES_SPLIT)
+            # Loaded while units are computed: loads return in their order, so after those that are needed at once.
+            if layer == LAYERS - 1:
+                chunk = load_rows(head_weights, 0, HIDDEN, EMITTED_COLUMNS, EMITTED_CHUNK, EMITTED_BLOCK)
+            else:
+                chunk = load_rows(other_weights + layer * OTHER * WIDE, 0, OTHER, WIDE, GATES_CHUNK, GATES_BLOCK)
             controller_layer(
                 sums,
                 given + row * GIVEN,
@@ -315,7 +340,6 @@ def forward(
                 cell + row * LAYERS * HIDDEN,
                 cell + after * LAYERS * HIDDEN,
                 output_t,
-                parts,
                 layer,
                 READ,
                 HIDDEN,
@@ -323,12 +347,11 @@ def forward(
                 HIDDEN_BLOCK,
                 LAYERS,
                 RECURRENT,
-                GATES_SPLIT,
             )
             tl.debug_barrier()
         product(
             chunk,
-            weights + MATRICES,
+            head_weights,
             output_t,
             parts,
             HIDDEN,
@@ -338,7 +361,7 @@ def forward(
             EMITTED_BLOCK,
         )
         tl.debug_barrier()
-        bias = tl.load(biases + (LAYERS - 1) * INPUTS + e, mask=e < EMITTED, other=0.0)
+        bias = tl.load(head_biases + e, mask=e < EMITTED, other=0.0).to(output.dtype.element_ty)
         sums = total(parts, e, e < EMITTED, EMITTED_SPLIT, EMITTED_COLUMNS)
         tl.store(emitted_t + e, sums + bias, mask=e < EMITTED)
         tl.debug_barrier()
@@ -356,9 +379,9 @@ def forward(
         moves = emitted_t + MOVES
         shifted = shift(content_t, weights_t, gate, moves, slots, HEADS, SHIFTS, HEAD_BLOCK, SLOTS_BLOCK)
         sharpening = 1 + softplus(clamped(emitted_t + SHARPENINGS + h, h < HEADS))
+        chunk = load_rows(first_weights, 0, FIRST, WIDE, GATES_CHUNK, GATES_BLOCK)
         weighting = sharpen(shifted, sharpening, slots, SLOTS_BLOCK)
         store_weightings(weights_after, weighting, slots, HEADS, HEAD_BLOCK, SLOTS_BLOCK)
-        chunk = load_rows(weights, 0, READ + RECURRENT * HIDDEN, WIDE, GATES_CHUNK, GATES_BLOCK)
         tl.debug_barrier()
         for head in tl.static_range(READS):
             of_head = parts + head * SLOT_SPLIT * WIDTH
@@ -383,47 +406,39 @@ def forward(
         tl.debug_barrier()
 
     last = tl.cast(steps if KEEP else steps & 1, tl.int64)
-    copy(memory + last * slots * WIDTH, memory_end + p * slots * WIDTH, slots * WIDTH, _COPY)
-    copy(weightings + last * HEADS * slots, weights_end + p * HEADS * slots, HEADS * slots, _COPY)
-    copy(given + last * GIVEN, reads_end + p * READ, READ, _COPY)
+    programs = tl.num_programs(0).to(tl.int64)
+    copy(memory + last * slots * WIDTH, end + p * slots * WIDTH, slots * WIDTH, _COPY)
+    end += programs * slots * WIDTH
+    copy(weightings + last * HEADS * slots, end + p * HEADS * slots, HEADS * slots, _COPY)
+    end += programs * HEADS * slots
+    copy(given + last * GIVEN, end + p * READ, READ, _COPY)
     if RECURRENT:
-        copy(cell + last * LAYERS * HIDDEN, cell_end + p * LAYERS * HIDDEN, LAYERS * HIDDEN, _COPY)
+        end += programs * READ
         for layer in tl.static_range(LAYERS):
             own = given + last * GIVEN + own_of(layer, READ, HIDDEN)
-            copy(own, hidden_end + (p * LAYERS + layer) * HIDDEN, HIDDEN, _COPY)
+            copy(own, end + (p * LAYERS + layer) * HIDDEN, HIDDEN, _COPY)
+        end += programs * LAYERS * HIDDEN
+        copy(cell + last * LAYERS * HIDDEN, end + p * LAYERS * HIDDEN, LAYERS * HIDDEN, _COPY)
 
 
 @triton.jit(do_not_specialize=["steps", "batch", "slots", "limit"])
 def backward(
-    weights,
-    gates,
-    cell,
-    emitted,
-    cosine,
-    content,
-    weightings,
-    memory,
+    first_weights,
+    other_weights,
+    head_weights,
+    saved,
+    saved_size,
     doutput,
     dmemory_end,
     dweights_end,
     dreads_end,
     dhidden_end,
     dcell_end,
-    dmemory_start,
-    dweights_start,
-    dreads_start,
-    dhidden_start,
-    dcell_start,
+    dstart,
     dgates,
     demitted,
-    dgiven,
-    dcell,
-    dmemory,
-    dprevious,
-    dweights,
-    dshifted,
-    dcosine,
-    parts,
+    scratch,
+    scratch_size,
     steps,
     batch,
     slots,
@@ -439,8 +454,8 @@ def backward(
     FIRST_COLUMNS: tl.constexpr,
     OTHER_COLUMNS: tl.constexpr,
     EMITTED: tl.constexpr,
+    EMITTED_COLUMNS: tl.constexpr,
     GIVEN: tl.constexpr,
-    WEIGHTS: tl.constexpr,
     PARTS: tl.constexpr,
     HEAD_BLOCK: tl.constexpr,
     SHIFT_BLOCK: tl.constexpr,
@@ -470,30 +485,33 @@ def backward(
     STRENGTHS: tl.constexpr = ERASES + WRITES * WIDTH
     SHARPENINGS: tl.constexpr = STRENGTHS + HEADS
     MOVES: tl.constexpr = SHARPENINGS + HEADS
-    MATRICES: tl.constexpr = WIDE * (FIRST_COLUMNS + (LAYERS - 1) * OTHER_COLUMNS)
+    OTHER: tl.constexpr = WIDE * OTHER_COLUMNS
     OF_HEAD: tl.constexpr = SLOT_SPLIT * WIDTH
 
     p = tl.program_id(0).to(tl.int64)
-    weights += p // batch * WEIGHTS
+    network = p // batch
+    first_weights += network * WIDE * FIRST_COLUMNS
+    other_weights += network * (LAYERS - 1) * OTHER
+    head_weights += network * EMITTED * COLUMNS
     rows = steps + 1
-    gates += p * rows * LAYERS * WIDE
-    cell += p * rows * LAYERS * HIDDEN
-    emitted += p * rows * EMITTED
-    cosine += p * rows * HEADS * slots
-    content += p * rows * HEADS * slots
-    weightings += p * rows * HEADS * slots
-    memory += p * rows * slots * WIDTH
+    gates = saved + p * saved_size
+    memory = gates + rows * LAYERS * WIDE
+    emitted = memory + rows * slots * WIDTH + rows * GIVEN
+    cell = emitted + rows * EMITTED_COLUMNS + PARTS
+    cosine = cell + rows * LAYERS * HIDDEN
+    content = cosine + rows * HEADS * slots
+    weightings = content + rows * HEADS * slots
     doutput += p * steps * (HIDDEN + READ)
     dgates += p * steps * LAYERS * WIDE
     demitted += p * steps * EMITTED
-    dgiven += p * GIVEN
-    dcell += p * 2 * LAYERS * HIDDEN
-    dmemory += p * 2 * slots * WIDTH
-    dprevious += p * HEADS * slots
-    dweights += p * HEADS * slots
-    dshifted += p * HEADS * slots
-    dcosine += p * HEADS * slots
-    parts += p * PARTS
+    dmemory = scratch + p * scratch_size
+    dgiven = dmemory + 2 * slots * WIDTH
+    parts = dgiven + GIVEN
+    dcell = parts + PARTS
+    dprevious = dcell + 2 * LAYERS * HIDDEN
+    dweights = dprevious + HEADS * slots
+    dshifted = dweights + HEADS * slots
+    dcosine = dshifted + HEADS * slots
 
     # Gradients that pass from step to step in two rows are read from row `steps & 1` first.
     last = steps & 1
@@ -520,7 +538,7 @@ def backward(
         step = steps - 1 - reverse
         t = tl.cast(step, tl.int64)
         doutput_t = doutput + t * (HIDDEN + READ)
-        emitted_t, demitted_t = emitted + t * EMITTED, demitted + t * EMITTED
+        emitted_t, demitted_t = emitted + t * EMITTED_COLUMNS, demitted + t * EMITTED
         cosine_t, content_t = cosine + t * HEADS * slots, content + t * HEADS * slots
         weights_t, weights_after = weightings + t * HEADS * slots, weightings + (t + 1) * HEADS * slots
         memory_t = memory + t * slots * WIDTH
@@ -593,21 +611,19 @@ def backward(
         )
         tl.debug_barrier()
         raw = clamped(emitted_t + STRENGTHS + h, h < HEADS)
-        dgated, dcosines, dgate, dstrength = interpolate_and_content_backward(
-            load_weightings(weights_t, slots, HEADS, HEAD_BLOCK, SLOTS_BLOCK),
-            load_weightings(content_t, slots, HEADS, HEAD_BLOCK, SLOTS_BLOCK),
-            cosines,
-            gate,
-            softplus(raw),
-            shift_backward(dshifted, moves, slots, HEADS, SHIFTS, HEAD_BLOCK, SLOTS_BLOCK),
+        previous = load_weightings(weights_t, slots, HEADS, HEAD_BLOCK, SLOTS_BLOCK)
+        by_key = load_weightings(content_t, slots, HEADS, HEAD_BLOCK, SLOTS_BLOCK)
+        dgated = shift_backward(dshifted, moves, slots, HEADS, SHIFTS, HEAD_BLOCK, SLOTS_BLOCK)
+        chunk = load_rows(head_weights, 0, EMITTED, COLUMNS, HIDDEN_CHUNK, HIDDEN_BLOCK)
+        dbefore_step, dcosines, dgate, dstrength = interpolate_and_content_backward(
+            previous, by_key, cosines, gate, softplus(raw), dgated
         )
-        store_weightings(dprevious, dgated, slots, HEADS, HEAD_BLOCK, SLOTS_BLOCK)
+        store_weightings(dprevious, dbefore_step, slots, HEADS, HEAD_BLOCK, SLOTS_BLOCK)
         store_weightings(dcosine, dcosines, slots, HEADS, HEAD_BLOCK, SLOTS_BLOCK)
         store_clamped_gradient(emitted_t + GATE + h, demitted_t + GATE + h, dgate * gate * (1 - gate), h < HEADS)
         store_clamped_gradient(
             emitted_t + STRENGTHS + h, demitted_t + STRENGTHS + h, dstrength * sigmoid(raw), h < HEADS
         )
-        chunk = load_rows(weights + MATRICES, 0, EMITTED, COLUMNS, HIDDEN_CHUNK, HIDDEN_BLOCK)
         tl.debug_barrier()
         for head in tl.static_range(HEADS):
             of_head = parts + head * OF_HEAD
@@ -635,14 +651,18 @@ def backward(
         for head in tl.static_range(HEADS):
             key = head * WIDTH
             key_backward(parts + head * OF_HEAD, emitted_t + key, demitted_t + key, WIDTH, WIDTH_BLOCK, SLOT_SPLIT)
-        gates_t, cell_t, cell_after = gates + t * LAYERS * WIDE, cell + t * LAYERS * HIDDEN, cell + (t + 1) * LAYERS * HIDDEN
+        gates_t, cell_t, cell_after = (
+            gates + t * LAYERS * WIDE,
+            cell + t * LAYERS * HIDDEN,
+            cell + (t + 1) * LAYERS * HIDDEN,
+        )
         units = load_gates(gates_t + (LAYERS - 1) * WIDE, COLUMNS, HIDDEN, HIDDEN_BLOCK, RECURRENT)
         cells = load_cells(cell_t, cell_after, LAYERS - 1, HIDDEN if RECURRENT else 0, HIDDEN_BLOCK)
         doutput_units = tl.load(doutput_t + j, mask=j < HIDDEN, other=0.0)
         tl.debug_barrier()
         product(
             chunk,
-            weights + MATRICES,
+            head_weights,
             demitted_t,
             parts,
             EMITTED,
@@ -651,16 +671,16 @@ def backward(
             HIDDEN_SPLIT,
             HIDDEN_BLOCK,
         )
+        tl.debug_barrier()
+        dhidden = total(parts, j, j < HIDDEN, HIDDEN_SPLIT, COLUMNS) + doutput_units
         chunk = load_rows(
-            weights + WIDE * (FIRST_COLUMNS + (LAYERS - 2) * OTHER_COLUMNS) if LAYERS > 1 else weights,
+            other_weights + (LAYERS - 2) * OTHER if LAYERS > 1 else first_weights,
             0,
             WIDE,
             OTHER_COLUMNS if LAYERS > 1 else FIRST_COLUMNS,
             OTHER_CHUNK if LAYERS > 1 else FIRST_CHUNK,
             OTHER_BLOCK if LAYERS > 1 else FIRST_BLOCK,
         )
-        tl.debug_barrier()
-        dhidden = total(parts, j, j < HIDDEN, HIDDEN_SPLIT, COLUMNS) + doutput_units
         for layer in tl.static_range(LAYERS - 1, -1, -1):
             if layer < LAYERS - 1:
                 above = start_of(layer + 1, READ, HIDDEN, RECURRENT)
@@ -686,7 +706,7 @@ def backward(
             tl.debug_barrier()
             product(
                 chunk,
-                weights + (WIDE * (FIRST_COLUMNS + (layer - 1) * OTHER_COLUMNS) if layer > 0 else 0),
+                other_weights + (layer - 1) * OTHER if layer > 0 else first_weights,
                 dgates + (t * LAYERS + layer) * WIDE,
                 parts,
                 WIDE,
@@ -697,7 +717,7 @@ def backward(
             )
             if layer > 0:
                 chunk = load_rows(
-                    weights + (WIDE * (FIRST_COLUMNS + (layer - 2) * OTHER_COLUMNS) if layer > 1 else 0),
+                    other_weights + (layer - 2) * OTHER if layer > 1 else first_weights,
                     0,
                     WIDE,
                     FIRST_COLUMNS if layer == 1 else OTHER_COLUMNS,
@@ -717,11 +737,16 @@ def backward(
             tl.store(dgiven + start_of(layer, READ, HIDDEN, RECURRENT) + i, dinputs, mask=here)
             tl.debug_barrier()
 
-    copy(dmemory, dmemory_start + p * slots * WIDTH, slots * WIDTH, _COPY)
-    copy(dprevious, dweights_start + p * HEADS * slots, HEADS * slots, _COPY)
-    copy(dgiven, dreads_start + p * READ, READ, _COPY)
+    programs = tl.num_programs(0).to(tl.int64)
+    copy(dmemory, dstart + p * slots * WIDTH, slots * WIDTH, _COPY)
+    dstart += programs * slots * WIDTH
+    copy(dprevious, dstart + p * HEADS * slots, HEADS * slots, _COPY)
+    dstart += programs * HEADS * slots
+    copy(dgiven, dstart + p * READ, READ, _COPY)
     if RECURRENT:
-        copy(dcell, dcell_start + p * LAYERS * HIDDEN, LAYERS * HIDDEN, _COPY)
+        dstart += programs * READ
         for layer in tl.static_range(LAYERS):
             own = dgiven + own_of(layer, READ, HIDDEN)
-            copy(own, dhidden_start + (p * LAYERS + layer) * HIDDEN, HIDDEN, _COPY)
+            copy(own, dstart + (p * LAYERS + layer) * HIDDEN, HIDDEN, _COPY)
+        dstart += programs * LAYERS * HIDDEN
+        copy(dcell, dstart + p * LAYERS * HIDDEN, LAYERS * HIDDEN, _COPY)

@@ -64,9 +64,7 @@ def fill(target, count, BLOCK: tl.constexpr):
 
 
 @triton.jit
-def load_rows(
-    weights, start, ROWS: tl.constexpr, COLUMNS: tl.constexpr, CHUNK: tl.constexpr, BLOCK: tl.constexpr
-):
+def load_rows(weights, start, ROWS: tl.constexpr, COLUMNS: tl.constexpr, CHUNK: tl.constexpr, BLOCK: tl.constexpr):
     """Load CHUNK rows of a matrix, from `start`; zeros beyond its end."""
     row, column = start + tl.arange(0, CHUNK)[:, None], tl.arange(0, BLOCK)[None, :]
     return tl.load(weights + row * COLUMNS + column, mask=(row < ROWS) & (column < COLUMNS), other=0.0)
@@ -90,9 +88,10 @@ def product(
     """
     sums = tl.zeros([SPLIT, BLOCK], vector.dtype.element_ty)
     for start in range(0, ROWS, CHUNK):
-        ahead = load_rows(weights, start + CHUNK, ROWS, COLUMNS, CHUNK, BLOCK)
+        # Loads return in their order: the factors are not to wait for rows that are needed later.
         row = start + tl.arange(0, CHUNK)
         factor = tl.load(vector + row, mask=row < ROWS, other=0.0)[:, None]
+        ahead = load_rows(weights, start + CHUNK, ROWS, COLUMNS, CHUNK, BLOCK)
         sums += tl.sum(tl.reshape(factor * chunk.to(factor.dtype), [CHUNK // SPLIT, SPLIT, BLOCK]), 0)
         chunk = ahead
     part, column = tl.arange(0, SPLIT)[:, None], tl.arange(0, BLOCK)[None, :]
@@ -150,9 +149,7 @@ def load_slots(memory, start, slots, WIDTH: tl.constexpr, SLOT_BLOCK: tl.constex
 
 
 @triton.jit
-def store_slots(
-    memory, values, start, slots, WIDTH: tl.constexpr, SLOT_BLOCK: tl.constexpr, WIDTH_BLOCK: tl.constexpr
-):
+def store_slots(memory, values, start, slots, WIDTH: tl.constexpr, SLOT_BLOCK: tl.constexpr, WIDTH_BLOCK: tl.constexpr):
     n, m = start + tl.arange(0, SLOT_BLOCK)[:, None], tl.arange(0, WIDTH_BLOCK)[None, :]
     tl.store(memory + n * WIDTH + m, values, mask=(n < slots) & (m < WIDTH))
 
