@@ -19,18 +19,21 @@ class Stack(nn.Module, Generic[State]):
     """Networks of one architecture that run side by side in one call.
 
     Each network has weights, inputs and a state of its own; all tensors have a leading axis of networks. Network i
-    gives what member i gives alone on `inputs[i]`.
+    gives what member i gives alone on `inputs[i]`: the same bits on the CPU with a kernel, which runs one network after
+    the other, and the same up to rounding where networks run at once.
 
     The parameters are in `networks`, a network of the members' class that holds the stacked parameters of all members:
     `networks.heads.weight` has the shape `(networks, rows, columns)`. Optimizers that work element by element, as SGD,
     RMSprop and Adam do, train each network as if it were alone.
 
+    The loop over `step` runs all networks at once with `torch.func.vmap`. A network of your own must allow that: no
+    control flow that depends on numbers, no writing into tensors that do not depend on parameters, inputs or state.
+
     Args:
         members: Networks of one class with the same arguments, at least one. Their weights are copied.
-        backend: Replaces that of the members. `auto` takes the fastest program that can run a call: on a CUDA device
-            NTMs run in one launch, on the CPU the kernel of the members runs one after the other. `reference` maps the
-            loop over `step` with `torch.func.vmap`. A kernel's name takes that kernel or raises an error that says why
-            it cannot run the call.
+        backend: Takes the place of the members' own. `auto` takes the fastest program that can run a call: on a CUDA
+            device NTMs run in one launch, on the CPU the kernel of the members runs one network after the other.
+            `reference` takes the loop over `step`, a kernel's name that kernel or an error that says why it cannot.
 
     Shape:
         - inputs: `(networks, batch, time, input_size)`, with at least one step
@@ -47,16 +50,26 @@ class Stack(nn.Module, Generic[State]):
         super().__init__()
         check_alike(members)
         one_of(("auto", "reference", *members[0].kernels), backend=backend)
-        self.num_networks, self.backend = len(members), backend
+        self.num_networks = len(members)
         tensors = [tensors_of(member) for member in members]
         stacked = {name: torch.stack([of_one[name].detach() for of_one in tensors]) for name in tensors[0]}
         self.networks = _copy_with(members[0], stacked)
+        self.backend = backend
 
     def members(self) -> list[MemoryModel[State]]:
         """Return the networks as independent models with copies of the weights."""
         stacked = tensors_of(self.networks).items()
         own = [{name: tensor.detach()[i].clone() for name, tensor in stacked} for i in range(self.num_networks)]
         return [_copy_with(self.networks, tensors) for tensors in own]
+
+    @property
+    def backend(self) -> str:
+        """The program that runs sequences; see the class."""
+        return self.networks.backend
+
+    @backend.setter
+    def backend(self, backend: str) -> None:
+        self.networks.backend = backend
 
     @property
     def memory_slots(self) -> int:
@@ -94,7 +107,7 @@ class Stack(nn.Module, Generic[State]):
             ValueError: Inputs or state have the wrong shape, or `backend` cannot run the call.
             TypeError: The state is not of the type or the dtype of those that the networks return.
         """
-        self._check(inputs, state)
+        state = self._checked(inputs, state)
         steps = self.networks.checkpoint_every
         if not steps or not torch.is_grad_enabled():
             return self._piece(inputs, state)
@@ -102,8 +115,7 @@ class Stack(nn.Module, Generic[State]):
 
     def backend_for(self, inputs: Float[Tensor, "networks batch time inputs"]) -> str:
         """Return the name of the backend that runs such inputs: `reference` or a kernel of the members' class."""
-        self._check(inputs, None)
-        return self._ask(chosen, inputs, None)
+        return self._ask(chosen, inputs, self._checked(inputs, None))
 
     def clip_gradients(self, max_norm: float) -> Float[Tensor, " networks"]:
         """Scale the gradients of each network whose norm exceeds `max_norm` down to it; as `clip_grad_norm_` for each.
@@ -123,57 +135,51 @@ class Stack(nn.Module, Generic[State]):
             gradient.mul_(scales.view(-1, *[1] * (gradient.ndim - 1)))
         return norms
 
-    def _check(self, inputs: Tensor, state: State | None) -> None:
+    def _checked(self, inputs: Tensor, state: State | None) -> State:
         networks, size = self.num_networks, self.networks.input_size
         if inputs.ndim != 4 or inputs.shape[::3] != (networks, size) or inputs.shape[2] == 0:
             raise ValueError(
                 f"inputs must have shape ({networks}, batch, time, {size}) with at least one step, "
                 f"got {tuple(inputs.shape)}."
             )
-        if state is not None:
-            check_state(state, self.initial_state(1), inputs.shape[:2])
+        if state is None:
+            return self.initial_state(inputs.shape[1])
+        check_state(state, self.initial_state(1), inputs.shape[:2])
+        return state
 
-    def _piece(self, inputs: Tensor, state: State | None) -> tuple[Tensor, State]:
+    def _piece(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
         kernel: Kernel | None = self._ask(choose_kernel, inputs, state)
         if kernel is None:
-            return self._side_by_side(_started(_unroll), inputs, state)
+            return self._side_by_side(lambda network, *call: network.unroll(*call), inputs, state)
         if kernel.stacked is None:
-            return self._one_by_one(_started(load(kernel.program)), inputs, state)
-        state = self.initial_state(inputs.shape[1]) if state is None else state
+            return self._one_by_one(load(kernel.program), inputs, state)
         return load(kernel.stacked)(self.networks, inputs, state)
 
-    def _ask(self, question: Callable[..., Any], inputs: Tensor, state: State | None) -> Any:
+    def _ask(self, question: Callable[..., Any], inputs: Tensor, state: State) -> Any:
         """Ask which kernel runs the call of the first network; the calls of the others differ in numbers only."""
-
-        def ask(network: MemoryModel[State], *call: Any) -> Any:
-            return question(network.kernels, self.backend, network, *call)
-
-        return self._call(_started(ask), *next(self._each(inputs, state)))
+        kernels, backend = self.networks.kernels, self.backend
+        return self._call(lambda *call: question(kernels, backend, *call), *next(self._each(inputs, state)))
 
     def _side_by_side(self, function: Callable[..., Any], *args: Any) -> Any:
         """Call a function with all networks at once; arguments and results have a leading axis of networks."""
-        axes = [None if arg is None else 0 for arg in args]
-        program = vmap(lambda *call: self._call(function, *call), in_dims=(0, *axes), randomness="different")
+        program = vmap(lambda *call: self._call(function, *call), randomness="different")
         return program(tensors_of(self), *args)
 
     def _one_by_one(
-        self, program: Callable[..., tuple[Tensor, State]], inputs: Tensor, state: State | None
+        self, program: Callable[..., tuple[Tensor, State]], inputs: Tensor, state: State
     ) -> tuple[Tensor, State]:
         """Run a program for each network: with the operations, and so the rounding, of a member alone."""
         results = [self._call(program, *call) for call in self._each(inputs, state)]
         logits, states = zip(*results, strict=True)
-        return torch.stack(logits), type(states[0])(*map(torch.stack, zip(*states, strict=True)))
+        return torch.stack(logits), type(state)(*map(torch.stack, zip(*states, strict=True)))
 
-    def _each(self, inputs: Tensor, state: State | None) -> Iterator[tuple[dict[str, Tensor], Tensor, State | None]]:
+    def _each(self, inputs: Tensor, state: Any) -> Iterator[tuple[dict[str, Tensor], Tensor, State]]:
         """Yield views of the tensors, the inputs and the state of each network."""
         # The gradient of `tensor[i]` would fill a tensor of all networks with zeros; that of `unbind` does not.
         tensors = {name: tensor.unbind() for name, tensor in tensors_of(self).items()}
-        states: Any = [None] * self.num_networks
-        if state is not None:
-            fields: Any = state
-            states = map(type(fields)._make, zip(*(part.unbind() for part in fields), strict=True))
-        for i, (of_one, own) in enumerate(zip(inputs.unbind(), states, strict=True)):
-            yield {name: of_all[i] for name, of_all in tensors.items()}, of_one, own
+        states = zip(*(part.unbind() for part in state), strict=True)
+        for i, (of_one, parts) in enumerate(zip(inputs.unbind(), states, strict=True)):
+            yield {name: of_all[i] for name, of_all in tensors.items()}, of_one, type(state)(*parts)
 
     def _call(self, function: Callable[..., Any], tensors: dict[str, Tensor], *args: Any) -> Any:
         """Call a function with a network that has these tensors for the time of the call."""
@@ -189,19 +195,6 @@ class _Caller(nn.Module):
 
     def forward(self, function: Callable[..., Any], *args: Any) -> Any:
         return function(self.networks, *args)
-
-
-def _unroll(network: MemoryModel[State], inputs: Tensor, state: State) -> tuple[Tensor, State]:
-    return network.unroll(inputs, state)
-
-
-def _started(program: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a program that begins with the initial state where none is given."""
-
-    def run(network: MemoryModel[State], inputs: Tensor, state: State | None) -> Any:
-        return program(network, inputs, network.initial_state(inputs.shape[0]) if state is None else state)
-
-    return run
 
 
 def _copy_with(model: MemoryModel[State], tensors: dict[str, Tensor]) -> MemoryModel[State]:
