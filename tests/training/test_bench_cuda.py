@@ -87,7 +87,7 @@ class Program:
 
 @pytest.fixture
 def programs(clock, monkeypatch):
-    """Programs that, once they are warm, take 10 ms and 30 ms, and a pass of a network that takes 5 ms around either."""
+    """Programs that, once warm, take 10 ms and 30 ms, and a pass of a network that takes 5 ms around either."""
     found = SimpleNamespace(forward=Program(takes(clock, *[99] * 4, 10)), backward=Program(takes(clock, *[99] * 4, 30)))
     package = pytest.importorskip("lightning_ntm.kernels.triton")
     monkeypatch.setattr(package, "programs", found, raising=False)
