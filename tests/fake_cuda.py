@@ -1,5 +1,6 @@
 """A stand-in for what timing asks of a CUDA device, so that it can be tested without one. The work runs on the CPU."""
 
+import time
 from contextlib import nullcontext
 from types import SimpleNamespace
 
@@ -48,3 +49,14 @@ def pretend(monkeypatch, clock, multiprocessors=4):
     }
     for name, stand_in in stand_ins.items():
         monkeypatch.setattr(torch.cuda, name, stand_in)
+
+
+class WallClock(Clock):
+    """Time as it passes."""
+
+    def __init__(self):
+        self.slept = []
+
+    @property
+    def milliseconds(self):
+        return 1000 * time.perf_counter()
