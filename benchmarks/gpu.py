@@ -81,6 +81,7 @@ class Settings:
         batches: Training steps of the ten networks.
         network: Arguments of the network.
         task: Copy.
+        batch_size: Of a training step.
         programs: Batch sizes at which the programs are timed alone.
         floors: Batch sizes at which they are compared with a floor.
         large_memory: Arguments of the network with a large memory.
@@ -96,6 +97,7 @@ class Settings:
     batches: int = 10_000
     network: dict[str, int] = field(default_factory=dict)
     task: Copy = field(default_factory=Copy)
+    batch_size: int = 8
     programs: tuple[int, ...] = (1, 8, 32, 128, 1024)
     floors: tuple[int, ...] = (8, 128, 1024)
     large_memory: dict[str, int] = field(default_factory=lambda: {"memory_slots": 1024, "memory_width": 64})
@@ -112,9 +114,10 @@ class Settings:
         sizes = self.task.input_size, self.task.output_size
         return NTM(*sizes, **{**self.network, **options}).to(self.device)
 
-    def episodes(self, batch_size: int = 8, seed: int = 1) -> Batch:
+    def episodes(self, batch_size: int | None = None, seed: int = 1) -> Batch:
         """Return a batch on the device, of the longest lists."""
-        drawn = self.task.sample(batch_generator(seed, "train", 0), batch_size, **self.task.difficulty)
+        size = batch_size or self.batch_size
+        drawn = self.task.sample(batch_generator(seed, "train", 0), size, **self.task.difficulty)
         return on_device(drawn, self.device)
 
 
@@ -262,7 +265,7 @@ def variant(settings: Settings, *, autocast: bool = False, **options: Any) -> Fi
     if autocast:
         model = Autocast(model, settings.device)
     step = milliseconds(training_step(model, settings.episodes()), settings.repeats)
-    return {"step_ms": step, **_programs(model, settings, 8)}
+    return {"step_ms": step, **_programs(model, settings, settings.batch_size)}
 
 
 def side_by_side(settings: Settings) -> Figure:
@@ -308,7 +311,7 @@ class SeedBatches(Dataset[tuple[Batch, list[int]]]):
     and the second part of an item holds the number of time steps that a step needs.
     """
 
-    def __init__(self, task: Copy, seeds: Sequence[int], steps: int, batch_size: int = 8):
+    def __init__(self, task: Copy, seeds: Sequence[int], steps: int, batch_size: int):
         self.task, self.seeds, self.steps, self.batch_size = task, seeds, steps, batch_size
 
     def __len__(self) -> int:
@@ -336,7 +339,7 @@ class SeedBatches(Dataset[tuple[Batch, list[int]]]):
 def batches_on_device(settings: Settings, seeds: Sequence[int]) -> Iterator[Batch]:
     """Yield the batch of each training step on the device, drawn by processes and copied in the background."""
     loader = DataLoader(
-        SeedBatches(settings.task, seeds, settings.batches),
+        SeedBatches(settings.task, seeds, settings.batches, settings.batch_size),
         batch_size=None,
         num_workers=settings.num_workers,
         pin_memory=works_ahead(settings.device),
@@ -448,10 +451,11 @@ def small(settings: Settings) -> Settings:
         settings.device,
         batches=min(settings.batches, CHUNK + 2),
         network={"hidden_size": 8, "memory_slots": 8, "memory_width": 4},
-        task=Copy(max_length=2),
+        task=Copy(max_length=1),
+        batch_size=1,
         programs=(1, 2),
         floors=(2,),
-        large_memory={"memory_slots": 16, "memory_width": 8},
+        large_memory={"memory_slots": 16, "memory_width": 4},
         num_networks=2,
         least_slots=5,
         repeats=1,
