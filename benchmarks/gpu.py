@@ -478,6 +478,8 @@ def main() -> None:
         settings = Settings(chosen_device(arguments.device), arguments.batches)
     except ValueError as error:
         parser.error(f"--{error}")
+    if works_ahead(settings.device):
+        torch.cuda.set_device(settings.device)  # events are recorded on the current device
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGALRM, end)
     signal.alarm(arguments.limit + GRACE)
