@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lightning_ntm import NTM
-from lightning_ntm.kernels.triton import sequence
+from lightning_ntm.kernels.triton.sizes import Options, sizes_of
 from lightning_ntm.training.bench import forward_flops
 from lightning_ntm.training.roofline import (
     Cost,
@@ -58,11 +58,13 @@ def test_what_is_saved_is_what_the_kernel_allocates(controller, reads, writes, l
         num_read_heads=reads, num_write_heads=writes,
     )  # fmt: skip
     layers_and_heads = [layer.weight.unsqueeze(0) for layer in (*model.controller.layers, model.heads)]
-    options = sequence.Options.of(model, "cpu")
-    sizes = sequence._sizes_of(torch.empty(1, 3, 7, 5), 12, 4, layers_and_heads, options)
-    # Widths of the kernel are padded to four: what the heads emit is not.
-    padding = sum(sizes.saved.values()) - saved_numbers(model)
-    assert 0 <= padding < 4
+    options = Options.of(model, "cpu")
+    sizes = sizes_of(torch.empty(1, 3, 7, 5), (12, 4), layers_and_heads, options)
+    # The kernel pads what is given and what the heads emit to four numbers, and a whole sequence to sixteen; a
+    # feed-forward controller leaves the place of its cells empty.
+    cells = layers * 8 if controller == "feedforward" else 0
+    padding = (sizes.saved(101) - sizes.saved(1)) / 100 - cells - saved_numbers(model)
+    assert -0.2 < padding < 2 * 4 + 0.2
     assert recurrent_weights(model) == sum(p.numel() for p in layers_and_heads) - 5 * layers_and_heads[0].shape[1]
 
 
