@@ -24,6 +24,7 @@ from lightning_ntm.kernels.triton.stages import (
     copy,
     cosines,
     fill,
+    held_within,
     interpolate_and_content_backward,
     key_backward,
     load_rows,
@@ -382,7 +383,7 @@ def sharpen_and_shift_backward(
         )
     dweighting = load_weightings(dweights, slots, s) + load_weightings(dprevious, slots, s)
     if LIMITED:
-        dweighting = tl.minimum(tl.maximum(dweighting, -limit), limit)
+        dweighting = held_within(dweighting, limit)
     dmoved, dsharpening = sharpen_backward(shifted, 1 + softplus(raw), weighting, dweighting)
     store_weightings(dshifted, dmoved, slots, s)
     places = at.sharpenings + h

@@ -70,9 +70,15 @@ def softplus(x):
 
 
 @triton.jit
+def held_within(x, limit):
+    """Clamp to ±limit; a NaN stays one, which `tl.minimum` would replace."""
+    return tl.where(x > limit, limit, tl.where(x < -limit, -limit, x))
+
+
+@triton.jit
 def clamped(at, mask):
     """Load what heads emitted, held within ±HEAD_LIMIT."""
-    return tl.minimum(tl.maximum(tl.load(at, mask=mask, other=0.0), -HEAD_LIMIT), HEAD_LIMIT)
+    return held_within(tl.load(at, mask=mask, other=0.0), HEAD_LIMIT)
 
 
 @triton.jit
