@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "records": set(),
     "tasks": {"checks"},
     "models": {"checks", "functional", "kernels"},
-    "training": {"checks", "lazy", "models", "tasks", "records"},
+    "training": {"checks", "lazy", "kernels", "models", "tasks", "records"},
     "testing": {"models", "tasks"},
     "report": {"records"},
     "sweep": {"records"},

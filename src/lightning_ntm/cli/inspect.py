@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from lightning_ntm.checks import at_least, at_most
-from lightning_ntm.cli.words import Parser, UsageError, explained, filled
+from lightning_ntm.cli.words import Parser, UsageError, add_device, explained, filled
 from lightning_ntm.records import RunFolder, as_json, find
 from lightning_ntm.training.build import TrainedRun, open_run, warn_beyond_memory
 from lightning_ntm.training.device import chosen_device
@@ -145,12 +145,7 @@ def _parser(verb: str, description: str) -> Parser:
         "--vary", type=_varied, action="append", default=[], metavar="NAME=A,B", help="any difficulty of the task"
     )
     parser.add_argument("--memory_slots", type=int, help="slots to give the network, if not those of its training")
-    parser.add_argument(
-        "--device",
-        type=filled,
-        default="auto",
-        help="cpu, cuda or cuda:N (auto: a CUDA device if there is one, or cpu)",
-    )
+    add_device(parser)
     return parser
 
 

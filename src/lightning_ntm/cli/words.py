@@ -42,6 +42,12 @@ def filled(text: str) -> str:
     return text
 
 
+def add_device(parser: Parser) -> None:
+    """Add `--device`, whose value is for `training.device.chosen_device`."""
+    choices = "cpu, cuda or cuda:N (auto: a CUDA device if there is one, or cpu)"
+    parser.add_argument("--device", type=filled, default="auto", help=choices)
+
+
 @contextmanager
 def explained(prefix: str = "", *more: type[Exception]) -> Iterator[None]:
     """Turn what a user can get wrong, raised inside, into a `UsageError`."""

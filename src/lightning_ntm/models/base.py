@@ -1,6 +1,7 @@
 """What every sequence model promises."""
 
 import abc
+from collections.abc import Callable
 from typing import Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
 
 import torch
@@ -92,11 +93,7 @@ class MemoryModel(nn.Module, abc.ABC, Generic[State]):
         state = self._checked(inputs, state)
         if not self.checkpoint_every or not torch.is_grad_enabled():
             return self._piece(inputs, state)
-        logits = []
-        for piece in inputs.split(self.checkpoint_every, dim=1):
-            answered, state = checkpoint(self._piece, piece, state, use_reentrant=False)
-            logits.append(answered)
-        return torch.cat(logits, dim=1), state
+        return run_in_pieces(self._piece, inputs, state, self.checkpoint_every)
 
     def _piece(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
         program = choose(self._offered, self.backend, self, inputs, state)
@@ -150,13 +147,31 @@ class MemoryModel(nn.Module, abc.ABC, Generic[State]):
             )
         if state is None:
             return self.initial_state(inputs.shape[0])
-        start = self.initial_state(1)
-        if not isinstance(state, type(start)):
-            raise TypeError(f"state must be of type {type(start).__name__}, got {type(state).__name__}.")
-        for name, part in start._asdict().items():
-            given, shape = state._asdict()[name], (inputs.shape[0], *part.shape[1:])
-            if tuple(given.shape) != shape:
-                raise ValueError(f"state.{name} must have shape {shape}, got {tuple(given.shape)}.")
-            if given.dtype != part.dtype:
-                raise TypeError(f"state.{name} must have dtype {part.dtype}, got {given.dtype}.")
+        check_state(state, self.initial_state(1), inputs.shape[:1])
         return state
+
+
+def check_state(state: NamedTensors, start: NamedTensors, batch: tuple[int, ...]) -> None:
+    """Raise an error unless a state is one of the network that begins with `start`, for these leading axes."""
+    if not isinstance(state, type(start)):
+        raise TypeError(f"state must be of type {type(start).__name__}, got {type(state).__name__}.")
+    for name, part in start._asdict().items():
+        given, shape = state._asdict()[name], (*batch, *part.shape[len(batch) :])
+        if tuple(given.shape) != shape:
+            raise ValueError(f"state.{name} must have shape {shape}, got {tuple(given.shape)}.")
+        if given.dtype != part.dtype:
+            raise TypeError(f"state.{name} must have dtype {part.dtype}, got {given.dtype}.")
+
+
+def run_in_pieces(
+    run: Callable[[Tensor, Any], tuple[Tensor, Any]],
+    inputs: Float[Tensor, "*batch time inputs"],
+    state: Any,
+    steps: int,
+) -> tuple[Tensor, Any]:
+    """Run a sequence in pieces of so many steps; only the states between them are kept for the backward."""
+    logits = []
+    for piece in inputs.split(steps, dim=-2):
+        answered, state = checkpoint(run, piece, state, use_reentrant=False)
+        logits.append(answered)
+    return torch.cat(logits, dim=-2), state

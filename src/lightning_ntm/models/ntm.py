@@ -97,7 +97,11 @@ class NTM(MemoryModel[NTMState]):
     start_cell: Tensor
     kernels: ClassVar = {
         "cpu": Kernel("lightning_ntm.kernels.cpu.sequence:run", "lightning_ntm.kernels.cpu.sequence:refusal"),
-        "triton": Kernel("lightning_ntm.kernels.triton.sequence:run", "lightning_ntm.kernels.triton.sequence:refusal"),
+        "triton": Kernel(
+            "lightning_ntm.kernels.triton.sequence:run",
+            "lightning_ntm.kernels.triton.sequence:refusal",
+            "lightning_ntm.kernels.triton.sequence:run_stack",
+        ),
     }
     initial = ("stay_bias", "lookup_bias", "append_bias")
 

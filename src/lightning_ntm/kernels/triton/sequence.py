@@ -319,3 +319,13 @@ def _on_device_of(tensor: Tensor) -> AbstractContextManager[object]:
     """Triton launches on the current device."""
     elsewhere = tensor.is_cuda and tensor.device.index != torch.cuda.current_device()
     return torch.cuda.device_of(tensor) if elsewhere else nullcontext()
+
+
+def run_stack(networks: Any, inputs: Tensor, state: Any) -> tuple[Tensor, Any]:
+    """Return `(logits, state)` of networks side by side; `networks` is an NTM that holds the parameters of all."""
+    layers = [*networks.controller.layers, networks.heads]
+    weights, biases = [layer.weight for layer in layers], [layer.bias for layer in layers]
+    output, *end = recurrence(inputs, state, weights, biases, Options.of(networks, inputs.device.type))
+    weight, bias = networks.output.weight, networks.output.bias
+    logits = torch.baddbmm(bias.unsqueeze(1), output.to(weight.dtype).flatten(1, 2), weight.mT)
+    return logits.unflatten(1, inputs.shape[1:3]), type(state)(*end)

@@ -178,6 +178,7 @@ class Sizes:
             "SLOTS_BLOCK": block(slots),
             "SLOT_BLOCK": slot_block,
             "SLOT_SPLIT": min(self.warps, slot_block),
+            "SHIFT_BLOCK": block(options.shifts),
             "num_warps": self.warps,
             "num_stages": 1,
         }
@@ -195,9 +196,8 @@ class Sizes:
         for name in ("HIDDEN", "FIRST", "OTHER"):
             of_products |= self.products[name].constants(name)
         columns = {f"{name}_COLUMNS": self.products[name].columns for name in ("FIRST", "OTHER")}
-        shifts = {"SHIFT_BLOCK": block(self.options.shifts)}
         limit = {"LIMITED": self.options.limit > 0, "limit": self.options.limit}
-        return self.constants | of_products | columns | shifts | limit | {"PARTS": self.parts}
+        return self.constants | of_products | columns | limit | {"PARTS": self.parts}
 
 
 def padded(count: int, multiple: int = 4) -> int:
