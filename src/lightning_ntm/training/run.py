@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks import Callback, LambdaCallback, ProgressBar
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
 from lightning_ntm.records import RunFolder, as_json, write_whole
+from lightning_ntm.records.files import CONFIG_BYTES, read_text
 from lightning_ntm.training.about import about
 from lightning_ntm.training.callbacks import (
     JsonLinesLogger,
@@ -183,7 +184,7 @@ class Run:
         self.folder.sweep()
         self.folder.failed.unlink(missing_ok=True)
         self.folder.forget_after(self.trainer.global_step)
-        if self.folder.config.read_text() != self.config:
+        if read_text(self.folder.config, CONFIG_BYTES) != self.config:
             self._keep_old_config()
             write_whole(self.folder.config, self.config)
 
