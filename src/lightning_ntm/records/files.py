@@ -6,6 +6,7 @@ wait. Nothing is written through a symbolic link in such a folder.
 
 import errno
 import fcntl
+import glob
 import os
 import socket
 import stat
@@ -144,6 +145,7 @@ def write_whole(path: Path, data: bytes | memoryview | str) -> None:
     beside = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.tmp")
     try:
         with _named(path):
+            _remove_unfinished(path)
             beside.unlink(missing_ok=True)
             with beside.open("xb") as file:
                 file.write(data.encode() if isinstance(data, str) else data)
@@ -154,6 +156,32 @@ def write_whole(path: Path, data: bytes | memoryview | str) -> None:
     finally:
         with suppress(OSError):
             beside.unlink(missing_ok=True)
+
+
+def _remove_unfinished(path: Path) -> None:
+    """Remove what processes of this machine left beside a file that were killed while they wrote it."""
+    for beside in path.parent.glob(f".{glob.escape(f'{path.name}.{socket.gethostname()}')}.*.tmp"):
+        process = beside.name.split(".")[-2]
+        with suppress(OSError, OverflowError):
+            if process.isdecimal() and not _is_alive(int(process)):
+                beside.unlink()
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def sweep(folder: Path) -> None:
+    """Remove what `write_whole` left behind when its process was killed in the middle of it."""
+    for beside in folder.glob(".*.tmp"):
+        with suppress(OSError):
+            beside.unlink()
 
 
 def sync(descriptor: int) -> None:

@@ -132,8 +132,7 @@ class RunFolder:
 
     def sweep(self) -> None:
         """Remove what writing left behind when the process was killed in the middle of it."""
-        for beside in self.path.glob(".*.tmp"):
-            beside.unlink(missing_ok=True)
+        files.sweep(self.path)
 
     def append(self, row: dict[str, Any]) -> None:
         """Add a line to the metrics.

@@ -1,7 +1,7 @@
 """One run: from parts to a run folder that holds a trained network."""
 
 import logging
-import shutil
+import os
 import warnings
 import weakref
 from collections.abc import Callable
@@ -190,9 +190,9 @@ class Run:
 
     def _keep_old_config(self) -> None:
         number = 1
-        while (kept := self.folder.path / f"config.before-resume-{number}.yaml").exists():
+        while os.path.lexists(kept := self.folder.path / f"config.before-resume-{number}.yaml"):
             number += 1
-        shutil.copyfile(self.folder.config, kept)
+        write_whole(kept, read_text(self.folder.config, CONFIG_BYTES))
 
     def _completed(self, trainer: dict[str, Any], stop_when_solved: int) -> dict[str, Any]:
         callbacks: list[Callback] = [LambdaCallback(on_train_start=lambda *_: self.begin()), self.recorder]
