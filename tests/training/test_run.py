@@ -28,8 +28,8 @@ def network():
     return NTM(4, 3, hidden_size=8, memory_slots=6, memory_width=4)
 
 
-def run(path, steps=12, resume=False, stop_when_solved=0, model=None, task=None, varied=None, **trainer):
-    learner = SequenceLearner(
+def run(path, steps=12, resume=False, stop_when_solved=0, model=None, task=None, varied=None, learner=None, **trainer):
+    learner = learner or SequenceLearner(
         model or network(),
         lambda p: torch.optim.Adam(p, lr=1e-2),
         decay_after=1.0,

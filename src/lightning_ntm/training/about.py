@@ -38,9 +38,7 @@ def about(**more: Any) -> dict[str, Any]:
 
 
 #: Settings of a repository by which git runs programs when it compares files with a commit.
-_RUNS_PROGRAMS = re.compile(
-    r"^filter\.|partialclone|\.(promisor|vcs|uploadpack)$", re.IGNORECASE
-)
+_RUNS_PROGRAMS = re.compile(r"^filter\.|partialclone|\.(promisor|vcs|uploadpack)$", re.IGNORECASE)
 _SAFE = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null")
 _QUIET = {"GIT_OPTIONAL_LOCKS": "0", "GIT_NO_LAZY_FETCH": "1", "GIT_TERMINAL_PROMPT": "0"}
 

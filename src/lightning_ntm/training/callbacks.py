@@ -21,7 +21,7 @@ from lightning_ntm.records import RunFolder, write_whole
 from lightning_ntm.tasks import metrics
 from lightning_ntm.tasks.base import Batch
 from lightning_ntm.training.learner import SequenceLearner
-from lightning_ntm.training.weights import FORMAT, save_weights
+from lightning_ntm.training.weights import FORMAT, check_like, save_weights
 
 
 class JsonLinesLogger(Logger):
@@ -79,6 +79,7 @@ class Recorder(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from a saved state."""
+        check_like(state_dict, self.state_dict(), "the saved state of what was measured")
         for name, value in state_dict.items():
             setattr(self, name, value)
 
@@ -173,7 +174,12 @@ class Keeper(Checkpoint):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from a saved state."""
-        self.best = state_dict["best"]
+        best = state_dict.get("best")
+        if best != {}:
+            like = {"step": 0, **dict.fromkeys(_MEASURES[:2], 0.0)}
+            known = {name: best.get(name) for name in like} if isinstance(best, dict) else best
+            check_like(known, like, "the best validation in the saved state")
+        self.best = dict(best or {})
 
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Note what a resumed run has on disk."""
@@ -238,6 +244,7 @@ class StopWhenSolved(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from a saved state."""
+        check_like(state_dict, self.state_dict(), "the saved state of what was solved")
         self.in_a_row = state_dict["in_a_row"]
 
     def on_validation_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
