@@ -167,6 +167,7 @@ class Keeper(Checkpoint):
         self.judged_by = judged_by
         self.best: dict[str, float] = {}
         self.saved: int | None = None  # the step of the state on disk
+        self.validated: dict[str, Tensor] = {}  # the weights that are measured, by now perhaps not those of the network
 
     def state_dict(self) -> dict[str, Any]:
         """Return what the best validation measured."""
@@ -185,8 +186,14 @@ class Keeper(Checkpoint):
         """Note what a resumed run has on disk."""
         self.saved = trainer.global_step if trainer.ckpt_path else None
 
+    def on_validation_batch_end(self, *args: Any) -> None:
+        """Copy the weights that are measured: a callback, as one that averages them, may swap them for a validation."""
+        if not self.validated:
+            self.validated = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
+
     def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Keep what was just validated."""
+        validated, self.validated = self.validated, {}
         if trainer.sanity_checking:
             return
         seen = trainer.callback_metrics
@@ -194,7 +201,8 @@ class Keeper(Checkpoint):
         if not self.best or self._rank(measured) <= self._rank(self.best):
             self.best = {"step": trainer.global_step, **measured}
             if trainer.is_global_zero:
-                save_weights(self.model, self.folder.best, step=trainer.global_step)
+                network = type(self.model).__name__
+                save_weights(validated or self.model, self.folder.best, network=network, step=trainer.global_step)
         self._save(trainer)
 
     def _rank(self, measured: dict[str, float]) -> list[float]:
