@@ -142,6 +142,25 @@ def test_draws_the_memory_of_a_trained_network(solved, capsys):
     assert "</svg>" in paths[1].read_text()
 
 
+def test_a_run_that_cannot_be_written_to_is_drawn_elsewhere(solved, capsys, tmp_path):
+    shutil.copytree(solved[0], "run", ignore=shutil.ignore_patterns("figures"))
+    (tmp_path / "elsewhere").mkdir()
+    Path("run/figures").symlink_to(tmp_path / "elsewhere")
+    assert ntm("figure", "run", "--lengths", 5) == 2
+    assert "run/figures" in capsys.readouterr().err
+    before = {path: path.stat().st_mtime_ns for path in Path("run").iterdir()}
+    assert ntm("figure", "run", "--lengths", 5, "--output", "drawn/here") == 0
+    assert {Path(line).parent for line in capsys.readouterr().out.split()} == {Path("drawn/here")}
+    assert {path: path.stat().st_mtime_ns for path in Path("run").iterdir()} == before
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_a_run_that_is_named_twice_is_evaluated_once(solved, capsys):
+    shutil.copytree(solved[0], "runs/small")
+    assert ntm("evaluate", "runs/small", "./runs/small/", Path("runs").resolve(), "--lengths", 3, "--json") == 0
+    assert isinstance(json.loads(capsys.readouterr().out), dict)
+
+
 def test_more_memory_can_be_given_in_an_evaluation(solved, capsys):
     folder, _ = solved
     assert ntm("evaluate", folder, "--lengths", "12", "--memory_slots", "32", "--sequences", "10") == 0

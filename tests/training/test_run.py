@@ -5,6 +5,7 @@ import json
 import pytest
 import safetensors.torch
 import torch
+from lightning.pytorch.callbacks import EMAWeightAveraging
 
 from lightning_ntm import LSTM, NTM, Copy, DynamicNGrams
 from lightning_ntm.records import RunFolder
@@ -28,8 +29,8 @@ def network():
     return NTM(4, 3, hidden_size=8, memory_slots=6, memory_width=4)
 
 
-def run(path, steps=12, resume=False, stop_when_solved=0, model=None, task=None, varied=None, **trainer):
-    learner = SequenceLearner(
+def run(path, steps=12, resume=False, stop_when_solved=0, model=None, task=None, varied=None, learner=None, **trainer):
+    learner = learner or SequenceLearner(
         model or network(),
         lambda p: torch.optim.Adam(p, lr=1e-2),
         decay_after=1.0,
@@ -277,6 +278,21 @@ def test_the_best_weights_are_kept_and_not_the_last(tmp_path):
     keeper.on_validation_end(worse(finished, wrong_bits=0.0), finished.learner)
     assert keeper.best["wrong_bits"] == 0
     assert json.loads(RunFolder(tmp_path / "a").result.read_text())["best"] == best
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_the_weights_that_were_measured_are_kept_when_a_callback_swaps_them(tmp_path, first):
+    average = EMAWeightAveraging(decay=0.9)
+    trained = run(tmp_path / "a", steps=12, callbacks=[average])
+    if first:
+        trained.trainer.callbacks.sort(key=lambda callback: isinstance(callback, Keeper), reverse=True)
+    trained.fit()
+    opened = open_run(tmp_path / "a")
+    [batch] = trained.data.val_dataloader()
+    wrong = metrics.wrong_bits(opened.model(batch.inputs)[0], batch)
+    told = {row["step"]: row["validation_wrong_bits"] for row in measured(tmp_path / "a") if "validation_loss" in row}
+    assert float(wrong.mean()) == pytest.approx(told[opened.step], abs=1e-6)
+    assert min(told.values()) == told[opened.step]
 
 
 def test_where_answers_are_uncertain_the_fewest_bits_are_kept(tmp_path):

@@ -25,7 +25,7 @@ def train(words: list[str], log: Path) -> None:
     os.setsid()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     _end_with(multiprocessing.parent_process())
-    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
     for stream in (sys.stdout, sys.stderr):
         os.dup2(output, stream.fileno())
     sys.argv[1:] = ["train", *words]  # with which Lightning starts the other processes of a run that has several

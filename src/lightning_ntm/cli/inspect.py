@@ -13,7 +13,7 @@ from rich.table import Column, Table
 
 from lightning_ntm.checks import at_least, at_most
 from lightning_ntm.cli.words import Parser, UsageError, add_device, explained, filled
-from lightning_ntm.records import RunFolder, as_json, find
+from lightning_ntm.records import RunFolder, as_json, find, make_folder
 from lightning_ntm.training.build import TrainedRun, open_run, warn_beyond_memory
 from lightning_ntm.training.device import chosen_device
 
@@ -63,13 +63,15 @@ def evaluate(argv: list[str]) -> int:
 
 def _runs(given: list[str]) -> Iterator[str]:
     """Yield the run folders that are meant, each once."""
-    seen = set()
+    seen: set[Path] = set()
     for path in given:
         alone = Path(path, "config.yaml").exists() or not Path(path).is_dir()
         with explained():
             found = [path] if alone else [str(folder.path) for folder in find(path).values()]
-        yield from (one for one in found if one not in seen)
-        seen.update(found)
+        for one in found:
+            if (place := Path(one).resolve()) not in seen:
+                seen.add(place)
+                yield one
 
 
 def _evaluated(path: str, arguments: argparse.Namespace) -> list[dict[str, Any]]:
@@ -119,6 +121,7 @@ def figure(argv: list[str]) -> int:
 
     parser = _parser("figure", "Draw an episode of a run: inputs, outputs and the memory at work, as in the paper.")
     parser.add_argument("run", type=filled, metavar="RUN", help="the run folder")
+    parser.add_argument("--output", type=filled, metavar="FOLDER", help="for the pictures (RUN/figures)")
     arguments = _parsed(parser, argv)
     run = _open(arguments.run, arguments)
     asked = _difficulties(arguments, run) if arguments.lengths or arguments.vary else [run.task.difficulty]
@@ -130,8 +133,10 @@ def figure(argv: list[str]) -> int:
         described = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in shown.items())
         title = f"{type(run.model).__name__} on {type(run.task).__name__}, {described}"
         named = "-".join(f"{name}-{value}" for name, value in shown.items())
-        folder = RunFolder(Path(arguments.run)).figures
+        folder = Path(arguments.output) if arguments.output else RunFolder(Path(arguments.run)).figures
         with explained():
+            if not arguments.output:
+                make_folder(folder)
             save_trace(trace, folder / f"memory-{named}.npz")
             for picture, drawn in draw_episode(trace, title).items():
                 print(*save_figure(drawn, folder / f"{picture}-{named}"), sep="\n")

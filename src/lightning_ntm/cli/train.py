@@ -22,6 +22,8 @@ from lightning_ntm.cli.words import UsageError, explained
 from lightning_ntm.kernels.cpu.library import missing as kernel_missing
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.records import RunFolder
+from lightning_ntm.records.files import CONFIG_BYTES, read_text
+from lightning_ntm.records.parsing import parse_yaml
 from lightning_ntm.tasks.base import Task
 from lightning_ntm.training.build import class_of, warn_beyond_memory
 from lightning_ntm.training.data import EpisodeData
@@ -495,8 +497,8 @@ def _flat(config: dict[str, Any]) -> dict[str, Any]:
 
 def _loaded(path: str) -> dict[str, Any]:
     try:
-        config = yaml.safe_load(Path(path).read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        config = parse_yaml(read_text(Path(path), CONFIG_BYTES))
+    except (OSError, ValueError) as error:
         raise UsageError(f"--config {path}: not readable as YAML ({words.one_line(error)}).") from error
     if not isinstance(config, dict):
         raise UsageError(f"--config {path}: not a configuration, but {type(config).__name__}.")

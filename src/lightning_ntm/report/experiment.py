@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lightning_ntm.records import Measured, RunFolder, Series, Skipped, read
+from lightning_ntm.records.files import CONFIG_BYTES, read_object, read_text
 from lightning_ntm.records.reading import MEASURES, REGRET
-from lightning_ntm.report.configuration import flat_config, labels
+from lightning_ntm.report.configuration import flat_config, labels, shorten
 from lightning_ntm.report.statistics import first_below
 
 
@@ -181,7 +182,7 @@ def read_experiment(*folders: Path | str) -> Experiment:
         try:
             runs.append(_run(len(runs), one))
         except (ValueError, OSError) as error:
-            skipped.append(Skipped(one.name, one.folder, " ".join(str(error).split())))
+            skipped.append(Skipped.of(one.name, one.folder, error))
     if not runs:
         reasons = "; ".join(f"{run.folder.path}: {run.reason}" for run in skipped[:3])
         raise ValueError(f"none of {len(skipped)} runs can be reported ({reasons})")
@@ -203,7 +204,7 @@ def _comparable(runs: list[Run]) -> list[Run]:
 
 
 def _run(number: int, one: Measured) -> Run:
-    config, notes = flat_config(one.folder.config.read_text()), one.folder.notes()
+    config, notes = flat_config(read_text(one.folder.config, CONFIG_BYTES)), one.folder.notes()
     measured = (one.name, one.seed, one.task, one.train, one.validation)
     return Run(number, *measured, config, *_ending(one), notes, *_evaluation(one.folder))
 
@@ -214,46 +215,25 @@ def _ending(one: Measured) -> tuple[str, str]:
         one.folder,
         max((int(series.step[-1]) for series in (one.train, one.validation) if len(series.step)), default=0),
     )
-    if folder.result.exists() and _step(folder.result) >= last:
+    if folder.result.exists() and folder.outcome(folder.result) >= last:
         return "finished", ""
     if folder.failed.exists():
-        told = _object(folder.failed)
-        return "failed", f"given up after {told.get('attempts', '?')} attempts: {told.get('message', 'no message')}"
-    if folder.nonfinite.exists() and (step := _step(folder.nonfinite)) > last:
+        told = read_object(folder.failed)
+        message = shorten(str(told.get("message", "no message")))
+        return "failed", f"given up after {shorten(str(told.get('attempts', '?')))} attempts: {message}"
+    if folder.nonfinite.exists() and (step := folder.outcome(folder.nonfinite)) > last:
         return "failed", f"loss or gradient was not finite in step {step}"
     return "unfinished", f"stands at step {last:,}" if last else "has not measured anything yet"
 
 
 def _evaluation(folder: RunFolder) -> tuple[list[dict[str, Any]], bool]:
-    if not folder.evaluation.exists():
-        return [], False
-    told, needed = _object(folder.evaluation), {*MEASURES, "perfect", "sequences"}
-    results = told.get("results")
-    if not isinstance(results, list) or not all(isinstance(row, dict) and _measured(row, needed) for row in results):
-        raise ValueError(f"{folder.evaluation.name} is damaged: it has no list of results.")
-    whole = [row for row in results if row.pop("answer", "whole") == "whole"]  # not parts of an answer
-    return whole, folder.kept_step() not in (None, told.get("step"))
-
-
-def _measured(row: dict[str, Any], needed: set[str]) -> bool:
-    return all(isinstance(row.get(name), int | float) for name in needed)
-
-
-def _step(path: Path) -> int:
-    step = _object(path).get("step")
-    if not isinstance(step, int):
-        raise ValueError(f"{path.name} is damaged: it has no step.")
-    return step
-
-
-def _object(path: Path) -> dict[str, Any]:
-    try:
-        told = json.loads(path.read_text())
-    except (ValueError, RecursionError):
-        told = None
-    if not isinstance(told, dict):
-        raise ValueError(f"{path.name} is damaged: it is no JSON object.")
-    return told
+    step, results = folder.results()
+    if not all(row.keys() >= {*MEASURES, "perfect", "sequences"} for row in results):
+        raise ValueError(f"{folder.evaluation.name} is damaged: its results lack a measure.")
+    # JSON has no NaN, which a network that answers NaN costs.
+    rows = ({name: math.nan if value is None else value for name, value in row.items()} for row in results)
+    whole = [row for row in rows if row.pop("answer", "whole") == "whole"]  # not parts of an answer
+    return whole, bool(whole) and folder.kept_step() not in (None, step)
 
 
 def _check_one_task(runs: list[Run]) -> None:

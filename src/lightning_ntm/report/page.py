@@ -2,7 +2,9 @@
 
 import json
 import math
+import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from html import escape
 from importlib.metadata import version
 from importlib.resources import files
@@ -12,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from lightning_ntm.records import Series, write_whole
+from lightning_ntm.records import Series, make_folder, write_whole
+from lightning_ntm.records.files import open_regular
 from lightning_ntm.records.reading import REGRET
 from lightning_ntm.report import tables
 from lightning_ntm.report.experiment import OPTIMAL, Experiment, Goal, Network, Run, read_experiment
@@ -49,15 +52,19 @@ def write_report(folders: Sequence[Path | str], output: Path | str | None = None
     written |= {page.parent / "figures" / name: data for name, data in figures.files.items()}
     for path in written:
         _check_ours(path)
-    (page.parent / "figures").mkdir(parents=True, exist_ok=True)
+    make_folder(page.parent / "figures")
     for path, data in written.items():
         write_whole(path, data)
     return list(written)
 
 
 def _check_ours(path: Path) -> None:
-    if path.exists() and not (path.is_file() and MARK.encode() in path.read_bytes()[:4096]):
-        raise ValueError(f"{path} exists and was not made by ntm report; choose another --output.")
+    if not path.exists():
+        return
+    with suppress(ValueError), open_regular(path, sys.maxsize) as file:
+        if MARK.encode() in file.read(4096):
+            return
+    raise ValueError(f"{path} exists and was not made by ntm report; choose another --output.")
 
 
 def render(experiment: Experiment, figures: Figures) -> str:

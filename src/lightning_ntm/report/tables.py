@@ -7,7 +7,7 @@ from html import escape
 from typing import Any
 
 from lightning_ntm.records.reading import MEASURES, REGRET
-from lightning_ntm.report.configuration import differences, shown
+from lightning_ntm.report.configuration import differences, shorten, shown
 from lightning_ntm.report.experiment import Experiment, Network, Run
 from lightning_ntm.report.lengths import lengths_of
 from lightning_ntm.report.statistics import Spread, reached, spread, wilson
@@ -209,7 +209,7 @@ def _noted(run: Run) -> dict[str, str]:
     told = dict(versions) if isinstance(versions, dict) else {}
     names = ("machine", "device", "backend", "threads", "own_commit", "commit", "task_version")
     told |= {name.replace("_", " "): note[name] for name in names if note.get(name) is not None}
-    return {str(name): str(value) for name, value in told.items()}
+    return {shorten(str(name)): shorten(str(value)) for name, value in told.items()}
 
 
 def seeds(network: Network) -> str:

@@ -4,16 +4,19 @@ import abc
 import os
 import shutil
 import signal
+import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from multiprocessing import forkserver, get_context
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 from threading import Event, Lock
 from typing import Literal
 
-from lightning_ntm.records import RunFolder, as_json, claim, write_whole
+from lightning_ntm.records import RunFolder, as_json, claim, make_folder, write_whole
+from lightning_ntm.records.files import open_regular
 from lightning_ntm.sweep.plan import PlannedRun
 
 End = Literal["done", "failed", "stopped", "elsewhere"]
@@ -21,6 +24,7 @@ Train = Callable[[list[str], Path], None]
 #: Of `ntm train` for what a second attempt would not change.
 _HOPELESS = 2
 _PATIENCE = 30.0  # seconds, for another process to let go of a run
+_SAID = 2**16  # bytes of what a training said last
 _GRACE = 10.0  # seconds, for a training to finish its step and save
 
 
@@ -46,7 +50,7 @@ class Worker:
         run_folder = RunFolder(self.folder / run.name)
         claims = self.folder / ".claims"
         try:
-            claims.mkdir(exist_ok=True)
+            make_folder(claims)
             let_go = claim(claims / run.name, run.name)
         except ValueError:
             return "elsewhere"
@@ -82,12 +86,14 @@ class Worker:
             attempt += 1
             again = "" if code == _HOPELESS else f" (attempt {attempt} of {self.retries + 1})"
             self.tell(f"{run.name}: {message}{again}")
-        folder.path.mkdir(exist_ok=True)
+        make_folder(folder.path)
         write_whole(folder.failed, as_json({"attempts": attempt, "exit_code": code, "message": message}) + "\n")
         return "failed"
 
     def _attempt(self, run: PlannedRun, folder: RunFolder) -> tuple[int, str]:
         """Return the exit code of one attempt, and how it ended in words."""
+        if folder.path.is_symlink():
+            return _HOPELESS, f"{folder.path} is a symbolic link; nothing is written through it."
         if folder.last.exists():
             words = ["--resume", str(folder.path)]
         elif folder.began():
@@ -96,10 +102,10 @@ class Worker:
             shutil.rmtree(folder.path, ignore_errors=True)  # it ended before its first checkpoint
             words = [*run.words, "--runs", str(self.folder), "--name", run.name]
         log = self.folder / "logs" / f"{run.name}.log"
-        log.parent.mkdir(exist_ok=True)
+        make_folder(log.parent)
         before = log.stat().st_size if log.exists() else 0
         code = self._run([*words, "--trainer.enable_progress_bar=false"], log)
-        said = log.read_bytes()[before:].decode(errors="replace").strip().splitlines() if log.exists() else []
+        said = _lines_after(log, before) if log.exists() else []
         return code, _in_words(code, said)
 
     def _run(self, words: list[str], log: Path) -> int:
@@ -200,6 +206,13 @@ class LocalEngine(Engine):
 def _cores() -> int:
     """Cores this process may use, where the system tells."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _lines_after(log: Path, start: int) -> list[str]:
+    with suppress(OSError, ValueError), open_regular(log, sys.maxsize) as file:
+        file.seek(max(start, os.fstat(file.fileno()).st_size - _SAID))
+        return file.read(_SAID).decode(errors="replace").strip().splitlines()
+    return []
 
 
 def _in_words(code: int, said: list[str]) -> str:

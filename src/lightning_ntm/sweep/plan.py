@@ -12,7 +12,8 @@ from typing import Any
 import yaml
 
 from lightning_ntm.records import write_whole
-from lightning_ntm.records.reading import read_yaml
+from lightning_ntm.records.files import PLAN_BYTES, read_text
+from lightning_ntm.records.parsing import parse_yaml
 
 #: What a plan may say, each a list or one value; `options` and `grid` are mappings from an option of `ntm train`.
 KEYS = ("name", "configs", "models", "tasks", "seeds", "options", "grid")
@@ -229,7 +230,7 @@ def read_plan(path: Path) -> dict[str, Any]:
         ValueError: It cannot be read, or is no mapping.
     """
     try:
-        read = read_yaml(path.read_text())
+        read = parse_yaml(read_text(path, PLAN_BYTES))
     except (OSError, ValueError) as error:
         raise ValueError(f"{path} is not readable as YAML ({' '.join(str(error).split())}).") from None
     if not isinstance(read, dict):
@@ -285,7 +286,8 @@ def _plain(text: str) -> str:
 
 def _plain_names(names: Iterable[str]) -> None:
     for name in names:
-        if not name or Path(name).name != name or name.startswith(".") or len(name.encode()) > _LONGEST:
+        plain = Path(name).name == name and name.isprintable() and not name.startswith(".")
+        if not name or not plain or len(name.encode()) > _LONGEST:
             raise ValueError(f"the name of a run (={name!r}) must be a plain folder name of at most {_LONGEST} bytes.")
 
 

@@ -1,18 +1,18 @@
 """From a saved configuration back to objects, and from a run folder to a trained network."""
 
 import inspect
-import json
 import math
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-import yaml
 from torch import nn
 
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.records import RunFolder
+from lightning_ntm.records.files import CONFIG_BYTES, read_object, read_text
+from lightning_ntm.records.parsing import parse_yaml
 from lightning_ntm.tasks.base import Batch, Task
 from lightning_ntm.training.device import chosen_device
 from lightning_ntm.training.episodes import batch_generator
@@ -71,7 +71,7 @@ def replay(path: Path | str) -> tuple[MemoryModel[Any], Batch]:
     model, task, config = _parts(folder, None)
     load_weights(model, folder.nonfinite.with_suffix(".safetensors"))
     try:
-        step = json.loads(folder.nonfinite.read_text())
+        step = read_object(folder.nonfinite)
         number, seed, batch_size = step["batch"], step["seed"], config["data"]["batch_size"]
         if slots := step.get("memory_slots"):
             model.memory_slots = slots
@@ -146,8 +146,8 @@ def warn_beyond_memory(model: MemoryModel[Any], task: Task, difficulty: dict[str
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        config = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        config = parse_yaml(read_text(path, CONFIG_BYTES))
+    except ValueError as error:
         raise ValueError(f"{path} is not readable as YAML: {str(error).splitlines()[0]}.") from None
     if not isinstance(config, dict):
         raise ValueError(f"{path} is not the configuration of a run.")

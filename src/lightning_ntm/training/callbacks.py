@@ -21,7 +21,7 @@ from lightning_ntm.records import RunFolder, write_whole
 from lightning_ntm.tasks import metrics
 from lightning_ntm.tasks.base import Batch
 from lightning_ntm.training.learner import SequenceLearner
-from lightning_ntm.training.weights import FORMAT, save_weights
+from lightning_ntm.training.weights import FORMAT, check_like, save_weights
 
 
 class JsonLinesLogger(Logger):
@@ -79,6 +79,7 @@ class Recorder(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from a saved state."""
+        check_like(state_dict, self.state_dict(), "the saved state of what was measured")
         for name, value in state_dict.items():
             setattr(self, name, value)
 
@@ -166,6 +167,7 @@ class Keeper(Checkpoint):
         self.judged_by = judged_by
         self.best: dict[str, float] = {}
         self.saved: int | None = None  # the step of the state on disk
+        self.validated: dict[str, Tensor] = {}  # the weights that are measured, by now perhaps not those of the network
 
     def state_dict(self) -> dict[str, Any]:
         """Return what the best validation measured."""
@@ -173,14 +175,25 @@ class Keeper(Checkpoint):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from a saved state."""
-        self.best = state_dict["best"]
+        best = state_dict.get("best")
+        if best != {}:
+            like = {"step": 0, **dict.fromkeys(_MEASURES[:2], 0.0)}
+            known = {name: best.get(name) for name in like} if isinstance(best, dict) else best
+            check_like(known, like, "the best validation in the saved state")
+        self.best = dict(best or {})
 
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Note what a resumed run has on disk."""
         self.saved = trainer.global_step if trainer.ckpt_path else None
 
+    def on_validation_batch_end(self, *args: Any) -> None:
+        """Copy the weights that are measured: a callback, as one that averages them, may swap them for a validation."""
+        if not self.validated:
+            self.validated = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
+
     def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Keep what was just validated."""
+        validated, self.validated = self.validated, {}
         if trainer.sanity_checking:
             return
         seen = trainer.callback_metrics
@@ -188,7 +201,8 @@ class Keeper(Checkpoint):
         if not self.best or self._rank(measured) <= self._rank(self.best):
             self.best = {"step": trainer.global_step, **measured}
             if trainer.is_global_zero:
-                save_weights(self.model, self.folder.best, step=trainer.global_step)
+                network = type(self.model).__name__
+                save_weights(validated or self.model, self.folder.best, network=network, step=trainer.global_step)
         self._save(trainer)
 
     def _rank(self, measured: dict[str, float]) -> list[float]:
@@ -238,6 +252,7 @@ class StopWhenSolved(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from a saved state."""
+        check_like(state_dict, self.state_dict(), "the saved state of what was solved")
         self.in_a_row = state_dict["in_a_row"]
 
     def on_validation_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:

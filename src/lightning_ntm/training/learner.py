@@ -22,6 +22,7 @@ from lightning_ntm.training.noise import WeightNoise
 from lightning_ntm.training.precision import check_eps
 from lightning_ntm.training.safety import DivergenceError, largest_gradients
 from lightning_ntm.training.slots import check_slots, drawn_slots, lent_slots
+from lightning_ntm.training.weights import check_optimizer_state
 
 OptimizerFactory = Callable[[Iterable[Any]], torch.optim.Optimizer]
 SchedulerFactory = Callable[[torch.optim.Optimizer], LRScheduler | ReduceLROnPlateau]
@@ -290,6 +291,7 @@ class SequenceLearner(L.LightningModule):
         PyTorch would load the state of another kind, and fail or go astray at the next step.
         """
         optimizer = self.optimizer(self.model.parameters())
+        check_optimizer_state(optimizer, state, path)
         scheduler = self.scheduler(optimizer) if self.scheduler else LambdaLR(optimizer, lambda _: 1.0)
         mine = (set(optimizer.state_dict()["param_groups"][0]), set(scheduler.state_dict()))
         saved = (set(state["optimizer_states"][0]["param_groups"][0]), set(state["lr_schedulers"][0]))

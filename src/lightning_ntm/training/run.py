@@ -1,7 +1,7 @@
 """One run: from parts to a run folder that holds a trained network."""
 
 import logging
-import shutil
+import os
 import warnings
 import weakref
 from collections.abc import Callable
@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks import Callback, LambdaCallback, ProgressBar
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
 from lightning_ntm.records import RunFolder, as_json, write_whole
+from lightning_ntm.records.files import CONFIG_BYTES, read_text
 from lightning_ntm.training.about import about
 from lightning_ntm.training.callbacks import (
     JsonLinesLogger,
@@ -183,15 +184,15 @@ class Run:
         self.folder.sweep()
         self.folder.failed.unlink(missing_ok=True)
         self.folder.forget_after(self.trainer.global_step)
-        if self.folder.config.read_text() != self.config:
+        if read_text(self.folder.config, CONFIG_BYTES) != self.config:
             self._keep_old_config()
             write_whole(self.folder.config, self.config)
 
     def _keep_old_config(self) -> None:
         number = 1
-        while (kept := self.folder.path / f"config.before-resume-{number}.yaml").exists():
+        while os.path.lexists(kept := self.folder.path / f"config.before-resume-{number}.yaml"):
             number += 1
-        shutil.copyfile(self.folder.config, kept)
+        write_whole(kept, read_text(self.folder.config, CONFIG_BYTES))
 
     def _completed(self, trainer: dict[str, Any], stop_when_solved: int) -> dict[str, Any]:
         callbacks: list[Callback] = [LambdaCallback(on_train_start=lambda *_: self.begin()), self.recorder]

@@ -44,21 +44,41 @@ class RandomStates(Callback):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Remember saved states."""
+        """Remember saved states.
+
+        Raises:
+            ValueError: No generator takes them.
+        """
+        try:
+            python, numpy, own, cuda = _states(state_dict)
+            random.Random().setstate(python)
+            np.random.RandomState().set_state(numpy)
+            torch.Generator().set_state(own)
+            if not all(isinstance(state, Tensor) and state.dtype == torch.uint8 for state in cuda):
+                raise TypeError("a state of a CUDA device is no tensor of bytes")
+        except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            raise ValueError(f"the saved states of random generators are damaged ({error})") from None
         self.saved = state_dict
 
     def on_train_batch_start(self, *args: Any) -> None:
         """Set what was remembered."""
         if self.saved is None:
             return
-        version, words, gauss = self.saved["python"]
-        random.setstate((version, tuple(words), gauss))
-        name, keys, position, has_gauss, cached = self.saved["numpy"]
-        np.random.set_state((name, keys.numpy().astype(np.uint32), int(position), int(has_gauss), cached))
-        torch.set_rng_state(self.saved["torch"])
-        if self.saved["cuda"] and torch.cuda.is_available():
-            torch.cuda.set_rng_state_all(self.saved["cuda"][: torch.cuda.device_count()])
+        python, numpy, own, cuda = _states(self.saved)
+        random.setstate(python)
+        np.random.set_state(numpy)
+        torch.set_rng_state(own)
+        if cuda and torch.cuda.is_available():
+            torch.cuda.set_rng_state_all(cuda[: torch.cuda.device_count()])
         self.saved = None
+
+
+def _states(saved: dict[str, Any]) -> tuple[Any, Any, Any, Any]:
+    """Return saved states as the generators of Python, NumPy, PyTorch and CUDA devices take them."""
+    version, words, gauss = saved["python"]
+    name, keys, position, has_gauss, cached = saved["numpy"]
+    numpy = (name, keys.numpy().astype(np.uint32), int(position), int(has_gauss), cached)
+    return (version, tuple(words), gauss), numpy, saved["torch"], saved["cuda"]
 
 
 class FinishStep(Callback):
