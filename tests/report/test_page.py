@@ -1,6 +1,7 @@
 """The numbers of the page against those computed by hand from the rows, and what it says of what is missing."""
 
 import json
+import math
 import re
 import statistics
 import xml.etree.ElementTree as ET
@@ -13,6 +14,7 @@ from runs import write_run
 from safetensors.numpy import save_file
 
 from lightning_ntm.cli import main
+from lightning_ntm.records import RunFolder
 from lightning_ntm.report import write_report
 from lightning_ntm.report.configuration import labels
 from lightning_ntm.report.curves import draw_curves
@@ -196,6 +198,16 @@ def test_a_regret_that_is_no_number_is_left_out(tmp_path):
     told = {"step": 300, "results": [{**row, "optimal_bits": None, "regret_bits": None}]}
     (run / "evaluation.json").write_text(json.dumps(told))
     assert table(report(tmp_path), 'id="lengths"')[1][-3:] == ["\u2013"] * 3
+
+
+def test_an_evaluation_of_a_network_that_answers_nan_is_reported(tmp_path):
+    run = write_run(tmp_path / "a")
+    row = {"length": 20, "wrong_bits": 160.0, "bits_per_sequence": math.nan, "perfect": 0.0, "sequences": 100}
+    RunFolder(run).keep_evaluation(300, [row])
+    shown = table(report(tmp_path), 'id="lengths"')[1]
+    assert shown[3:6] == ["160"] * 3
+    assert shown[6] == "\u2013"
+    assert shown[7].startswith("0 %")
 
 
 def test_long_names_of_networks_stay_within_the_picture(tmp_path):

@@ -231,12 +231,14 @@ def _evaluation(folder: RunFolder) -> tuple[list[dict[str, Any]], bool]:
     results = told.get("results")
     if not isinstance(results, list) or not all(isinstance(row, dict) and _measured(row, needed) for row in results):
         raise ValueError(f"{folder.evaluation.name} is damaged: it has no list of results.")
-    whole = [row for row in results if row.pop("answer", "whole") == "whole"]  # not parts of an answer
+    # JSON has no NaN, which a network that answers NaN costs.
+    rows = ({name: math.nan if value is None else value for name, value in row.items()} for row in results)
+    whole = [row for row in rows if row.pop("answer", "whole") == "whole"]  # not parts of an answer
     return whole, folder.kept_step() not in (None, told.get("step"))
 
 
 def _measured(row: dict[str, Any], needed: set[str]) -> bool:
-    return all(isinstance(row.get(name), int | float) for name in needed)
+    return all(isinstance(row.get(name, ""), int | float | None) for name in needed)
 
 
 def _step(path: Path) -> int:
