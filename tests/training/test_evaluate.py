@@ -87,7 +87,7 @@ def test_parts_of_an_answer_are_measured_one_by_one():
     assert first["bits_per_sequence"] == pytest.approx(cost(0, 2, 0.8))
     assert first["bits_per_sequence_margin"] == pytest.approx(0)
     assert second["wrong_bits"] == pytest.approx(1)  # 00, 01, 11
-    assert second["perfect"] == pytest.approx(1 / 3)
+    assert second["perfect"] == 1 / 3
 
 
 def test_parts_that_cannot_be_equal_differ_by_a_step():
