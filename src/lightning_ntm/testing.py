@@ -32,6 +32,8 @@ def check_task(task: Task) -> None:
     assert torch.isfinite(batch.inputs).all(), f"{name} has inputs that are not finite."
     answers = batch.targets[batch.mask]
     assert ((answers == 0) | (answers == 1)).all(), f"{name} has answers that are not bits."
+    evaluated = [sorted(difficulty.items()) for difficulty in task.evaluations]
+    assert all(evaluated.count(one) == 1 for one in evaluated), f"{name}.evaluations has a difficulty twice."
     for key, hardest in task.difficulty.items():
         harder = task.sample(np.random.default_rng(1), 2, **{key: 3 * hardest})
         assert torch.isfinite(harder.inputs).all(), f"{name} cannot be made harder than training along {key!r}."

@@ -203,7 +203,7 @@ def test_a_regret_that_is_no_number_is_left_out(tmp_path):
 def test_an_evaluation_of_a_network_that_answers_nan_is_reported(tmp_path):
     run = write_run(tmp_path / "a")
     row = {"length": 20, "wrong_bits": 160.0, "bits_per_sequence": math.nan, "perfect": 0.0, "sequences": 100}
-    RunFolder(run).keep_evaluation(300, [row])
+    RunFolder(run).keep_evaluation(300, [row], 2)
     shown = table(report(tmp_path), 'id="lengths"')[1]
     assert shown[3:6] == ["160"] * 3
     assert shown[6] == "\u2013"
@@ -320,6 +320,22 @@ def test_an_evaluation_of_weights_that_are_no_longer_kept_is_told(tmp_path):
     cells = table(html, 'id="lengths"')
     assert cells[0][1] == "length x repeats"
     assert [row[1] for row in cells[1:]] == ["5 x 2", "10 x 2", "10 x 4"]
+
+
+def test_evaluations_on_other_episodes_are_not_mixed(tmp_path):
+    measured = {"length": 20, "bits_per_sequence": 2.0, "perfect": 0.5, "sequences": 10}
+    for name, cost, version in (("old", 9.0, {}), ("new", 1.0, {"version": 2}), ("none", None, {})):
+        run = write_run(tmp_path / name, costs=[4.0, 2.0, 1.0])
+        if cost is not None:
+            told = {"step": 300, **version, "results": [{"wrong_bits": cost, **measured}]}
+            (run / "evaluation.json").write_text(json.dumps(told))
+    html = report(tmp_path)
+    assert "Left out, as they were evaluated on other episodes, evaluate again: old." in html
+    assert [row[1:4] for row in table(html, 'id="lengths"')[1:]] == [["20", "1", "1.00"]]
+    (tmp_path / "new" / "evaluation.json").unlink()
+    html = report(tmp_path)
+    assert "Left out" not in html
+    assert [row[1:4] for row in table(html, 'id="lengths"')[1:]] == [["20", "1", "9.00"]]
 
 
 def test_networks_without_a_panel_are_named(tmp_path):

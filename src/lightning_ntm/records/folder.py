@@ -159,14 +159,20 @@ class RunFolder:
         found = [_parsed(line) for line in lines]
         return [note for note in found if isinstance(note, dict)]
 
-    def keep_evaluation(self, step: int, results: list[dict[str, Any]]) -> None:
+    def keep_evaluation(self, step: int, results: list[dict[str, Any]], version: int) -> None:
         """Keep what the weights of a step reach, beside what they reached at other difficulties.
+
+        Args:
+            step: Of the weights; results of others are dropped.
+            results: A row for each difficulty.
+            version: Of the episodes that were drawn; results of another version are dropped.
 
         Raises:
             OSError: It cannot be written.
         """
         told = _parsed(self.evaluation.read_text(errors="replace")) if self.evaluation.exists() else None
-        told = told if isinstance(told, dict) and told.get("step") == step else {}
+        same = isinstance(told, dict) and told.get("step") == step and evaluation_version(told) == version
+        told = told if same else {}
         before = told["results"] if isinstance(told.get("results"), list) else []
         kept: dict[str, dict[str, Any]] = {}
         for row in [*before, *results]:
@@ -174,7 +180,8 @@ class RunFolder:
                 asked = {name: value for name, value in difficulty_of(row).items() if value != "whole"}
                 kept.pop(as_json(asked), None)  # the latest comes last
                 kept[as_json(asked)] = row
-        write_whole(self.evaluation, as_json({"step": step, "results": list(kept.values())}, indent=2) + "\n")
+        whole = {"step": step, "version": version, "results": list(kept.values())}
+        write_whole(self.evaluation, as_json(whole, indent=2) + "\n")
 
     def lock(self) -> Callable[[], None]:
         """Keep other processes from training here until this one ends, or calls what is returned.
@@ -242,6 +249,11 @@ class RunFolder:
 def difficulty_of(row: dict[str, Any]) -> dict[str, int | str]:
     """Return what was asked for in a row of an evaluation: measures are no whole numbers, but for `sequences`."""
     return {name: value for name, value in row.items() if isinstance(value, int | str) and name != "sequences"}
+
+
+def evaluation_version(told: dict[str, Any]) -> Any:
+    """Return the version of the episodes of an evaluation; the first one was not written down."""
+    return told.get("version", 1)
 
 
 def claim(path: Path, what: str) -> Callable[[], None]:

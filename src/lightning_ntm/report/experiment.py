@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lightning_ntm.records import Measured, RunFolder, Series, Skipped, read
+from lightning_ntm.records.folder import evaluation_version
 from lightning_ntm.records.reading import MEASURES, REGRET
 from lightning_ntm.report.configuration import flat_config, labels
 from lightning_ntm.report.statistics import first_below
@@ -53,6 +54,7 @@ class Run:
         notes: Who trained it and with what, oldest first.
         evaluation: What its kept weights reach at chosen difficulties.
         outdated: Whether other weights are kept by now than were evaluated.
+        evaluation_version: Of the episodes of the evaluation; 0 without one.
     """
 
     number: int
@@ -67,6 +69,7 @@ class Run:
     notes: list[dict[str, Any]]
     evaluation: list[dict[str, Any]]
     outdated: bool
+    evaluation_version: int
 
     @property
     def ended(self) -> bool:
@@ -146,6 +149,7 @@ class Experiment:
     networks: list[Network]
     skipped: list[Skipped] = field(default_factory=list)
     without_optimum: list[str] = field(default_factory=list)  # the runs for whose sake no regret is told
+    old_evaluations: list[str] = field(default_factory=list)  # the runs whose evaluations others cannot be compared to
 
     @property
     def runs(self) -> list[Run]:
@@ -186,9 +190,17 @@ def read_experiment(*folders: Path | str) -> Experiment:
         reasons = "; ".join(f"{run.folder.path}: {run.reason}" for run in skipped[:3])
         raise ValueError(f"none of {len(skipped)} runs can be reported ({reasons})")
     _check_one_task(runs)
+    runs, old = _of_one_version(runs)
     compared = _comparable(runs)
     without = [] if compared is runs else [run.name for run in runs if run.goal is CLEAN and len(run.validation.step)]
-    return Experiment(_networks(compared), skipped, without)
+    return Experiment(_networks(compared), skipped, without, old)
+
+
+def _of_one_version(runs: list[Run]) -> tuple[list[Run], list[str]]:
+    """Return runs with evaluations on the latest version of the episodes alone, and the names of the others."""
+    latest = max(run.evaluation_version for run in runs)
+    old = [run.name for run in runs if 0 < run.evaluation_version < latest]
+    return [replace(run, evaluation=[]) if run.name in old else run for run in runs], old
 
 
 def _goal_of(runs: list[Run]) -> Goal:
@@ -224,17 +236,19 @@ def _ending(one: Measured) -> tuple[str, str]:
     return "unfinished", f"stands at step {last:,}" if last else "has not measured anything yet"
 
 
-def _evaluation(folder: RunFolder) -> tuple[list[dict[str, Any]], bool]:
+def _evaluation(folder: RunFolder) -> tuple[list[dict[str, Any]], bool, int]:
     if not folder.evaluation.exists():
-        return [], False
+        return [], False, 0
     told, needed = _object(folder.evaluation), {*MEASURES, "perfect", "sequences"}
     results = told.get("results")
     if not isinstance(results, list) or not all(isinstance(row, dict) and _measured(row, needed) for row in results):
         raise ValueError(f"{folder.evaluation.name} is damaged: it has no list of results.")
+    if not isinstance(version := evaluation_version(told), int):
+        raise ValueError(f"{folder.evaluation.name} is damaged: its version (={version!r}) is no number.")
     # JSON has no NaN, which a network that answers NaN costs.
     rows = ({name: math.nan if value is None else value for name, value in row.items()} for row in results)
     whole = [row for row in rows if row.pop("answer", "whole") == "whole"]  # not parts of an answer
-    return whole, folder.kept_step() not in (None, told.get("step"))
+    return whole, folder.kept_step() not in (None, told.get("step")), version
 
 
 def _measured(row: dict[str, Any], needed: set[str]) -> bool:

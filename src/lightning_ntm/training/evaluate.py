@@ -143,7 +143,7 @@ def trace_episode(
         where it has them, `optimal` (the best possible probabilities), `placed_by`, and each of its landmarks as
         `landmark: NAME`.
     """
-    batch = task.sample(batch_generator(seed, "evaluation", 0), 1, **difficulty)
+    batch = task.sample(batch_generator(seed, "evaluation", 0, difficulty), 1, **difficulty)
     traced = model.trace(batch.inputs.to(device_of(model)))
     seen = {**batch._asdict(), **{name: tensor.cpu() for name, tensor in traced.items()}}
     seen["outputs"] = seen.pop("logits").sigmoid()
