@@ -171,8 +171,8 @@ class RunFolder:
             OSError: It cannot be written.
         """
         told = _parsed(self.evaluation.read_text(errors="replace")) if self.evaluation.exists() else None
-        same = isinstance(told, dict) and told.get("step") == step and evaluation_version(told) == version
-        told = told if same else {}
+        told = told if isinstance(told, dict) else {}
+        told = told if (told.get("step"), evaluation_version(told)) == (step, version) else {}
         before = told["results"] if isinstance(told.get("results"), list) else []
         kept: dict[str, dict[str, Any]] = {}
         for row in [*before, *results]:

@@ -217,7 +217,8 @@ def _comparable(runs: list[Run]) -> list[Run]:
 def _run(number: int, one: Measured) -> Run:
     config, notes = flat_config(one.folder.config.read_text()), one.folder.notes()
     measured = (one.name, one.seed, one.task, one.train, one.validation)
-    return Run(number, *measured, config, *_ending(one), notes, *_evaluation(one.folder))
+    evaluation, outdated, version = _evaluation(one.folder)
+    return Run(number, *measured, config, *_ending(one), notes, evaluation, outdated, version)
 
 
 def _ending(one: Measured) -> tuple[str, str]:
