@@ -1,6 +1,7 @@
 """The numbers of the page against those computed by hand from the rows, and what it says of what is missing."""
 
 import json
+import math
 import re
 import statistics
 import xml.etree.ElementTree as ET
@@ -13,6 +14,7 @@ from runs import write_run
 from safetensors.numpy import save_file
 
 from lightning_ntm.cli import main
+from lightning_ntm.records import RunFolder
 from lightning_ntm.report import write_report
 from lightning_ntm.report.configuration import labels
 from lightning_ntm.report.curves import draw_curves
@@ -198,6 +200,16 @@ def test_a_regret_that_is_no_number_is_left_out(tmp_path):
     assert table(report(tmp_path), 'id="lengths"')[1][-3:] == ["\u2013"] * 3
 
 
+def test_an_evaluation_of_a_network_that_answers_nan_is_reported(tmp_path):
+    run = write_run(tmp_path / "a")
+    row = {"length": 20, "wrong_bits": 160.0, "bits_per_sequence": math.nan, "perfect": 0.0, "sequences": 100}
+    RunFolder(run).keep_evaluation(300, [row], 2)
+    shown = table(report(tmp_path), 'id="lengths"')[1]
+    assert shown[3:6] == ["160"] * 3
+    assert shown[6] == "\u2013"
+    assert shown[7].startswith("0 %")
+
+
 def test_long_names_of_networks_stay_within_the_picture(tmp_path):
     for hidden in range(10**12, 10**12 + 4):
         write_run(tmp_path / str(hidden), hidden=hidden)
@@ -308,6 +320,22 @@ def test_an_evaluation_of_weights_that_are_no_longer_kept_is_told(tmp_path):
     cells = table(html, 'id="lengths"')
     assert cells[0][1] == "length x repeats"
     assert [row[1] for row in cells[1:]] == ["5 x 2", "10 x 2", "10 x 4"]
+
+
+def test_evaluations_on_other_episodes_are_not_mixed(tmp_path):
+    measured = {"length": 20, "bits_per_sequence": 2.0, "perfect": 0.5, "sequences": 10}
+    for name, cost, version in (("old", 9.0, {}), ("new", 1.0, {"version": 2}), ("none", None, {})):
+        run = write_run(tmp_path / name, costs=[4.0, 2.0, 1.0])
+        if cost is not None:
+            told = {"step": 300, **version, "results": [{"wrong_bits": cost, **measured}]}
+            (run / "evaluation.json").write_text(json.dumps(told))
+    html = report(tmp_path)
+    assert "Left out, as they were evaluated on other episodes, evaluate again: old." in html
+    assert [row[1:4] for row in table(html, 'id="lengths"')[1:]] == [["20", "1", "1.00"]]
+    (tmp_path / "new" / "evaluation.json").unlink()
+    html = report(tmp_path)
+    assert "Left out" not in html
+    assert [row[1:4] for row in table(html, 'id="lengths"')[1:]] == [["20", "1", "9.00"]]
 
 
 def test_networks_without_a_panel_are_named(tmp_path):

@@ -9,6 +9,7 @@ import torch
 
 from lightning_ntm import LSTM, Batch, Copy, DynamicNGrams, MemoryModel, Task
 from lightning_ntm.models.lstm import LSTMState
+from lightning_ntm.training.episodes import chunks
 from lightning_ntm.training.evaluate import evaluate, evaluate_pieces, margin
 
 
@@ -86,7 +87,7 @@ def test_parts_of_an_answer_are_measured_one_by_one():
     assert first["bits_per_sequence"] == pytest.approx(cost(0, 2, 0.8))
     assert first["bits_per_sequence_margin"] == pytest.approx(0)
     assert second["wrong_bits"] == pytest.approx(1)  # 00, 01, 11
-    assert second["perfect"] == pytest.approx(1 / 3)
+    assert second["perfect"] == 1 / 3
 
 
 def test_parts_that_cannot_be_equal_differ_by_a_step():
@@ -118,6 +119,16 @@ def test_the_optimal_estimator_itself_has_no_regret(monkeypatch):
     row = evaluate(Constant(), task, {"length": 30}, sequences=150)
     assert row["regret_bits"] == pytest.approx(0, abs=1e-9)
     assert row["regret_bits_margin"] == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize("task", [Copy(max_length=3), DynamicNGrams(length=10)], ids=lambda task: type(task).__name__)
+def test_a_network_that_answers_nan_is_never_right(task):
+    model = LSTM(task.input_size, task.output_size, hidden_size=4, num_layers=1)
+    torch.nn.init.constant_(model.output.bias, math.nan)
+    row = evaluate(model, task, task.difficulty, sequences=150)
+    assert row["perfect"] == 0
+    assert row["wrong_bits"] == next(chunks(task, 1, "evaluation", 1, task.difficulty)).mask.sum() * task.output_size
+    assert math.isnan(row["bits_per_sequence"])
 
 
 def test_one_episode_has_no_interval():

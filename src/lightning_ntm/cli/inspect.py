@@ -16,6 +16,7 @@ from lightning_ntm.cli.words import Parser, UsageError, add_device, explained, f
 from lightning_ntm.records import RunFolder, as_json, find, make_folder
 from lightning_ntm.training.build import TrainedRun, open_run, warn_beyond_memory
 from lightning_ntm.training.device import chosen_device
+from lightning_ntm.training.episodes import EVALUATION_VERSION
 
 #: What an episode or a memory beyond this machine ends in.
 _TOO_LARGE = (MemoryError, OverflowError, RuntimeError)
@@ -85,7 +86,7 @@ def _evaluated(path: str, arguments: argparse.Namespace) -> list[dict[str, Any]]
 def _keep(path: str, step: int, results: list[dict[str, Any]]) -> None:
     """Add what was measured to the run folder, for `ntm report`; copies that cannot be written to are fine too."""
     try:
-        RunFolder(Path(path)).keep_evaluation(step, results)
+        RunFolder(Path(path)).keep_evaluation(step, results, EVALUATION_VERSION)
     except OSError as error:
         print(f"ntm: warning: not kept for ntm report: {error}", file=sys.stderr)
 
@@ -168,7 +169,7 @@ def _numbers(text: str) -> list[int]:
         raise argparse.ArgumentTypeError(f"{text!r} must be whole numbers with commas between, as 10,20,40.") from None
     if max(numbers) > _MOST:
         raise argparse.ArgumentTypeError(f"{text!r} must be numbers of at most {_MOST}.")
-    return numbers
+    return list(dict.fromkeys(numbers))  # each once
 
 
 def _varied(text: str) -> tuple[str, list[int]]:

@@ -5,12 +5,14 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 from torch.utils.checkpoint import checkpoint
 
 from lightning_ntm.checks import at_least, one_of
 from lightning_ntm.kernels.choice import Kernel, choose, chosen, prepare
+from lightning_ntm.models import lengths as padding
 
 
 @runtime_checkable
@@ -82,15 +84,32 @@ class MemoryModel(nn.Module, abc.ABC, Generic[State]):
         """Run one step. Pure: returns the next state, changes nothing."""
 
     def forward(
-        self, inputs: Float[Tensor, "batch time inputs"], state: State | None = None
+        self,
+        inputs: Float[Tensor, "batch time inputs"],
+        state: State | None = None,
+        lengths: Int64[Tensor, " batch"] | None = None,
     ) -> tuple[Float[Tensor, "batch time outputs"], State]:
         """Run a sequence; pass the returned state back in to continue it.
 
+        Args:
+            inputs: The sequences of a batch.
+            state: Before the first step; by default `initial_state`.
+            lengths: Steps of each sequence, at least 1, where shorter ones are padded at their ends. Then what stands
+                in the padding does not matter: logits are 0 there, as PyTorch's `pad_packed_sequence` leaves them,
+                and the returned state is that after each sequence's last step. By default all steps count.
+
         Raises:
-            ValueError: Inputs or state have the wrong shape, or `backend` cannot run the call.
-            TypeError: The state is not of the type or the dtype of those that the network returns.
+            ValueError: Inputs, state or lengths have the wrong shape, a length is not within the steps of the inputs,
+                or `backend` cannot run the call.
+            TypeError: Inputs are no tensor, lengths no tensor of int64, or the state is not of the type or the dtype
+                of those that the network returns.
         """
         state = self._checked(inputs, state)
+        if lengths is None:
+            return self._sequence(inputs, state)
+        return padding.run_padded(self._sequence, inputs, state, padding.checked(lengths, inputs))
+
+    def _sequence(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
         if not self.checkpoint_every or not torch.is_grad_enabled():
             return self._piece(inputs, state)
         return run_in_pieces(self._piece, inputs, state, self.checkpoint_every)
@@ -139,7 +158,11 @@ class MemoryModel(nn.Module, abc.ABC, Generic[State]):
             steps.append({"logits": logits, **seen})
         return {name: torch.stack([step[name] for step in steps], dim=1) for name in steps[0]}
 
-    def _checked(self, inputs: Tensor, state: State | None) -> State:
+    def _checked(self, inputs: Any, state: Any) -> State:
+        if not isinstance(inputs, Tensor):
+            more = "; for sequences of different lengths pass lengths" if isinstance(inputs, PackedSequence) else ""
+            expected = f"a tensor of shape (batch, time, {self.input_size})"
+            raise TypeError(f"inputs must be {expected}, got {type(inputs).__name__}{more}.")
         if inputs.ndim != 3 or inputs.shape[-1] != self.input_size or inputs.shape[1] == 0:
             raise ValueError(
                 f"inputs must have shape (batch, time, {self.input_size}) with at least one step, "
@@ -154,9 +177,14 @@ class MemoryModel(nn.Module, abc.ABC, Generic[State]):
 def check_state(state: NamedTensors, start: NamedTensors, batch: tuple[int, ...]) -> None:
     """Raise an error unless a state is one of the network that begins with `start`, for these leading axes."""
     if not isinstance(state, type(start)):
-        raise TypeError(f"state must be of type {type(start).__name__}, got {type(state).__name__}.")
+        raise TypeError(
+            f"state must be of type {type(start).__name__}, as forward and initial_state return it, "
+            f"got {type(state).__name__}."
+        )
     for name, part in start._asdict().items():
         given, shape = state._asdict()[name], (*batch, *part.shape[len(batch) :])
+        if not isinstance(given, Tensor):
+            raise TypeError(f"state.{name} must be a tensor, got {type(given).__name__}.")
         if tuple(given.shape) != shape:
             raise ValueError(f"state.{name} must have shape {shape}, got {tuple(given.shape)}.")
         if given.dtype != part.dtype:

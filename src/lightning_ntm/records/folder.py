@@ -159,22 +159,28 @@ class RunFolder:
             return [note for note in found if isinstance(note, dict)]
         return []
 
-    def results(self) -> tuple[int | None, list[dict[str, Any]]]:
-        """Return what the kept weights reached in evaluations: their step, and a row for each difficulty.
+    def results(self) -> tuple[int | None, list[dict[str, Any]], int]:
+        """Return what the kept weights reached in evaluations.
+
+        Returns:
+            Their step, a row for each difficulty, and the version of the episodes, 0 where there are none.
 
         Raises:
             OSError: It cannot be read.
             ValueError: It is damaged.
         """
         if not self.evaluation.exists():
-            return None, []
+            return None, [], 0
         told = read_object(self.evaluation)
         results = told.get("results")
         if not isinstance(results, list) or not all(map(_is_result, results)):
             raise ValueError(f"{self.evaluation.name} is damaged: it has no list of results.")
         if len(results) > _RESULTS:
             raise ValueError(f"{self.evaluation.name} is damaged: it has more than {_RESULTS:,} results.")
-        return told.get("step"), results
+        version = told.get("version", 1)  # the first one was not written down
+        if not is_count(version):
+            raise ValueError(f"{self.evaluation.name} is damaged: its version (={version!r}) is no number.")
+        return told.get("step"), results, version
 
     def outcome(self, path: Path) -> int:
         """Return the step that `result` or `nonfinite` is about.
@@ -188,24 +194,28 @@ class RunFolder:
             raise ValueError(f"{path.name} is damaged: it has no step.")
         return step
 
-    def keep_evaluation(self, step: int, results: list[dict[str, Any]]) -> None:
+    def keep_evaluation(self, step: int, results: list[dict[str, Any]], version: int) -> None:
         """Keep what the weights of a step reach, beside what they reached at other difficulties.
+
+        Args:
+            step: Of the weights; results of others are dropped.
+            results: A row for each difficulty.
+            version: Of the episodes that were drawn; results of another version are dropped.
 
         Raises:
             OSError: It cannot be written.
         """
         try:
-            of, before = self.results()
+            of, before, drawn = self.results()
         except ValueError:
-            of, before = None, []
+            of, before, drawn = None, [], None
         kept: dict[str, dict[str, Any]] = {}
-        for row in [*(before if of == step else []), *results]:
+        for row in [*(before if (of, drawn) == (step, version) else []), *results]:
             asked = {name: value for name, value in difficulty_of(row).items() if value != "whole"}
             kept.pop(as_json(asked), None)  # the latest comes last
             kept[as_json(asked)] = row
-        write_whole(
-            self.evaluation, as_json({"step": step, "results": list(kept.values())[-_RESULTS:]}, indent=2) + "\n"
-        )
+        whole = {"step": step, "version": version, "results": list(kept.values())[-_RESULTS:]}
+        write_whole(self.evaluation, as_json(whole, indent=2) + "\n")
 
     def lock(self) -> Callable[[], None]:
         """Keep other processes from training here until this one ends, or calls what is returned.

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lightning_ntm.records import Measured, RunFolder, Series, Skipped, read
-from lightning_ntm.records.files import CONFIG_BYTES, read_object, read_text
+from lightning_ntm.records.files import CONFIG_BYTES, read_text
 from lightning_ntm.records.reading import MEASURES, REGRET
 from lightning_ntm.report.configuration import flat_config, labels, shorten
 from lightning_ntm.report.statistics import first_below
@@ -54,6 +54,7 @@ class Run:
         notes: Who trained it and with what, oldest first.
         evaluation: What its kept weights reach at chosen difficulties.
         outdated: Whether other weights are kept by now than were evaluated.
+        evaluation_version: Of the episodes of the evaluation; 0 without one.
     """
 
     number: int
@@ -68,6 +69,7 @@ class Run:
     notes: list[dict[str, Any]]
     evaluation: list[dict[str, Any]]
     outdated: bool
+    evaluation_version: int
 
     @property
     def ended(self) -> bool:
@@ -147,6 +149,7 @@ class Experiment:
     networks: list[Network]
     skipped: list[Skipped] = field(default_factory=list)
     without_optimum: list[str] = field(default_factory=list)  # the runs for whose sake no regret is told
+    old_evaluations: list[str] = field(default_factory=list)  # the runs whose evaluations others cannot be compared to
 
     @property
     def runs(self) -> list[Run]:
@@ -187,9 +190,17 @@ def read_experiment(*folders: Path | str) -> Experiment:
         reasons = "; ".join(f"{run.folder.path}: {run.reason}" for run in skipped[:3])
         raise ValueError(f"none of {len(skipped)} runs can be reported ({reasons})")
     _check_one_task(runs)
+    runs, old = _of_one_version(runs)
     compared = _comparable(runs)
     without = [] if compared is runs else [run.name for run in runs if run.goal is CLEAN and len(run.validation.step)]
-    return Experiment(_networks(compared), skipped, without)
+    return Experiment(_networks(compared), skipped, without, old)
+
+
+def _of_one_version(runs: list[Run]) -> tuple[list[Run], list[str]]:
+    """Return runs with evaluations on the latest version of the episodes alone, and the names of the others."""
+    latest = max(run.evaluation_version for run in runs)
+    old = [run.name for run in runs if 0 < run.evaluation_version < latest]
+    return [replace(run, evaluation=[]) if run.name in old else run for run in runs], old
 
 
 def _goal_of(runs: list[Run]) -> Goal:
@@ -206,7 +217,8 @@ def _comparable(runs: list[Run]) -> list[Run]:
 def _run(number: int, one: Measured) -> Run:
     config, notes = flat_config(read_text(one.folder.config, CONFIG_BYTES)), one.folder.notes()
     measured = (one.name, one.seed, one.task, one.train, one.validation)
-    return Run(number, *measured, config, *_ending(one), notes, *_evaluation(one.folder))
+    evaluation, outdated, version = _evaluation(one.folder)
+    return Run(number, *measured, config, *_ending(one), notes, evaluation, outdated, version)
 
 
 def _ending(one: Measured) -> tuple[str, str]:
@@ -226,14 +238,15 @@ def _ending(one: Measured) -> tuple[str, str]:
     return "unfinished", f"stands at step {last:,}" if last else "has not measured anything yet"
 
 
-def _evaluation(folder: RunFolder) -> tuple[list[dict[str, Any]], bool]:
-    step, results = folder.results()
-    if not all(row.keys() >= {*MEASURES, "perfect", "sequences"} for row in results):
+def _evaluation(folder: RunFolder) -> tuple[list[dict[str, Any]], bool, int]:
+    step, results, version = folder.results()
+    needed = {*MEASURES, "perfect", "sequences"}
+    if not all(isinstance(row.get(name, ""), int | float | None) for row in results for name in needed):
         raise ValueError(f"{folder.evaluation.name} is damaged: its results lack a measure.")
     # JSON has no NaN, which a network that answers NaN costs.
     rows = ({name: math.nan if value is None else value for name, value in row.items()} for row in results)
     whole = [row for row in rows if row.pop("answer", "whole") == "whole"]  # not parts of an answer
-    return whole, bool(whole) and folder.kept_step() not in (None, step)
+    return whole, bool(whole) and folder.kept_step() not in (None, step), version
 
 
 def _check_one_task(runs: list[Run]) -> None:

@@ -179,6 +179,8 @@ def _lengths(experiment: Experiment, figures: Figures) -> str:
         )
     old = [run.name for run in experiment.runs if run.outdated]
     note = f"Other weights are kept by now, evaluate again: {escape(', '.join(old))}." if old else ""
+    if other := experiment.old_evaluations:
+        note += f" Left out, as they were evaluated on other episodes, evaluate again: {escape(', '.join(other))}."
     plots = f'<div class="plots">{"".join(figures.page["lengths"])}</div>'
     return f'{plots}{tables.by_length(experiment)}<p class="note">{note}</p>'
 

@@ -50,6 +50,17 @@ class JsonLinesLogger(Logger):
         """Do nothing: the configuration is in the folder."""
 
 
+def rounded(mean: float) -> float:
+    """Return a mean without the last digits, in which rounding errors add up: 28 of 100 is 0.28."""
+    return float(f"{mean:.12g}")
+
+
+def validated(trainer: L.Trainer) -> dict[str, float]:
+    """Return what validation measured."""
+    seen = trainer.callback_metrics
+    return {name: rounded(float(seen[name])) for name in seen if name.startswith("validation_")}
+
+
 class Recorder(Callback):
     """Measures training and hands every measurement, of validation too, to the loggers.
 
@@ -91,6 +102,12 @@ class Recorder(Callback):
         if self.clock is None:
             self.clock = time.perf_counter()
 
+    def on_before_optimizer_step(
+        self, trainer: L.Trainer, module: L.LightningModule, optimizer: torch.optim.Optimizer
+    ) -> None:
+        """Note the learning rate of this step; the schedule moves on before the step is written."""
+        self.learning_rate = float(optimizer.param_groups[0]["lr"])
+
     def on_validation_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Stop the clock."""
         self.clock = None
@@ -115,9 +132,9 @@ class Recorder(Callback):
 
     @torch.no_grad()
     def _add(self, outputs: Any, batch: Batch) -> None:
-        self.sums["loss"] += outputs["cost"]
-        self.sums["wrong_bits"] += metrics.wrong_bits(outputs["logits"], batch).mean()
-        self.sums["bits_per_sequence"] += metrics.in_bits(outputs["nats"]).mean()
+        self.sums["loss"] += outputs["cost"].double()
+        self.sums["wrong_bits"] += metrics.mean(metrics.wrong_bits(outputs["logits"], batch))
+        self.sums["bits_per_sequence"] += metrics.mean(metrics.in_bits(outputs["nats"]))
         self.batches += 1
 
     def _add_time(self) -> None:
@@ -128,11 +145,11 @@ class Recorder(Callback):
         self.clock = now
 
     def _write_training(self, trainer: L.Trainer) -> None:
-        measured = {f"train_{name}": float(value) / max(1, self.batches) for name, value in self.sums.items()}
+        measured = {f"train_{name}": rounded(float(value) / max(1, self.batches)) for name, value in self.sums.items()}
         measured["gradient_norm"] = float(self.gradient_norm)
         if self.skipped:
             measured["skipped_steps"] = self.skipped
-        measured["learning_rate"] = trainer.optimizers[0].param_groups[0]["lr"]
+        measured["learning_rate"] = self.learning_rate
         measured["steps_per_second"] = round(self.steps / self.interval_seconds, 3)
         self._clear()
         self._write(trainer, measured)
@@ -140,8 +157,7 @@ class Recorder(Callback):
     def on_validation_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Write what validation measured."""
         if not trainer.sanity_checking:
-            seen = trainer.callback_metrics
-            self._write(trainer, {name: float(seen[name]) for name in seen if name.startswith("validation_")})
+            self._write(trainer, validated(trainer))
 
     def _write(self, trainer: L.Trainer, measured: dict[str, float]) -> None:
         counted = {"sequences": self.sequences, "seconds": round(self.seconds, 3)}
@@ -196,8 +212,8 @@ class Keeper(Checkpoint):
         validated, self.validated = self.validated, {}
         if trainer.sanity_checking:
             return
-        seen = trainer.callback_metrics
-        measured = {name: float(seen[key]) for name in _MEASURES if (key := f"validation_{name}") in seen}
+        seen = validated(trainer)
+        measured = {name: seen[key] for name in _MEASURES if (key := f"validation_{name}") in seen}
         if not self.best or self._rank(measured) <= self._rank(self.best):
             self.best = {"step": trainer.global_step, **measured}
             if trainer.is_global_zero:

@@ -117,9 +117,9 @@ def _costs(logits: Tensor, optimal: Tensor | None, batch: Batch) -> dict[str, Te
 
 def _summary(costs: dict[str, Tensor]) -> dict[str, Any]:
     wrong_bits, sequences = costs["wrong_bits"], len(costs["wrong_bits"])
-    summary = {name: float(costs[name].double().mean()) for name in ("wrong_bits", "bits_per_sequence")}
-    summary |= {"perfect": float((wrong_bits == 0).float().mean()), "sequences": sequences}
-    summary |= {name: float(cost.double().mean()) for name, cost in costs.items() if name not in summary}
+    summary = {name: float(metrics.mean(costs[name])) for name in ("wrong_bits", "bits_per_sequence")}
+    summary |= {"perfect": float(metrics.mean((wrong_bits == 0).to(wrong_bits))), "sequences": sequences}
+    summary |= {name: float(metrics.mean(cost)) for name, cost in costs.items() if name not in summary}
     for name, cost in costs.items():
         if name != "optimal_bits":
             summary[f"{name}_margin"] = margin(cost)
@@ -143,7 +143,7 @@ def trace_episode(
         where it has them, `optimal` (the best possible probabilities), `placed_by`, and each of its landmarks as
         `landmark: NAME`.
     """
-    batch = task.sample(batch_generator(seed, "evaluation", 0), 1, **difficulty)
+    batch = task.sample(batch_generator(seed, "evaluation", 0, difficulty), 1, **difficulty)
     traced = model.trace(batch.inputs.to(device_of(model)))
     seen = {**batch._asdict(), **{name: tensor.cpu() for name, tensor in traced.items()}}
     seen["outputs"] = seen.pop("logits").sigmoid()

@@ -243,13 +243,13 @@ class SequenceLearner(L.LightningModule):
         wrong, bits = metrics.wrong_bits(logits, batch), metrics.bits_per_sequence(logits, batch)
         measured = {
             "validation_loss": self._loss(metrics.nats_per_sequence(logits, batch), batch),
-            "validation_wrong_bits": wrong.mean(),
-            "validation_bits_per_sequence": bits.mean(),
-            "validation_perfect": (wrong == 0).float().mean(),
+            "validation_wrong_bits": metrics.mean(wrong),
+            "validation_bits_per_sequence": metrics.mean(bits),
+            "validation_perfect": metrics.mean((wrong == 0).to(wrong)),
         }
         if (optimal := self._optimal_bits(batch)) is not None:
-            measured["validation_optimal_bits"] = optimal.mean()
-            measured["validation_regret_bits"] = (bits - optimal).mean()
+            measured["validation_optimal_bits"] = metrics.mean(optimal)
+            measured["validation_regret_bits"] = metrics.mean(bits.double() - optimal.double())
         # The recorder hands them to the loggers; every process measures the same set.
         self.log_dict(measured, batch_size=len(wrong), logger=False, sync_dist=False)
 

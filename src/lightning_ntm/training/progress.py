@@ -7,6 +7,7 @@ from lightning.pytorch.callbacks import ProgressBar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from lightning_ntm.tasks import metrics
 from lightning_ntm.training.device import HostCopy
 
 
@@ -51,8 +52,7 @@ class CostBar(ProgressBar):
             return
         self.bar.update(self.shown, completed=trainer.global_step)
         if trainer.global_step % 10 == 0:
-            wrong = ((outputs["logits"] > 0) != (batch.targets > 0.5)) & batch.mask.unsqueeze(-1)
-            self.cost = HostCopy(wrong.sum() / len(batch.targets))
+            self.cost = HostCopy(metrics.wrong_bits(outputs["logits"], batch).mean())
         if self.cost and self.cost.arrived():
             (cost,) = self.cost.read()
             self.cost = None
