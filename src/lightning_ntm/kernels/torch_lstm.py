@@ -6,13 +6,16 @@ import torch
 from torch import Tensor
 
 from lightning_ntm.kernels.autocast import autocast_enabled
+from lightning_ntm.kernels.plain import changed, transformed
 
 
 def refusal(model: Any, inputs: Tensor, state: Any) -> str | None:
     """Return why this program cannot run the call, or `None`."""
     if autocast_enabled(inputs.device):
         return "it does not follow autocast."
-    if any(part.dtype != inputs.dtype for part in (*state, model.output.weight)):
+    if reason := transformed() or changed(model, inputs, state):
+        return reason
+    if state[0].dtype != inputs.dtype or model.output.weight.dtype != inputs.dtype:
         return f"the inputs are {inputs.dtype}, the state or the parameters are not."
     return None
 

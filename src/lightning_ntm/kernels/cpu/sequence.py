@@ -22,6 +22,7 @@ from torch.autograd.function import once_differentiable
 
 from lightning_ntm.kernels.cpu.blocks import empty
 from lightning_ntm.kernels.cpu.library import LIBRARY, entry_points
+from lightning_ntm.kernels.plain import changed, transformed
 
 _compiled = LIBRARY.is_file()  # a constant to torch.compile
 
@@ -37,18 +38,20 @@ def refusal(model: Any, inputs: Tensor, state: Any) -> str | None:
             return "it was not compiled."
     else:
         entry_points()
-        if torch._C._functorch.peek_interpreter_stack() is not None:
-            return "it cannot be transformed by torch.func."
+        if reason := transformed():
+            return reason
     if inputs.shape[0] == 0:
         return "the batch is empty."
     if inputs.device.type != "cpu":
         return f"it needs tensors on the CPU, the inputs are on {inputs.device}."
     if inputs.dtype not in (torch.float32, torch.float64):
         return f"it computes in float32 or float64, the inputs are {inputs.dtype}."
-    if any(part.dtype != inputs.dtype for part in (*state, model.output.weight)):
-        return f"the inputs are {inputs.dtype}, the state or the parameters are not."
     if torch.is_autocast_enabled("cpu"):
         return "it does not follow autocast."
+    if reason := changed(model, inputs, state):
+        return reason
+    if state[0].dtype != inputs.dtype or model.output.weight.dtype != inputs.dtype:
+        return f"the inputs are {inputs.dtype}, the state or the parameters are not."
     return None
 
 

@@ -19,6 +19,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from lightning_ntm.kernels.plain import changed, transformed
+
 #: Largest sizes that were tried: beyond them a program would compile for minutes, or not fit a multiprocessor.
 _MOST = {"hidden_size": 1024, "memory_width": 256, "memory_slots": 16_384}
 _HALF = (torch.float16, torch.bfloat16)
@@ -34,15 +36,15 @@ def refusal(model: Any, inputs: Tensor, state: Any) -> str | None:
         return f"it needs tensors on a CUDA device, the inputs are on {inputs.device}."
     if torch.compiler.is_compiling():
         return "torch.compile cannot trace it."
-    if torch._C._functorch.peek_interpreter_stack() is not None:
-        return "it cannot be transformed by torch.func."
+    if reason := transformed():
+        return reason
     if inputs.shape[0] == 0:
         return "the batch is empty."
     try:
         import triton  # noqa: F401
     except ImportError:
         raise ImportError("Triton is not installed; it comes with PyTorch for CUDA") from None
-    return _refused_types(model, inputs, state) or _refused_sizes(model, state)
+    return changed(model, inputs, state) or _refused_types(model, inputs, state) or _refused_sizes(model, state)
 
 
 def _interpreted(inputs: Tensor) -> bool:
