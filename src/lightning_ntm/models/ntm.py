@@ -102,7 +102,7 @@ class NTM(MemoryModel[NTMState]):
         "cpu": Kernel("lightning_ntm.kernels.cpu.sequence:run", "lightning_ntm.kernels.cpu.sequence:refusal"),
         "triton": Kernel("lightning_ntm.kernels.triton.sequence:run", "lightning_ntm.kernels.triton.sequence:refusal"),
     }
-    replaced_methods = ("unroll", "step", "_step", "_head_parameters", "_split")
+    replaced_methods = ("unroll", "step", "_step", "recur", "_head_parameters", "_split")
     initial = ("stay_bias", "lookup_bias", "append_bias")
 
     def __init__(
@@ -276,6 +276,11 @@ class NTM(MemoryModel[NTMState]):
         return logits, state, {**seen, "read_weights": read_weights, "write_weights": write_weights}
 
     def _step(self, x: Tensor, state: NTMState) -> tuple[Tensor, NTMState, HeadParameters, Tensor]:
+        answered, state, heads, content = self.recur(x, state)
+        return linear(self.output, answered, self.output.weight.dtype), state, heads, content
+
+    def recur(self, x: Tensor, state: NTMState) -> tuple[Tensor, NTMState, HeadParameters, Tensor]:
+        """Run one step but for the output layer, which no other step depends on."""
         controlled, hidden, cell = self.controller(
             torch.cat([x, state.reads.flatten(1)], dim=-1), state.hidden, state.cell
         )
@@ -290,8 +295,7 @@ class NTM(MemoryModel[NTMState]):
             reads = fn.read(state.memory, read_weights)
             memory = fn.write(state.memory, write_weights, heads.erase, heads.add)
         answered = torch.cat([controlled, reads.flatten(1)], dim=-1)
-        logits = linear(self.output, answered, self.output.weight.dtype)
-        return logits, NTMState(memory, weights, reads, hidden, cell), heads, content
+        return answered, NTMState(memory, weights, reads, hidden, cell), heads, content
 
     def _split(self, weights: Tensor) -> tuple[Tensor, Tensor]:
         read_weights, write_weights = weights.split([self.num_read_heads, self.num_write_heads], dim=1)

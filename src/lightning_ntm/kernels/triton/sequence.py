@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from lightning_ntm.kernels.derivatives import first_only
 from lightning_ntm.kernels.plain import changed, transformed
 
 #: Largest sizes that were tried: beyond them a program would compile for minutes, or not fit a multiprocessor.
@@ -134,7 +134,7 @@ class _Recurrence(torch.autograd.Function):
         return (output, *end)
 
     @staticmethod
-    @once_differentiable
+    @first_only
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         inputs, output, saved, *weights = ctx.saved_tensors
         sizes = _sizes_of(inputs, ctx.memory, weights, ctx.options)
