@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Hashable, Iterator
-from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -13,7 +12,7 @@ from torch.nn import functional as F
 
 from lightning_ntm import functional as fn
 from lightning_ntm.checks import at_least, at_most, between, one_of
-from lightning_ntm.kernels.autocast import autocast_enabled
+from lightning_ntm.kernels.autocast import full_precision
 from lightning_ntm.kernels.choice import Kernel
 from lightning_ntm.kernels.plain import LINEAR, Part, Shapes
 from lightning_ntm.models.base import MemoryModel
@@ -285,7 +284,7 @@ class NTM(MemoryModel[NTMState]):
             torch.cat([x, state.reads.flatten(1)], dim=-1), state.hidden, state.cell
         )
         emitted = linear(self.heads, controlled, state.memory.dtype)
-        with _full_precision(emitted):
+        with full_precision(emitted.device):  # under autocast only controller and output compute in fewer bits
             heads = self._head_parameters(emitted.to(state.memory.dtype))
             content = fn.content_weights(state.memory, heads.key, heads.strength)
             weights = fn.location_weights(state.weights, content, heads.gate, heads.shift, heads.sharpening)
@@ -351,8 +350,3 @@ def _head_groups(reads: int, writes: int, width: int, max_shift: int) -> tuple[i
     """
     heads, written = reads + writes, writes * width
     return heads * width + written, heads + written, 2 * heads, heads * (2 * max_shift + 1)
-
-
-def _full_precision(tensor: Tensor) -> AbstractContextManager[object]:
-    """Under autocast controller and output compute in fewer bits; addressing keeps those of the memory."""
-    return torch.autocast(tensor.device.type, enabled=False) if autocast_enabled(tensor.device) else nullcontext()

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from lightning_ntm.kernels.autocast import refused_dtypes
 from lightning_ntm.kernels.cpu.blocks import empty
 from lightning_ntm.kernels.cpu.library import LIBRARY, entry_points
 from lightning_ntm.kernels.derivatives import beyond_first, by_loop, refuse_beyond_first, with_tensors
@@ -44,19 +45,14 @@ def refusal(model: Any, inputs: Tensor, state: Any) -> str | None:
         return "the batch is empty."
     if inputs.device.type != "cpu":
         return f"it needs tensors on the CPU, the inputs are on {inputs.device}."
-    if inputs.dtype not in (torch.float32, torch.float64):
-        return f"it computes in float32 or float64, the inputs are {inputs.dtype}."
-    if torch.is_autocast_enabled("cpu"):
-        return "it does not follow autocast."
-    if reason := changed(model, inputs, state):
-        return reason
-    if state[0].dtype != inputs.dtype or model.output.weight.dtype != inputs.dtype:
-        return f"the inputs are {inputs.dtype}, the state or the parameters are not."
-    return None
+    if (dtype := state[0].dtype) not in (torch.float32, torch.float64):
+        return f"it computes in float32 or float64, the state is {dtype}."
+    return changed(model, inputs, state) or refused_dtypes(model, inputs, state)
 
 
 def run(model: Any, inputs: Tensor, state: Any) -> tuple[Tensor, Any]:
     """Return `(logits, state)` for a whole sequence."""
+    inputs = inputs.to(state[0].dtype)  # under autocast they may have fewer bits
     layers = [*model.controller.layers, model.heads]
     weights, biases = [layer.weight for layer in layers], [layer.bias for layer in layers]
     keep = torch.is_grad_enabled() and any(t.requires_grad for t in (inputs, *state, *weights, *biases))
