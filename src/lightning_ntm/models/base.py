@@ -1,7 +1,7 @@
 """What every sequence model promises."""
 
 import abc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
 
 import torch
@@ -12,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from lightning_ntm.checks import at_least, one_of
 from lightning_ntm.kernels.choice import Kernel, choose, chosen, prepare
+from lightning_ntm.kernels.plain import Part, Shapes
 from lightning_ntm.models import lengths as padding
 
 
@@ -53,13 +54,10 @@ class MemoryModel(nn.Module, abc.ABC, Generic[State]):
     common_kernels: ClassVar[dict[str, Kernel]] = {
         "graphs": Kernel("lightning_ntm.kernels.graphs:run", "lightning_ntm.kernels.graphs:refusal")
     }
+    #: Methods that `kernels` compute: where a subclass has others, none of them runs.
+    replaced_methods: ClassVar[tuple[str, ...]] = ("unroll", "step")
     #: Arguments that matter to initial weights alone: of a network that has begun to learn they cannot be changed.
     initial: ClassVar[tuple[str, ...]] = ()
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        if "step" in cls.__dict__ and "kernels" not in cls.__dict__:
-            cls.kernels = {}  # those of a parent compute the parent's step
 
     def __init__(self, input_size: int, output_size: int, backend: str = "auto", checkpoint_every: int = 0):
         super().__init__()
@@ -74,6 +72,14 @@ class MemoryModel(nn.Module, abc.ABC, Generic[State]):
     def all_kernels(self) -> dict[str, Kernel]:
         """Those of the class, of which `auto` takes the first that can run a call, and those of any model."""
         return {**self.kernels, **self.common_kernels}
+
+    def replaced_parts(self) -> Iterator[Part]:
+        """Yield the modules that `kernels` compute, linear layers in the order of `replaced_shapes`."""
+        raise NotImplementedError(f"{type(self).__name__} has kernels and does not declare what they replace.")
+
+    def replaced_shapes(self, batch_size: int) -> Shapes:
+        """Return the shapes of the state and of the linear layers that `kernels` compute."""
+        raise NotImplementedError(f"{type(self).__name__} has kernels and does not declare what they replace.")
 
     @abc.abstractmethod
     def initial_state(self, batch_size: int) -> State:

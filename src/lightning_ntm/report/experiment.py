@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lightning_ntm.records import Measured, RunFolder, Series, Skipped, read
-from lightning_ntm.records.files import CONFIG_BYTES, read_text
+from lightning_ntm.records.files import CONFIG_BYTES, read_object, read_text
 from lightning_ntm.records.reading import MEASURES, REGRET
 from lightning_ntm.report.configuration import flat_config, labels, shorten
 from lightning_ntm.report.statistics import first_below

@@ -209,7 +209,7 @@ class Keeper(Checkpoint):
 
     def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Keep what was just validated."""
-        validated, self.validated = self.validated, {}
+        weights, self.validated = self.validated, {}
         if trainer.sanity_checking:
             return
         seen = validated(trainer)
@@ -218,7 +218,7 @@ class Keeper(Checkpoint):
             self.best = {"step": trainer.global_step, **measured}
             if trainer.is_global_zero:
                 network = type(self.model).__name__
-                save_weights(validated or self.model, self.folder.best, network=network, step=trainer.global_step)
+                save_weights(weights or self.model, self.folder.best, network=network, step=trainer.global_step)
         self._save(trainer)
 
     def _rank(self, measured: dict[str, float]) -> list[float]:

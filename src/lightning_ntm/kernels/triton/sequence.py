@@ -15,9 +15,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from lightning_ntm.kernels.derivatives import first_only
+from lightning_ntm.kernels.plain import changed, transformed
 from lightning_ntm.kernels.triton.sizes import Options, Sizes, sizes_of
 
 #: Largest sizes that were tried: beyond them a program would compile for minutes, or not fit a multiprocessor.
@@ -35,15 +36,15 @@ def refusal(model: Any, inputs: Tensor, state: Any) -> str | None:
         return f"it needs tensors on a CUDA device, the inputs are on {inputs.device}."
     if torch.compiler.is_compiling():
         return "torch.compile cannot trace it."
-    if torch._C._functorch.peek_interpreter_stack() is not None:
-        return "it cannot be transformed by torch.func."
+    if reason := transformed():
+        return reason
     if inputs.shape[0] == 0:
         return "the batch is empty."
     try:
         import triton  # noqa: F401
     except ImportError:
         raise ImportError("Triton is not installed; it comes with PyTorch for CUDA") from None
-    return _refused_types(model, inputs, state) or _refused_sizes(model, state)
+    return changed(model, inputs, state) or _refused_types(model, inputs, state) or _refused_sizes(model, state)
 
 
 def _interpreted(model: Any, inputs: Tensor) -> bool:
@@ -115,7 +116,7 @@ class _Recurrence(torch.autograd.Function):
         return (output, *end)
 
     @staticmethod
-    @once_differentiable
+    @first_only
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         inputs, output, saved, *weights = ctx.saved_tensors
         sizes = sizes_of(inputs, ctx.memory, weights, ctx.options)
