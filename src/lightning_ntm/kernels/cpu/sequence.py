@@ -21,11 +21,11 @@ from torch import Tensor
 
 from lightning_ntm.kernels.autocast import refused_dtypes
 from lightning_ntm.kernels.cpu.blocks import empty
-from lightning_ntm.kernels.cpu.library import LIBRARY, entry_points
+from lightning_ntm.kernels.cpu.library import entry_points, opened
 from lightning_ntm.kernels.derivatives import beyond_first, by_loop, refuse_beyond_first, with_tensors
 from lightning_ntm.kernels.plain import changed, transformed
 
-_compiled = LIBRARY.is_file()  # a constant to torch.compile
+_compiled = not isinstance(opened(), str)  # a constant to torch.compile
 
 
 def refusal(model: Any, inputs: Tensor, state: Any) -> str | None:
@@ -36,7 +36,7 @@ def refusal(model: Any, inputs: Tensor, state: Any) -> str | None:
     """
     if torch.compiler.is_compiling():
         if not _compiled:
-            return "it was not compiled."
+            return "it was not compiled, or from other sources."
     else:
         entry_points()
         if reason := transformed():
@@ -368,13 +368,15 @@ def _call(
 ) -> None:
     """Call the kernel; the pointers are in the order of `Layer` and `Arrays` in sequence.cpp."""
     flat = [pointer for layer in layers for pointer in layer]
-    entry_points()[like.element_size()](
+    failed = entry_points()[like.element_size()](
         ctypes.byref(sizes),
         (ctypes.c_void_p * len(flat))(*flat),
         (ctypes.c_void_p * len(arrays))(*arrays),
         torch.get_num_threads(),
         backward,
     )
+    if failed:
+        raise RuntimeError("can't allocate memory: there is not enough for the CPU kernel.")
 
 
 def _pointer(tensor: Tensor | None) -> int | None:
