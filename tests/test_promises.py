@@ -80,7 +80,7 @@ def test_a_broken_promise_is_noticed():
         testing.check_model(Mixing(3, 2, hidden_size=4))
     with pytest.raises(AssertionError, match="Padded: padding changes the outputs"):
         testing.check_model(Padded(3, 2, hidden_size=4))
-    with pytest.raises(AssertionError, match="Twice.evaluations has a difficulty twice"):
+    with pytest.raises(AssertionError, match=r"Twice\.evaluations has a difficulty twice"):
         testing.check_task(Twice())
     with pytest.raises(AssertionError, match="Drifting is not a function of its generator"):
         testing.check_task(Drifting())
