@@ -253,7 +253,9 @@ def _evaluation(folder: RunFolder) -> tuple[list[dict[str, Any]], bool, int]:
 
 
 def _measured(row: dict[str, Any], needed: set[str]) -> bool:
-    return all(isinstance(row.get(name, ""), int | float | None) for name in needed)
+    if not all(isinstance(row.get(name, ""), int | float | None) for name in needed):
+        return False
+    return isinstance(row["sequences"], int) and row["sequences"] > 0 and 0 <= (row["perfect"] or 0) <= 1
 
 
 def _step(path: Path) -> int:
