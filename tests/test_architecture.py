@@ -11,16 +11,17 @@ PACKAGE = Path(__file__).parents[1] / "src" / "lightning_ntm"
 MAY_IMPORT = {
     "checks": set(),
     "functional": set(),
+    "intervals": set(),
     "kernels": set(),
     "lazy": set(),
     "records": set(),
     "tasks": {"checks"},
     "models": {"checks", "functional", "kernels"},
-    "training": {"checks", "lazy", "kernels", "models", "tasks", "records"},
+    "training": {"checks", "intervals", "lazy", "kernels", "models", "tasks", "records"},
     "testing": {"models", "tasks"},
-    "report": {"records"},
+    "report": {"intervals", "records"},
     "sweep": {"records"},
-    "cli": {"checks", "kernels", "models", "tasks", "training", "sweep", "report", "records"},
+    "cli": {"checks", "intervals", "kernels", "models", "tasks", "training", "sweep", "report", "records"},
     "__init__": {"lazy", "functional", "models", "records", "tasks"},
 }
 ONLY_IN = {
@@ -30,7 +31,7 @@ ONLY_IN = {
     "pandas": {"records"},
     "ray": {"sweep"},
 }
-WITHOUT_TORCH = {"checks", "lazy", "records", "report", "sweep"}
+WITHOUT_TORCH = {"checks", "intervals", "lazy", "records", "report", "sweep"}
 
 
 def imports(path):

@@ -14,6 +14,7 @@ from runs import write_run
 from safetensors.numpy import save_file
 
 from lightning_ntm.cli import main
+from lightning_ntm.intervals import wilson
 from lightning_ntm.records import RunFolder
 from lightning_ntm.report import write_report
 from lightning_ntm.report.configuration import labels
@@ -198,6 +199,28 @@ def test_a_regret_that_is_no_number_is_left_out(tmp_path):
     told = {"step": 300, "results": [{**row, "optimal_bits": None, "regret_bits": None}]}
     (run / "evaluation.json").write_text(json.dumps(told))
     assert table(report(tmp_path), 'id="lengths"')[1][-3:] == ["\u2013"] * 3
+
+
+def test_shares_of_sequences_without_an_error_say_how_far_they_can_be_trusted(tmp_path):
+    for name, shares in (("a", (1.0, 0.98, 0.0)), ("b", (1.0, 1.0, 0.0))):
+        rows = [
+            {"length": place, "wrong_bits": 1 - share, "bits_per_sequence": 0.1, "perfect": share, "sequences": 150}
+            for place, share in enumerate(shares)
+        ]
+        RunFolder(write_run(tmp_path / name, seed=ord(name))).keep_evaluation(300, rows, 2)
+    low, high = (f"{100 * bound:.3g}" for bound in wilson(297, 300))
+    assert [row[-1] for row in table(report(tmp_path), 'id="lengths"')[1:]] == [
+        "100 % (none of 300 is wrong: at most 0.99 in 100 are)",
+        f"99 % ({low} to {high} %)",
+        "0 % (0 to 1.26 %)",
+    ]
+
+
+@pytest.mark.parametrize("bad", [{"sequences": 0}, {"sequences": -3}, {"perfect": 2.0}, {"sequences": 1.5}])
+def test_an_evaluation_that_counts_no_sequences_is_damaged(tmp_path, bad):
+    row = {"length": 20, "wrong_bits": 1.0, "bits_per_sequence": 2.0, "perfect": 0.0, "sequences": 100, **bad}
+    RunFolder(write_run(tmp_path / "a")).keep_evaluation(300, [row], 2)
+    assert read_experiment(write_run(tmp_path / "b").parent).skipped[0].reason.startswith("evaluation.json is damaged")
 
 
 def test_an_evaluation_of_a_network_that_answers_nan_is_reported(tmp_path):

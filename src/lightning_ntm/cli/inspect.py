@@ -13,6 +13,7 @@ from rich.table import Column, Table
 
 from lightning_ntm.checks import at_least, at_most
 from lightning_ntm.cli.words import Parser, UsageError, add_device, explained, filled
+from lightning_ntm.intervals import in_words
 from lightning_ntm.records import RunFolder, as_json, find, make_folder
 from lightning_ntm.training.build import TrainedRun, open_run, warn_beyond_memory
 from lightning_ntm.training.device import chosen_device
@@ -97,22 +98,34 @@ def _table(results: list[dict[str, Any]], title: str) -> Table:
         name for name in dict.fromkeys(name for result in results for name in result) if _has_room(name, results)
     ]
     headers = [Column(name.replace("_", " "), overflow="fold" if name == "run" else "ellipsis") for name in columns]
-    table = Table(*headers, title=title, caption="±: 95 % confidence")
+    table = Table(*headers, title=title, caption=_confidence(results))
     for result in results:
         table.add_row(*(_cell(result, name) for name in columns))
     return table
 
 
+def _confidence(results: list[dict[str, Any]]) -> str:
+    """Say what the sequences can show."""
+    text = "±, and in brackets: 95 % confidence."
+    if clean := [result for result in results if "share_wrong_at_most" in result]:
+        share = in_words(clean[0]["share_wrong_at_most"])
+        text += f"\nNot one error in {clean[0]['sequences']} sequences shows that {share} have one (95 % confidence)."
+    return text
+
+
 def _has_room(name: str, results: list[dict[str, Any]]) -> bool:
     if name == "perfect" and any("optimal_bits" in result for result in results):
         return False  # nobody is
-    return name not in ("sequences", "memory_slots") and not name.endswith("_margin")  # the title tells those two
+    shown_otherwise = ("sequences", "memory_slots", "share_wrong_at_most")  # in the title, and below the table
+    return name not in shown_otherwise and not name.endswith(("_margin", "_low", "_high"))
 
 
 def _cell(result: dict[str, Any], name: str) -> str:
     value, margin = result.get(name, ""), result.get(f"{name}_margin", math.nan)
     shown = f"{value:.2f}" if isinstance(value, float) else str(value)
-    return f"{shown} ± {margin:.2f}" if math.isfinite(margin) else shown
+    if f"{name}_low" in result:
+        return f"{shown} ({result[f'{name}_low']:.2f} to {result[f'{name}_high']:.2f})"
+    return f"{shown} ± {margin:.2f}" if margin >= 0.005 else shown  # never ± 0.00
 
 
 def figure(argv: list[str]) -> int:

@@ -241,12 +241,18 @@ def _ending(one: Measured) -> tuple[str, str]:
 def _evaluation(folder: RunFolder) -> tuple[list[dict[str, Any]], bool, int]:
     step, results, version = folder.results()
     needed = {*MEASURES, "perfect", "sequences"}
-    if not all(isinstance(row.get(name, ""), int | float | None) for row in results for name in needed):
+    if not all(_measured(row, needed) for row in results):
         raise ValueError(f"{folder.evaluation.name} is damaged: its results lack a measure.")
     # JSON has no NaN, which a network that answers NaN costs.
     rows = ({name: math.nan if value is None else value for name, value in row.items()} for row in results)
     whole = [row for row in rows if row.pop("answer", "whole") == "whole"]  # not parts of an answer
     return whole, bool(whole) and folder.kept_step() not in (None, step), version
+
+
+def _measured(row: dict[str, Any], needed: set[str]) -> bool:
+    if not all(isinstance(row.get(name, ""), int | float | None) for name in needed):
+        return False
+    return isinstance(row["sequences"], int) and row["sequences"] > 0 and 0 <= (row["perfect"] or 0) <= 1
 
 
 def _check_one_task(runs: list[Run]) -> None:
