@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import shutil
 import statistics
 import xml.etree.ElementTree as ET
 from html import unescape
@@ -433,3 +434,61 @@ def test_mistakes_get_one_line_and_write_nothing(tmp_path, capsys, monkeypatch):
     assert mistake(capsys, "runs/copy", "--outptu", "x").startswith("unknown option --outptu; did you mean '--output'?")
     assert not list(Path().rglob("*.html"))
     assert not list(Path().rglob("*.png"))
+
+
+def test_a_copy_of_a_run_is_no_further_seed(tmp_path):
+    for seed in (1, 2, 3):
+        run = write_run(tmp_path / f"s{seed}", seed=seed, costs=[4.0, 1.0 * (seed < 3)])
+        (run / "about.jsonl").write_text(json.dumps({"id": f"{seed}", "task_version": 1}) + "\n")
+    shutil.copytree(tmp_path / "s3", tmp_path / "s3-backup")
+    shutil.copytree(tmp_path / "s2", tmp_path / "renamed" / "whatever")
+    ahead = tmp_path / "renamed" / "whatever" / "metrics.jsonl"
+    ahead.write_text(
+        ahead.read_text() + ahead.read_text().splitlines()[-1].replace('"step": 200', '"step": 300') + "\n"
+    )
+    html = report_without_figures(tmp_path)
+    assert table(html, 'id="success"')[1][1:3] == ["1 of 2", "9 to 91 %"]  # one of the copies is not finished
+    told = {row[0]: row[1:] for row in table(html, 'id="not-finished"')[1:]}
+    assert told["s3-backup"] == ["copy", "it is a copy of s3, which counts."]
+    assert told["s2"] == ["copy", "it is a copy of renamed/whatever, which counts."]
+    assert "2 copy" in html
+
+
+def test_a_copy_that_was_trained_otherwise_is_another_run(tmp_path):
+    run = write_run(tmp_path / "a")
+    (run / "about.jsonl").write_text('{"id": "a"}\n')
+    shutil.copytree(run, tmp_path / "b")
+    config = (tmp_path / "b" / "config.yaml").read_text()
+    (tmp_path / "b" / "config.yaml").write_text(config.replace("lr: 0.001", "lr: 0.01").replace("name: a", "name: b"))
+    assert len(read_experiment(tmp_path).networks) == 2
+    (tmp_path / "b" / "config.yaml").write_text(config.replace("name: a", "name: b"))
+    assert [run.name for run in read_experiment(tmp_path).runs] == ["a"]
+
+
+@pytest.mark.parametrize("note", [{"started": "2026-01-01T00:00:00+00:00", "command": ["ntm"]}, {}])
+def test_copies_of_runs_without_an_id_are_known_too(tmp_path, note):
+    run = write_run(tmp_path / "a")
+    (run / "about.jsonl").write_text(json.dumps(note) + "\n")
+    shutil.copytree(run, tmp_path / "b")
+    other = write_run(tmp_path / "c", seed=2)
+    (other / "about.jsonl").write_text(json.dumps(note | {"command": ["ntm", "--seed", "2"]}) + "\n")
+    assert [run.name for run in read_experiment(tmp_path).runs] == ["a", "c"]
+
+
+def test_options_that_older_runs_lack_have_their_defaults(tmp_path):
+    write_run(tmp_path / "old")
+    new = "min_memory_slots: 0\ndecay_after: 0.5\nstop_when_solved: 0\ndata:\n  num_workers: 0\n  batch_size: {batch}\n"
+    new += "trainer:\n  gradient_clip_val: null\n  detect_anomaly: false\n"
+    for seed, batch, name in ((2, 8, "same"), (3, 9, "other")):
+        run = write_run(tmp_path / name, seed=seed)
+        text = (run / "config.yaml").read_text()
+        for after, more in (
+            ("lr: 0.001", "betas: [0.9, 0.999]"),
+            ("bits: 8", "min_length: 1"),
+            ("auto", "stay_bias: 2.0"),
+        ):
+            text = text.replace(after, f"{after}\n    {more}")
+        (run / "config.yaml").write_text(text + new.format(batch=batch))
+    assert [[run.name for run in network.runs] for network in read_experiment(tmp_path).networks] in (
+        [["old", "same"], ["other"]], [["other"], ["old", "same"]]
+    )  # fmt: skip

@@ -12,7 +12,7 @@ from functools import partial
 
 import pytest
 import torch
-from tests.torture import runs
+from tests.torture import folders, runs
 
 from lightning_ntm import NTM, Copy
 from lightning_ntm.records import RunFolder
@@ -245,7 +245,7 @@ def test_a_folder_is_one_process_s_until_it_ends_however_it_ends(tmp_path):
     folder.lock()()
 
 
-@pytest.mark.parametrize(("torture", "number"), [(runs.kills, 3), (runs.faults, 2)])
+@pytest.mark.parametrize(("torture", "number"), [(runs.kills, 3), (runs.faults, 2), (folders.folders, 6)])
 def test_a_little_torture(torture, number):
     words = {"steps": 300} if torture is runs.kills else {}
     assert torture(number, 0, **words)

@@ -64,7 +64,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _warn(message: Warning | str, *_: object, **__: object) -> None:
     """Show a warning without the place in a library that it comes from."""
-    said = one_line(message) if isinstance(message, Warning) else message
+    said = one_line(message if isinstance(message, Warning) else Warning(message))
     print(f"ntm: warning: {said}", file=sys.stderr)
 
 

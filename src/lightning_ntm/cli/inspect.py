@@ -3,15 +3,14 @@
 import argparse
 import itertools
 import math
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Column, Table
 
 from lightning_ntm.checks import at_least, at_most
+from lightning_ntm.cli.terminal import Terminal, say, warn
 from lightning_ntm.cli.words import Parser, UsageError, add_device, explained, filled
 from lightning_ntm.intervals import in_words
 from lightning_ntm.records import RunFolder, as_json, find, make_folder
@@ -50,16 +49,16 @@ def evaluate(argv: list[str]) -> int:
         more = "" if len(set(left_out.values())) == 1 else f" (and {len(left_out) - 1} more cannot be evaluated)"
         raise UsageError(f"{left_out[paths[0]]}{more}")
     for path, reason in left_out.items():
-        print(f"ntm: warning: {path} is left out: {reason}", file=sys.stderr)
+        warn(f"{path} is left out: {reason}")
     slots = f", {arguments.memory_slots} memory slots" if arguments.memory_slots else ""
     measured_on = f"{arguments.sequences} sequences{slots}"
     if arguments.json:
         print(as_json(told[0] if len(paths) == 1 else told))
     elif len(paths) == 1:
-        Console(markup=False).print(_table(told[0]["results"], f"{paths[0]}, {measured_on}"))
+        Terminal().print(_table(told[0]["results"], f"{paths[0]}, {measured_on}"))
     else:
         rows = [{"run": Path(one["run"]).name, **row} for one in told for row in one["results"]]
-        Console(markup=False).print(_table(rows, f"{len(told)} runs, each: {measured_on}"))
+        Terminal().print(_table(rows, f"{len(told)} runs, each: {measured_on}"))
     return 0
 
 
@@ -89,7 +88,7 @@ def _keep(path: str, step: int, results: list[dict[str, Any]]) -> None:
     try:
         RunFolder(Path(path)).keep_evaluation(step, results, EVALUATION_VERSION)
     except OSError as error:
-        print(f"ntm: warning: not kept for ntm report: {error}", file=sys.stderr)
+        warn(f"not kept for ntm report: {error}")
 
 
 def _table(results: list[dict[str, Any]], title: str) -> Table:
@@ -153,7 +152,7 @@ def figure(argv: list[str]) -> int:
                 make_folder(folder)
             save_trace(trace, folder / f"memory-{named}.npz")
             for picture, drawn in draw_episode(trace, title).items():
-                print(*save_figure(drawn, folder / f"{picture}-{named}"), sep="\n")
+                say("\n".join(map(str, save_figure(drawn, folder / f"{picture}-{named}"))))
     return 0
 
 
@@ -236,4 +235,4 @@ def _warn(run: TrainedRun, difficulty: dict[str, int]) -> None:
     with explained():
         warning = warn_beyond_memory(run.model, run.task, difficulty)
     if warning:
-        print(f"ntm: warning: {warning}", file=sys.stderr)
+        warn(f"{warning}")

@@ -11,6 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
+from lightning_ntm.cli.terminal import Terminal
 from lightning_ntm.cli.watch import View, table
 from lightning_ntm.cli.words import Parser, UsageError, explained, filled, near
 from lightning_ntm.sweep import End, Engine, LocalEngine, Plan, PlannedRun, Worker, status_of
@@ -36,7 +37,7 @@ def sweep(argv: list[str]) -> int:
     mine, engine = _shard(plan, arguments.shard), _engine(arguments)
     with explained():
         known = Plan.load(folder).runs if folder.joinpath("plan.yaml").exists() else ()
-    console = Console(highlight=False, soft_wrap=True, markup=False)
+    console = Terminal(soft_wrap=True)
     if new := [run for run in plan.runs if run not in known]:
         if console.is_terminal:
             console.print(f"{folder}: checking what {len(new)} runs are told")
@@ -196,7 +197,7 @@ def _ends_when_told() -> Iterator[None]:
 def _show(folder: Path) -> int:
     with explained():
         plan = Plan.load(folder)
-    Console(highlight=False, markup=False).print(table([status_of(folder, run) for run in plan.runs]))
+    Terminal().print(table([status_of(folder, run) for run in plan.runs]))
     return 0
 
 

@@ -1,7 +1,6 @@
 """`ntm train`: the options are the arguments of the constructors; nothing is declared twice."""
 
 import inspect
-import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,6 +17,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from lightning_ntm.checks import at_least, between
 from lightning_ntm.cli import words
+from lightning_ntm.cli.terminal import say, warn
 from lightning_ntm.cli.words import UsageError, explained
 from lightning_ntm.kernels.cpu.library import missing as kernel_missing
 from lightning_ntm.models.base import MemoryModel
@@ -57,10 +57,10 @@ def train(argv: list[str]) -> int:
     try:
         result = run.fit()
     except InterruptionError as end:
-        print(f"\n{end} at step {run.trainer.global_step}; {_how_to_go_on(run)}")
+        say(f"\n{end} at step {run.trainer.global_step}; {_how_to_go_on(run)}")
         return 128 + end.signal
     except SystemExit:  # how Lightning ends a training that was not told twice, or has several processes
-        print(f"\ninterrupted at step {run.trainer.global_step}; {_how_to_go_on(run)}")
+        say(f"\ninterrupted at step {run.trainer.global_step}; {_how_to_go_on(run)}")
         return 130
     except DivergenceError as error:
         where = f" It is kept for lightning_ntm.training.replay({str(run.folder.path)!r})." if run.keeps else ""
@@ -235,7 +235,7 @@ def _parts(parser: ArgumentParser, config: Namespace, argv: list[str]) -> Namesp
     slow = kernel_missing() if parts.model.kernels and parts.model.backend == "auto" else None
     for warning in (full, few, slow, raised):
         if warning:
-            print(f"ntm: warning: {warning}", file=sys.stderr)
+            warn(warning)
     return parts
 
 
@@ -479,8 +479,8 @@ def _chosen(argv: list[str]) -> set[str]:
 
 def _yaml(text: str) -> Any:
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
+        return parse_yaml(text)
+    except ValueError:
         return None  # jsonargparse says what is wrong with it
 
 
@@ -545,10 +545,10 @@ def _saved(parser: ArgumentParser, config: Namespace) -> str:
 @rank_zero_only
 def _report(run: Run, result: dict[str, Any]) -> None:
     if not run.keeps:
-        print(f"{result['step']} steps; nothing was kept.")
+        say(f"{result['step']} steps; nothing was kept.")
         return
     if not run.folder.best.exists():
-        print(f"{result['step']} steps in {result['seconds']:.0f} s; no weights were kept.")
+        say(f"{result['step']} steps in {result['seconds']:.0f} s; no weights were kept.")
         return
     best = result["best"]
     judged_by = run.data.task.judged_by
@@ -556,5 +556,5 @@ def _report(run: Run, result: dict[str, Any]) -> None:
     if judged_by == "bits_per_sequence" and "regret_bits" in best:
         measured += f", {best['regret_bits']:.2f} above the optimum,"
     kept = f"step {best['step']} with {measured} in validation" if best else "the last weights, without a validation"
-    print(f"{result['step']} steps in {result['seconds']:.0f} s; kept: {kept}.")
-    print(f"{run.folder.path}: ntm evaluate {run.folder.path}, ntm figure {run.folder.path}")
+    say(f"{result['step']} steps in {result['seconds']:.0f} s; kept: {kept}.")
+    say(f"{run.folder.path}: ntm evaluate {run.folder.path}, ntm figure {run.folder.path}")

@@ -12,6 +12,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import NoReturn
 
+from lightning_ntm.records.parsing import printable
+
 #: Rooms whose public names are short names on the command line.
 _ROOMS = {"model": "lightning_ntm.models", "task": "lightning_ntm.tasks"}
 _BASES = {"model": "MemoryModel", "task": "Task"}
@@ -61,8 +63,8 @@ def explained(prefix: str = "", *more: type[Exception]) -> Iterator[None]:
 
 
 def one_line(error: BaseException) -> str:
-    """Return the message of an error without its line breaks."""
-    return " ".join(str(error).split()) or type(error).__name__
+    """Return the message of an error without its line breaks, and without effects on a terminal."""
+    return printable(" ".join(str(error).split())) or type(error).__name__
 
 
 def near(word: str, known: Iterable[str]) -> str:

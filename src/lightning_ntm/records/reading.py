@@ -1,16 +1,18 @@
 """What run folders say of their measurements, without PyTorch; what cannot be read is told, run by run."""
 
+from collections import defaultdict
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
+from lightning_ntm.records.configuration import flat_config
 from lightning_ntm.records.files import CONFIG_BYTES, read_json, read_text
 from lightning_ntm.records.finding import find
 from lightning_ntm.records.folder import RunFolder
-from lightning_ntm.records.parsing import LARGEST, parse_yaml, printable
+from lightning_ntm.records.parsing import LARGEST, as_json, parse_yaml, printable
 
 MEASURES = ("wrong_bits", "bits_per_sequence")
 #: Bits per sequence above the best possible cost: measured in validation alone, of tasks that know it.
@@ -62,11 +64,12 @@ class Measured:
 
 @dataclass(frozen=True)
 class Skipped:
-    """A run folder that could not be read, and why."""
+    """A run folder that is left out, and why: it cannot be read, or is a copy of one that counts."""
 
     name: str
     folder: RunFolder
     reason: str
+    state: Literal["not readable", "copy"] = "not readable"
 
     @classmethod
     def of(cls, name: str, folder: RunFolder, error: Exception) -> "Skipped":
@@ -77,6 +80,8 @@ class Skipped:
 
 def read(*folders: Path | str) -> tuple[list[Measured], list[Skipped]]:
     """Read every run in the folders given, at any depth; a run folder may be given too.
+
+    Of a run and its copies, whatever they are called, the one that got furthest counts.
 
     Returns:
         The runs, and what was left out.
@@ -90,7 +95,48 @@ def read(*folders: Path | str) -> tuple[list[Measured], list[Skipped]]:
             measured.append(_read(printable(name), folder))
         except (ValueError, OSError) as error:
             skipped.append(Skipped.of(printable(name), folder, error))
-    return measured, skipped
+    alone, copies = _without_copies(measured)
+    return alone, skipped + copies
+
+
+def _without_copies(runs: list[Measured]) -> tuple[list[Measured], list[Skipped]]:
+    """Return each run once, and the copies of runs: they began with the same training, with the same options."""
+    same: dict[object, list[Measured]] = defaultdict(list)
+    for run in runs:
+        same[_origin(run)].append(run)
+    copies: dict[int, Skipped] = {}
+    for group in same.values():
+        counted: dict[str, Measured] = {}
+        for run in sorted(group, key=lambda run: (-_furthest(run), len(run.name))) if len(group) > 1 else ():
+            first = counted.setdefault(_options(run), run)
+            if first is not run:
+                copies[id(run)] = Skipped(run.name, run.folder, f"it is a copy of {first.name}, which counts.", "copy")
+    return [run for run in runs if id(run) not in copies], list(copies.values())
+
+
+def _origin(run: Measured) -> object:
+    """Return what only copies of a run share: who began it and when, or without that the times of its measurements."""
+    try:
+        note = next(iter(run.folder.notes()), {})
+    except (OSError, ValueError):  # who reads more of it says so
+        note = {}
+    if isinstance(note.get("id"), str):
+        return note["id"]
+    if "started" in note:
+        return as_json(note)
+    measured = [array.tobytes() for series in (run.train, run.validation) for array in (series.step, series.seconds)]
+    return (run.seed, *measured) if any(measured) else object()
+
+
+def _furthest(run: Measured) -> int:
+    return max((int(series.step[-1]) for series in (run.train, run.validation) if len(series.step)), default=0)
+
+
+def _options(run: Measured) -> str:
+    try:
+        return as_json(flat_config(read_text(run.folder.config, CONFIG_BYTES)))
+    except (OSError, ValueError):
+        return ""
 
 
 def _read(name: str, folder: RunFolder) -> Measured:

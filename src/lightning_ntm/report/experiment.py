@@ -11,9 +11,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lightning_ntm.records import Measured, RunFolder, Series, Skipped, read
+from lightning_ntm.records.configuration import flat_config
 from lightning_ntm.records.files import CONFIG_BYTES, read_object, read_text
 from lightning_ntm.records.reading import MEASURES, REGRET
-from lightning_ntm.report.configuration import flat_config, labels, shorten
+from lightning_ntm.report.configuration import labels, shorten
+from lightning_ntm.report.defaults import filled_in
 from lightning_ntm.report.statistics import first_below
 
 
@@ -191,6 +193,8 @@ def read_experiment(*folders: Path | str) -> Experiment:
         raise ValueError(f"none of {len(skipped)} runs can be reported ({reasons})")
     _check_one_task(runs)
     runs, old = _of_one_version(runs)
+    configs = filled_in([run.config for run in runs])
+    runs = [replace(run, config=config) for run, config in zip(runs, configs, strict=True)]
     compared = _comparable(runs)
     without = [] if compared is runs else [run.name for run in runs if run.goal is CLEAN and len(run.validation.step)]
     return Experiment(_networks(compared), skipped, without, old)

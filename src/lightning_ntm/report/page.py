@@ -3,6 +3,7 @@
 import json
 import math
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from html import escape
@@ -73,7 +74,7 @@ def render(experiment: Experiment, figures: Figures) -> str:
     template, style, script = ((web / name).read_text() for name in ("page.html", "page.css", "page.js"))
     differing, shared = tables.configuration(experiment)
     labels = [network.label for network in experiment.networks]
-    runs, left = len(experiment.runs), len(experiment.skipped)
+    runs, left = len(experiment.runs), sum(run.state == "not readable" for run in experiment.skipped)
     return Template(template).substitute(
         mark=MARK,
         version=escape(version("lightning-ntm")),
@@ -145,7 +146,7 @@ def _statement(network: Network, goal: Goal) -> str:
 def _warning(experiment: Experiment) -> str:
     """Return a line that sends the reader to what is missing, if anything is."""
     counts = {state: sum(run.status == state for run in experiment.runs) for state in ("failed", "unfinished")}
-    counts["not readable"] = len(experiment.skipped)
+    counts |= Counter(run.state for run in experiment.skipped)
     told = [f"{count} {state}" for state, count in counts.items() if count]
     missing = f'<p class="warning"><a href="#not-finished">{escape(", ".join(told))}</a></p>' if told else ""
     old = escape(", ".join(experiment.without_optimum))

@@ -182,7 +182,7 @@ def each_run(experiment: Experiment) -> str:
 def not_finished(experiment: Experiment) -> str:
     """Return the runs that failed, do not have a result yet, or cannot be read."""
     rows = [[escape(run.name), run.status, escape(run.reason)] for run in experiment.runs if run.status != "finished"]
-    rows += [[escape(run.name), "not readable", escape(run.reason)] for run in experiment.skipped]
+    rows += [[escape(run.name), run.state, escape(run.reason)] for run in experiment.skipped]
     if not rows:
         return f"<p>None: all {len(experiment.runs)} runs finished.</p>"
     return table(["run", "state", "why"], rows)

@@ -6,6 +6,7 @@ import re
 import socket
 import subprocess
 import sys
+import uuid
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -17,11 +18,13 @@ import torch
 def about(**more: Any) -> dict[str, Any]:
     """Return what tells one training from another by other means than its configuration.
 
-    `commit` and `own_commit` are those of the working folder and of this package's source; null where
-    they are under no version control. A commit with changes on top ends in `-dirty`. It ends in `-unchecked` where
-    git was not asked for changes, because the repository names programs that git would run for that.
+    `id` is another one each time: a copy of a run is known by that of its first training. `commit` and `own_commit`
+    are those of the working folder and of this package's source; null where they are under no version control. A commit
+    with changes on top ends in `-dirty`. It ends in `-unchecked` where git was not asked for changes, because the
+    repository names programs that git would run for that.
     """
     return {
+        "id": uuid.uuid4().hex,
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "versions": {

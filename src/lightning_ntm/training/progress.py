@@ -7,6 +7,7 @@ from lightning.pytorch.callbacks import ProgressBar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from lightning_ntm.records import printable
 from lightning_ntm.tasks import metrics
 from lightning_ntm.training.device import HostCopy
 
@@ -20,7 +21,7 @@ class CostBar(ProgressBar):
 
     def __init__(self, name: str):
         super().__init__()
-        self.name, self.enabled = name, True
+        self.name, self.enabled = printable(name), True
         self.bar: Progress | None = None
         self.cost: HostCopy | None = None  # not shown yet
 
