@@ -43,6 +43,14 @@ def pipe(name):
     return make
 
 
+def folder(name):
+    def make(run):
+        (run / name).unlink(missing_ok=True)
+        (run / name).mkdir()
+
+    return make
+
+
 def device(name):
     def link(run):
         (run / name).unlink(missing_ok=True)
@@ -91,7 +99,7 @@ SPOILED = {
     "deep note": (put("about.jsonl", f'{{"machine": {DEEP_JSON}}}\n'), None),
     **{
         f"{how.__name__} for {name}": (how(name), "no config.yaml" if name == "config.yaml" else says)
-        for how in (pipe, device)
+        for how in (pipe, device, folder)
         for name, says in {
             "config.yaml": "",
             "metrics.jsonl": "metrics.jsonl is damaged: it is no regular file",

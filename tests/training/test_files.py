@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import resource
 import zipfile
 
 import pytest
@@ -166,3 +167,13 @@ def test_a_state_that_would_fill_the_memory_is_refused_unread(folder):
     folder.last.write_bytes(packed.getvalue())
     with pytest.raises(ValueError, match="larger than one of this network can be"):
         run(folder.path, resume=True)
+
+
+def test_a_network_of_another_size_is_refused_before_it_is_made(folder):
+    text = folder.config.read_text()
+    folder.config.write_text(text.replace("hidden_size: 8", "hidden_size: 8000, controller: lstm"))
+    assert folder.config.read_text() != text
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ValueError, match="of another network"):
+        open_run(folder.path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < before + 200_000, "the network has a gigabyte"

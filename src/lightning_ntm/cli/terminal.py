@@ -1,7 +1,7 @@
 """What is sent to a terminal: names and messages from files without the escape sequences that may be in them."""
 
 import sys
-from typing import Any, TextIO
+from typing import Any
 
 from rich.console import Console
 from rich.text import Text
@@ -14,7 +14,7 @@ def plain(text: str) -> str:
     return "\n".join(map(printable, text.split("\n")))
 
 
-def say(text: str, file: TextIO | None = None) -> None:
+def say(text: str, file: Any = None) -> None:
     """Print a text."""
     print(plain(text), file=file)
 

@@ -41,16 +41,17 @@ def open_regular(path: Path, most: int) -> Iterator[BinaryIO]:
         OSError: It cannot be opened.
         ValueError: It is no regular file, or is larger than `most` bytes.
     """
-    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb", closefd=True) as file:
-        _check_regular(file.fileno(), path)
+    with os.fdopen(_checked_regular(os.open(path, os.O_RDONLY | os.O_NONBLOCK), path), "rb") as file:
         if os.fstat(file.fileno()).st_size > most:
             raise ValueError(f"{path.name} is damaged: it is larger than {most // 2**10:,} KiB.")
         yield file
 
 
-def _check_regular(descriptor: int, path: Path) -> None:
+def _checked_regular(descriptor: int, path: Path) -> int:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
         raise ValueError(f"{path.name} is damaged: it is no regular file.")
+    return descriptor
 
 
 def read_text(path: Path, most: int) -> str:
@@ -258,11 +259,9 @@ def _opened(path: Path, flags: int) -> int:
             raise OSError(error.errno, "it is a symbolic link", str(path)) from None
         raise
     try:
-        _check_regular(descriptor, path)
+        return _checked_regular(descriptor, path)
     except ValueError:
-        os.close(descriptor)
         raise OSError(errno.EINVAL, "it is no regular file", str(path)) from None
-    return descriptor
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import inspect
 import math
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +18,7 @@ from lightning_ntm.tasks.base import Batch, Task
 from lightning_ntm.training.device import chosen_device
 from lightning_ntm.training.episodes import batch_generator
 from lightning_ntm.training.noise import WeightNoise
-from lightning_ntm.training.weights import load_weights
+from lightning_ntm.training.weights import check_weights, load_weights
 
 
 class TrainedRun(NamedTuple):
@@ -45,7 +46,7 @@ def open_run(path: Path | str, *, memory_slots: int | None = None, device: str |
     where = chosen_device(str(device))
     folder = RunFolder(Path(path))
     folder.require()
-    model, task, config = _parts(folder, memory_slots)
+    model, task, config = _parts(folder, folder.best, memory_slots)
     about = load_weights(model, folder.best)
     own = (config["model"].get("init_args") or {}).get("memory_slots")
     slots = None if memory_slots == own else memory_slots
@@ -68,8 +69,9 @@ def replay(path: Path | str) -> tuple[MemoryModel[Any], Batch]:
     folder = RunFolder(Path(path))
     folder.require()
     model: Any  # it has slots, if some were lent away
-    model, task, config = _parts(folder, None)
-    load_weights(model, folder.nonfinite.with_suffix(".safetensors"))
+    weights = folder.nonfinite.with_suffix(".safetensors")
+    model, task, config = _parts(folder, weights)
+    load_weights(model, weights)
     try:
         step = read_object(folder.nonfinite)
         number, seed, batch_size = step["batch"], step["seed"], config["data"]["batch_size"]
@@ -82,13 +84,21 @@ def replay(path: Path | str) -> tuple[MemoryModel[Any], Batch]:
         raise ValueError(f"{folder.nonfinite} does not tell which batch it was ({error}).") from None
 
 
-def _parts(folder: RunFolder, memory_slots: int | None) -> tuple[MemoryModel[Any], Task, dict[str, Any]]:
+def _parts(
+    folder: RunFolder, weights: Path, memory_slots: int | None = None
+) -> tuple[MemoryModel[Any], Task, dict[str, Any]]:
+    """Return network, task and configuration; a network is not made before the weights fit its size."""
     config = _read(folder.config)
     task = build(config["task"], Task)
     options = {"input_size": task.input_size, "output_size": task.output_size}
     if memory_slots is not None:
         _check_growth(config["model"], memory_slots)
         options["memory_slots"] = memory_slots
+    sketch = None
+    with suppress(Exception), torch.device("meta"):  # what is wrong is told below; some cannot be made there
+        sketch = build(config["model"], MemoryModel, **options)
+    if sketch is not None:
+        check_weights(sketch, weights)
     return build(config["model"], MemoryModel, **options).eval(), task, config
 
 

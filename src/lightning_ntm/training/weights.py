@@ -4,8 +4,8 @@ import json
 import pickle
 import re
 import zipfile
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -50,19 +50,32 @@ def load_weights(model: nn.Module, path: Path) -> dict[str, str]:
     Raises:
         ValueError: There is no such file, it is damaged, not ours, or of another network.
     """
+    with _weights(model, path) as (file, about):
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    _check_kinds(model, tensors, path)
+    model.load_state_dict(tensors)
+    return about
+
+
+def check_weights(model: nn.Module, path: Path) -> None:
+    """Raise `ValueError` unless a file has the weights of a network, which may be on the `meta` device."""
+    with _weights(model, path):
+        pass
+
+
+@contextmanager
+def _weights(model: nn.Module, path: Path) -> Iterator[tuple[Any, dict[str, str]]]:
+    """Open a file of weights; nothing of a size that the file chooses is read before it fits the network."""
     if not path.is_file():
         raise ValueError(f"there are no weights at {path}.")
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             about = _checked(file.metadata() or {}, path)
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-            _check_shapes(model, shapes, path)  # before anything of a size that the file chooses is read
-            tensors = {name: file.get_tensor(name) for name in shapes}
+            _check_shapes(model, shapes, path)
+            yield file, about
     except (safetensors.SafetensorError, OSError) as error:
         raise ValueError(f"{path} is damaged or not a safetensors file ({error}).") from None
-    _check_kinds(model, tensors, path)
-    model.load_state_dict(tensors)
-    return about
 
 
 def _checked(about: dict[str, str], path: Path) -> dict[str, str]:
