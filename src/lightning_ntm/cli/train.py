@@ -18,6 +18,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from lightning_ntm.checks import at_least, between
 from lightning_ntm.cli import words
+from lightning_ntm.cli.named import check_named, forbid_imports
 from lightning_ntm.cli.words import UsageError, explained
 from lightning_ntm.kernels.cpu.library import missing as kernel_missing
 from lightning_ntm.models.base import MemoryModel
@@ -101,12 +102,14 @@ def _lightning() -> Iterator[None]:
 def _parsed(argv: list[str]) -> tuple[ArgumentParser, Namespace]:
     parser = _parser(argv)
     try:
-        return parser, parser.parse_args(argv)
+        config = parser.parse_args(argv)
     except ArgumentError as error:
         lacking = words.lacking(str(error), argv)
         raise UsageError(lacking or words.shortened(str(error), parser._option_string_actions)) from error
     except Exception as error:  # as a type of PyTorch's, or a constructor, that rubbish was tried on, raises
         raise UsageError(f"the options cannot be read: {words.one_line(error)}") from error
+    check_named(config, argv)
+    return parser, config
 
 
 def _how_to_go_on(run: Run) -> str:
@@ -361,6 +364,7 @@ def _check_trainer(trainer: dict[str, Any], batches_per_epoch: int) -> None:
 
 
 def _parser(argv: list[str]) -> ArgumentParser:
+    forbid_imports()
     parser = ArgumentParser(
         prog="ntm train",
         description="Train one network on one task into a run folder.",

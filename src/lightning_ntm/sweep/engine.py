@@ -89,7 +89,7 @@ class Worker:
     def _attempt(self, run: PlannedRun, folder: RunFolder) -> tuple[int, str]:
         """Return the exit code of one attempt, and how it ended in words."""
         if folder.last.exists():
-            words = ["--resume", str(folder.path)]
+            words = ["--resume", str(folder.path), *_factories(run.words)]
         elif folder.began():
             return _HOPELESS, f"{folder.path} holds files but no checkpoint; it is left as it is."
         else:
@@ -195,6 +195,11 @@ class LocalEngine(Engine):
                 worker.stop()
                 raise
         return {name: future.result() for future, name in ends.items()}
+
+
+def _factories(words: Sequence[str]) -> list[str]:
+    """Return the words that may name functions, which are not taken from the configuration of a run."""
+    return [word for word in words if word.startswith(("--optimizer=", "--scheduler=")) and "." in word]
 
 
 def _cores() -> int:
