@@ -736,7 +736,7 @@ def test_mistakes_about_a_run_get_one_line_too(solved, capsys, tmp_path):
         ),
         (("train", "--resume", "runs/small", "--task.bits", "9"), "--task.bits (=9) cannot be changed when a run is"),
         (("train", "--resume", "runs/small", "--task", "RepeatCopy"), "--task (=RepeatCopy) cannot be changed when a"),
-        (("train", "--resume", "runs/small", "--optimizer", "SGD"), "was saved with another optimizer"),
+        (("train", "--resume", "runs/small", "--optimizer", "SGD"), "--optimizer (=SGD) cannot be changed when a run"),
         (("train", "--resume", "runs/small", "--trainer.max_steps", "2"), "max_steps (=2) must be at least"),
     ):
         assert ntm(*words) == 2

@@ -12,6 +12,7 @@ from pathlib import Path
 # Imported here, not when used: this module is what is loaded before processes are forked.
 import lightning_ntm.cli.train as _loaded  # noqa: F401
 from lightning_ntm.cli import main
+from lightning_ntm.training.processes import forget_launcher
 
 _TOLD_AT_DEATH_OF_PARENT = 1  # PR_SET_PDEATHSIG, on Linux
 
@@ -23,6 +24,7 @@ def train(words: list[str], log: Path) -> None:
     process it was forked from.
     """
     os.setsid()
+    forget_launcher()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     _end_with(multiprocessing.parent_process())
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)

@@ -12,11 +12,14 @@ import torch
 import yaml
 from jsonargparse import ActionConfigFile, ArgumentError, ArgumentParser, Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.plugins import Precision
 from lightning.pytorch.utilities import rank_zero_only
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from lightning_ntm.checks import at_least, between
 from lightning_ntm.cli import words
+from lightning_ntm.cli.named import check_named, forbid_imports
 from lightning_ntm.cli.terminal import say, warn
 from lightning_ntm.cli.words import UsageError, explained
 from lightning_ntm.kernels.cpu.library import missing as kernel_missing
@@ -29,9 +32,11 @@ from lightning_ntm.training.build import class_of, warn_beyond_memory
 from lightning_ntm.training.data import EpisodeData
 from lightning_ntm.training.learner import OptimizerFactory, SchedulerFactory, SequenceLearner
 from lightning_ntm.training.precision import HALF_EPS, check_eps, underflows
+from lightning_ntm.training.processes import check_devices, plugins_of
 from lightning_ntm.training.run import Run, default_name, folder_of, quiet_lightning
 from lightning_ntm.training.safety import DivergenceError, InterruptionError
 from lightning_ntm.training.slots import check_slots
+from lightning_ntm.training.weights import training_state
 
 #: What is on the left in the default recipe gives way to a choice of the user's on the right.
 _REPLACED = {
@@ -88,7 +93,7 @@ def check(argv: list[str]) -> None:
     _check_trainer(trainer, _data(parts, config).batches_per_epoch)
     quiet_lightning()
     with explained("", TypeError), _lightning():
-        L.Trainer(**{**trainer, "logger": False})
+        L.Trainer(**{**trainer, "logger": False, "plugins": plugins_of(trainer, alone=True)})
 
 
 @contextmanager
@@ -103,25 +108,31 @@ def _lightning() -> Iterator[None]:
 def _parsed(argv: list[str]) -> tuple[ArgumentParser, Namespace]:
     parser = _parser(argv)
     try:
-        return parser, parser.parse_args(argv)
+        config = parser.parse_args(argv)
     except ArgumentError as error:
         lacking = words.lacking(str(error), argv)
         raise UsageError(lacking or words.shortened(str(error), parser._option_string_actions)) from error
     except Exception as error:  # as a type of PyTorch's, or a constructor, that rubbish was tried on, raises
         raise UsageError(f"the options cannot be read: {words.one_line(error)}") from error
+    check_named(config, argv)
+    return parser, config
 
 
 def _how_to_go_on(run: Run) -> str:
-    kept = run.keeps and run.folder.last.exists()
-    return f"to go on: ntm train --resume {run.folder.path}" if kept else "nothing was kept yet"
+    how = f"ntm train --resume {run.folder.path}"
+    if run.keeps and run.folder.last.exists():
+        return f"to go on: {how}"
+    return f"nothing was kept yet; to begin again: {how}" if run.keeps else "nothing was kept"
 
 
 def _raised_by_lightning(error: Exception) -> bool:
-    """Whether Lightning itself refused something, as a callback whose `monitor` is not measured."""
+    """Whether Lightning or a schedule of PyTorch's refused something, as a callback whose `monitor` is not measured."""
     trace = error.__traceback__
     while trace and trace.tb_next:
         trace = trace.tb_next
-    return trace is not None and str(trace.tb_frame.f_globals.get("__name__")).startswith("lightning.")
+    return trace is not None and str(trace.tb_frame.f_globals.get("__name__")).startswith(
+        ("lightning.", "torch.optim.lr_scheduler")
+    )
 
 
 def _prepared(parser: ArgumentParser, config: Namespace, resumed: RunFolder | None, argv: list[str]) -> Run:
@@ -131,7 +142,7 @@ def _prepared(parser: ArgumentParser, config: Namespace, resumed: RunFolder | No
         L.seed_everything(config.seed, workers=True, verbose=False)
     parts = _parts(parser, config, argv)
     if resumed:
-        _check_begun(yaml.safe_load(_saved(parser, config)), parts.model.initial, resumed, argv)
+        _check_begun(yaml.safe_load(_saved(parser, config)), parts.model, resumed, argv)
     with explained():
         folder = resumed or folder_of(config.runs, config.name or default_name(parts.model, parts.task, config.seed))
     data, learner, trainer = _data(parts, config), _learner(parts, config), dict(parts.trainer.__dict__)
@@ -148,19 +159,68 @@ def _prepared(parser: ArgumentParser, config: Namespace, resumed: RunFolder | No
         )
 
 
-def _check_begun(now: dict[str, Any], initial: tuple[str, ...], resumed: RunFolder, argv: list[str]) -> None:
-    """Raise `UsageError` for another task, or a change of what the network that is resumed has behind it."""
+def _check_begun(now: dict[str, Any], model: MemoryModel[Any], resumed: RunFolder, argv: list[str]) -> None:
+    """Raise `UsageError` for a change of what a run that is resumed has behind it, or takes from its state."""
     began = _loaded(str(resumed.config))
-    for group, names in (("task", None), ("model", initial)):
-        before = began.get(group)
-        if not isinstance(before, dict):
-            continue
-        if group == "task" and class_of(before.get("class_path")) is not class_of(now[group]["class_path"]):
-            _refuse_change(argv, "--task", *(spec["class_path"].rpartition(".")[2] for spec in (now[group], before)))
-        options, had = now[group].get("init_args") or {}, before.get("init_args") or {}
-        for name in options if names is None else names:
-            if name in options and had.get(name, options[name]) != options[name]:
-                _refuse_change(argv, f"--{group}.{name}", options[name], had[name])
+    _check_same(argv, "", now, began, ("name", "runs"))
+    if not resumed.last.exists():
+        return  # nothing is behind it
+    with explained():
+        began = _yaml(training_state(model, resumed.last).get("config") or "") or began
+    _check_same(argv, "", now, began, ("seed",))
+    for group in ("task", "optimizer", "scheduler"):
+        _check_spec(argv, group, now[group], began.get(group))
+    _check_same(argv, "model.", _options(now["model"]), _options(began.get("model")), model.initial)
+    for group in ("callbacks", "plugins"):
+        parts, before = (_specs((config.get("trainer") or {}).get(group)) for config in (now, began))
+        for part in filter(_restores, parts):
+            if same := next((other for other in before if _made(other) is _made(part)), None):
+                before.remove(same)
+                _check_spec(argv, f"trainer.{group}", part, same)
+
+
+def _check_spec(argv: list[str], group: str, now: Any, before: Any) -> None:
+    made, other = _made(now), _made(before)
+    if made != other:
+        _refuse_change(argv, f"--{group}", *(getattr(one, "__name__", one) for one in (made, other)))
+    _check_same(argv, f"{group}.", _options(now), _options(before), tuple(_options(now)))
+
+
+def _check_same(
+    argv: list[str], group: str, now: dict[str, Any], before: dict[str, Any], names: tuple[str, ...]
+) -> None:
+    """Refuse other values of these options; what older runs do not have had its default."""
+    for name in names:
+        if name in now and before.get(name, now[name]) != now[name]:
+            _refuse_change(argv, f"--{group}{name}", now[name], before[name])
+
+
+def _specs(given: Any) -> list[Any]:
+    return list(given) if isinstance(given, list) else [given] if given else []
+
+
+def _made(spec: Any) -> Any:
+    """Return the class or function that is named, or its name where it is not there any more."""
+    path = spec.get("class_path") if isinstance(spec, dict) else spec
+    with suppress(ValueError):
+        return class_of(path)
+    return path
+
+
+def _options(spec: Any) -> dict[str, Any]:
+    return {**(spec.get("dict_kwargs") or {}), **(spec.get("init_args") or {})} if isinstance(spec, dict) else {}
+
+
+def _restores(spec: Any) -> bool:
+    """Whether a part of the Trainer takes anything from a training state, which may be its settings."""
+    made = _made(spec)
+    ways = [getattr(made, name, None) for name in ("load_state_dict", "on_load_checkpoint")]
+    idle = [
+        getattr(base, name, None)
+        for base in (Callback, Precision)
+        for name in ("load_state_dict", "on_load_checkpoint")
+    ]
+    return any(way is not None and way not in idle for way in ways)
 
 
 def _refuse_change(argv: list[str], option: str, now: Any, before: Any) -> NoReturn:
@@ -230,8 +290,8 @@ def _parts(parser: ArgumentParser, config: Namespace, argv: list[str]) -> Namesp
     if config.trainer.precision == "16-true":
         with explained("--optimizer."):
             check_eps(optimizer, torch.float16)
-    with explained("--scheduler: ", TypeError, RuntimeError, ArithmeticError):
-        _try_out(optimizer, parts.scheduler)
+    with explained("--scheduler: ", TypeError, RuntimeError, ArithmeticError, LookupError):
+        _try_out(optimizer, parts.scheduler, config.trainer.max_steps)
     slow = kernel_missing() if parts.model.kernels and parts.model.backend == "auto" else None
     for warning in (full, few, slow, raised):
         if warning:
@@ -239,9 +299,13 @@ def _parts(parser: ArgumentParser, config: Namespace, argv: list[str]) -> Namesp
     return parts
 
 
-def _try_out(optimizer: torch.optim.Optimizer, scheduler: SchedulerFactory | None) -> None:
+def _try_out(optimizer: torch.optim.Optimizer, scheduler: SchedulerFactory | None, steps: int) -> None:
     """Make a scheduler and let it go a step, in which some find that they cannot."""
     made = scheduler and scheduler(optimizer)
+    if (most := getattr(made, "total_steps", steps)) < steps:
+        raise ValueError(
+            f"a {type(made).__name__} of {most} steps ends before the training, after max_steps (={steps})."
+        )
     if isinstance(made, LRScheduler) and not isinstance(made, ReduceLROnPlateau):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that the optimiser has not gone one
@@ -347,6 +411,7 @@ def _check_trainer(trainer: dict[str, Any], batches_per_epoch: int) -> None:
     """Check what Lightning would find wrong only after the run folder is made."""
     interval, epochs = trainer["val_check_interval"], trainer["check_val_every_n_epoch"]
     with explained("--trainer."):
+        check_devices(trainer)
         for name in ("max_steps", "max_epochs"):
             if (most := trainer[name]) is not None:
                 at_least(-1, **{name: most})
@@ -363,6 +428,7 @@ def _check_trainer(trainer: dict[str, Any], batches_per_epoch: int) -> None:
 
 
 def _parser(argv: list[str]) -> ArgumentParser:
+    forbid_imports()
     parser = ArgumentParser(
         prog="ntm train",
         description="Train one network on one task into a run folder.",

@@ -200,13 +200,15 @@ def shortened(message: str, known_options: Iterable[str]) -> str:
         owner = re.search(r"class_path[= ]'([^']+)'", message)
         option, hint = ".".join(filter(None, (path, found[1]))), near(found[1], _arguments(owner[1])) if owner else ""
         return f"unknown option --{option}{hint}"
+    if found := re.search(r"Importing '([^']+)' is not allowed", message):
+        return f"--{path} (={found[1]}) is Python's own: no option may name it."
+    if problem := _problem(message):
+        return f"--{path} {problem}."
     value = re.search(r"(?:Got|Given) value: (.+)", message)
     allowed = [kind for kind in map(_kind, re.findall(r"Expected an? (.+?)(?:\. Got value|\n|$)", message)) if kind]
     if allowed and value:
         given = re.sub(r"NestedArg\(key='[^']*', val='([^']*)'\)", r"\1", value[1].split(". Got value")[0])
         return f"--{path} (={given}) must be {' or '.join(dict.fromkeys(allowed))}."
-    if found := re.search(r"Problem with given class_path '([^']+)':\s*(.+)", message):
-        return f"--{path} {found[1]}: {found[2].strip()}."
     if found := re.search(r"Expected a dot import path string: (\S+)", message):
         return f"unknown {path} {found[1]!r}."
     bullets = _bullets(message)
@@ -225,6 +227,8 @@ _AROUND = re.compile(
 
 def invalid_value(message: str) -> str:
     """Return what a constructor said, with the option it is about, from jsonargparse's report."""
+    if problem := _problem(message):
+        return problem
     bullets = _bullets(message)
     if not bullets:
         return " ".join(message.split())
@@ -239,9 +243,19 @@ def with_option(message: str, group: str) -> str:
     return f"--{group}.{message}" if re.match(r"\w+ \(=", message) else message
 
 
+def _problem(message: str) -> str | None:
+    """Return why the innermost class that is at fault cannot be made, if that is what jsonargparse says."""
+    for path, reason in reversed(re.findall(r"Problem with given class_path '([^']+)':((?:\n(?!\s*- ).+)+)", message)):
+        if (said := " ".join(reason.split())) and not said.startswith("Parser key"):
+            return f"{path}: {said.rstrip('.')}"
+    return None
+
+
 def _bullets(message: str) -> list[str]:
     lines = (line.strip().removeprefix("- ") for line in message.splitlines() if line.strip().startswith("- "))
-    return [line for line in lines if not line.startswith(("Expected a <class 'NoneType'>", "Does not validate"))]
+    others = ("NoneType", "list", "collections.abc.Iterable")  # what an option may be besides a class
+    idle = ("Does not validate", *(f"Expected a <class '{kind}'>" for kind in others))
+    return [line for line in lines if not line.startswith(idle)]
 
 
 def _arguments(path: str) -> list[str]:

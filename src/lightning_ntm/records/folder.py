@@ -92,7 +92,7 @@ class RunFolder:
         return self.path / "figures"
 
     def create(self) -> None:
-        """Make the folder.
+        """Make the folder, unless it is there with nothing in it, as of a training that was killed at once.
 
         Raises:
             ValueError: It exists; a run is never written over.
@@ -100,6 +100,8 @@ class RunFolder:
         try:
             self.path.mkdir(parents=True)
         except FileExistsError:
+            if self.path.is_dir() and all(file == self._lock or file.suffix == ".tmp" for file in self.path.iterdir()):
+                return
             raise ValueError(
                 f"run folder {self.path} exists; choose another --name, or continue it with --resume {self.path}."
             ) from None
@@ -123,6 +125,11 @@ class RunFolder:
         names = {path.name for path in (*again, self.nonfinite.with_suffix(".safetensors"))} | {"lightning_logs"}
         found = self.path.iterdir() if self.path.exists() else ()
         return any(path.name not in names and path.suffix != ".tmp" for path in found)
+
+    def forget(self) -> None:
+        """Remove what training, begun anew, makes again."""
+        for file in (self.metrics, self.best, self.nonfinite, self.nonfinite.with_suffix(".safetensors")):
+            file.unlink(missing_ok=True)
 
     def abandon(self) -> None:
         """Remove the folder of a run that never began: one without results of any kind."""

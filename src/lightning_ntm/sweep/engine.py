@@ -95,7 +95,7 @@ class Worker:
         if folder.path.is_symlink():
             return _HOPELESS, f"{folder.path} is a symbolic link; nothing is written through it."
         if folder.last.exists():
-            words = ["--resume", str(folder.path)]
+            words = ["--resume", str(folder.path), *_factories(run.words)]
         elif folder.began():
             return _HOPELESS, f"{folder.path} holds files but no checkpoint; it is left as it is."
         else:
@@ -201,6 +201,11 @@ class LocalEngine(Engine):
                 worker.stop()
                 raise
         return {name: future.result() for future, name in ends.items()}
+
+
+def _factories(words: Sequence[str]) -> list[str]:
+    """Return the words that may name functions, which are not taken from the configuration of a run."""
+    return [word for word in words if word.startswith(("--optimizer=", "--scheduler=")) and "." in word]
 
 
 def _cores() -> int:

@@ -2,8 +2,9 @@
 
 import inspect
 import math
+import pkgutil
+import sys
 from contextlib import suppress
-from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -129,11 +130,12 @@ def class_of(path: Any) -> Any:
     """Return what an import path names.
 
     Raises:
-        ValueError: There is no such thing.
+        ValueError: There is no such thing, or it belongs to Python's own library, of which even an import may do harm.
     """
-    module, _, name = str(path).rpartition(".")
     try:
-        return getattr(import_module(module), name)
+        if str(path).partition(".")[0] in sys.stdlib_module_names:
+            raise ImportError("it is Python's own")
+        return pkgutil.resolve_name(str(path))
     except (ImportError, AttributeError, ValueError) as error:
         raise ValueError(f"there is no class {path}: {error}.") from error
 

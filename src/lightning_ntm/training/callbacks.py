@@ -281,13 +281,21 @@ class StopWhenSolved(Callback):
 
 
 class WholeCheckpointIO(TorchCheckpointIO):
-    """Lightning's checkpoint files, but whole or absent even where the run folder is on another disk."""
+    """Lightning's checkpoint files, but whole or absent even where the run folder is on another disk.
+
+    Args:
+        config: What was trained, as YAML; it is kept beside the state.
+    """
+
+    def __init__(self, config: str = "") -> None:
+        super().__init__()
+        self.config = config
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
         """Write a checkpoint."""
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         written = io.BytesIO()  # PyTorch's own writer says of a full disk that an internal check failed
-        torch.save({**checkpoint, "lightning_ntm": FORMAT}, written)
+        torch.save({**checkpoint, "lightning_ntm": FORMAT, "config": self.config}, written)
         write_whole(Path(path), written.getbuffer())
 
 

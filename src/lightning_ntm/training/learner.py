@@ -1,5 +1,6 @@
 """The system that is trained: a network, a loss, an optimiser."""
 
+import inspect
 import math
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
@@ -288,16 +289,22 @@ class SequenceLearner(L.LightningModule):
     def check_resumable(self, state: dict[str, Any], path: Path) -> None:
         """Raise `ValueError` unless a saved training state has the settings of this optimiser and scheduler.
 
-        PyTorch would load the state of another kind, and fail or go astray at the next step.
+        PyTorch would load the state of another kind, and fail or go astray at the next step; of the same kind it takes
+        the settings from the state.
         """
         optimizer = self.optimizer(self.model.parameters())
         check_optimizer_state(optimizer, state, path)
         scheduler = self.scheduler(optimizer) if self.scheduler else LambdaLR(optimizer, lambda _: 1.0)
-        mine = (set(optimizer.state_dict()["param_groups"][0]), set(scheduler.state_dict()))
-        saved = (set(state["optimizer_states"][0]["param_groups"][0]), set(state["lr_schedulers"][0]))
-        for what, one, other in zip(("optimizer", "scheduler"), mine, saved, strict=True):
-            if one != other:
+        mine: tuple[dict[str, Any], ...] = (optimizer.state_dict()["param_groups"][0], scheduler.state_dict())
+        saved = (state["optimizer_states"][0]["param_groups"][0], state["lr_schedulers"][0])
+        moved = {"params", "lr", "foreach", "fused"} | ({"momentum", "betas"} if self.scheduler else set())
+        fixed = (mine[0].keys() - moved, inspect.signature(type(scheduler)).parameters.keys() - {"last_epoch"})
+        for what, one, other, names in zip(("optimizer", "scheduler"), mine, saved, fixed, strict=True):
+            if set(one) != set(other):
                 raise ValueError(f"{path} was saved with another {what}; its settings are {', '.join(sorted(other))}.")
+            for name in sorted(names & one.keys()):
+                if one[name] != other[name]:
+                    raise ValueError(f"{path} was saved with {name} (={other[name]}) of the {what}, not {one[name]}.")
 
     def _late_decay(self, optimizer: torch.optim.Optimizer) -> LRScheduler:
         def share(step: int) -> float:

@@ -11,6 +11,7 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.callbacks import Callback, LambdaCallback, ProgressBar
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
 
 from lightning_ntm.records import RunFolder, as_json, write_whole
 from lightning_ntm.records.files import CONFIG_BYTES, read_text
@@ -25,6 +26,7 @@ from lightning_ntm.training.callbacks import (
 )
 from lightning_ntm.training.data import EpisodeData
 from lightning_ntm.training.learner import SequenceLearner
+from lightning_ntm.training.processes import plugins_of
 from lightning_ntm.training.progress import CostBar
 from lightning_ntm.training.safety import DivergenceError, FinishStep, RandomStates
 from lightning_ntm.training.weights import save_weights, training_state
@@ -40,7 +42,8 @@ class Run:
             beside those that fill the run folder.
         folder: Where the run is kept.
         config: The resolved configuration, as YAML.
-        resume: Go on from the folder's training state instead of making the folder.
+        resume: Go on from the folder's training state instead of making the folder. If the training was killed before
+            it saved one, it starts from the beginning.
         stop_when_solved: End after this many validations in a row without a wrong bit; 0 never.
 
     Raises:
@@ -69,7 +72,9 @@ class Run:
             Recorder(50 if every is None else every),
             Keeper(folder, learner.model, data.task.judged_by),
         )
-        self.trainer = L.Trainer(**self._completed(trainer, stop_when_solved))
+        self.trainer = L.Trainer(**self._completed({**trainer, "plugins": plugins_of(trainer)}, stop_when_solved))
+        if self.trainer.world_size == 1:
+            rank_zero_only.rank = 0  # type: ignore[attr-defined] # variables of a launcher may say otherwise, and all metrics would be lost
         if self.keeps and self.trainer.is_global_zero:
             self._open()
 
@@ -106,8 +111,8 @@ class Run:
         return result
 
     def _fit(self) -> None:
-        state = self.folder.last if self.resume else None
-        if self.resume and self.trainer.precision == "64-true":
+        state = self.folder.last if self._goes_on() else None
+        if state and self.trainer.precision == "64-true":
             self.learner.double()  # Lightning loads the state before it converts the network, which would round it
         try:
             self.trainer.fit(self.learner, datamodule=self.data, ckpt_path=state, weights_only=True)
@@ -142,6 +147,8 @@ class Run:
         self.folder.require()
         self._lock()
         self._check_data()
+        if not self._goes_on() and not self.folder.began():
+            return
         state, end = training_state(self.learner.model, self.folder.last), self.trainer.max_steps
         self.learner.check_resumable(state, self.folder.last)
         step = state["global_step"]
@@ -183,10 +190,17 @@ class Run:
             return
         self.folder.sweep()
         self.folder.failed.unlink(missing_ok=True)
-        self.folder.forget_after(self.trainer.global_step)
+        if self._goes_on():
+            self.folder.forget_after(self.trainer.global_step)
+        else:
+            self.folder.forget()
         if read_text(self.folder.config, CONFIG_BYTES) != self.config:
-            self._keep_old_config()
+            if self._goes_on():
+                self._keep_old_config()
             write_whole(self.folder.config, self.config)
+
+    def _goes_on(self) -> bool:
+        return self.resume and self.folder.last.exists()
 
     def _keep_old_config(self) -> None:
         number = 1
@@ -216,7 +230,7 @@ class Run:
             "default_root_dir": trainer.get("default_root_dir") or self.folder.path,
             "logger": [JsonLinesLogger(self.folder), *self._loggers(trainer.get("logger"))],
             "callbacks": [*callbacks, *given, FinishStep(self.folder if saves else None)],
-            "plugins": [WholeCheckpointIO(), *_as_list(trainer.get("plugins"))],
+            "plugins": [WholeCheckpointIO(self.config), *trainer["plugins"]],
             "profiler": trainer.get("profiler") or NoProfiler(),
         }
 

@@ -1,0 +1,105 @@
+"""What a configuration may name: classes of the kind asked for, since it may come from anybody.
+
+jsonargparse sees to it for classes, but calls a function wherever it takes one, and makes any class where it asks for
+nothing in particular.
+"""
+
+import inspect
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import timedelta
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import torch
+from jsonargparse import Namespace, set_parsing_settings
+from lightning.fabric.plugins import CheckpointIO, ClusterEnvironment, Precision
+from lightning.pytorch.accelerators import Accelerator
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.plugins import LayerSync
+from lightning.pytorch.profilers import Profiler
+from lightning.pytorch.strategies import Strategy
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from lightning_ntm.cli.words import UsageError
+from lightning_ntm.tasks.base import Task
+from lightning_ntm.training.build import class_of
+
+_KINDS: dict[str, tuple[type, ...]] = {
+    "model": (nn.Module, Task),
+    "task": (Task, nn.Module),
+    "optimizer": (Optimizer,),
+    "scheduler": (LRScheduler,),
+    "trainer": (
+        Callback, Logger, Profiler, Strategy, Accelerator, Precision, ClusterEnvironment, CheckpointIO, LayerSync
+    ),
+}  # fmt: skip
+_PLAIN = (str, int, float, Path, timedelta, Enum, torch.device, torch.dtype, type(None))
+
+
+def forbid_imports() -> None:
+    """Let no value name anything of Python's own library, nor make what stands where any value may."""
+    itself = [*sorted(sys.stdlib_module_names), "test.autotest", "test.__main__"]
+    set_parsing_settings(import_path_denylist=itself, instantiate_subclass_spec_in_any=False)
+
+
+def check_named(config: Namespace, argv: list[str]) -> None:
+    """Raise `UsageError` unless all that is named is a class of the kind asked for, or named in the words, too."""
+    for group, kinds in _KINDS.items():
+        for place, name, named in _named(config.get(group), group):
+            if isinstance(named, type) and issubclass(named, kinds):
+                continue
+            if not any(named is said for said in _said(argv)):
+                raise UsageError(
+                    f"--{place} (={name}) is no class of the kind asked for; what else a configuration names is used "
+                    "only if it is named on the command line, too."
+                )
+
+
+def _named(value: Any, place: str) -> Iterator[tuple[str, str, Any]]:
+    """Yield all that a value names, with its place and its name."""
+    if isinstance(value, Namespace | dict):
+        items = dict(vars(value) if isinstance(value, Namespace) else value)
+        if "class_path" in items:
+            path, named = items.pop("class_path"), None
+            with suppress(ValueError):
+                named = class_of(path)
+            yield place, path, named
+            items["init_args"] = _beside_defaults(named, items.get("init_args") or {})
+        for key, inner in items.items():
+            yield from _named(inner, place if key == "init_args" else f"{place}.{key}")
+    elif isinstance(value, list | tuple | set):
+        for inner in value:
+            yield from _named(inner, place)
+    elif not isinstance(value, _PLAIN):
+        yield place, getattr(value, "__name__", type(value).__name__), value
+
+
+def _beside_defaults(made: Any, arguments: Namespace | dict[str, Any]) -> dict[str, Any]:
+    """Return what is not as the class itself has it: a function, for instance, may be its default."""
+    defaults: dict[str, Any] = {}
+    for base in reversed(getattr(made, "__mro__", ())):
+        with suppress(ValueError, TypeError):  # it says nothing of its arguments, as what is written in C
+            defaults |= {name: parameter.default for name, parameter in inspect.signature(base).parameters.items()}
+    items = vars(arguments) if isinstance(arguments, Namespace) else arguments
+    return {name: value for name, value in items.items() if value is not defaults.get(name, inspect.Parameter.empty)}
+
+
+def _said(argv: list[str]) -> Iterator[Any]:
+    """Yield what the words name, those apart that name files."""
+    before = ""
+    for word in argv:
+        option, equals, value = word.partition("=")
+        option, value = (option, value) if equals else (before, word)
+        before = word
+        if option in ("--config", "-c", "--name", "--runs", "--resume"):
+            continue
+        for path in re.findall(r"[A-Za-z_]\w*(?:\.\w+)+", value):
+            with suppress(ValueError):
+                yield class_of(path)

@@ -1,0 +1,88 @@
+"""How many processes train a run: as many as were asked for, whatever a launcher left in the environment."""
+
+import os
+import re
+from typing import Any
+
+import torch
+from lightning.fabric.plugins import ClusterEnvironment
+from lightning.fabric.plugins.environments import (
+    LightningEnvironment,
+    LSFEnvironment,
+    MPIEnvironment,
+    SLURMEnvironment,
+    TorchElasticEnvironment,
+)
+from lightning.pytorch.accelerators import CPUAccelerator
+
+from lightning_ntm.checks import at_least
+
+_LAUNCHERS = (TorchElasticEnvironment, SLURMEnvironment, LSFEnvironment, MPIEnvironment)
+_VARIABLES = re.compile(
+    r"(LOCAL_|GROUP_|NODE_|ROLE_)?RANK|(LOCAL_|GROUP_|ROLE_)?WORLD_SIZE|MASTER_(ADDR|PORT)|TORCHELASTIC_\w+|"
+    r"SLURM_(NTASKS\w*|NPROCS|PROCID|LOCALID|NODEID|STEP\w*)|OMPI_\w+|PMIX?_\w+|JSM_\w+|LSB_\w+"
+)
+
+
+def forget_launcher() -> None:
+    """Remove what a launcher told this process of its place among others."""
+    for name in [name for name in os.environ if _VARIABLES.fullmatch(name)]:
+        del os.environ[name]
+
+
+def check_devices(trainer: dict[str, Any]) -> None:
+    """Raise `ValueError` for processes that this machine cannot have, or that nobody would start."""
+    nodes, devices = trainer.get("num_nodes", 1), _num_devices(trainer)
+    at_least(1, num_nodes=nodes)
+    if _on_cpu(trainer) and devices > (cores := _cores()):
+        raise ValueError(f"devices (={trainer['devices']}) must be at most {cores}, the cores this process may use.")
+    told = "MASTER_ADDR" in os.environ or any(launcher.detect() for launcher in _LAUNCHERS)
+    if nodes > 1 and not told and not _names_cluster(_plugins(trainer)):
+        raise ValueError(
+            f"num_nodes (={nodes}) needs a launcher on each node, as torchrun or srun, or MASTER_ADDR, MASTER_PORT and "
+            "NODE_RANK in the environment."
+        )
+
+
+def plugins_of(trainer: dict[str, Any], *, alone: bool = False) -> list[Any]:
+    """Return the plugins asked for, and for a run of one process one that overlooks all launchers.
+
+    Args:
+        trainer: Arguments of the Lightning Trainer.
+        alone: No launcher is meant, however many processes are asked for.
+    """
+    plugins = _plugins(trainer)
+    single = alone or trainer.get("num_nodes", 1) * _num_devices(trainer) == 1
+    return [*plugins, LightningEnvironment()] if single and not _names_cluster(plugins) else plugins
+
+
+def _plugins(trainer: dict[str, Any]) -> list[Any]:
+    asked = trainer.get("plugins") or []
+    return list(asked) if isinstance(asked, (list, tuple)) else [asked]
+
+
+def _names_cluster(plugins: list[Any]) -> bool:
+    return any(isinstance(plugin, ClusterEnvironment) for plugin in plugins)
+
+
+def _num_devices(trainer: dict[str, Any]) -> int:
+    """Return how many devices are asked for; what is no such number Lightning refuses."""
+    asked = trainer.get("devices") or "auto"
+    if isinstance(asked, str) and "," in asked:
+        asked = asked.strip(" ,").split(",")
+    if isinstance(asked, (list, tuple)):
+        return len(asked)
+    if str(asked).strip() in ("auto", "-1"):
+        return 1 if _on_cpu(trainer) or not torch.cuda.is_available() else torch.cuda.device_count()
+    return int(asked) if re.fullmatch(r"\s*\d{1,18}\s*", str(asked)) else 2**62
+
+
+def _on_cpu(trainer: dict[str, Any]) -> bool:
+    accelerator = trainer.get("accelerator") or "auto"
+    if accelerator == "auto":
+        return not torch.accelerator.is_available()
+    return accelerator == "cpu" or isinstance(accelerator, CPUAccelerator)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,95 @@
+"""How many processes train a run: as many as were asked for."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lightning_ntm.cli import main
+from lightning_ntm.records import RunFolder
+
+NTM = [sys.executable, "-m", "lightning_ntm.cli"]
+TINY = (
+    "--model LSTM --model.hidden_size 8 --model.num_layers 1 --task.max_length 3 --data.validation_sequences 4 "
+    "--trainer.max_steps 4 --trainer.val_check_interval 2 --trainer.log_every_n_steps 2 "
+    "--trainer.enable_progress_bar false"
+)
+LAUNCHERS = {
+    "torchrun": {"RANK": "2", "LOCAL_RANK": "1", "GROUP_RANK": "0", "LOCAL_WORLD_SIZE": "4", "WORLD_SIZE": "4",
+                 "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1", "TORCHELASTIC_RUN_ID": "none"},
+    "a rank": {"RANK": "2"},
+    "srun": {"SLURM_JOB_ID": "1", "SLURM_NTASKS": "4", "SLURM_PROCID": "2", "SLURM_LOCALID": "2", "SLURM_NODEID": "0",
+             "SLURM_JOB_NAME": "train", "SLURM_NTASKS_PER_NODE": "4", "SLURM_NODELIST": "localhost"},
+    "sbatch": {"SLURM_JOB_ID": "1", "SLURM_NTASKS": "4", "SLURM_JOB_NAME": "train", "SLURM_PROCID": "0"},
+    "mpirun": {"OMPI_COMM_WORLD_RANK": "2", "OMPI_COMM_WORLD_SIZE": "4", "OMPI_COMM_WORLD_LOCAL_RANK": "2"},
+    "jsrun": {"JSM_NAMESPACE_RANK": "2", "JSM_NAMESPACE_SIZE": "4", "JSM_NAMESPACE_LOCAL_RANK": "2", "LSB_JOBID": "1",
+              "LSB_DJOB_RANKFILE": "nowhere"},
+}  # fmt: skip
+
+
+def started(words, folder, more):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", **more}
+    return subprocess.Popen([*NTM, *words.split()], cwd=folder, env=environment, text=True, stderr=subprocess.PIPE)
+
+
+def ended(process):
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 0, said
+    return said
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_one_process_keeps_its_metrics_whatever_the_environment_says(launcher, tmp_path):
+    said = ended(started(f"train {TINY} --name a", tmp_path, LAUNCHERS[launcher]))
+    assert said == ""
+    assert [row["step"] for row in RunFolder(tmp_path / "runs" / "a").rows()] == [2, 2, 4, 4]
+
+
+def test_runs_of_a_sweep_are_single_processes_whatever_the_environment_says(tmp_path):
+    everything = {name: value for told in LAUNCHERS.values() for name, value in told.items()}
+    words = TINY.replace("--model LSTM", "--models LSTM").replace("--trainer.enable_progress_bar false", "")
+    ended(started(f"sweep {words} --tasks Copy --seeds 1 --name s", tmp_path, everything))
+    (run,) = (tmp_path / "runs" / "s").glob("lstm-*")
+    assert [row["step"] for row in RunFolder(run).rows()] == [2, 2, 4, 4]
+
+
+@pytest.mark.parametrize("launcher", ["torchrun", "srun"])
+def test_two_processes_of_a_launcher_train_one_run(launcher, tmp_path):
+    names = {"torchrun": ("RANK", "LOCAL_RANK"), "srun": ("SLURM_PROCID", "SLURM_LOCALID")}[launcher]
+    sizes = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "2"}
+    told = {name: sizes.get(name, value) for name, value in LAUNCHERS[launcher].items()}
+    told |= {"MASTER_PORT": "29765", "MASTER_ADDR": "127.0.0.1"}
+    words = f"train {TINY} --name a --trainer.accelerator cpu --trainer.devices 2 --trainer.strategy ddp"
+    both = [started(words, tmp_path, {**told, **dict.fromkeys(names, str(rank))}) for rank in (0, 1)]
+    for process in both:
+        ended(process)
+    rows = RunFolder(tmp_path / "runs" / "a").rows()
+    assert [row["step"] for row in rows] == [2, 2, 4, 4]
+    assert rows[-1]["sequences"] == 4 * 8 * 2
+
+
+@pytest.mark.parametrize(("words", "reason"), [
+    ("--trainer.devices 9999", "--trainer.devices (=9999) must be at most"),
+    ("--trainer.devices 99999999999999999999999", "--trainer.devices (=99999999999999999999999) must be at most"),
+    ("--trainer.devices 9999 --trainer.accelerator cpu --trainer.strategy ddp", "--trainer.devices (=9999) must be"),
+    ("--trainer.devices [0,1,2,3,4,5,6,7,8,9] --trainer.accelerator cpu", ""),
+    ("--trainer.devices 0 --trainer.accelerator cpu", ""),
+    ("--trainer.devices=-1 --trainer.accelerator cpu", ""),
+    ("--trainer.num_nodes 2", "--trainer.num_nodes (=2) needs a launcher"),
+    ("--trainer.num_nodes 0", "--trainer.num_nodes (=0) must be at least 1."),
+    ("--trainer.num_nodes -3", "--trainer.num_nodes (=-3) must be at least 1."),
+    ("--trainer.accelerator tpu", ""),
+    ("--trainer.accelerator nothing", ""),
+    ("--trainer.strategy nothing", ""),
+])  # fmt: skip
+def test_what_the_machine_cannot_have_is_refused(words, reason, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in LAUNCHERS["torchrun"]:
+        monkeypatch.delenv(name, raising=False)
+    assert main(["train", *TINY.split(), *words.split()]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"ntm: error: {reason}")
+    assert said.count("\n") == 1
+    assert not Path("runs").exists()

@@ -1,0 +1,263 @@
+"""What is said on `--resume` is done or refused, option by option; and runs that were killed at their beginning."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from tests.torture.runs import remains
+
+from lightning_ntm.cli import main
+from lightning_ntm.training import Run
+
+SMALL = (
+    "--task.max_length 3 --model.hidden_size 8 --model.memory_slots 8 --data.validation_sequences 4 --data.batch_size 2"
+)
+BRIEF = f"{SMALL} --trainer.val_check_interval 2 --trainer.log_every_n_steps 2 --trainer.enable_progress_bar false"
+STEP = "--scheduler StepLR --scheduler.step_size 3"
+
+REFUSED = {
+    "name": "b",
+    "runs": "elsewhere",
+    "seed": "9",
+    "task": "RepeatCopy",
+    "task.bits": "3",
+    "task.min_length": "2",
+    "task.max_length": "4",
+    "task.same_length": "false",
+    "model": "LSTM",
+    "model.hidden_size": "9",
+    "model.memory_width": "9",
+    "model.num_read_heads": "2",
+    "model.num_write_heads": "2",
+    "model.max_shift": "2",
+    "model.controller": "lstm",
+    "model.num_layers": "2",
+    "model.memory_init": "learned",
+    "model.head_init": "learned",
+    "model.stay_bias": "1",
+    "model.lookup_bias": "1",
+    "model.append_bias": "1",
+    "optimizer": "SGD",
+    "optimizer.lr": "1e-6",
+    "optimizer.alpha": "0.5",
+    "optimizer.eps": "1e-3",
+    "optimizer.weight_decay": "0.1",
+    "optimizer.momentum": "0.1",
+    "optimizer.centered": "true",
+    "optimizer.capturable": "true",
+    "optimizer.foreach": "true",
+    "optimizer.maximize": "true",
+    "optimizer.differentiable": "true",
+    "scheduler": "CosineAnnealingLR --scheduler.T_max 8",
+    "scheduler.step_size": "7",
+    "scheduler.gamma": "0.5",
+    "scheduler.last_epoch": "3",
+    "trainer.num_nodes": "2",
+    "trainer.barebones": "true",
+}
+LEARNER = {"decay_after": 1.0, "loss": "sum", "on_nonfinite": "skip", "min_memory_slots": 4}
+DATA = {"batch_size": 3, "batches_per_epoch": 50, "validation_sequences": 5, "num_workers": 1}
+MODEL = {"memory_slots": 9, "gradient_limit": 0.5, "backend": "reference", "checkpoint_every": 2}
+TRAINER = {
+    "accelerator": "cpu",
+    "strategy": "ddp",
+    "devices": "1",
+    "precision": "64-true",
+    "logger": False,
+    "callbacks": [],
+    "fast_dev_run": True,
+    "max_epochs": 5,
+    "min_epochs": 1,
+    "max_steps": 8,
+    "min_steps": 5,
+    "max_time": "00:00:05:00",
+    "limit_train_batches": 7,
+    "limit_val_batches": 1,
+    "limit_test_batches": 1,
+    "limit_predict_batches": 1,
+    "overfit_batches": 3,
+    "val_check_interval": 3,
+    "check_val_every_n_epoch": 1,
+    "num_sanity_val_steps": 1,
+    "log_every_n_steps": 3,
+    "enable_checkpointing": False,
+    "enable_progress_bar": True,
+    "enable_model_summary": True,
+    "accumulate_grad_batches": 2,
+    "gradient_clip_val": 0.5,
+    "gradient_clip_algorithm": "value",
+    "deterministic": True,
+    "benchmark": True,
+    "inference_mode": False,
+    "use_distributed_sampler": True,
+    "profiler": "simple",
+    "detect_anomaly": True,
+    "plugins": [],
+    "sync_batchnorm": True,
+    "reload_dataloaders_every_n_epochs": 1,
+    "default_root_dir": "elsewhere",
+    "enable_autolog_hparams": False,
+    "model_registry": "somewhere",
+}
+APPLIED = (
+    {name: (value, lambda run, name=name: getattr(run.learner, name)) for name, value in LEARNER.items()}
+    | {f"data.{name}": (value, lambda run, name=name: getattr(run.data, name)) for name, value in DATA.items()}
+    | {f"model.{name}": (value, lambda run, name=name: getattr(run.learner.model, name)) for name, value in MODEL.items()}  # noqa: E501
+    | {f"trainer.{name}": (value, lambda run, name=name: run.asked[name]) for name, value in TRAINER.items()}
+    | {
+        "weight_noise": (0.5, lambda run: run.learner.noise.deviation),
+        "threads": (2, lambda run: torch.get_num_threads()),
+        "stop_when_solved": (3, lambda run: next(c.validations for c in run.trainer.callbacks if hasattr(c, "in_a_row"))),  # noqa: E501
+    }
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A folder with a run of four steps."""
+    folder = tmp_path_factory.mktemp("trained")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(sys, "path", [*sys.path])
+        assert main(["train", *BRIEF.split(), *STEP.split(), "--trainer.max_steps", "4", "--name", "a"]) == 0
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _there(trained, monkeypatch):
+    monkeypatch.chdir(trained)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+def options(config, above=""):
+    """Yield every option of a resolved configuration as it is said."""
+    for key, value in config.items():
+        if key in ("class_path", "init_args"):
+            yield from options(value, above) if key == "init_args" else [above[:-1]]
+        elif isinstance(value, dict):
+            yield from options(value, f"{above}{key}.")
+        else:
+            yield f"{above}{key}"
+
+
+def test_every_option_is_applied_or_refused():
+    said = set(options(yaml.safe_load(Path("runs/a/config.yaml").read_text())))
+    assert said == REFUSED.keys() | APPLIED.keys()
+
+
+@pytest.mark.parametrize("option", REFUSED)
+def test_what_a_run_has_behind_it_is_refused(option, capsys):
+    before = {path: path.read_bytes() for path in Path("runs/a").iterdir()}
+    assert (
+        main(["train", "--resume", "runs/a", "--trainer.max_steps", "6", f"--{option}", *REFUSED[option].split()]) == 2
+    )
+    said = capsys.readouterr().err.splitlines()
+    assert [line[:12] for line in said if not line.startswith("ntm: warning: ")] == ["ntm: error: "]
+    assert {path: path.read_bytes() for path in Path("runs/a").iterdir()} == before
+
+
+@pytest.mark.parametrize("option", APPLIED)
+@pytest.mark.filterwarnings("ignore")
+def test_what_else_is_said_is_done(option, monkeypatch):
+    value, done = APPLIED[option]
+    runs = []
+
+    def prepared(self, trainer, stop_when_solved):
+        self.asked = {**trainer, "plugins": []}
+        return completed(self, trainer, stop_when_solved)
+
+    completed, nothing = Run._completed, {"step": 4, "seconds": 0, "best": {}}
+    monkeypatch.setattr(Run, "_completed", prepared)
+    monkeypatch.setattr(Run, "fit", lambda self: runs.append(self) or self.unlock() or nothing)
+    monkeypatch.setattr("lightning_ntm.cli.train._report", lambda *_: None)
+    said = value if isinstance(value, str) else json.dumps(value)
+    assert main(["train", "--resume", "runs/a", f"--{option}={said}"]) == 0
+    (run,) = runs
+    config = yaml.safe_load(run.config)
+    *groups, name = option.split(".")
+    for group in groups:
+        config = config[group].get("init_args", config[group])
+    assert (str(done(run)), str(config[name])) == (str(value), str(value))
+
+
+def test_what_lightning_restores_is_no_option():
+    """Options of the Trainer are applied: a state holds nothing of them but what the loops have counted."""
+    state = torch.load("runs/a/last.ckpt", weights_only=True)
+    assert state.keys() == {
+        "epoch", "global_step", "pytorch-lightning_version", "state_dict", "loops", "callbacks", "optimizer_states",
+        "lr_schedulers", "lightning_ntm", "config",
+    }  # fmt: skip
+
+
+STOP = "trainer: {callbacks: [{class_path: EarlyStopping, init_args: {monitor: validation_loss, patience: %d}}]}"
+
+
+def test_settings_that_a_callback_takes_from_the_state_are_refused(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for patience in (3, 9):
+        Path(f"{patience}.yaml").write_text(STOP % patience)
+    assert main(["train", *BRIEF.split(), "--config", "3.yaml", "--trainer.max_steps", "4", "--name", "a"]) == 0
+    capsys.readouterr()
+    more = ("train", "--resume", "runs/a", "--trainer.max_steps", "6", "--config")
+    assert main([*more, "9.yaml"]) == 2
+    assert "--trainer.callbacks.patience (=9) cannot be changed when a run is resumed: it began with 3." in (
+        capsys.readouterr().err
+    )
+    assert main([*more, "3.yaml"]) == 0
+
+
+def test_a_configuration_that_was_edited_is_held_against_what_was_trained(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", *BRIEF.split(), "--trainer.max_steps", "4", "--name", "a"]) == 0
+    config = Path("runs/a/config.yaml")
+    config.write_text(config.read_text().replace("lr: 0.0003", "lr: 0.0001"))
+    assert main(["train", "--resume", "runs/a", "--trainer.max_steps", "6"]) == 2
+    assert "--optimizer.lr (=0.0001) cannot be changed" in capsys.readouterr().err
+
+
+def test_a_schedule_of_fixed_length_ends_with_one_line(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    cycle = "--scheduler OneCycleLR --scheduler.max_lr 0.1 --scheduler.total_steps 4 --name a"
+    assert main(["train", *BRIEF.split(), *cycle.split(), "--trainer.max_steps", "6"]) == 2
+    assert not Path("runs").exists()
+    assert main(["train", *BRIEF.split(), *cycle.split(), "--trainer.max_steps", "4"]) == 0
+    capsys.readouterr()
+    assert main(["train", "--resume", "runs/a", "--trainer.max_steps", "6"]) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "ntm: error: --scheduler: a OneCycleLR of 4 steps ends before the training, after max_steps (=6)."
+    ]
+    epochs = "--trainer.max_steps -1 --trainer.max_epochs 3 --data.batches_per_epoch 2"
+    assert main(["train", "--resume", "runs/a", *epochs.split()]) == 2  # only the schedule itself sees it
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize("left", [["config.yaml"], ["config.yaml", "metrics.jsonl", "best.safetensors", "about.jsonl"]])
+def test_a_run_killed_before_its_first_checkpoint_begins_anew(left, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = [*BRIEF.split(), "--trainer.max_steps", "4"]
+    assert main(["train", *words, "--name", "whole"]) == 0
+    assert main(["train", *words, "--name", "a"]) == 0
+    for path in Path("runs/a").iterdir():
+        if path.name not in left:
+            path.unlink()
+    assert main(["train", "--resume", "runs/a"]) == 0
+    rows, _, *kept = remains(Path("runs/a"))  # checks of types in tests draw random numbers, which a state keeps
+    whole, _, *best = remains(Path("runs/whole"))
+    assert (rows, kept) == (whole, best)
+    Path("runs/a/last.ckpt").unlink()  # of a run that is done nothing is trained again
+    capsys.readouterr()
+    assert main(["train", "--resume", "runs/a"]) == 2
+    assert "there is nothing to resume" in capsys.readouterr().err
+
+
+def test_a_folder_of_a_run_killed_at_once_is_no_obstacle(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("runs/a").mkdir(parents=True)
+    for name in (".lock", ".config.yaml.1.tmp"):
+        Path(f"runs/a/{name}").touch()
+    assert main(["train", *BRIEF.split(), "--trainer.max_steps", "2", "--name", "a"]) == 0
