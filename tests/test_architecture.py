@@ -14,13 +14,14 @@ MAY_IMPORT = {
     "kernels": set(),
     "lazy": set(),
     "records": set(),
+    "signals": set(),
     "tasks": {"checks"},
     "models": {"checks", "functional", "kernels"},
-    "training": {"checks", "lazy", "models", "tasks", "records"},
+    "training": {"checks", "lazy", "models", "signals", "tasks", "records"},
     "testing": {"models", "tasks"},
     "report": {"records"},
     "sweep": {"records"},
-    "cli": {"checks", "kernels", "models", "tasks", "training", "sweep", "report", "records"},
+    "cli": {"checks", "kernels", "models", "signals", "tasks", "training", "sweep", "report", "records"},
     "__init__": {"lazy", "functional", "models", "records", "tasks"},
 }
 ONLY_IN = {
@@ -30,7 +31,7 @@ ONLY_IN = {
     "pandas": {"records"},
     "ray": {"sweep"},
 }
-WITHOUT_TORCH = {"checks", "lazy", "records", "report", "sweep"}
+WITHOUT_TORCH = {"checks", "lazy", "records", "report", "signals", "sweep"}
 
 
 def imports(path):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 from runs import write_run
-from tests.torture.runs import NTM, OFTEN, TINY, environment, remains, train
+from tests.torture.runs import NTM, OFTEN, TINY, end_sweep, environment, remains, train
 
 from lightning_ntm.cli.watch import View, table
 from lightning_ntm.records import RunFolder, claim
@@ -63,9 +63,9 @@ def test_the_cost_of_the_last_validation_is_told(tmp_path, measured, cell, words
     ]
 
 
-def start(words, folder):
+def start(words, folder, **more):
     return subprocess.Popen(
-        [*NTM, *words.split()], cwd=folder, env=environment(), text=True,
+        [*NTM, *words.split()], cwd=folder, env=environment(**more), text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
 
@@ -120,6 +120,11 @@ def test_a_run_that_is_killed_goes_on_and_so_does_a_sweep_that_is_killed(tmp_pat
     assert [remains(run.path) for run in (first, second)] == [undisturbed[1], undisturbed[2]]
 
 
+@pytest.mark.parametrize(("end", "output"), [("KILL", "nothing"), ("HUP", "pipe"), ("terminal", "file")])
+def test_the_runs_of_a_sweep_that_ends_in_any_way_save_and_end(tmp_path, end, output):
+    assert end_sweep(tmp_path, end, output) < 10
+
+
 @pytest.mark.parametrize(("told", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_sweep_told_to_end_saves_every_run_and_says_how_to_go_on(tmp_path, told, code, undisturbed):
     run = run_folder(tmp_path, 1)
@@ -143,7 +148,7 @@ def test_a_run_that_another_sweep_is_at_is_left_to_it(tmp_path):
     claims.mkdir(parents=True)
     let_go = claim(claims / "forgetful-copy-seed1", "it")
     code, said = sweep(f"{SWEEP} --name a --seeds 1", tmp_path)
-    assert (code, "1 runs are being trained by another process" in said) == (0, True), said
+    assert (code, "1 runs are being trained by another process" in said) == (3, True), said
     assert not run_folder(tmp_path, 1).path.exists()
     let_go()
 
@@ -174,6 +179,52 @@ def test_runs_that_crash_before_anything_is_kept_are_given_up_after_some_attempt
     code, said = sweep(f"sweep --models crashing.Crashing --retries 1 --name a {WORDS}", tmp_path)
     assert code == 1, said
     assert "crashing-copy-seed1: ended by SIGABRT (attempt 2 of 2)" in said
+
+
+def test_a_run_whose_server_is_killed_is_tried_again(tmp_path, undisturbed):
+    run = run_folder(tmp_path, 1)
+    process = start(f"{SWEEP} --name a --seeds 1", tmp_path)
+    begun(run)
+    server = int(Path(f"/proc/{process_of(run)}/stat").read_text().rpartition(")")[2].split()[1])
+    os.kill(server, signal.SIGKILL)
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, said
+    assert "forgetful-copy-seed1: the process that starts trainings ended (attempt 1 of 4)" in said
+    assert remains(run.path) == undisturbed[1]
+
+
+@pytest.mark.parametrize("around", [
+    {"SLURM_NTASKS": "4", "SLURM_PROCID": "2", "SLURM_LOCALID": "2", "SLURM_NODEID": "0", "SLURM_NTASKS_PER_NODE": "4"},
+    {"RANK": "2", "LOCAL_RANK": "2", "WORLD_SIZE": "4"},
+])  # fmt: skip
+def test_the_runs_of_a_sweep_are_single_processes_whatever_the_environment_says(tmp_path, around):
+    words = f"{SWEEP} --name a --trainer.max_steps 20"
+    process = start(words, tmp_path, **around)
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, said
+    assert run_folder(tmp_path, 1).result.exists()
+    assert run_folder(tmp_path, 1).rows()
+
+
+def test_files_that_are_named_as_modules_of_python_are_not_run_and_a_user_s_own_module_is(tmp_path):
+    for name in ("copy", "random", "numpy", "json", "yaml", "multiprocessing"):
+        (tmp_path / f"{name}.py").write_text("from pathlib import Path\nPath('ran').touch()\nraise SystemExit(9)\n")
+    (tmp_path / "own.py").write_text("from lightning_ntm import LSTM\nclass Own(LSTM):\n    pass\n")
+    ntm = [NTM[0], "-P", *NTM[1:]]
+    process = subprocess.run(
+        [*ntm, *f"sweep --models own.Own --name a {WORDS} --trainer.max_steps 20 --data.num_workers 1".split()],
+        cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert process.returncode == 0, process.stdout + process.stderr
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_log_that_was_not_written_is_not_named(tmp_path):
+    run = run_folder(tmp_path, 1)
+    run.path.mkdir(parents=True)
+    (run.path / "mine.txt").touch()
+    code, said = sweep(f"{SWEEP} --name a --seeds 1", tmp_path)
+    assert (code, "forgetful-copy-seed1: failed before it began" in said, ".log" in said) == (1, True, False), said
 
 
 def test_on_a_cluster_a_run_survives_its_worker_and_its_node(tmp_path, undisturbed):

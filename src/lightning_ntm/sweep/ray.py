@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_ntm.records import RunFolder, as_json, write_whole
-from lightning_ntm.sweep.engine import End, Engine, Train, Worker
+from lightning_ntm.sweep.engine import End, Engine, Worker
 from lightning_ntm.sweep.plan import PlannedRun
 
 # Ray sends statistics of use to its makers unless told not to.
@@ -37,7 +37,7 @@ class RayEngine(Engine):
         self.mine = not ray.is_initialized()
         if self.mine:
             try:
-                ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
+                ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR)
             except (ConnectionError, ValueError, RuntimeError) as error:
                 raise ValueError(f"no cluster at {address}: {error}") from error
 
@@ -71,10 +71,6 @@ def _end(reference: Any, folder: RunFolder) -> End:
         return "failed"
 
 
-def _complete(folder: Path, train: Train, retries: int, run: PlannedRun) -> End:
+def _complete(folder: Path, train: str, retries: int, run: PlannedRun) -> End:
     """Train a run in a worker of Ray; what an earlier worker left is gone on with."""
-    worker = Worker(folder, train, retries, print)
-    try:
-        return worker.complete(run)
-    finally:
-        worker.stop()
+    return Worker(folder, train, retries, print).complete(run)

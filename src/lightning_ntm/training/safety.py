@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
 from lightning_ntm.records import RunFolder
+from lightning_ntm.signals import end_signals
 
 
 class InterruptionError(Exception):
@@ -62,10 +63,10 @@ class RandomStates(Callback):
 
 
 class FinishStep(Callback):
-    """Ends training on Ctrl-C or SIGTERM: after the step it is at, with everything saved.
+    """Ends training on Ctrl-C, SIGTERM and the like: after the step it is at, with everything saved.
 
-    A second signal does not wait. Several processes would not end after the same step: there,
-    Lightning's own handling stays.
+    A second Ctrl-C does not wait. Several processes would not end after the same step: there,
+    Lightning's own handling of SIGTERM stays, for the like too.
 
     Args:
         folder: Where the state is saved; `None` saves nothing.
@@ -76,14 +77,18 @@ class FinishStep(Callback):
 
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Listen; Lightning gives the handlers back that were there before."""
-        if trainer.world_size == 1 and threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, self._told)
+        if threading.current_thread() is not threading.main_thread():
+            return
+        alone = trainer.world_size == 1
+        for number in end_signals():
+            signal.signal(number, self._told if alone else signal.getsignal(signal.SIGTERM))
+        if alone:
+            signal.signal(signal.SIGINT, self._told)
 
     def _told(self, number: int, frame: FrameType | None) -> None:
-        if self.signal:
+        if self.signal and number == signal.SIGINT:
             raise KeyboardInterrupt
-        self.signal = number
+        self.signal = self.signal or number
 
     def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, *args: Any) -> None:
         """End here unless more belongs to this step: a validation, or the end of an epoch."""
