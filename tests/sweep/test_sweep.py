@@ -219,6 +219,23 @@ def test_files_that_are_named_as_modules_of_python_are_not_run_and_a_user_s_own_
     assert not (tmp_path / "ran").exists()
 
 
+def test_an_extended_run_that_is_killed_is_not_done(tmp_path, undisturbed):
+    run = run_folder(tmp_path, 1)
+    assert sweep(f"{SWEEP.replace('1000', '900')} --name a --seeds 1", tmp_path)[0] == 0
+    (planned,) = Plan.load(tmp_path / "runs/a").runs
+    assert status_of(tmp_path / "runs/a", planned).state == "done"
+    process = start(f"train --resume {run.path} --trainer.max_steps 1000", tmp_path)
+    while len(run.notes()) < 2:
+        time.sleep(0.01)
+    time.sleep(0.1)
+    process.kill()
+    process.communicate()
+    assert status_of(tmp_path / "runs/a", planned).state == "interrupted"
+    code, said = sweep("sweep runs/a", tmp_path)
+    assert (code, "1 of 1 runs are done" in said) == (0, True), said
+    assert status_of(tmp_path / "runs/a", planned).step == 1000
+
+
 def test_a_log_that_was_not_written_is_not_named(tmp_path):
     run = run_folder(tmp_path, 1)
     run.path.mkdir(parents=True)

@@ -39,7 +39,7 @@ Ten seeds of two networks, and a page on them:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one verb and return the exit code: 0, 2 for a usage error, 130 when interrupted."""
+    """Run one verb and return the exit code: 0, 1 for a run that ended, 2 for a usage error, 130 when interrupted."""
     open_closed()
     verb, *rest = (sys.argv[1:] if argv is None else argv) or ["--help"]
     if verb in ("-h", "--help", "help"):
@@ -49,14 +49,15 @@ def main(argv: list[str] | None = None) -> int:
         print(f"lightning-ntm {version('lightning-ntm')}")
         return 0
     sys.path.append(os.getcwd())  # a user's own task or network stands where they work
-    os.environ["PYTHONSAFEPATH"] = "1"  # and stands behind the standard library, in all processes started from here
+    if argv is None:
+        os.environ["PYTHONSAFEPATH"] = "1"  # and behind the standard library, in all processes started from here too
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _warn
             return _run(verb, rest)
     except UsageError as error:
         print(f"ntm: error: {one_line(error)}", file=sys.stderr)
-        return 2
+        return error.code
     except KeyboardInterrupt:
         print("ntm: interrupted", file=sys.stderr)
         return 130

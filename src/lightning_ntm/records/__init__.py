@@ -2,6 +2,7 @@
 
 from .finding import find as find
 from .folder import (
+    Claim as Claim,
     RunFolder as RunFolder,
     as_json as as_json,
     claim as claim,

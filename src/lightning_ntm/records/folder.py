@@ -11,10 +11,9 @@ import math
 import os
 import shutil
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -176,7 +175,12 @@ class RunFolder:
                 kept[as_json(asked)] = row
         write_whole(self.evaluation, as_json({"step": step, "results": list(kept.values())}, indent=2) + "\n")
 
-    def lock(self) -> Callable[[], None]:
+    def done(self) -> bool:
+        """Whether the run ended, and was not resumed after that without ending again."""
+        end = read_json(self.result).get("step")
+        return isinstance(end, int) and end >= max((row["step"] for row in self.latest()), default=0)
+
+    def lock(self) -> "Claim":
         """Keep other processes from training here until this one ends, or calls what is returned.
 
         Raises:
@@ -244,7 +248,48 @@ def difficulty_of(row: dict[str, Any]) -> dict[str, int | str]:
     return {name: value for name, value in row.items() if isinstance(value, int | str) and name != "sequences"}
 
 
-def claim(path: Path, what: str) -> Callable[[], None]:
+@dataclass
+class Claim:
+    """A file that this process keeps locked; a call lets go of it.
+
+    Args:
+        path: Of the file.
+        what: It stands for, in an error.
+        held: The descriptor by which it is locked.
+    """
+
+    path: Path
+    what: str
+    held: int
+
+    def __call__(self) -> None:
+        """Let go."""
+        os.close(self.held)
+
+    def check(self) -> None:
+        """Lock the file again where it was removed.
+
+        Raises:
+            ValueError: Another process has done so, or its folder is gone.
+        """
+        if self._stands():
+            return
+        try:
+            again = claim(self.path, self.what)
+        except FileNotFoundError:
+            raise ValueError(f"{self.what} was removed.") from None
+        self()
+        self.held = again.held
+
+    def _stands(self) -> bool:
+        """Whether the file that is locked is the one that others see."""
+        try:
+            return os.path.samestat(os.fstat(self.held), os.stat(self.path))
+        except FileNotFoundError:
+            return False
+
+
+def claim(path: Path, what: str) -> Claim:
     """Keep a file locked until this process ends, or calls what is returned.
 
     Args:
@@ -254,18 +299,19 @@ def claim(path: Path, what: str) -> Callable[[], None]:
     Raises:
         ValueError: Another process holds it.
     """
-    held = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    held = Claim(path, what, os.open(path, os.O_RDWR | os.O_CREAT, 0o666))
     try:
-        fcntl.lockf(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.lockf(held.held, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        holder = os.pread(held, 1000, 0).decode(errors="replace") or "another process"
-        os.close(held)
+        holder = os.pread(held.held, 1000, 0).decode(errors="replace") or "another process"
+        held()
         if error.errno not in (errno.EACCES, errno.EAGAIN):
             raise
         raise ValueError(f"{what} is in use by {holder}.") from None
-    os.truncate(held, 0)
-    os.pwrite(held, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
-    return partial(os.close, held)
+    os.truncate(held.held, 0)
+    os.pwrite(held.held, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
+    held.check()  # it was removed in between
+    return held
 
 
 def read_json(path: Path) -> dict[str, Any]:

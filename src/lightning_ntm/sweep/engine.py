@@ -52,7 +52,7 @@ class Worker:
             self.tell(f"{run.name}: {error}")
             return "failed"
         try:
-            return "done" if run_folder.result.exists() else self._attempts(run, run_folder)
+            return "done" if run_folder.done() else self._attempts(run, run_folder)
         except OSError as error:  # of the folder, or of what starts processes; a training says so itself
             self.tell(f"{run.name}: {type(error).__name__} {error}")
             return "failed"
@@ -73,7 +73,7 @@ class Worker:
                 return "elsewhere"
             folder.failed.unlink(missing_ok=True)
             code, message = self._attempt(run, folder)
-            if folder.result.exists():
+            if folder.done():
                 return "done"
             if self.stopping.is_set():
                 return "stopped"

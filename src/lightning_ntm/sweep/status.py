@@ -52,7 +52,7 @@ def status_of(folder: Path, run: PlannedRun) -> Status:
     run_folder = RunFolder(folder / run.name)
     failed = read_json(run_folder.failed)
     state: State
-    if run_folder.result.exists():
+    if run_folder.done():
         state = "done"
     elif failed:
         state = "failed"

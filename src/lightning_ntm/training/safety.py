@@ -3,6 +3,7 @@
 import random
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
-from lightning_ntm.records import RunFolder
+from lightning_ntm.records import Claim, RunFolder
 from lightning_ntm.signals import end_signals
 
 
@@ -22,6 +23,38 @@ class InterruptionError(Exception):
     def __init__(self, number: int):
         super().__init__(f"ended by {signal.Signals(number).name}")
         self.signal = number
+
+
+class LostFolderError(Exception):
+    """The folder of a run was removed, or another process trains in it."""
+
+
+class KeepLock(Callback):
+    """Sees to it after each step and validation, before anything is written, that the folder is still this run's.
+
+    Args:
+        claim: Returns the lock on it; `None` where this process has none.
+    """
+
+    def __init__(self, claim: Callable[[], Claim | None]):
+        self.claim = claim
+
+    def on_train_batch_end(self, *args: Any) -> None:
+        """Check."""
+        try:
+            if claim := self.claim():
+                claim.check()
+        except ValueError as error:
+            raise LostFolderError(str(error)) from None
+
+    def on_validation_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Check."""
+        if not trainer.sanity_checking:
+            self.on_train_batch_end()
+
+    def on_train_end(self, *args: Any) -> None:
+        """Check."""
+        self.on_train_batch_end()
 
 
 class RandomStates(Callback):
