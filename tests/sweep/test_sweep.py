@@ -2,12 +2,14 @@
 
 import io
 import os
+import shutil
 import signal
 import subprocess
 import time
 from pathlib import Path
 
 import pytest
+import yaml
 from rich.console import Console
 from runs import write_run
 from tests.torture.runs import NTM, OFTEN, TINY, end_sweep, environment, remains, train
@@ -217,6 +219,18 @@ def test_files_that_are_named_as_modules_of_python_are_not_run_and_a_user_s_own_
     )  # fmt: skip
     assert process.returncode == 0, process.stdout + process.stderr
     assert not (tmp_path / "ran").exists()
+
+
+def test_a_file_that_is_edited_later_changes_no_run_of_a_sweep(tmp_path):
+    mine, run = tmp_path / "mine.yaml", RunFolder(tmp_path / "runs/a/mine-seed2")
+    mine.write_text(yaml.safe_dump({"trainer": {"max_steps": 20}, "data": {"batch_size": 3}}))
+    assert sweep("sweep --configs mine.yaml --seeds 1-2 --name a", tmp_path)[0] == 0
+    shutil.rmtree(run.path)
+    mine.write_text(yaml.safe_dump({"trainer": {"max_steps": 20}, "data": {"batch_size": 5}}))
+    (tmp_path / "runs").rename(tmp_path / "moved")
+    assert sweep("sweep moved/a", tmp_path)[0] == 0
+    config = yaml.safe_load((tmp_path / "moved/a/mine-seed2/config.yaml").read_text())
+    assert config["data"]["batch_size"] == 3
 
 
 def test_an_extended_run_that_is_killed_is_not_done(tmp_path, undisturbed):

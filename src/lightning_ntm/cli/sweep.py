@@ -39,11 +39,13 @@ def sweep(argv: list[str]) -> int:
     if arguments.status:
         return _show(Path(arguments.status))
     folder, plan = _planned(given, arguments, more)
-    mine, engine = _shard(plan, arguments.shard), _engine(arguments)
+    engine = _engine(arguments)
     with explained():
         known = Plan.load(folder).runs if folder.joinpath("plan.yaml").exists() else ()
+        kept, _ = plan.kept_in(folder)
+    mine = _shard(kept, arguments.shard)
     console = Console(highlight=False, soft_wrap=True, markup=False)
-    if new := [run for run in plan.runs if run not in known]:
+    if new := [run for run, as_kept in zip(plan.runs, kept.runs, strict=True) if as_kept not in known]:
         if console.is_terminal:
             console.print(f"{folder}: checking what {len(new)} runs are told")
         _check(new)
