@@ -47,7 +47,7 @@ class Server:
         self._guard, self._said = threading.Lock(), tempfile.TemporaryFile()  # noqa: SIM115
         ours, theirs = socket.socketpair()
         with theirs, ours:
-            subprocess.Popen(
+            self._process = subprocess.Popen(
                 [sys.executable, "-c", _SERVE, str(theirs.fileno()), function, *sys.path],
                 env=_environment(),
                 pass_fds=[theirs.fileno()],
@@ -88,20 +88,23 @@ class Server:
                 print(json.dumps(question), file=self._questions, flush=True)
                 return json.loads(self._questions.readline())
             except (OSError, ValueError):
-                self._close()
-                raise ServerError(self._last_words()) from None
+                raise ServerError(self.close()) from None
             except BaseException:
-                self._close()  # between question and answer: the next answer would be that to this one
+                self.close()  # between question and answer: the next answer would be that to this one
                 raise
 
-    def _close(self) -> None:
+    def close(self) -> str:
+        """End the server, with what it started, and return how it ended in words."""
         with suppress(OSError):  # of what it buffered, which cannot be sent; it is closed nevertheless
             self._questions.close()
-
-    def _last_words(self) -> str:
-        self._said.seek(0)
-        lines = self._said.read().decode(errors="replace").strip().splitlines()
-        return f"the process that starts trainings ended{': ' if lines else ''}{' '.join(lines[-1:])}"
+        self._process.kill()
+        self._process.wait()
+        told = ["the process that starts trainings ended"]
+        if not self._said.closed:
+            with self._said:
+                self._said.seek(0)
+                told += self._said.read().decode(errors="replace").strip().splitlines()[-1:]
+        return ": ".join(told)
 
 
 def _environment() -> dict[str, str]:
