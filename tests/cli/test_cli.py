@@ -520,10 +520,8 @@ class Fails(LSTM):
 
 @pytest.mark.parametrize(("what", "code", "message"), [
     ("torch.empty(10**15)", 1, "out of memory at step 7 (.*); .*; to go on: ntm train --resume runs/a"),
-    ("raise MemoryError", 1, "out of memory at step 7 (.*); .*; to go on: ntm train --resume runs/a"),
     ("raise torch.OutOfMemoryError('CUDA out of memory')", 1, "out of memory at step 7 (.*); .*; to go on: "),
     ("shutil.rmtree('runs/a')", 1, "run folder runs/a was removed. The run ended at step 8."),
-    ("os.rename('runs/a', 'runs/b')", 1, "run folder runs/a was removed. The run ended at step 8."),
 ])  # fmt: skip
 def test_what_happens_to_a_run_is_one_line(what, code, message):
     Path("fails.py").write_text(FAILS.format(what=what))
@@ -532,7 +530,7 @@ def test_what_happens_to_a_run_is_one_line(what, code, message):
     assert done.returncode == code, done.stderr
     assert done.stderr.count("\n") == 1
     assert re.match("ntm: error: " + message, done.stderr), done.stderr
-    assert "memory" in what.casefold() or "empty" in what or not Path("runs/a").exists()
+    assert Path("runs/a").exists() == ("rmtree" not in what)
 
 
 def test_two_processes_train_one_run(tmp_path):

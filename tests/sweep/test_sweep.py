@@ -195,13 +195,11 @@ def test_a_run_whose_server_is_killed_is_tried_again(tmp_path, undisturbed):
     assert remains(run.path) == undisturbed[1]
 
 
-@pytest.mark.parametrize("around", [
-    {"SLURM_NTASKS": "4", "SLURM_PROCID": "2", "SLURM_LOCALID": "2", "SLURM_NODEID": "0", "SLURM_NTASKS_PER_NODE": "4"},
-    {"RANK": "2", "LOCAL_RANK": "2", "WORLD_SIZE": "4"},
-])  # fmt: skip
-def test_the_runs_of_a_sweep_are_single_processes_whatever_the_environment_says(tmp_path, around):
+def test_the_runs_of_a_sweep_are_single_processes_whatever_the_environment_says(tmp_path):
+    slurm = {"NTASKS": "4", "PROCID": "2", "LOCALID": "2", "NODEID": "0", "NTASKS_PER_NODE": "4"}
+    ranks = {"RANK": "2", "LOCAL_RANK": "2", "WORLD_SIZE": "4", "OMPI_COMM_WORLD_RANK": "2"}
     words = f"{SWEEP} --name a --trainer.max_steps 20"
-    process = start(words, tmp_path, **around)
+    process = start(words, tmp_path, **ranks, **{f"SLURM_{name}": value for name, value in slurm.items()})
     said, _ = process.communicate(timeout=120)
     assert process.returncode == 0, said
     assert run_folder(tmp_path, 1).result.exists()
