@@ -15,13 +15,14 @@ MAY_IMPORT = {
     "kernels": set(),
     "lazy": set(),
     "records": set(),
+    "signals": set(),
     "tasks": {"checks"},
     "models": {"checks", "functional", "kernels"},
-    "training": {"checks", "intervals", "lazy", "kernels", "models", "tasks", "records"},
+    "training": {"checks", "intervals", "lazy", "kernels", "models", "signals", "tasks", "records"},
     "testing": {"models", "tasks"},
     "report": {"intervals", "records"},
     "sweep": {"records"},
-    "cli": {"checks", "intervals", "kernels", "models", "tasks", "training", "sweep", "report", "records"},
+    "cli": {"checks", "intervals", "kernels", "models", "signals", "tasks", "training", "sweep", "report", "records"},
     "__init__": {"lazy", "functional", "models", "records", "tasks"},
 }
 ONLY_IN = {
@@ -31,7 +32,7 @@ ONLY_IN = {
     "pandas": {"records"},
     "ray": {"sweep"},
 }
-WITHOUT_TORCH = {"checks", "intervals", "lazy", "records", "report", "sweep"}
+WITHOUT_TORCH = {"checks", "intervals", "lazy", "records", "report", "signals", "sweep"}
 
 
 def imports(path):

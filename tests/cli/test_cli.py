@@ -4,6 +4,7 @@ import io
 import json
 import math
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -519,17 +520,62 @@ def test_an_epoch_based_run_goes_on_with_fresh_batches():
     assert measured("whole") == measured("parts")
 
 
-@pytest.mark.parametrize(("told", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("told", "code"), [
+    (signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGUSR1, 138),
+])  # fmt: skip
 def test_a_run_told_to_end_keeps_its_step_and_says_how_to_go_on(tmp_path, told, code):
     process = subprocess.Popen([*NTM, "train", "--name", "a"], stdout=subprocess.PIPE, text=True)
     while not (Path("runs/a/about.jsonl").exists()):
         time.sleep(0.01)
     time.sleep(0.5)
     process.send_signal(told)
+    if told != signal.SIGINT:
+        process.send_signal(signal.SIGTERM)  # some tell it twice
     printed, _ = process.communicate(timeout=60)
     assert process.returncode == code
     assert "to go on: ntm train --resume runs/a" in printed
     assert Path("runs/a/last.ckpt").exists()
+
+
+@pytest.mark.parametrize("streams", ["pipe", ">/dev/full 2>&1", ">&- 2>&- <&-"])
+def test_what_nobody_can_read_ends_no_training(streams):
+    reader, writer = os.pipe()
+    os.close(reader)
+    words = "--task.max_length 3 --trainer.max_steps 20 --trainer.val_check_interval 2 --name a"
+    shell = f'exec "$@" {streams.removeprefix("pipe")}'
+    done = subprocess.run(["sh", "-c", shell, "sh", *NTM, "train", *words.split()], stdout=writer, stderr=writer)
+    os.close(writer)
+    assert done.returncode == 0
+    assert [row["step"] for row in rows_of("a")] == [*range(2, 21, 2)]
+    assert Path("runs/a/result.json").exists()
+
+
+FAILS = """
+import os, shutil, torch
+from lightning_ntm import LSTM
+class Fails(LSTM):
+    calls = 0
+    def forward(self, inputs, state=None):
+        self.calls += self.training
+        if self.training and self.calls == 8:
+            {what}
+        return super().forward(inputs, state)
+"""
+
+
+@pytest.mark.parametrize(("what", "code", "message"), [
+    ("torch.empty(10**15)", 1, "out of memory at step 7 (.*); .*; to go on: ntm train --resume runs/a"),
+    ("raise torch.OutOfMemoryError('CUDA out of memory')", 1, "out of memory at step 7 (.*); .*; to go on: "),
+    ("shutil.rmtree('runs/a')", 1, "run folder runs/a was removed. The run ended at step 8."),
+])  # fmt: skip
+def test_what_happens_to_a_run_is_one_line(what, code, message):
+    Path("fails.py").write_text(FAILS.format(what=what))
+    words = "--model fails.Fails --trainer.max_steps 20 --trainer.val_check_interval 5 --name a"
+    done = subprocess.run([*NTM, "train", *words.split()], capture_output=True, text=True)
+    assert done.returncode == code, done.stderr
+    assert done.stderr.count("\n") == 1
+    assert re.match("ntm: error: " + message, done.stderr), done.stderr
+    assert Path("runs/a").exists() == ("rmtree" not in what)
 
 
 def test_two_processes_train_one_run(tmp_path):

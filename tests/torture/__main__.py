@@ -10,6 +10,7 @@ from tests.torture import folders, inputs, runs
 
 PARTS = {
     "kills": (runs.kills, 100, "processes killed at random instants of one training"),
+    "sweeps": (runs.sweeps, 24, "sweeps killed, told to end, left without a terminal"),
     "faults": (runs.faults, 50, "writes that fail"),
     "configurations": (inputs.configurations, 2000, "mutated configurations"),
     "files": (inputs.files, 500, "mutated files of a run folder"),

@@ -5,6 +5,7 @@ import sys
 import warnings
 from importlib.metadata import version
 
+from lightning_ntm.cli.streams import make_lasting, open_closed
 from lightning_ntm.cli.words import UsageError, near, one_line
 
 _VERBS = {
@@ -38,7 +39,8 @@ Ten seeds of two networks, and a page on them:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one verb and return the exit code: 0, 2 for a usage error, 130 when interrupted."""
+    """Run one verb and return the exit code: 0, 1 for a run that ended, 2 for a usage error, 130 when interrupted."""
+    open_closed()
     verb, *rest = (sys.argv[1:] if argv is None else argv) or ["--help"]
     if verb in ("-h", "--help", "help"):
         print(_HELP.format(verbs="\n".join(f"  {name:<10} {what}" for name, what in _VERBS.items())))
@@ -47,13 +49,15 @@ def main(argv: list[str] | None = None) -> int:
         print(f"lightning-ntm {version('lightning-ntm')}")
         return 0
     sys.path.append(os.getcwd())  # a user's own task or network stands where they work
+    if argv is None:
+        os.environ["PYTHONSAFEPATH"] = "1"  # and behind the standard library, in all processes started from here too
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _warn
             return _run(verb, rest)
     except UsageError as error:
         print(f"ntm: error: {one_line(error)}", file=sys.stderr)
-        return 2
+        return error.code
     except KeyboardInterrupt:
         print("ntm: interrupted", file=sys.stderr)
         return 130
@@ -71,6 +75,8 @@ def _warn(message: Warning | str, *_: object, **__: object) -> None:
 def _run(verb: str, argv: list[str]) -> int:
     if verb not in _VERBS:
         raise UsageError(f"unknown verb {verb!r}{near(verb, _VERBS) or '; known: ' + ', '.join(_VERBS) + '.'}")
+    if verb in ("train", "sweep"):
+        make_lasting()
     if verb == "train":
         from lightning_ntm.cli.train import train
 

@@ -21,7 +21,7 @@ from lightning_ntm.checks import at_least, between
 from lightning_ntm.cli import words
 from lightning_ntm.cli.named import check_named, forbid_imports
 from lightning_ntm.cli.terminal import say, warn
-from lightning_ntm.cli.words import UsageError, explained
+from lightning_ntm.cli.words import EndedError, UsageError, explained
 from lightning_ntm.kernels.cpu.library import missing as kernel_missing
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.records import RunFolder
@@ -34,7 +34,7 @@ from lightning_ntm.training.learner import OptimizerFactory, SchedulerFactory, S
 from lightning_ntm.training.precision import HALF_EPS, check_eps, underflows
 from lightning_ntm.training.processes import check_devices, plugins_of
 from lightning_ntm.training.run import Run, default_name, folder_of, quiet_lightning
-from lightning_ntm.training.safety import DivergenceError, InterruptionError
+from lightning_ntm.training.safety import DivergenceError, InterruptionError, LostFolderError
 from lightning_ntm.training.slots import check_slots
 from lightning_ntm.training.weights import training_state
 
@@ -70,11 +70,16 @@ def train(argv: list[str]) -> int:
     except DivergenceError as error:
         where = f" It is kept for lightning_ntm.training.replay({str(run.folder.path)!r})." if run.keeps else ""
         raise UsageError(f"{error}.{where} --on_nonfinite skip leaves such steps out.") from error
+    except LostFolderError as error:
+        raise EndedError(f"{words.one_line(error)} The run ended at step {run.trainer.global_step}.") from error
     except OSError as error:
         raise UsageError(f"{words.one_line(error)}; what is there is whole; {_how_to_go_on(run)}") from error
     except Exception as error:
         if not run.began:
             raise UsageError(words.one_line(error)) from error
+        if _out_of_memory(error):
+            where = f"out of memory at step {run.trainer.global_step} ({words.one_line(error)[:200]})"
+            raise EndedError(f"{where}; a smaller --data.batch_size needs less; {_how_to_go_on(run)}") from error
         if not _raised_by_lightning(error):
             raise  # a network's own failure: its author wants to see where
         raise UsageError(f"{words.one_line(error)}; {_how_to_go_on(run)}") from error
@@ -123,6 +128,17 @@ def _how_to_go_on(run: Run) -> str:
     if run.keeps and run.folder.last.exists():
         return f"to go on: {how}"
     return f"nothing was kept yet; to begin again: {how}" if run.keeps else "nothing was kept"
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    """Whether memory could not be had: PyTorch has no class of its own for that of the CPU and of libraries."""
+    told = str(error)
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or (
+        isinstance(error, RuntimeError) and any(words in told for words in _NO_MEMORY)
+    )
+
+
+_NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "bad_alloc", "ALLOC_FAILED")
 
 
 def _raised_by_lightning(error: Exception) -> bool:

@@ -22,6 +22,14 @@ _BASES = {"model": "MemoryModel", "task": "Task"}
 class UsageError(Exception):
     """Something the user typed; its message is the one line they read."""
 
+    code = 2  # of the exit
+
+
+class EndedError(UsageError):
+    """Something that happened to a run, which may go on."""
+
+    code = 1
+
 
 class Parser(argparse.ArgumentParser):
     """Says what is wrong in one line, as all of `ntm` does."""

@@ -1,6 +1,7 @@
 """Run folders on disk: how they are written, and what is read from many of them."""
 
 from .files import (
+    Claim as Claim,
     claim as claim,
     make_folder as make_folder,
     read_json as read_json,

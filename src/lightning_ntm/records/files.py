@@ -11,9 +11,9 @@ import os
 import socket
 import stat
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -206,7 +206,48 @@ def _sync_names(folder: Path) -> None:
         os.close(descriptor)
 
 
-def claim(path: Path, what: str) -> Callable[[], None]:
+@dataclass
+class Claim:
+    """A file that this process keeps locked; a call lets go of it.
+
+    Args:
+        path: Of the file.
+        what: It stands for, in an error.
+        held: The descriptor by which it is locked.
+    """
+
+    path: Path
+    what: str
+    held: int
+
+    def __call__(self) -> None:
+        """Let go."""
+        os.close(self.held)
+
+    def check(self) -> None:
+        """Lock the file again where it was removed.
+
+        Raises:
+            ValueError: Another process has done so, or its folder is gone.
+        """
+        if self._stands():
+            return
+        try:
+            again = claim(self.path, self.what)
+        except FileNotFoundError:
+            raise ValueError(f"{self.what} was removed.") from None
+        self()
+        self.held = again.held
+
+    def _stands(self) -> bool:
+        """Whether the file that is locked is the one that others see."""
+        try:
+            return os.path.samestat(os.fstat(self.held), os.stat(self.path))
+        except FileNotFoundError:
+            return False
+
+
+def claim(path: Path, what: str) -> Claim:
     """Keep a file locked until this process ends, or calls what is returned.
 
     On a file system without locks it is not: a `NoLocksWarning` says so.
@@ -220,22 +261,23 @@ def claim(path: Path, what: str) -> Callable[[], None]:
         OSError: The file cannot be opened, or is a link.
     """
     with _named(path):
-        held = _opened(path, os.O_RDWR)
+        held = Claim(path, what, _opened(path, os.O_RDWR))
     try:
-        fcntl.lockf(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.lockf(held.held, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno not in (errno.EACCES, errno.EAGAIN, *_NO_LOCKS):
-            os.close(held)
+            held()
             raise
         if error.errno not in _NO_LOCKS:
-            holder = os.pread(held, 1000, 0).decode(errors="replace") or "another process"
-            os.close(held)
+            holder = os.pread(held.held, 1000, 0).decode(errors="replace") or "another process"
+            held()
             raise ValueError(f"{what} is in use by {holder}.") from None
         text = f"the file system of {what} has no locks ({error.strerror}): no second training may begin there."
         warnings.warn(text, NoLocksWarning, stacklevel=2)
-    os.truncate(held, 0)
-    os.pwrite(held, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
-    return partial(os.close, held)
+    os.truncate(held.held, 0)
+    os.pwrite(held.held, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
+    held.check()  # it was removed in between
+    return held
 
 
 def is_claimed(path: Path) -> bool:

@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from lightning_ntm.records import files
-from lightning_ntm.records.files import read_object, whole_lines, write_whole
+from lightning_ntm.records.files import Claim, read_json, read_object, whole_lines, write_whole
 from lightning_ntm.records.parsing import as_json, is_count, is_measure, parse_json
 
 
@@ -224,7 +224,12 @@ class RunFolder:
         whole = {"step": step, "version": version, "results": list(kept.values())[-_RESULTS:]}
         write_whole(self.evaluation, as_json(whole, indent=2) + "\n")
 
-    def lock(self) -> Callable[[], None]:
+    def done(self) -> bool:
+        """Whether the run ended, and was not resumed after that without ending again."""
+        end = read_json(self.result).get("step")
+        return isinstance(end, int) and end >= max((row["step"] for row in self.latest()), default=0)
+
+    def lock(self) -> Claim:
         """Keep other processes from training here until this one ends, or calls what is returned.
 
         Raises:

@@ -60,7 +60,7 @@ def status_of(folder: Path, run: PlannedRun) -> Status:
 def _status_of(run_folder: RunFolder, run: PlannedRun) -> Status:
     failed = read_json(run_folder.failed)
     state: State
-    if run_folder.result.exists():
+    if run_folder.done():
         state = "done"
     elif failed:
         state = "failed"
