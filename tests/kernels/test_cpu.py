@@ -197,7 +197,25 @@ assert any("lightning_ntm.sequence" in target for target in graphs[0]), graphs
 """
 
 
-@pytest.mark.parametrize("script", [OPERATOR, COMPILED], ids=["opcheck", "one graph of torch.compile"])
+EXPORTED = """
+import torch
+from lightning_ntm import NTM
+from torch.fx.experimental.proxy_tensor import make_fx
+
+model, inputs = NTM(3, 2, hidden_size=4, memory_slots=5, memory_width=3), torch.randn(2, 4, 3)
+shapes = ({0: torch.export.Dim("batch", min=2)},)
+exported = torch.export.export(model, (inputs,), dynamic_shapes=shapes, strict=False)
+symbolic = make_fx(lambda inputs: model(inputs)[0], tracing_mode="symbolic", _allow_non_fake_inputs=True)(inputs)
+for graph in (exported.graph, symbolic.graph):
+    assert any("lightning_ntm.sequence" in str(node.target) for node in graph.nodes), graph
+more = torch.randn(5, 4, 3)
+torch.testing.assert_close(exported.module()(more)[0], model(more)[0])
+"""
+
+
+@pytest.mark.parametrize(
+    "script", [OPERATOR, COMPILED, EXPORTED], ids=["opcheck", "one graph of torch.compile", "exported"]
+)
 def test_composes_with_pytorch(script):
     # In a process of its own: the checking of annotations in this one cannot be traced.
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)

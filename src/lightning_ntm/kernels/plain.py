@@ -4,9 +4,9 @@ A kernel reads weights and calls no modules. A hook, an adapter, a parametrizati
 part of another size would make it read beyond an array.
 """
 
-from collections.abc import Iterator, Sequence
-from functools import cache
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache, wraps
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,8 @@ from torch.nn.modules import module as nn_module
 
 #: Types of tensors that have memory, and nothing else.
 PLAIN = (Tensor, nn.Parameter)
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 #: A name, the module, and the types that it may have.
 Part = tuple[str, Any, tuple[type[nn.Module], ...]]
@@ -45,6 +47,17 @@ class Declared(Protocol):
     def replaced_shapes(self, batch_size: int) -> Shapes:
         """Return the shapes of the state's tensors, and of weight and bias of each linear layer."""
         ...
+
+
+def kept(function: Function) -> Function:
+    """Keep results by arguments, except while PyTorch traces: then sizes may be symbols."""
+    cached = lru_cache(256)(function)
+
+    @wraps(function)
+    def wrapped(*arguments: Any) -> Any:
+        return function(*arguments) if _traced() else cached(*arguments)
+
+    return wrapped  # type: ignore[return-value]
 
 
 def transformed() -> str | None:
@@ -102,7 +115,7 @@ def changed(model: Any, inputs: Tensor, state: Any) -> str | None:
 LINEAR = (nn.Linear,)
 
 
-@cache
+@kept
 def _overridden(kind: type[Any]) -> str | None:
     declaring = next(parent for parent in kind.__mro__ if "kernels" in parent.__dict__)
     for method in kind.replaced_methods:

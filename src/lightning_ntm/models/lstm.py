@@ -1,7 +1,6 @@
 """The baseline of the paper: an LSTM without external memory."""
 
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -9,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from lightning_ntm.kernels.choice import Kernel
-from lightning_ntm.kernels.plain import LINEAR, Part, Shapes
+from lightning_ntm.kernels.plain import LINEAR, Part, Shapes, kept
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.models.controllers import LSTMController, replaced_parts
 from lightning_ntm.models.precision import linear, state_dtype
@@ -90,7 +89,7 @@ class LSTM(MemoryModel[LSTMState]):
         return linear(self.output, controlled, self.output.weight.dtype), LSTMState(hidden, cell)
 
 
-@lru_cache(256)
+@kept
 def _shapes(batch: int, inputs: int, outputs: int, hidden: int, layers: int) -> Shapes:
     """Return the shapes of a state and of the linear layers of a network."""
     weights = LSTMController.shapes(inputs, hidden, layers, skip=True)

@@ -1,8 +1,7 @@
 """The Neural Turing Machine."""
 
 import math
-from collections.abc import Hashable, Iterator
-from functools import lru_cache
+from collections.abc import Iterator
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
@@ -14,7 +13,7 @@ from lightning_ntm import functional as fn
 from lightning_ntm.checks import at_least, at_most, between, one_of
 from lightning_ntm.kernels.autocast import full_precision
 from lightning_ntm.kernels.choice import Kernel
-from lightning_ntm.kernels.plain import LINEAR, Part, Shapes
+from lightning_ntm.kernels.plain import LINEAR, Part, Shapes, kept
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.models.controllers import FeedForwardController, LSTMController, replaced_parts
 from lightning_ntm.models.precision import linear, state_dtype
@@ -169,8 +168,7 @@ class NTM(MemoryModel[NTMState]):
         controller: Any = self._modules["controller"]
         sizes = (controller.hidden_size, len(controller.layers), self.num_read_heads, self.num_write_heads)
         memory = (self.memory_slots, self.memory_width, self.max_shift)
-        kind: Any = type(controller)
-        return _shapes(kind, batch_size, self.input_size, self.output_size, *sizes, *memory)
+        return _shapes(type(controller), batch_size, self.input_size, self.output_size, *sizes, *memory)
 
     @property
     def memory_slots(self) -> int:
@@ -322,9 +320,9 @@ class NTM(MemoryModel[NTMState]):
         )
 
 
-@lru_cache(256)
+@kept
 def _shapes(
-    controller: Hashable,
+    controller: type[nn.Module],
     batch: int,
     inputs: int,
     outputs: int,

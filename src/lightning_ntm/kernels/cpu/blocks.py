@@ -7,6 +7,7 @@ Nothing depends on what a block holds: every number is written before it is read
 import math
 import weakref
 from collections import defaultdict
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -72,6 +73,7 @@ def _give_back(block: np.ndarray) -> None:
         blocks.append(block)
 
 
+@lru_cache(4096)
 def _size(count: int) -> int:
     """Return the size of the block for so many bytes: at most an eighth more, so that there are few sizes."""
     step = max(64, 2 ** (max(1, count - 1).bit_length() - 4))
