@@ -38,6 +38,8 @@ def test_a_run_that_ended_before_anything_was_logged_stands_at_its_end(tmp_path)
     (tmp_path / "a" / "result.json").write_text('{"step": 20}')
     status = status_of(tmp_path, PlannedRun("a", ()))
     assert (status.state, status.step) == ("done", 20)
+    RunFolder(tmp_path / "a").append({"step": 30, "train_wrong_bits": 3.0})  # it was resumed, by an earlier version
+    assert status_of(tmp_path, PlannedRun("a", ())).state == "interrupted"
 
 
 @pytest.mark.parametrize(("measured", "cell", "words"), [
@@ -51,6 +53,7 @@ def test_the_cost_of_the_last_validation_is_told(tmp_path, measured, cell, words
     folder.append({"step": 5, "validation_wrong_bits": 9.0, "validation_regret_bits": 9.0})
     folder.append({"step": 12000, **measured})
     folder.append({"step": 12050, "train_wrong_bits": 3.0})
+    folder.result.write_text('{"step": 12050}')
     console = Console(width=80, record=True, file=io.StringIO())
     with View(tmp_path, Plan("a", (run,)), console, quiet=True) as view:
         view.states[run.name] = "running"
