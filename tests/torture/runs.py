@@ -33,7 +33,7 @@ QUIET = "--trainer.enable_progress_bar false"
 
 
 def environment(**more: str) -> dict[str, str]:
-    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}", **more}
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}", **more}
 
 
 def start(words: str, folder: Path, **more: str) -> subprocess.Popen[str]:
