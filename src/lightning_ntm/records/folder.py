@@ -9,6 +9,7 @@ import fcntl
 import json
 import math
 import os
+import shlex
 import shutil
 import socket
 from collections.abc import Callable, Iterator
@@ -101,7 +102,8 @@ class RunFolder:
             if self.path.is_dir() and all(file == self._lock or file.suffix == ".tmp" for file in self.path.iterdir()):
                 return
             raise ValueError(
-                f"run folder {self.path} exists; choose another --name, or continue it with --resume {self.path}."
+                f"run folder {self.path} exists; choose another --name, or continue it with "
+                f"--resume {shlex.quote(str(self.path))}."
             ) from None
 
     def require(self) -> None:

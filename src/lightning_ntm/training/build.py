@@ -72,7 +72,7 @@ def replay(path: Path | str) -> tuple[MemoryModel[Any], Batch]:
     model, task, config = _parts(folder, None)
     load_weights(model, folder.nonfinite.with_suffix(".safetensors"))
     try:
-        step = json.loads(folder.nonfinite.read_text())
+        step = json.loads(folder.nonfinite.read_text(encoding="utf-8"))
         number, seed, batch_size = step["batch"], step["seed"], config["data"]["batch_size"]
         if slots := step.get("memory_slots"):
             model.memory_slots = slots
@@ -148,7 +148,7 @@ def warn_beyond_memory(model: MemoryModel[Any], task: Task, difficulty: dict[str
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        config = yaml.safe_load(path.read_text())
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not readable as YAML: {str(error).splitlines()[0]}.") from None
     if not isinstance(config, dict):

@@ -193,7 +193,7 @@ class Run:
             self.folder.forget_after(self.trainer.global_step)
         else:
             self.folder.forget()
-        if self.folder.config.read_text() != self.config:
+        if self.folder.config.read_text(encoding="utf-8") != self.config:
             if self._goes_on():
                 self._keep_old_config()
             write_whole(self.folder.config, self.config)
@@ -272,6 +272,6 @@ def folder_of(runs: Path | str, name: str) -> RunFolder:
     Raises:
         ValueError: The name is not that of a folder within `runs`.
     """
-    if not name or Path(name).name != name or name in (".", ".."):
+    if not name.isprintable() or Path(name).name != name or name in ("", ".", ".."):
         raise ValueError(f"name (={name!r}) must be a plain folder name; --runs sets where it stands.")
-    return RunFolder(Path(runs) / name)
+    return RunFolder(Path(runs).expanduser() / name)
