@@ -164,6 +164,7 @@ def _check_begun(now: dict[str, Any], model: MemoryModel[Any], resumed: RunFolde
     _check_same(argv, "", now, began, ("name", "runs"))
     if not resumed.last.exists():
         return  # nothing is behind it
+    _check_spec(argv, "task", now["task"], began.get("task"))  # first: it tells the network its sizes
     with explained():
         began = _yaml(training_state(model, resumed.last).get("config") or "") or began
     _check_same(argv, "", now, began, ("seed",))
