@@ -634,7 +634,7 @@ MISTAKES = {
     "train --trainer.max_step 3": "unknown option --trainer.max_step; did you mean '--trainer.max_steps'?",
     "train --optimizer Adm": "--optimizer Adm: there is no such class in torch.optim; did you mean 'Adam'?",
     "train --optimizer Foo": "--optimizer Foo: there is no such class in torch.optim, and no import path of your own.",
-    "train --model.backend torch": "--model.backend (='torch') must be one of auto, reference, cpu.",
+    "train --model.backend torch": "--model.backend (='torch') must be one of auto, reference, cpu, triton, graphs.",
     "train --trainer.gradient_clip_val -1": "--trainer.gradient_clip_val (=-1) must be at least 0.",
     "train --seed 99999999999999999999999": None,
     "train --resume runs/none --name a": "--name cannot be changed when a run is resumed.",

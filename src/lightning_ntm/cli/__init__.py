@@ -1,8 +1,11 @@
 """The command `ntm`: words to calls. Rooms are imported when a verb needs them, so that help is quick."""
 
+import io
+import locale
 import os
 import sys
 import warnings
+from contextlib import suppress
 from importlib.metadata import version
 
 from lightning_ntm.cli.streams import make_lasting, open_closed
@@ -41,29 +44,74 @@ Ten seeds of two networks, and a page on them:
 def main(argv: list[str] | None = None) -> int:
     """Run one verb and return the exit code: 0, 1 for a run that ended, 2 for a usage error, 130 when interrupted."""
     open_closed()
-    verb, *rest = (sys.argv[1:] if argv is None else argv) or ["--help"]
-    if verb in ("-h", "--help", "help"):
-        print(_HELP.format(verbs="\n".join(f"  {name:<10} {what}" for name, what in _VERBS.items())))
-        return 0
-    if verb == "--version":
-        print(f"lightning-ntm {version('lightning-ntm')}")
-        return 0
-    sys.path.append(os.getcwd())  # a user's own task or network stands where they work
     if argv is None:
-        os.environ["PYTHONSAFEPATH"] = "1"  # and behind the standard library, in all processes started from here too
+        _in_utf8()
+        # A user's own files stand behind the standard library, in all processes started from here too.
+        os.environ["PYTHONSAFEPATH"] = "1"
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal may have no such letters
     try:
-        with warnings.catch_warnings():
-            warnings.showwarning = _warn
-            return _run(verb, rest)
+        try:
+            return _said(sys.argv[1:] if argv is None else argv)
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()
     except UsageError as error:
-        print(f"ntm: error: {one_line(error)}", file=sys.stderr)
-        return error.code
+        return _error(error, error.code)
     except KeyboardInterrupt:
         print("ntm: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
         sys.stderr.close()  # the reader, as `head`, has seen enough
         return 0
+    except (OSError, UnicodeError) as error:
+        return _error(error)
+
+
+def _error(error: Exception, code: int = 2) -> int:
+    print(f"ntm: error: {one_line(error)}", file=sys.stderr)
+    with suppress(OSError, ValueError, AttributeError):
+        sys.stdout.flush()
+        return code
+    with suppress(OSError, ValueError, AttributeError):  # what it holds back would be another error at the very end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return code
+
+
+def _in_utf8() -> None:
+    """Begin again in Python's UTF-8 mode where the locale is another: files and names are UTF-8 everywhere."""
+    if sys.getfilesystemencoding() != "utf-8" or locale.getpreferredencoding(False).casefold() not in ("utf-8", "utf8"):
+        os.environ["PYTHONUTF8"] = "1"
+        sys.stdout.flush()
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
+def _said(argv: list[str]) -> int:
+    verb, *rest = [_readable(word) for word in argv] or ["--help"]
+    if verb in ("-h", "--help", "help"):
+        print(_HELP.format(verbs="\n".join(f"  {name:<10} {what}" for name, what in _VERBS.items())))
+        return 0
+    if verb == "--version":
+        print(f"lightning-ntm {version('lightning-ntm')}")
+        return 0
+    try:
+        sys.path.append(os.getcwd())  # a user's own task or network stands where they work
+    except FileNotFoundError:
+        raise UsageError("the folder you work in does not exist any more.") from None
+    with warnings.catch_warnings():
+        warnings.showwarning = _warn
+        return _run(verb, rest)
+
+
+def _readable(word: str) -> str:
+    """Return a word with `~` written out, which shells leave alone after an equals sign."""
+    try:
+        word.encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"{word!r} is not UTF-8.") from None
+    option, equals, value = word.partition("=") if word.startswith("-") else ("", "", word)
+    return option + equals + os.path.expanduser(value) if value == "~" or value.startswith("~/") else word
 
 
 def _warn(message: Warning | str, *_: object, **__: object) -> None:

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from lightning_ntm.cli.terminal import Terminal
 from lightning_ntm.cli.watch import View, table
-from lightning_ntm.cli.words import Parser, UsageError, explained, filled, near
+from lightning_ntm.cli.words import Parser, UsageError, command, explained, filled, near
 from lightning_ntm.signals import end_signals
 from lightning_ntm.sweep import End, Engine, LocalEngine, Plan, PlannedRun, Worker, status_of
 from lightning_ntm.sweep.plan import read_plan
@@ -58,7 +58,7 @@ def sweep(argv: list[str]) -> int:
         with _ends_when_told(), view:
             ends = engine.train(worker, mine.runs, view.look)
     except KeyboardInterrupt as end:
-        console.print(f"interrupted. To go on: ntm sweep {folder}{_same_way(arguments)}")
+        console.print(f"interrupted. To go on: {command('ntm', 'sweep', folder)}{_same_way(arguments)}")
         return 128 + (end.number if isinstance(end, _ToldToEndError) else signal.SIGINT)
     return _summary(folder, ends, console)
 
@@ -69,7 +69,7 @@ def _same_way(arguments: argparse.Namespace) -> str:
     default, said = _parser().parse_args([]), []
     for name in names:
         if (value := getattr(arguments, name)) != getattr(default, name):
-            said.append(f" --{name.replace('_', '-')}" + ("" if value is True else f" {value}"))
+            said.append(f" --{name.replace('_', '-')}" + ("" if value is True else f" {command(value)}"))
     return "".join(said)
 
 
@@ -224,7 +224,7 @@ def _summary(folder: Path, ends: Mapping[str, End], console: Console) -> int:
         console.print(f"{name}: failed; {log} says how" if log.exists() else f"{name}: failed before it began")
     if of["elsewhere"]:
         console.print(f"{len(of['elsewhere'])} runs are being trained by another process")
-    console.print(f"{len(of['done'])} of {len(ends)} runs are done: ntm report {folder}")
+    console.print(f"{len(of['done'])} of {len(ends)} runs are done: {command('ntm', 'report', folder)}")
     return 1 if of["failed"] else _LEFT if of["elsewhere"] else 0
 
 

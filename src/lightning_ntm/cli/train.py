@@ -1,6 +1,7 @@
 """`ntm train`: the options are the arguments of the constructors; nothing is declared twice."""
 
 import inspect
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -124,7 +125,7 @@ def _parsed(argv: list[str]) -> tuple[ArgumentParser, Namespace]:
 
 
 def _how_to_go_on(run: Run) -> str:
-    how = f"ntm train --resume {run.folder.path}"
+    how = words.command("ntm", "train", "--resume", run.folder.path)
     if run.keeps and run.folder.last.exists():
         return f"to go on: {how}"
     return f"nothing was kept yet; to begin again: {how}" if run.keeps else "nothing was kept"
@@ -181,6 +182,7 @@ def _check_begun(now: dict[str, Any], model: MemoryModel[Any], resumed: RunFolde
     _check_same(argv, "", now, began, ("name", "runs"))
     if not resumed.last.exists():
         return  # nothing is behind it
+    _check_spec(argv, "task", now["task"], began.get("task"))  # first: it tells the network its sizes
     with explained():
         began = _yaml(training_state(model, resumed.last).get("config") or "") or began
     _check_same(argv, "", now, began, ("seed",))
@@ -518,12 +520,12 @@ def _defaults(argv: list[str]) -> dict[str, Any]:
 def _recipe(argv: list[str]) -> dict[str, Any]:
     """Return our own recipe for the task; for one of the user's, and under a configuration of theirs, the default."""
     recipes = words.presets()
-    flat = _flat(yaml.safe_load(recipes["default"].read_text()))
+    flat = _flat(yaml.safe_load(recipes["default"].read_text(encoding="utf-8")))
     if _said(argv, "--config", "-c") is None:
         task = _ours(_said(argv, "--task") or flat["task"]["class_path"])
         for name in recipes:
             if name.replace("-", "") == task:
-                flat |= _flat(yaml.safe_load(recipes[name].read_text()))
+                flat |= _flat(yaml.safe_load(recipes[name].read_text(encoding="utf-8")))
     return flat
 
 
@@ -621,7 +623,13 @@ def _saved(parser: ArgumentParser, config: Namespace) -> str:
     kept = config.clone()
     for key in ("config", "resume"):
         kept.pop(key, None)
-    return parser.dump(kept, skip_unset=False, skip_validation=True)
+    with explained("the options cannot be kept: ", yaml.YAMLError, TypeError):
+        text: str = parser.dump(kept, skip_unset=False, skip_validation=True)
+        yaml.safe_load(text)
+        text.encode()
+    if lost := re.search(r"^ *(\w+): (Unable to serialize instance .*)", text, re.MULTILINE):
+        raise UsageError(f"{lost[1]} cannot be kept in config.yaml: {lost[2].lower()}.")
+    return text
 
 
 @rank_zero_only
@@ -638,5 +646,6 @@ def _report(run: Run, result: dict[str, Any]) -> None:
     if judged_by == "bits_per_sequence" and "regret_bits" in best:
         measured += f", {best['regret_bits']:.2f} above the optimum,"
     kept = f"step {best['step']} with {measured} in validation" if best else "the last weights, without a validation"
+    path = run.folder.path
     say(f"{result['step']} steps in {result['seconds']:.0f} s; kept: {kept}.")
-    say(f"{run.folder.path}: ntm evaluate {run.folder.path}, ntm figure {run.folder.path}")
+    say(f"{path}: {words.command('ntm', 'evaluate', path)}, {words.command('ntm', 'figure', path)}")

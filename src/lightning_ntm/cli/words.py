@@ -5,8 +5,9 @@ import difflib
 import importlib
 import inspect
 import re
+import shlex
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
@@ -17,6 +18,9 @@ from lightning_ntm.records.parsing import printable
 #: Rooms whose public names are short names on the command line.
 _ROOMS = {"model": "lightning_ntm.models", "task": "lightning_ntm.tasks"}
 _BASES = {"model": "MemoryModel", "task": "Task"}
+
+
+_LONGEST = 2000
 
 
 class UsageError(Exception):
@@ -71,8 +75,14 @@ def explained(prefix: str = "", *more: type[Exception]) -> Iterator[None]:
 
 
 def one_line(error: BaseException) -> str:
-    """Return the message of an error without its line breaks, and without effects on a terminal."""
-    return printable(" ".join(str(error).split())) or type(error).__name__
+    """Return the message of an error without line breaks and effects on a terminal, cut where nobody reads any more."""
+    shown = printable(" ".join(str(error).split())) or type(error).__name__
+    return shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]} ..."
+
+
+def command(*words: object) -> str:
+    """Return a command as a shell takes it."""
+    return shlex.join(map(str, words))
 
 
 def near(word: str, known: Iterable[str]) -> str:
@@ -111,8 +121,9 @@ def presets() -> dict[str, Path]:
 
 def config_path(name: str) -> str:
     """Return the path that a `--config` stands for: a file, or the name of a preset."""
-    if Path(name).is_file():
-        return name
+    with suppress(OSError, ValueError):  # a word that no file can be called
+        if Path(name).is_file():
+            return name
     known = [preset for preset in presets() if preset != "default"]
     if name in known:
         return str(presets()[name])

@@ -6,6 +6,7 @@ grows, `metrics.jsonl`, is appended to line by line; a last line cut short by a 
 
 import json
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Iterator
@@ -103,7 +104,8 @@ class RunFolder:
             if self.path.is_dir() and all(file == self._lock or file.suffix == ".tmp" for file in self.path.iterdir()):
                 return
             raise ValueError(
-                f"run folder {self.path} exists; choose another --name, or continue it with --resume {self.path}."
+                f"run folder {self.path} exists; choose another --name, or continue it with "
+                f"--resume {shlex.quote(str(self.path))}."
             ) from None
 
     def require(self) -> None:

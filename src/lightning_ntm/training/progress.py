@@ -37,10 +37,15 @@ class CostBar(ProgressBar):
         """Open the bar."""
         if not self.enabled:
             return
-        self.console = Console(highlight=False)
+        self.console = Console(highlight=False, markup=False)
         self.console.print(f"{self.name}: costs in validation, lower is better", soft_wrap=True)
         if self.console.is_terminal:
-            columns = (TextColumn("{task.description}"), BarColumn(None), MofNCompleteColumn(), TimeRemainingColumn())
+            columns = (
+                TextColumn("{task.description}", markup=False),
+                BarColumn(None),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(),
+            )
             self.bar = Progress(*columns, console=self.console, refresh_per_second=4, transient=True)
             self.shown = self.bar.add_task(self.name, total=_total_steps(trainer), completed=trainer.global_step)
             self.bar.start()

@@ -281,6 +281,6 @@ def folder_of(runs: Path | str, name: str) -> RunFolder:
     Raises:
         ValueError: The name is not that of a folder within `runs`.
     """
-    if not name or Path(name).name != name or name in (".", ".."):
+    if not name.isprintable() or Path(name).name != name or name in ("", ".", ".."):
         raise ValueError(f"name (={name!r}) must be a plain folder name; --runs sets where it stands.")
-    return RunFolder(Path(runs) / name)
+    return RunFolder(Path(runs).expanduser() / name)

@@ -1,0 +1,153 @@
+"""Text as it comes: names, locales, terminals and words of any kind."""
+
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from runs import write_run
+
+from lightning_ntm.cli import main
+
+NTM = [sys.executable, "-m", "lightning_ntm.cli"]
+TINY = (
+    "--model LSTM --model.hidden_size 8 --model.num_layers 1 --task.max_length 3 --data.validation_sequences 4 "
+    "--trainer.max_steps 2 --trainer.val_check_interval 1"
+)
+VERBS = {
+    "train": ["train", "--resume", "{}"],
+    "train by name": ["train", "--name", "{}/a"],
+    "train a task": ["train", "--task", "{}"],
+    "train with a number": ["train", "--task.max_length", "{}"],
+    "train with a configuration": ["train", "--config", "{}"],
+    "evaluate": ["evaluate", "{}"],
+    "evaluate lengths": ["evaluate", "run", "--lengths", "{}"],
+    "figure": ["figure", "{}"],
+    "report": ["report", "{}"],
+    "sweep": ["sweep", "{}"],
+    "sweep seeds": ["sweep", "--seeds", "{}"],
+    "sweep processes": ["sweep", "--processes", "{}", "--models", "x"],
+    "status": ["sweep", "--status", "{}"],
+    "bench": ["bench", "--repeats", "{}", "x"],
+    "no verb": ["{}"],
+}
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+
+
+def ran(*words, **more):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", **more.pop("environment", {})}
+    return subprocess.run([*NTM, *words], env=environment, capture_output="stdout" not in more, **more)
+
+
+@pytest.mark.parametrize("word", ["a" * 100_000, "9" * 30, "a\udcffb"], ids=["long", "number", "bytes"])
+@pytest.mark.parametrize("verb", VERBS)
+def test_any_word_gets_one_line_of_bounded_length(verb, word, capsys):
+    assert main([part.format(word) for part in VERBS[verb]]) == 2
+    (said,) = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("ntm: warning: ")]
+    assert said.startswith("ntm: error: ")
+    assert len(said) < 3000
+    assert said.isprintable()
+
+
+def test_escape_sequences_do_not_reach_the_terminal(capsys):
+    assert main(["evaluate", "\x1b[31mred"]) == 2
+    assert "\\x1b[31mred" in capsys.readouterr().err
+    assert main(["train", "--name", "\x1b[31mred"]) == 2
+    assert "must be a plain folder name" in capsys.readouterr().err
+
+
+def test_files_are_utf_8_whatever_the_locale():
+    name, c = "copié-雪", {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    Path(f"{name}.yaml").write_text(f"name: {name}\n", encoding="utf-8")
+    trained = ran("train", *TINY.split(), "--config", f"{name}.yaml", environment=c)
+    assert trained.returncode == 0, trained.stderr
+    assert name in (Path("runs") / name / "config.yaml").read_text(encoding="utf-8") or (
+        yaml.safe_load((Path("runs") / name / "config.yaml").read_text(encoding="utf-8"))["name"] == name
+    )
+    for words in (["evaluate", f"runs/{name}", "--sequences", "2", "--lengths", "2"], ["report", "runs"]):
+        done = ran(*words, environment=c)
+        assert done.returncode == 0, done.stderr
+
+
+def test_an_ascii_terminal_is_no_error():
+    write_run(Path("é"))
+    done = ran("report", "é", environment={"PYTHONIOENCODING": "ascii:strict"})
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+@pytest.mark.parametrize("words", ["--help", "--version", "report run", "sweep --status s"])
+def test_a_full_disk_behind_the_output_is_one_line(words):
+    write_run(Path("run"))
+    Path("s").mkdir()
+    Path("s/plan.yaml").write_text("name: s\nruns: {a: [--seed=1]}\n")
+    with open("/dev/full", "w") as full:
+        done = ran(*words.split(), stdout=full, stderr=subprocess.PIPE)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.decode().count("\n") == 1
+    assert b"No space left on device" in done.stderr
+
+
+@pytest.mark.parametrize("words", ["train", "sweep --seeds 1", "evaluate a", "figure a", "report a", "bench"])
+def test_a_working_folder_that_was_deleted_is_one_line(words, tmp_path, capsys, monkeypatch):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert main(words.split()) == 2
+    assert capsys.readouterr().err == "ntm: error: the folder you work in does not exist any more.\n"
+    monkeypatch.chdir(tmp_path)
+
+
+def test_a_name_is_printed_as_it_is_and_quoted_in_commands(capsys):
+    name = "[red]it's a run"
+    assert main(["train", *TINY.split(), "--name", name]) == 0
+    printed = capsys.readouterr().out
+    assert f"{name}: costs in validation" in printed
+    assert shlex.join(["ntm", "evaluate", f"runs/{name}"]) in printed
+    assert main(["train", *TINY.split(), "--name", name]) == 2
+    assert f"--resume {shlex.quote(f'runs/{name}')}" in capsys.readouterr().err
+
+
+def test_the_home_folder_is_meant_by_a_tilde_everywhere(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir("/")
+    (tmp_path / "mine.yaml").write_text("runs: ~/runs\nname: b\n")
+    assert main(["train", *TINY.split(), "--runs=~/runs", "--name", "a"]) == 0
+    assert main(["train", *TINY.split(), "--config=~/mine.yaml"]) == 0
+    assert {path.name for path in (tmp_path / "runs").iterdir()} == {"a", "b"}
+    assert main(["train", "--resume=~/runs/a", "--trainer.max_steps", "3"]) == 0
+    assert main(["evaluate", "~/runs/a", "--sequences", "2", "--lengths", "2"]) == 0
+    assert main(["report", "~/runs"]) == 0
+    assert (tmp_path / "runs" / "report.html").exists()
+
+
+OBJECT = """
+from lightning_ntm import LSTM
+class Holds(LSTM):
+    def __init__(self, input_size, output_size, thing: object = {1, 2}):
+        super().__init__(input_size, output_size, hidden_size=4)
+class Odd:
+    pass
+class Odder(LSTM):
+    def __init__(self, input_size, output_size, thing: Odd = Odd()):
+        super().__init__(input_size, output_size, hidden_size=4)
+"""
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", ["Odder"])
+def test_what_yaml_cannot_hold_is_refused_before_the_run_begins(name, capsys):
+    Path("odd.py").write_text(OBJECT)
+    assert main(["train", *TINY.split()[6:], "--model", f"odd.{name}", "--name", "a"]) == 2
+    said = capsys.readouterr().err
+    assert said.splitlines()[-1].startswith("ntm: error: ")
+    assert not Path("runs").exists()
