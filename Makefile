@@ -29,7 +29,7 @@ demo: $(INSTALLED)
 	$(BIN)/ntm figure runs/$$run --lengths 20
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check .
