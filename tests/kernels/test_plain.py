@@ -360,6 +360,7 @@ def test_the_triton_kernel_is_told_the_same(monkeypatch):
     pytest.importorskip("triton")
     monkeypatch.setenv("TRITON_INTERPRET", "1")
     model, inputs = NETWORKS["NTM"](), torch.zeros(2, 4, 3)
+    model.backend = "triton"
     assert triton_kernel.refusal(model, inputs, model.initial_state(2)) is None
     model.heads.register_forward_hook(lambda module, given, out: None)
     assert triton_kernel.refusal(model, inputs, model.initial_state(2)) == "heads has hooks."

@@ -390,9 +390,8 @@ def test_extreme_weights_stay_finite(device):
 
 def test_a_second_derivative_is_refused(device):
     inputs = torch.randn(1, 2, 4, device=device, requires_grad=True)
-    (gradient,) = torch.autograd.grad(small(device)(inputs)[0].sum(), inputs, create_graph=True)
-    with pytest.raises(RuntimeError, match="once_differentiable"):
-        gradient.sum().backward()
+    with pytest.raises(RuntimeError, match='computes first gradients, .* set backend="reference"'):
+        torch.autograd.grad(small(device)(inputs)[0].sum(), inputs, create_graph=True)
 
 
 def refused(model, inputs, message):
@@ -439,7 +438,7 @@ def test_states_of_other_dtypes_are_told(device):
     assert reason() is None
     halves = {name: part.half() for name, part in state._asdict().items()}
     assert reason(**halves) == "it keeps a state in float32 or float64, this one is torch.float16."
-    assert reason(cell=state.cell.double()) == "the parts of the state differ in their dtype."
+    assert reason(cell=state.cell.double()) == "state.cell is torch.float64, state.memory is torch.float32."
     doubles = {name: part.double() for name, part in state._asdict().items()}
     assert reason(**doubles) == "the state is torch.float64, the parameters are torch.float32."
 

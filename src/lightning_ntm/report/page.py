@@ -71,7 +71,9 @@ def _check_ours(path: Path) -> None:
 def render(experiment: Experiment, figures: Figures) -> str:
     """Return the page."""
     web = files("lightning_ntm.report") / "web"
-    template, style, script = ((web / name).read_text(encoding="utf-8") for name in ("page.html", "page.css", "page.js"))
+    template, style, script = (
+        (web / name).read_text(encoding="utf-8") for name in ("page.html", "page.css", "page.js")
+    )
     differing, shared = tables.configuration(experiment)
     labels = [network.label for network in experiment.networks]
     runs, left = len(experiment.runs), sum(run.state == "not readable" for run in experiment.skipped)

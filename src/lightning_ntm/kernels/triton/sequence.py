@@ -57,8 +57,6 @@ def _refused_types(model: Any, inputs: Tensor, state: Any) -> str | None:
     weights = model.heads.weight.dtype
     if any(part.dtype not in (torch.float32, torch.float64) for part in state):
         return f"it keeps a state in float32 or float64, this one is {state[0].dtype}."
-    if any(part.dtype != state[0].dtype for part in state):
-        return "the parts of the state differ in their dtype."
     if weights != state[0].dtype and weights not in _HALF:
         return f"the state is {state[0].dtype}, the parameters are {weights}."
     if inputs.dtype != weights and not torch.is_autocast_enabled(inputs.device.type):
