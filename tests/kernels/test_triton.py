@@ -390,7 +390,7 @@ def test_extreme_weights_stay_finite(device):
 
 def test_a_second_derivative_is_refused(device):
     inputs = torch.randn(1, 2, 4, device=device, requires_grad=True)
-    with pytest.raises(RuntimeError, match='computes first gradients, .* set backend="reference"'):
+    with pytest.raises(RuntimeError, match=r'computes first gradients, .* set backend="reference"'):
         torch.autograd.grad(small(device)(inputs)[0].sum(), inputs, create_graph=True)
 
 
