@@ -5,7 +5,6 @@ import locale
 import os
 import sys
 import warnings
-from contextlib import suppress
 from importlib.metadata import version
 
 from lightning_ntm.cli.streams import make_lasting, open_closed
@@ -46,8 +45,7 @@ def main(argv: list[str] | None = None) -> int:
     open_closed()
     if argv is None:
         _in_utf8()
-        # A user's own files stand behind the standard library, in all processes started from here too.
-        os.environ["PYTHONSAFEPATH"] = "1"
+        os.environ["PYTHONSAFEPATH"] = "1"  # the working folder comes last in all processes started from here, too
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal may have no such letters
@@ -55,10 +53,9 @@ def main(argv: list[str] | None = None) -> int:
         try:
             return _said(sys.argv[1:] if argv is None else argv)
         finally:
-            if sys.stdout is not None:
-                sys.stdout.flush()
+            sys.stdout.flush()
     except UsageError as error:
-        return _error(error, error.code)
+        return _error(error)
     except KeyboardInterrupt:
         print("ntm: interrupted", file=sys.stderr)
         return 130
@@ -69,21 +66,19 @@ def main(argv: list[str] | None = None) -> int:
         return _error(error)
 
 
-def _error(error: Exception, code: int = 2) -> int:
+def _error(error: Exception) -> int:
     print(f"ntm: error: {one_line(error)}", file=sys.stderr)
-    with suppress(OSError, ValueError, AttributeError):
+    try:
         sys.stdout.flush()
-        return code
-    with suppress(OSError, ValueError, AttributeError):  # what it holds back would be another error at the very end
+    except OSError:  # what it holds back would be another error at the very end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return code
+    return error.code if isinstance(error, UsageError) else 2
 
 
 def _in_utf8() -> None:
     """Begin again in Python's UTF-8 mode where the locale is another: files and names are UTF-8 everywhere."""
     if sys.getfilesystemencoding() != "utf-8" or locale.getpreferredencoding(False).casefold() not in ("utf-8", "utf8"):
         os.environ["PYTHONUTF8"] = "1"
-        sys.stdout.flush()
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
@@ -123,7 +118,7 @@ def _warn(message: Warning | str, *_: object, **__: object) -> None:
 def _run(verb: str, argv: list[str]) -> int:
     if verb not in _VERBS:
         raise UsageError(f"unknown verb {verb!r}{near(verb, _VERBS) or '; known: ' + ', '.join(_VERBS) + '.'}")
-    if verb in ("train", "sweep"):
+    if verb in ("train", "sweep") and "--status" not in argv:
         make_lasting()
     if verb == "train":
         from lightning_ntm.cli.train import train

@@ -11,12 +11,10 @@ from typing import NoReturn
 # Imported here, not when used: this module is what is loaded before processes are forked.
 import lightning_ntm.cli.train as _loaded  # noqa: F401
 from lightning_ntm.cli import main
-from lightning_ntm.training.processes import forget_launcher
 
 
 def train(words: list[str], log: Path) -> NoReturn:
     """Run `ntm train`, saying all it says to a file."""
-    forget_launcher()
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
     for stream in (sys.stdout, sys.stderr):
         os.dup2(output, stream.fileno())
