@@ -6,6 +6,7 @@ recurrence is compiled once for each instruction set, and the best one is chosen
 
 import os
 import platform
+import runpy
 import shutil
 import subprocess
 import sysconfig
@@ -58,7 +59,9 @@ def compile_kernel(root: Path, target: Path, flags: list[str] | None = None) -> 
                     "-o",
                     objects[-1],
                 )
-        once = [root / SOURCES / name for name in ("threads.cpp", *(["instructions.cpp"] if intel else []))]
+        names = ("sources.cpp", "threads.cpp", *(["instructions.cpp"] if intel else []))
+        digest = runpy.run_path(str(root / SOURCES / "library.py"))["digest_of_sources"]()
+        once = [f'-DNTM_SOURCES="{digest}"', *(root / SOURCES / name for name in names)]
         _run(compiler, *FLAGS, *(flags or []), "-shared", *objects, *once, "-pthread", "-o", target)
 
 

@@ -14,16 +14,20 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lightning_ntm import NTM
+from lightning_ntm import NTM, Batch
 from lightning_ntm.tasks.repeat_copy import RepeatCopy
 from lightning_ntm.training import TrainedRun, open_run
 from lightning_ntm.training.episodes import batch_generator
 
 
+def _episodes(run: TrainedRun, sequences: int, **difficulty: int) -> Batch:
+    return run.task.sample(batch_generator(run.seed, "evaluation", 0, difficulty), sequences, **difficulty)
+
+
 @torch.inference_mode()
 def markers(run: TrainedRun, length: int, repeats: int, sequences: int) -> tuple[float, float]:
     """Return the share of episodes that end where they should, and the repeats before the first end marker."""
-    batch = run.task.sample(batch_generator(run.seed, "evaluation", 0), sequences, length=length, repeats=repeats)
+    batch = _episodes(run, sequences, length=length, repeats=repeats)
     logits, _ = run.model(batch.inputs)
     ends = logits[..., -1][batch.mask].view(sequences, -1) > 0
     first = torch.where(ends.any(1), ends.int().argmax(1) / length, torch.nan)
@@ -34,7 +38,7 @@ def markers(run: TrainedRun, length: int, repeats: int, sequences: int) -> tuple
 @torch.inference_mode()
 def at_ends(run: TrainedRun, what: str, length: int, repeats: int) -> tuple[Tensor, Tensor]:
     """Return what a trace tells, of one episode: at each step before the answer, and at the end of each repeat."""
-    batch = run.task.sample(batch_generator(run.seed, "evaluation", 0), 1, length=length, repeats=repeats)
+    batch = _episodes(run, 1, length=length, repeats=repeats)
     seen = run.model.trace(batch.inputs)[what][0].flatten(1)
     answered = batch.mask[0].nonzero()[:, 0]
     return seen[: answered[0]], seen[answered[length - 1 : length * repeats : length]]

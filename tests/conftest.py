@@ -1,10 +1,18 @@
+import os
+import sys
 from pathlib import Path
 
+import interpreter
 import pytest
 import torch
 from hypothesis import settings
 
 from lightning_ntm.kernels.cpu import library
+
+# Triton reads the variable when it is first imported, which no import above does.
+if not torch.cuda.is_available():
+    os.environ.setdefault("TRITON_INTERPRET", "1")
+sys.meta_path.insert(0, interpreter.UncheckedPrograms)
 
 # A failure must be the same on every machine, and a slow machine is not a failure.
 settings.register_profile("suite", derandomize=True, deadline=None, max_examples=25)
@@ -23,6 +31,11 @@ def pytest_configure(config):
 def pytest_runtest_setup(item):
     if item.get_closest_marker("gpu") and not torch.cuda.is_available():
         pytest.skip("needs a CUDA device")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _fast_interpreter():
+    interpreter.hasten()
 
 
 @pytest.fixture(autouse=True)

@@ -34,7 +34,13 @@ def write_run(
     (folder / "config.yaml").write_text(
         CONFIG.format(name=folder.name, seed=seed, model=path, task=task, hidden=hidden)
     )
-    about = {"versions": {"torch": "2.13.0"}, "machine": "a machine", "task_version": version, "parameters": 17162}
+    about = {
+        "id": folder.as_posix(),
+        "versions": {"torch": "2.13.0"},
+        "machine": "a machine",
+        "task_version": version,
+        "parameters": 17162,
+    }
     (folder / "about.jsonl").write_text(json.dumps(about) + "\n")
     with (folder / "metrics.jsonl").open("w") as file:
         for number, cost in enumerate(costs, start=1):

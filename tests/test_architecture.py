@@ -11,16 +11,18 @@ PACKAGE = Path(__file__).parents[1] / "src" / "lightning_ntm"
 MAY_IMPORT = {
     "checks": set(),
     "functional": set(),
+    "intervals": set(),
     "kernels": set(),
     "lazy": set(),
     "records": set(),
+    "signals": set(),
     "tasks": {"checks"},
     "models": {"checks", "functional", "kernels"},
-    "training": {"checks", "lazy", "models", "tasks", "records"},
+    "training": {"checks", "intervals", "lazy", "kernels", "models", "signals", "tasks", "records"},
     "testing": {"models", "tasks"},
-    "report": {"records"},
+    "report": {"intervals", "records"},
     "sweep": {"records"},
-    "cli": {"checks", "kernels", "models", "tasks", "training", "sweep", "report", "records"},
+    "cli": {"checks", "intervals", "kernels", "models", "signals", "tasks", "training", "sweep", "report", "records"},
     "__init__": {"lazy", "functional", "models", "records", "tasks"},
 }
 ONLY_IN = {
@@ -30,11 +32,15 @@ ONLY_IN = {
     "pandas": {"records"},
     "ray": {"sweep"},
 }
-WITHOUT_TORCH = {"checks", "lazy", "records", "report", "sweep"}
+WITHOUT_TORCH = {"checks", "intervals", "lazy", "records", "report", "signals", "sweep"}
 
 
 def imports(path):
-    for node in ast.walk(ast.parse(path.read_text())):
+    return imports_of(ast.parse(path.read_text()), path)
+
+
+def imports_of(tree, path):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.level:
@@ -55,6 +61,19 @@ def test_imports_follow_the_picture(path):
         assert top != "torch" or room not in WITHOUT_TORCH, f"{room} does without torch ({path})"
 
 
+def imports_at_module_level(path):
+    top = ast.parse(path.read_text())
+    top.body = [node for node in top.body if not isinstance(node, ast.FunctionDef | ast.ClassDef)]
+    return {name.split(".")[0] for name in imports_of(top, path)}
+
+
+def test_only_programs_import_triton():
+    at_module_level = {path for path in PACKAGE.rglob("*.py") if "triton" in imports_at_module_level(path)}
+    assert at_module_level == {
+        PACKAGE / "kernels" / "triton" / name for name in ("probe.py", "programs.py", "stages.py")
+    }
+
+
 def loaded_after(statement, *modules):
     code = f"import sys; {statement}; print([m for m in {modules!r} if m in sys.modules])"
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
@@ -68,3 +87,20 @@ def test_importing_loads_nothing_before_it_is_needed():
     assert loaded_after("import lightning_ntm.report", *heavy) == "['matplotlib']"
     assert loaded_after("import lightning_ntm.cli.report", *heavy) == "[]"
     assert "lightning'" not in loaded_after("from lightning_ntm.training import open_run, evaluate", *heavy)
+
+
+RUNS = """
+import torch
+from lightning_ntm import NTM
+
+for options in ({}, {"backend": "triton"}):
+    model = NTM(3, 2, hidden_size=4, memory_slots=5, memory_width=3, **options)
+NTM(3, 2)(torch.zeros(1, 2, 3))[0].sum().backward()
+NTM(3, 2, memory_slots=5).bfloat16()(torch.zeros(1, 2, 3, dtype=torch.bfloat16))  # refused by the C++ kernel
+"""
+
+
+def test_triton_is_not_loaded_before_there_are_tensors_of_a_gpu():
+    # In a process of its own: here the interpreter is.
+    assert loaded_after("import lightning_ntm, lightning_ntm.cli", "triton") == "[]"
+    assert loaded_after(f"exec({RUNS!r})", "triton", "lightning_ntm.kernels.triton.programs") == "[]"

@@ -52,6 +52,19 @@ class Mixing(NTM):
         return logits + logits.mean(0), state
 
 
+class Padded(LSTM):
+    """Runs on into the padding."""
+
+    def forward(self, inputs, state=None, lengths=None):
+        return super().forward(inputs, state)
+
+
+class Twice(Copy):
+    """Evaluates a difficulty twice."""
+
+    evaluations = ({"length": 3}, {"length": 3})
+
+
 class Drifting(Copy):
     """Draws from the global generator."""
 
@@ -65,5 +78,9 @@ def test_a_broken_promise_is_noticed():
         testing.check_model(Forgetful(3, 2, hidden_size=4, backend="reference"))
     with pytest.raises(AssertionError, match="Mixing: sequences of one batch"):
         testing.check_model(Mixing(3, 2, hidden_size=4))
+    with pytest.raises(AssertionError, match="Padded: padding changes the outputs"):
+        testing.check_model(Padded(3, 2, hidden_size=4))
+    with pytest.raises(AssertionError, match=r"Twice\.evaluations has a difficulty twice"):
+        testing.check_task(Twice())
     with pytest.raises(AssertionError, match="Drifting is not a function of its generator"):
         testing.check_task(Drifting())

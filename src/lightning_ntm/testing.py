@@ -32,6 +32,8 @@ def check_task(task: Task) -> None:
     assert torch.isfinite(batch.inputs).all(), f"{name} has inputs that are not finite."
     answers = batch.targets[batch.mask]
     assert ((answers == 0) | (answers == 1)).all(), f"{name} has answers that are not bits."
+    evaluated = [sorted(difficulty.items()) for difficulty in task.evaluations]
+    assert all(evaluated.count(one) == 1 for one in evaluated), f"{name}.evaluations has a difficulty twice."
     for key, hardest in task.difficulty.items():
         harder = task.sample(np.random.default_rng(1), 2, **{key: 3 * hardest})
         assert torch.isfinite(harder.inputs).all(), f"{name} cannot be made harder than training along {key!r}."
@@ -51,10 +53,23 @@ def check_model(model: MemoryModel[Any]) -> None:
         _close(mine, other, f"{name}: the state after a streamed sequence is not that after the whole.")
     alone, _ = model(inputs[1:2])
     _close(alone, whole[1:2], f"{name}: sequences of one batch influence each other.")
+    _check_lengths(model, inputs)
     _close(model.trace(inputs)["logits"], whole, f"{name}: the trace is of another run than the outputs.")
     for kernel in model.all_kernels:
         if _runs(model, kernel, inputs):
             check_kernel(model, kernel, inputs)
+
+
+def _check_lengths(model: MemoryModel[Any], inputs: Tensor) -> None:
+    """Check that sequences with padding are as they are without it."""
+    name, lengths = type(model).__name__, [4, 2, 5][: len(inputs)]
+    logits, end = model(inputs, lengths=torch.tensor(lengths))
+    for number, length in enumerate(lengths):
+        alone, alone_end = model(inputs[number : number + 1, :length])
+        expected = torch.nn.functional.pad(alone[0], (0, 0, 0, inputs.shape[1] - length))
+        _close(logits[number], expected, f"{name}: padding changes the outputs.")
+        for mine, other in zip(end, alone_end, strict=True):
+            _close(mine[number], other[0], f"{name}: padding changes the last state.")
 
 
 def _runs(model: MemoryModel[Any], kernel: str, inputs: Tensor) -> bool:
@@ -80,5 +95,7 @@ def check_kernel(model: MemoryModel[Any], kernel: str, inputs: Tensor) -> None:
 
 
 def _close(mine: Tensor, reference: Tensor, message: str) -> None:
-    # As wide as float32 rounding over a few steps; a wrong term is far outside.
-    torch.testing.assert_close(mine, reference, rtol=1e-4, atol=1e-5, msg=message)
+    # As wide as float32 rounding over a few steps, of numbers that may be sums of larger ones; a wrong term is far
+    # outside.
+    largest = float(reference.detach().abs().max()) if reference.numel() else 0.0
+    torch.testing.assert_close(mine, reference, rtol=1e-4, atol=1e-5 * max(1.0, largest), msg=message)

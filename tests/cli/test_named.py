@@ -163,6 +163,16 @@ def test_a_sweep_goes_on_with_a_function_of_its_plan():
 
 
 def test_a_function_that_is_the_default_of_a_class_is_its_own(capsys):
-    words = ["train", "--model", "mine.Mine", "--name", "a", "--task.max_length", "3", "--trainer.val_check_interval", "2"]
+    words = [
+        "train",
+        "--model",
+        "mine.Mine",
+        "--name",
+        "a",
+        "--task.max_length",
+        "3",
+        "--trainer.val_check_interval",
+        "2",
+    ]
     assert main([*words, "--trainer.max_steps", "2"]) == 0
     assert main(["train", "--resume", "runs/a", "--trainer.max_steps", "4"]) == 0, capsys.readouterr().err

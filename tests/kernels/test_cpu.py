@@ -4,7 +4,9 @@ import copy
 import ctypes
 import subprocess
 import sys
+from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import torch
@@ -195,7 +197,25 @@ assert any("lightning_ntm.sequence" in target for target in graphs[0]), graphs
 """
 
 
-@pytest.mark.parametrize("script", [OPERATOR, COMPILED], ids=["opcheck", "one graph of torch.compile"])
+EXPORTED = """
+import torch
+from lightning_ntm import NTM
+from torch.fx.experimental.proxy_tensor import make_fx
+
+model, inputs = NTM(3, 2, hidden_size=4, memory_slots=5, memory_width=3), torch.randn(2, 4, 3)
+shapes = ({0: torch.export.Dim("batch", min=2)},)
+exported = torch.export.export(model, (inputs,), dynamic_shapes=shapes, strict=False)
+symbolic = make_fx(lambda inputs: model(inputs)[0], tracing_mode="symbolic", _allow_non_fake_inputs=True)(inputs)
+for graph in (exported.graph, symbolic.graph):
+    assert any("lightning_ntm.sequence" in str(node.target) for node in graph.nodes), graph
+more = torch.randn(5, 4, 3)
+torch.testing.assert_close(exported.module()(more)[0], model(more)[0])
+"""
+
+
+@pytest.mark.parametrize(
+    "script", [OPERATOR, COMPILED, EXPORTED], ids=["opcheck", "one graph of torch.compile", "exported"]
+)
 def test_composes_with_pytorch(script):
     # In a process of its own: the checking of annotations in this one cannot be traced.
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
@@ -206,7 +226,7 @@ def test_composes_with_pytorch(script):
     ("call", "reason"),
     [
         (lambda model: model.to("meta")(torch.zeros(1, 2, 3, device="meta")), "it needs tensors on the CPU"),
-        (lambda model: model.bfloat16()(torch.zeros(1, 2, 3, dtype=torch.bfloat16)), "float32 or float64"),
+        (lambda model: model.bfloat16()(torch.zeros(1, 2, 3, dtype=torch.bfloat16)), "the parameters are not"),
         (lambda model: model(torch.zeros(1, 2, 3, dtype=torch.float64)), "the state or the parameters are not"),
     ],
 )
@@ -231,14 +251,136 @@ def test_a_subclass_with_a_step_of_its_own_is_not_run_by_its_parent_s_kernel():
 
 def test_without_the_compiled_library_the_loop_runs(monkeypatch, tmp_path):
     monkeypatch.setattr(library, "LIBRARY", tmp_path / "libntm.so")
-    assert "no C++ compiler" in library.missing()
-    library.entry_points.cache_clear()
+    library.opened.cache_clear()
     try:
+        assert "no C++ compiler" in library.missing()
         assert NTM(3, 2)(torch.zeros(1, 2, 3))[0].shape == (1, 2, 2)
         with pytest.raises(ValueError, match="no C\\+\\+ compiler when lightning-ntm was installed"):
             NTM(3, 2, backend="cpu")(torch.zeros(1, 2, 3))
     finally:
-        library.entry_points.cache_clear()
+        library.opened.cache_clear()
+
+
+OTHER_SOURCES = {
+    "of other sources": 'extern "C" const char* ntm_sources() { return "other"; }',
+    "older than the question": 'extern "C" const char* ntm_instructions() { return "base"; }',
+}
+
+
+@pytest.mark.parametrize("source", OTHER_SOURCES.values(), ids=OTHER_SOURCES)
+def test_a_library_of_other_sources_is_not_called(monkeypatch, tmp_path, source):
+    (tmp_path / "other.cpp").write_text(source)
+    stale = tmp_path / "libntm.so"
+    subprocess.run(["c++", "-shared", "-fPIC", tmp_path / "other.cpp", "-o", stale], check=True)
+    monkeypatch.setattr(library, "LIBRARY", stale)
+    monkeypatch.setattr(library, "_told", set())
+    library.opened.cache_clear()
+    try:
+        with pytest.warns(UserWarning, match=r"`pip install -e \.`, or `make install`.*: the plain loop runs") as told:
+            logits = [NTM(3, 2)(torch.zeros(1, 2, 3))[0] for _ in range(3)]
+        assert len(told) == 1
+        assert logits[2].shape == (1, 2, 2)
+        with pytest.raises(ValueError, match=r"cannot run this call: .*other sources.*`pip install -e \.`"):
+            NTM(3, 2, backend="cpu")(torch.zeros(1, 2, 3))
+        assert "`pip install -e .`" in library.missing()
+    finally:
+        library.opened.cache_clear()
+
+
+def test_a_source_that_changes_is_noticed(monkeypatch, tmp_path):
+    folder = Path(library.__file__).parent
+    before = library.digest_of_sources()
+    for path in folder.glob("*.[ch]pp"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    monkeypatch.setattr(library, "__file__", str(tmp_path / "library.py"))
+    assert library.digest_of_sources() == before
+    with (tmp_path / "stages.hpp").open("a") as file:
+        file.write("// changed")
+    assert library.digest_of_sources() != before
+
+
+MEMORY = """
+import resource, sys, torch
+from lightning_ntm import NTM
+from lightning_ntm.kernels.cpu import library, sequence
+
+threads, backward, own = map(int, sys.argv[1:])
+torch.set_num_threads(threads)
+model = NTM(3, 2, hidden_size=4, memory_slots=100_000, memory_width=16, backend="cpu")
+small = NTM(3, 2, hidden_size=4, backend="cpu")
+small(torch.zeros(16, 2, 3))[0].sum().backward()  # the threads are there
+if own:
+    sequence.entry_points = lambda found=dict(library.entry_points()): found
+    import ctypes
+    ctypes.CDLL(str(library.LIBRARY)).ntm_use_team(None, None)
+call, unlimited = sequence._call, resource.getrlimit(resource.RLIMIT_AS)
+
+def limited(*arguments, **options):
+    if options["backward"] == bool(backward):
+        used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + 4_000_000, unlimited[1]))
+    try:
+        call(*arguments, **options)
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, unlimited)
+
+sequence._call = limited
+inputs = torch.zeros(4, 2, 3)
+try:
+    with torch.set_grad_enabled(bool(backward)):
+        logits, _ = model(inputs)
+        if backward:
+            logits.sum().backward()
+    sys.exit("it ran")
+except RuntimeError as error:
+    assert "can't allocate memory" in str(error), error
+sequence._call = call
+assert torch.isfinite(model(inputs)[0]).all()  # and goes on
+"""
+
+
+@pytest.mark.parametrize("backward", [0, 1])
+@pytest.mark.parametrize(("threads", "own"), [(1, 0), (2, 0), (2, 1)])
+def test_without_memory_it_is_an_error_and_not_the_end_of_the_process(threads, backward, own):
+    arguments = [str(number) for number in (threads, backward, own)]
+    done = subprocess.run([sys.executable, "-c", MEMORY, *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, (done.returncode, done.stderr)
+
+
+def test_more_than_there_is_is_an_error_as_in_the_loop():
+    with pytest.raises(RuntimeError, match="can't allocate memory"):
+        blocks.empty(torch.zeros(1), 2**48)
+    with pytest.raises(RuntimeError, match="can't allocate memory"):
+        torch.empty(2**48)
+
+
+def test_blocks_are_at_most_an_eighth_too_large():
+    for count in [*range(1, 10_000), *(2**power + more for power in range(14, 44) for more in (-1, 0, 1, 12_345))]:
+        size = blocks._size(count)
+        assert count <= size <= max(count + 64, count * 9 / 8)
+        assert blocks._size(size) == size
+    assert len({blocks._size(count) for count in range(2**20, 2**21)}) <= 9
+
+
+@pytest.fixture
+def pool(monkeypatch):
+    free = defaultdict(list)
+    monkeypatch.setattr(blocks, "_free", free)
+    return free
+
+
+def test_a_free_block_that_is_less_than_twice_as_large_is_taken(pool):
+    blocks._give_back(blocks._take(1_500_000))
+    assert blocks._take(1_400_000).nbytes >= 1_500_000
+    blocks._give_back(blocks._take(1_500_000))
+    assert blocks._take(700_000).nbytes < 800_000
+
+
+def test_sizes_that_grow_do_not_add_up(pool):
+    for count in range(1_000_000, 10_000_000, 10_000):
+        blocks._give_back(blocks._take(count))
+    kept = [block.nbytes for free in pool.values() for block in free]
+    assert sum(kept) < 2.5 * 10_000_000
 
 
 def test_an_empty_batch_is_left_to_the_loop():

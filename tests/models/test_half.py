@@ -125,9 +125,13 @@ def test_a_state_of_another_dtype_is_told(make, dtype, other, expected):
 
 def test_a_state_that_is_another_network_s_is_told():
     ntm, lstm = NETWORKS["NTM"](), NETWORKS["LSTM"]()
-    with pytest.raises(TypeError, match=r"state must be of type NTMState, got LSTMState\.$"):
+    with pytest.raises(
+        TypeError, match=r"state must be of type NTMState, as forward and initial_state return it, got LSTMState\.$"
+    ):
         ntm(torch.zeros(2, 3, 4), lstm.initial_state(2))
-    with pytest.raises(TypeError, match=r"state must be of type LSTMState, got NTMState\.$"):
+    with pytest.raises(
+        TypeError, match=r"state must be of type LSTMState, as forward and initial_state return it, got NTMState\.$"
+    ):
         lstm.trace(torch.zeros(2, 3, 4), ntm.initial_state(2))
 
 

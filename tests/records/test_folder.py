@@ -57,11 +57,11 @@ def test_what_training_anew_would_make_again_may_go(tmp_path, names, began):
 
 def test_an_evaluation_replaces_the_one_before_at_the_same_difficulty(tmp_path):
     folder, measured = RunFolder(tmp_path), {"wrong_bits": 1.0, "sequences": 9}
-    folder.keep_evaluation(5, [{"length": 3, **measured}, {"length": 4, **measured}])
-    folder.keep_evaluation(5, [{"length": 3, "answer": "whole", "wrong_bits": 2.0}, {"length": 3, "answer": "1-2"}])
+    folder.keep_evaluation(5, [{"length": 3, **measured}, {"length": 4, **measured}], 2)
+    folder.keep_evaluation(5, [{"length": 3, "answer": "whole", "wrong_bits": 2.0}, {"length": 3, "answer": "1-2"}], 2)
     told = read_json(folder.evaluation)["results"]
     assert [(row["length"], row.get("answer"), row.get("wrong_bits")) for row in told] == [
         (4, None, 1.0), (3, "whole", 2.0), (3, "1-2", None)
     ]  # fmt: skip
-    folder.keep_evaluation(6, [{"length": 9, **measured}])
+    folder.keep_evaluation(6, [{"length": 9, **measured}], 2)
     assert [row["length"] for row in read_json(folder.evaluation)["results"]] == [9], "of other weights"

@@ -135,13 +135,18 @@ def test_evaluations_of_the_same_weights_are_kept_together(tmp_path):
     folder = RunFolder(write_run(tmp_path / "a"))
     measured = {"wrong_bits": 1.0, "bits_per_sequence": 2.0, "perfect": 0.5, "sequences": 10}
     kept = lambda: [row["length"] for row in json.loads(folder.evaluation.read_text())["results"]]  # noqa: E731
-    folder.keep_evaluation(300, [{"length": 10, **measured}])
-    folder.keep_evaluation(300, [{"length": 20, **measured}, {"length": 10, **measured}])
+    folder.keep_evaluation(300, [{"length": 10, **measured}], 2)
+    folder.keep_evaluation(300, [{"length": 20, **measured}, {"length": 10, **measured}], 2)
     assert kept() == [20, 10]
-    folder.keep_evaluation(400, [{"length": 5, **measured}])
+    folder.keep_evaluation(400, [{"length": 5, **measured}], 2)
     assert kept() == [5]
+    folder.keep_evaluation(400, [{"length": 6, **measured}], 3)
+    assert kept() == [6], "episodes of another version"
+    folder.evaluation.write_text(json.dumps({"step": 400, "results": [{"length": 7, **measured}]}))
+    folder.keep_evaluation(400, [{"length": 5, **measured}], 2)
+    assert kept() == [5], "the first version was not written down"
     folder.evaluation.write_text("rubbish")
-    folder.keep_evaluation(400, [{"length": 5, **measured}])
+    folder.keep_evaluation(400, [{"length": 5, **measured}], 2)
     assert kept() == [5]
 
 

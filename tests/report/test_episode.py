@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, strategies as st
 
 from lightning_ntm import AssociativeRecall, Copy, DynamicNGrams, PrioritySort
@@ -152,3 +153,12 @@ def test_a_long_episode_keeps_its_bits_and_shows_each_slot_that_is_looked_at():
         weightings = column.axes[last].images[0]
         assert weightings.get_extent() == [-0.5, steps - 0.5, slots - 0.5, -0.5]
         assert (weightings.get_array().max(axis=0) == 1).all()
+
+
+@pytest.mark.parametrize("model", [NTM, LSTM])
+def test_a_network_that_answers_nan_is_drawn_and_all_its_bits_are_wrong(model):
+    task = Copy(max_length=3)
+    network = model(task.input_size, task.output_size, hidden_size=8)
+    torch.nn.init.constant_(network.output.bias, np.nan)
+    figure = draw_memory(trace_episode(network, task, {"length": 3}), "a run")
+    assert figure.get_suptitle().endswith("24 wrong bits")

@@ -1,7 +1,9 @@
 """The numbers of the page against those computed by hand from the rows, and what it says of what is missing."""
 
 import json
+import math
 import re
+import shutil
 import statistics
 import xml.etree.ElementTree as ET
 from html import unescape
@@ -13,6 +15,8 @@ from runs import write_run
 from safetensors.numpy import save_file
 
 from lightning_ntm.cli import main
+from lightning_ntm.intervals import wilson
+from lightning_ntm.records import RunFolder
 from lightning_ntm.report import write_report
 from lightning_ntm.report.configuration import labels
 from lightning_ntm.report.curves import draw_curves
@@ -198,6 +202,38 @@ def test_a_regret_that_is_no_number_is_left_out(tmp_path):
     assert table(report(tmp_path), 'id="lengths"')[1][-3:] == ["\u2013"] * 3
 
 
+def test_shares_of_sequences_without_an_error_say_how_far_they_can_be_trusted(tmp_path):
+    for name, shares in (("a", (1.0, 0.98, 0.0)), ("b", (1.0, 1.0, 0.0))):
+        rows = [
+            {"length": place, "wrong_bits": 1 - share, "bits_per_sequence": 0.1, "perfect": share, "sequences": 150}
+            for place, share in enumerate(shares)
+        ]
+        RunFolder(write_run(tmp_path / name, seed=ord(name))).keep_evaluation(300, rows, 2)
+    low, high = (f"{100 * bound:.3g}" for bound in wilson(297, 300))
+    assert [row[-1] for row in table(report(tmp_path), 'id="lengths"')[1:]] == [
+        "100 % (none of 300 is wrong: at most 0.99 in 100 are)",
+        f"99 % ({low} to {high} %)",
+        "0 % (0 to 1.26 %)",
+    ]
+
+
+@pytest.mark.parametrize("bad", [{"sequences": 0}, {"sequences": -3}, {"perfect": 2.0}, {"sequences": 1.5}])
+def test_an_evaluation_that_counts_no_sequences_is_damaged(tmp_path, bad):
+    row = {"length": 20, "wrong_bits": 1.0, "bits_per_sequence": 2.0, "perfect": 0.0, "sequences": 100, **bad}
+    RunFolder(write_run(tmp_path / "a")).keep_evaluation(300, [row], 2)
+    assert read_experiment(write_run(tmp_path / "b").parent).skipped[0].reason.startswith("evaluation.json is damaged")
+
+
+def test_an_evaluation_of_a_network_that_answers_nan_is_reported(tmp_path):
+    run = write_run(tmp_path / "a")
+    row = {"length": 20, "wrong_bits": 160.0, "bits_per_sequence": math.nan, "perfect": 0.0, "sequences": 100}
+    RunFolder(run).keep_evaluation(300, [row], 2)
+    shown = table(report(tmp_path), 'id="lengths"')[1]
+    assert shown[3:6] == ["160"] * 3
+    assert shown[6] == "\u2013"
+    assert shown[7].startswith("0 %")
+
+
 def test_long_names_of_networks_stay_within_the_picture(tmp_path):
     for hidden in range(10**12, 10**12 + 4):
         write_run(tmp_path / str(hidden), hidden=hidden)
@@ -310,6 +346,22 @@ def test_an_evaluation_of_weights_that_are_no_longer_kept_is_told(tmp_path):
     assert [row[1] for row in cells[1:]] == ["5 x 2", "10 x 2", "10 x 4"]
 
 
+def test_evaluations_on_other_episodes_are_not_mixed(tmp_path):
+    measured = {"length": 20, "bits_per_sequence": 2.0, "perfect": 0.5, "sequences": 10}
+    for name, cost, version in (("old", 9.0, {}), ("new", 1.0, {"version": 2}), ("none", None, {})):
+        run = write_run(tmp_path / name, costs=[4.0, 2.0, 1.0])
+        if cost is not None:
+            told = {"step": 300, **version, "results": [{"wrong_bits": cost, **measured}]}
+            (run / "evaluation.json").write_text(json.dumps(told))
+    html = report(tmp_path)
+    assert "Left out, as they were evaluated on other episodes, evaluate again: old." in html
+    assert [row[1:4] for row in table(html, 'id="lengths"')[1:]] == [["20", "1", "1.00"]]
+    (tmp_path / "new" / "evaluation.json").unlink()
+    html = report(tmp_path)
+    assert "Left out" not in html
+    assert [row[1:4] for row in table(html, 'id="lengths"')[1:]] == [["20", "1", "9.00"]]
+
+
 def test_networks_without_a_panel_are_named(tmp_path):
     for hidden in range(1, 15):
         write_run(tmp_path / str(hidden), hidden=hidden)
@@ -382,3 +434,61 @@ def test_mistakes_get_one_line_and_write_nothing(tmp_path, capsys, monkeypatch):
     assert mistake(capsys, "runs/copy", "--outptu", "x").startswith("unknown option --outptu; did you mean '--output'?")
     assert not list(Path().rglob("*.html"))
     assert not list(Path().rglob("*.png"))
+
+
+def test_a_copy_of_a_run_is_no_further_seed(tmp_path):
+    for seed in (1, 2, 3):
+        run = write_run(tmp_path / f"s{seed}", seed=seed, costs=[4.0, 1.0 * (seed < 3)])
+        (run / "about.jsonl").write_text(json.dumps({"id": f"{seed}", "task_version": 1}) + "\n")
+    shutil.copytree(tmp_path / "s3", tmp_path / "s3-backup")
+    shutil.copytree(tmp_path / "s2", tmp_path / "renamed" / "whatever")
+    ahead = tmp_path / "renamed" / "whatever" / "metrics.jsonl"
+    ahead.write_text(
+        ahead.read_text() + ahead.read_text().splitlines()[-1].replace('"step": 200', '"step": 300') + "\n"
+    )
+    html = report_without_figures(tmp_path)
+    assert table(html, 'id="success"')[1][1:3] == ["1 of 2", "9 to 91 %"]  # one of the copies is not finished
+    told = {row[0]: row[1:] for row in table(html, 'id="not-finished"')[1:]}
+    assert told["s3-backup"] == ["copy", "it is a copy of s3, which counts."]
+    assert told["s2"] == ["copy", "it is a copy of renamed/whatever, which counts."]
+    assert "2 copy" in html
+
+
+def test_a_copy_that_was_trained_otherwise_is_another_run(tmp_path):
+    run = write_run(tmp_path / "a")
+    (run / "about.jsonl").write_text('{"id": "a"}\n')
+    shutil.copytree(run, tmp_path / "b")
+    config = (tmp_path / "b" / "config.yaml").read_text()
+    (tmp_path / "b" / "config.yaml").write_text(config.replace("lr: 0.001", "lr: 0.01").replace("name: a", "name: b"))
+    assert len(read_experiment(tmp_path).networks) == 2
+    (tmp_path / "b" / "config.yaml").write_text(config.replace("name: a", "name: b"))
+    assert [run.name for run in read_experiment(tmp_path).runs] == ["a"]
+
+
+@pytest.mark.parametrize("note", [{"started": "2026-01-01T00:00:00+00:00", "command": ["ntm"]}, {}])
+def test_copies_of_runs_without_an_id_are_known_too(tmp_path, note):
+    run = write_run(tmp_path / "a")
+    (run / "about.jsonl").write_text(json.dumps(note) + "\n")
+    shutil.copytree(run, tmp_path / "b")
+    other = write_run(tmp_path / "c", seed=2)
+    (other / "about.jsonl").write_text(json.dumps(note | {"command": ["ntm", "--seed", "2"]}) + "\n")
+    assert [run.name for run in read_experiment(tmp_path).runs] == ["a", "c"]
+
+
+def test_options_that_older_runs_lack_have_their_defaults(tmp_path):
+    write_run(tmp_path / "old")
+    new = "min_memory_slots: 0\ndecay_after: 0.5\nstop_when_solved: 0\ndata:\n  num_workers: 0\n  batch_size: {batch}\n"
+    new += "trainer:\n  gradient_clip_val: null\n  detect_anomaly: false\n"
+    for seed, batch, name in ((2, 8, "same"), (3, 9, "other")):
+        run = write_run(tmp_path / name, seed=seed)
+        text = (run / "config.yaml").read_text()
+        for after, more in (
+            ("lr: 0.001", "betas: [0.9, 0.999]"),
+            ("bits: 8", "min_length: 1"),
+            ("auto", "stay_bias: 2.0"),
+        ):
+            text = text.replace(after, f"{after}\n    {more}")
+        (run / "config.yaml").write_text(text + new.format(batch=batch))
+    assert [[run.name for run in network.runs] for network in read_experiment(tmp_path).networks] in (
+        [["old", "same"], ["other"]], [["other"], ["old", "same"]]
+    )  # fmt: skip

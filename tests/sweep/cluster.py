@@ -11,7 +11,6 @@ import ray
 from ray.cluster_utils import Cluster
 from tests.torture.runs import OFTEN, TINY
 
-from lightning_ntm.cli.child import train
 from lightning_ntm.records import RunFolder
 from lightning_ntm.sweep import Plan, Worker
 from lightning_ntm.sweep.ray import RayEngine
@@ -43,5 +42,5 @@ cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
 nodes = [cluster.add_node(num_cpus=1), cluster.add_node(num_cpus=1)]  # a run on each
 ray.init(address=cluster.address, log_to_driver=False)
 threading.Thread(target=harm, args=(cluster, nodes, plan.runs), daemon=True).start()
-ends = RayEngine(None).train(Worker(FOLDER, train, 3, print), plan.runs, lambda: None)
+ends = RayEngine(None).train(Worker(FOLDER, "lightning_ntm.cli.child.train", 3, print), plan.runs, lambda: None)
 print(ends)

@@ -149,6 +149,34 @@ def test_a_configuration_file_is_found_again_from_elsewhere(tmp_path, monkeypatc
     assert run.words[0] == f"--config={tmp_path / 'mine.yaml'}"
 
 
+def test_a_sweep_keeps_its_own_copy_of_files_that_a_plan_names(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "mine.yaml").write_text("seed: 1\nmodel: model.yaml\n")
+    (tmp_path / "sub" / "model.yaml").write_text("class_path: lightning_ntm.LSTM\n")
+    (tmp_path / "data.yaml").write_text("batch_size: 3\n")
+    (tmp_path / "mean").write_text("not meant by --loss mean\n")
+    said = {"configs": "sub/mine.yaml", "seeds": "1-2", "options": {"loss": "mean"}}
+    Plan.of(said, ["--data", "data.yaml"]).save(Path("runs/a"))
+    kept = Plan.load(Path("runs/a"))
+    for word, (path, text) in zip(kept.runs[1].words[::4], {
+        "config-mine.yaml": "model:\n  class_path: lightning_ntm.LSTM\nseed: 1\n", "data-data.yaml": "batch_size: 3\n",
+    }.items(), strict=True):  # fmt: skip
+        assert Path(word.rpartition("=")[2]) == tmp_path / "runs/a/files" / path
+        assert (tmp_path / "runs/a/files" / path).read_text() == text
+    assert kept.runs[1].words[1:4] == ("--loss=mean", "--seed=2", "--data")
+    Plan.of({**said, "seeds": 3}, ["--data", "data.yaml"]).save(Path("runs/a"))  # the files are as they were
+    kept.save(Path("runs/a"))
+    assert Plan.load(Path("runs/a")).runs[:2] == kept.runs
+    (tmp_path / "sub" / "mine.yaml").write_text("seed: 2\n")
+    with pytest.raises(
+        ValueError, match=r"another plan: mine.yaml is not what it was, which stands in runs/a/files/con"
+    ):
+        Plan.of({**said, "seeds": 4}, ["--data", "data.yaml"]).save(Path("runs/a"))
+    (tmp_path / "runs").rename(tmp_path / "moved")
+    assert Plan.load(Path("moved/a")).runs[2].words[0] == f"--config={tmp_path}/moved/a/files/config-mine.yaml"
+
+
 def test_null_is_as_good_as_nothing():
     assert Plan.of({"models": None, "configs": None, "seeds": None, "grid": None, "options": None}) == Plan.of({})
 

@@ -2,15 +2,17 @@
 
 import io
 import os
+import shutil
 import signal
 import subprocess
 import time
 from pathlib import Path
 
 import pytest
+import yaml
 from rich.console import Console
 from runs import write_run
-from tests.torture.runs import NTM, OFTEN, TINY, environment, remains, train
+from tests.torture.runs import NTM, OFTEN, TINY, end_sweep, environment, remains, train
 
 from lightning_ntm.cli.watch import View, table
 from lightning_ntm.records import RunFolder, claim
@@ -36,6 +38,8 @@ def test_a_run_that_ended_before_anything_was_logged_stands_at_its_end(tmp_path)
     (tmp_path / "a" / "result.json").write_text('{"step": 20}')
     status = status_of(tmp_path, PlannedRun("a", ()))
     assert (status.state, status.step) == ("done", 20)
+    RunFolder(tmp_path / "a").append({"step": 30, "train_wrong_bits": 3.0})  # it was resumed, by an earlier version
+    assert status_of(tmp_path, PlannedRun("a", ())).state == "interrupted"
 
 
 @pytest.mark.parametrize(("measured", "cell", "words"), [
@@ -49,6 +53,7 @@ def test_the_cost_of_the_last_validation_is_told(tmp_path, measured, cell, words
     folder.append({"step": 5, "validation_wrong_bits": 9.0, "validation_regret_bits": 9.0})
     folder.append({"step": 12000, **measured})
     folder.append({"step": 12050, "train_wrong_bits": 3.0})
+    folder.result.write_text('{"step": 12050}')
     console = Console(width=80, record=True, file=io.StringIO())
     with View(tmp_path, Plan("a", (run,)), console, quiet=True) as view:
         view.states[run.name] = "running"
@@ -63,9 +68,9 @@ def test_the_cost_of_the_last_validation_is_told(tmp_path, measured, cell, words
     ]
 
 
-def start(words, folder):
+def start(words, folder, **more):
     return subprocess.Popen(
-        [*NTM, *words.split()], cwd=folder, env=environment(), text=True,
+        [*NTM, *words.split()], cwd=folder, env=environment(**more), text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
 
@@ -120,6 +125,11 @@ def test_a_run_that_is_killed_goes_on_and_so_does_a_sweep_that_is_killed(tmp_pat
     assert [remains(run.path) for run in (first, second)] == [undisturbed[1], undisturbed[2]]
 
 
+@pytest.mark.parametrize(("end", "output"), [("KILL", "nothing"), ("HUP", "pipe"), ("terminal", "file")])
+def test_the_runs_of_a_sweep_that_ends_in_any_way_save_and_end(tmp_path, end, output):
+    assert end_sweep(tmp_path, end, output) < 10
+
+
 @pytest.mark.parametrize(("told", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_sweep_told_to_end_saves_every_run_and_says_how_to_go_on(tmp_path, told, code, undisturbed):
     run = run_folder(tmp_path, 1)
@@ -143,7 +153,7 @@ def test_a_run_that_another_sweep_is_at_is_left_to_it(tmp_path):
     claims.mkdir(parents=True)
     let_go = claim(claims / "forgetful-copy-seed1", "it")
     code, said = sweep(f"{SWEEP} --name a --seeds 1", tmp_path)
-    assert (code, "1 runs are being trained by another process" in said) == (0, True), said
+    assert (code, "1 runs are being trained by another process" in said) == (3, True), said
     assert not run_folder(tmp_path, 1).path.exists()
     let_go()
 
@@ -174,6 +184,80 @@ def test_runs_that_crash_before_anything_is_kept_are_given_up_after_some_attempt
     code, said = sweep(f"sweep --models crashing.Crashing --retries 1 --name a {WORDS}", tmp_path)
     assert code == 1, said
     assert "crashing-copy-seed1: ended by SIGABRT (attempt 2 of 2)" in said
+
+
+def test_a_run_whose_server_is_killed_is_tried_again(tmp_path, undisturbed):
+    run = run_folder(tmp_path, 1)
+    process = start(f"{SWEEP} --name a --seeds 1", tmp_path)
+    begun(run)
+    server = int(Path(f"/proc/{process_of(run)}/stat").read_text().rpartition(")")[2].split()[1])
+    os.kill(server, signal.SIGKILL)
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, said
+    assert "forgetful-copy-seed1: the process that starts trainings ended (attempt 1 of 4)" in said
+    assert remains(run.path) == undisturbed[1]
+
+
+def test_the_runs_of_a_sweep_are_single_processes_whatever_the_environment_says(tmp_path):
+    slurm = {"NTASKS": "4", "PROCID": "2", "LOCALID": "2", "NODEID": "0", "NTASKS_PER_NODE": "4"}
+    ranks = {"RANK": "2", "LOCAL_RANK": "2", "WORLD_SIZE": "4", "OMPI_COMM_WORLD_RANK": "2"}
+    words = f"{SWEEP} --name a --trainer.max_steps 20"
+    process = start(words, tmp_path, **ranks, **{f"SLURM_{name}": value for name, value in slurm.items()})
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, said
+    assert run_folder(tmp_path, 1).result.exists()
+    assert run_folder(tmp_path, 1).rows()
+
+
+@pytest.mark.parametrize("engine", ["local", "ray"])
+def test_files_that_are_named_as_modules_of_python_are_not_run_and_a_user_s_own_module_is(tmp_path, engine):
+    for name in ("copy", "random", "numpy", "json", "yaml", "multiprocessing"):
+        (tmp_path / f"{name}.py").write_text("from pathlib import Path\nPath('ran').touch()\nraise SystemExit(9)\n")
+    (tmp_path / "own.py").write_text("from lightning_ntm import LSTM\nclass Own(LSTM):\n    pass\n")
+    words = f"sweep --models own.Own --name a {WORDS} --trainer.max_steps 20 --data.num_workers 1 --engine {engine}"
+    process = subprocess.run(
+        [NTM[0], "-P", *NTM[1:], *words.split()], cwd=tmp_path, capture_output=True, text=True, timeout=180,
+        env=environment(RAY_ADDRESS="127.0.0.1:1"),  # of a cluster that is gone: nobody asked for it
+    )  # fmt: skip
+    assert process.returncode == 0, process.stdout + process.stderr
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_file_that_is_edited_later_changes_no_run_of_a_sweep(tmp_path):
+    mine, run = tmp_path / "mine.yaml", RunFolder(tmp_path / "runs/a/mine-seed2")
+    mine.write_text(yaml.safe_dump({"trainer": {"max_steps": 20}, "data": {"batch_size": 3}}))
+    assert sweep("sweep --configs mine.yaml --seeds 1-2 --name a", tmp_path)[0] == 0
+    shutil.rmtree(run.path)
+    mine.write_text(yaml.safe_dump({"trainer": {"max_steps": 20}, "data": {"batch_size": 5}}))
+    (tmp_path / "runs").rename(tmp_path / "moved")
+    assert sweep("sweep moved/a", tmp_path)[0] == 0
+    config = yaml.safe_load((tmp_path / "moved/a/mine-seed2/config.yaml").read_text())
+    assert config["data"]["batch_size"] == 3
+
+
+def test_an_extended_run_that_is_killed_is_not_done(tmp_path, undisturbed):
+    run = run_folder(tmp_path, 1)
+    assert sweep(f"{SWEEP.replace('1000', '900')} --name a --seeds 1", tmp_path)[0] == 0
+    (planned,) = Plan.load(tmp_path / "runs/a").runs
+    assert status_of(tmp_path / "runs/a", planned).state == "done"
+    process = start(f"train --resume {run.path} --trainer.max_steps 1000", tmp_path)
+    while len(run.notes()) < 2:
+        time.sleep(0.01)
+    time.sleep(0.1)
+    process.kill()
+    process.communicate()
+    assert status_of(tmp_path / "runs/a", planned).state == "interrupted"
+    code, said = sweep("sweep runs/a", tmp_path)
+    assert (code, "1 of 1 runs are done" in said) == (0, True), said
+    assert status_of(tmp_path / "runs/a", planned).step == 1000
+
+
+def test_a_log_that_was_not_written_is_not_named(tmp_path):
+    run = run_folder(tmp_path, 1)
+    run.path.mkdir(parents=True)
+    (run.path / "mine.txt").touch()
+    code, said = sweep(f"{SWEEP} --name a --seeds 1", tmp_path)
+    assert (code, "forgetful-copy-seed1: failed before it began" in said, ".log" in said) == (1, True, False), said
 
 
 def test_on_a_cluster_a_run_survives_its_worker_and_its_node(tmp_path, undisturbed):

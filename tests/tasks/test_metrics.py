@@ -46,3 +46,26 @@ def test_a_masked_step_has_no_gradient():
     metrics.nats_per_sequence(logits, BATCH).sum().backward()
     assert (logits.grad[1, 2] == 0).all()
     assert (logits.grad[BATCH.mask] != 0).all()
+
+
+def test_a_logit_that_is_nan_is_wrong_whatever_the_target():
+    nan = torch.full_like(LOGITS, math.nan)
+    assert metrics.wrong_bits(nan, BATCH).tolist() == metrics.answer_bits(BATCH).tolist() == [6, 4]
+    infinite = torch.where(BATCH.targets > 0.5, math.inf, -math.inf)
+    assert metrics.wrong_bits(infinite, BATCH).tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_whatever_stands_in_a_masked_step_changes_neither_cost_nor_gradient(bad, dtype):
+    masked = ~BATCH.mask.unsqueeze(-1)
+    results = []
+    for value in (0.0, bad):
+        logits = LOGITS.nan_to_num().masked_fill(masked, value).to(dtype).requires_grad_()
+        batch = BATCH._replace(targets=BATCH.targets.masked_fill(masked, value))
+        nats = metrics.nats_per_sequence(logits, batch)
+        nats.sum().backward()
+        results.append((nats.detach(), metrics.wrong_bits(logits, batch), logits.grad))
+    for clean, spoilt in zip(*results, strict=True):
+        assert torch.isfinite(clean).all()
+        assert torch.equal(clean, spoilt)

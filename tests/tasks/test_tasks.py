@@ -5,7 +5,7 @@ import pytest
 import torch
 from hypothesis import given, strategies as st
 
-from lightning_ntm import Copy, RepeatCopy
+from lightning_ntm import AssociativeRecall, Copy, DynamicNGrams, PrioritySort, RepeatCopy
 
 NUMBERS = st.integers(1, 5)
 
@@ -92,6 +92,17 @@ def test_every_length_and_number_of_the_range_is_drawn():
     repeats = (batch.mask.sum(1) - 1) // lengths
     assert set(lengths.tolist()) == {1, 2, 3, 4}
     assert set(repeats.tolist()) == {1, 2, 3}
+
+
+@pytest.mark.parametrize("longest", [1, 2, 3, 20])
+def test_each_difficulty_is_evaluated_once(longest):
+    tasks = Copy(max_length=longest), RepeatCopy(max_length=longest, max_repeats=longest)
+    more = AssociativeRecall(max_items=longest + 1), PrioritySort(items=longest, highest=1), DynamicNGrams(1, longest)
+    for task in (*tasks, *more):
+        shown = [tuple(difficulty.values()) for difficulty in task.evaluations]
+        assert len(set(shown)) == len(shown)
+    assert Copy(max_length=20).evaluations == [{"length": n} for n in (10, 20, 40, 80, 120)]
+    assert Copy(max_length=1).evaluations == [{"length": n} for n in (1, 2, 4, 6)]
 
 
 def test_items_are_random_bits():

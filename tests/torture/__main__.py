@@ -6,13 +6,15 @@ Each part prints what it did and ends with an error at the first thing that is n
 import argparse
 import time
 
-from tests.torture import inputs, runs
+from tests.torture import folders, inputs, runs
 
 PARTS = {
     "kills": (runs.kills, 100, "processes killed at random instants of one training"),
+    "sweeps": (runs.sweeps, 24, "sweeps killed, told to end, left without a terminal"),
     "faults": (runs.faults, 50, "writes that fail"),
     "configurations": (inputs.configurations, 2000, "mutated configurations"),
     "files": (inputs.files, 500, "mutated files of a run folder"),
+    "folders": (folders.folders, 500, "folders of which some files are not what they should be, met by every verb"),
     "soak": (runs.soak, 200_000, "steps of a tiny network"),
 }
 

@@ -1,14 +1,21 @@
 """Runs that are killed, whose disk fails, or that last long."""
 
+import fcntl
+import getpass
+import itertools
 import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import termios
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import safetensors
@@ -26,7 +33,7 @@ QUIET = "--trainer.enable_progress_bar false"
 
 
 def environment(**more: str) -> dict[str, str]:
-    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), **more}
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}", **more}
 
 
 def start(words: str, folder: Path, **more: str) -> subprocess.Popen[str]:
@@ -117,6 +124,80 @@ def _killed(words: str, folder: Path, number: int, chance: random.Random) -> int
         if process.returncode == 0:
             return done
         assert process.returncode == -9, said
+
+
+#: How a sweep may end, and where it writes.
+ENDS = ("KILL", "HUP", "TERM", "terminal")
+OUTPUTS = ("file", "pipe", "nothing")
+
+
+def sweeps(number: int, seed: int) -> str:
+    """End sweeps in every way; their runs must have saved and ended within seconds, with nothing left behind."""
+    folder, cases = scratch(), [*itertools.product(ENDS, OUTPUTS)]
+    random.Random(seed).shuffle(cases)
+    try:
+        seconds = [end_sweep(folder / str(i), *cases[i % len(cases)]) for i in range(number)]
+        return f"{number} sweeps ended in {len(cases)} ways, all runs saved and ended within {max(seconds):.1f} s"
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def end_sweep(folder: Path, end: str, output: str, engine: str = "local") -> float:
+    """End a sweep of two runs, and return the seconds until they had saved and ended."""
+    folder.joinpath("tmp").mkdir(parents=True)
+    words = f"{TINY} {OFTEN} --trainer.max_steps 1000000".replace("--model ", "--models ", 1)
+    command = f"sweep {words} --name a --seeds 1-2 --processes 2 --engine {engine}"
+    own, its = os.openpty()
+    reader, writer = os.pipe()
+    streams = {"file": "> said", "pipe": "", "nothing": ">&- 2>&- <&-"}[output]
+    process = subprocess.Popen(
+        ["sh", "-c", f'exec "$@" {streams}', "sh", *NTM, *command.split()],
+        cwd=folder, env=environment(TMPDIR=str(folder / "tmp")), stdin=its, stdout=writer, stderr=writer,
+        preexec_fn=lambda: (os.setsid(), fcntl.ioctl(0, termios.TIOCSCTTY, 0)),
+    )  # fmt: skip
+    for descriptor in (its, reader, writer):  # nobody reads the pipe
+        os.close(descriptor)
+    runs = [RunFolder(folder / f"runs/a/forgetful-copy-seed{i}") for i in (1, 2)]
+    try:
+        _wait(60, lambda: all(run.last.exists() for run in runs) or process.poll() is not None)
+        assert process.poll() is None, f"{output}: the sweep ended by itself, {process.returncode}"
+        before = time.monotonic()
+        if end == "terminal":
+            os.close(own)
+        else:
+            process.send_signal(signal.Signals[f"SIG{end}"])
+        _wait(15, lambda: process.poll() is not None and not any(run.in_use() for run in runs))
+        seconds = time.monotonic() - before
+    finally:
+        process.kill()
+        process.wait()
+    number = signal.Signals["SIGHUP" if end == "terminal" else f"SIG{end}"]
+    assert process.returncode == (-number if end == "KILL" else 128 + number), f"{end}, {output}"
+    for run in runs:
+        said = folder.joinpath(f"runs/a/logs/{run.path.name}.log").read_text().splitlines()[-1]
+        step = torch.load(run.last, weights_only=True)["global_step"]
+        assert said.startswith(f"ended by SIGTERM at step {step}; to go on: "), f"{end}, {output}: {said}"
+    _wait(5, lambda: not _processes(folder))
+    left = {path.name for path in folder.joinpath("tmp").iterdir()} - {f"torchinductor_{getpass.getuser()}"}
+    assert not left, f"{end}, {output}: {left} in the folder for temporary files, besides the cache of PyTorch"
+    return seconds
+
+
+def _wait(seconds: float, condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def _processes(folder: Path) -> list[str]:
+    """The processes that work in a folder."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if process.joinpath("cwd").resolve() == folder.resolve():
+                found.append(process.name)
+    return found
 
 
 def faults(number: int, seed: int) -> str:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from lightning_ntm import NTM, Copy
+from lightning_ntm import NTM, AssociativeRecall, Copy, DynamicNGrams, PrioritySort, RepeatCopy
 from lightning_ntm.training import EpisodeData, SequenceLearner
 from lightning_ntm.training.episodes import batch_generator, chunks
 
@@ -60,6 +60,26 @@ def test_seeds_splits_and_numbers_give_unrelated_batches():
         for number in (0, 1, 2**32)
     }
     assert len(draws) == 27
+
+
+@pytest.mark.parametrize("task", [Copy(), RepeatCopy(), AssociativeRecall(), PrioritySort(), DynamicNGrams()])
+def test_evaluations_of_two_difficulties_share_no_random_bits(task):
+    name, hardest = next(iter(task.difficulty.items()))
+    easy, hard = (next(chunks(task, 1, "evaluation", 5, {name: value})) for value in (hardest, 2 * hardest))
+    shown = hardest // 2
+    assert not torch.equal(easy.inputs[:1, :shown], hard.inputs[:1, :shown])
+    again = next(chunks(task, 1, "evaluation", 5, {name: hardest}))
+    assert same([easy], [again])
+    # Validation was measured during many trainings: its episodes are those they always were.
+    validated = next(chunks(task, 1, "validation", 5, task.difficulty))
+    assert same([validated], [task.sample(batch_generator(1, "validation", 0), 5, **task.difficulty)])
+
+
+def test_the_order_of_difficulties_does_not_matter_and_any_name_may_be_one():
+    one, other = ({"number": 3, "seed": 4}, {"seed": 4, "number": 3})
+    draws = [batch_generator(1, "evaluation", 0, key).integers(2**31) for key in (one, other, {"number": 34}, None)]
+    assert draws[0] == draws[1]
+    assert len(set(draws)) == 3
 
 
 def test_a_fixed_set_has_the_size_asked_for_and_stays_the_same():

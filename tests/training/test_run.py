@@ -5,6 +5,8 @@ import json
 import pytest
 import safetensors.torch
 import torch
+from lightning.pytorch.callbacks import EMAWeightAveraging
+from torch.optim.lr_scheduler import StepLR
 
 from lightning_ntm import LSTM, NTM, Copy, DynamicNGrams
 from lightning_ntm.records import RunFolder
@@ -28,8 +30,8 @@ def network():
     return NTM(4, 3, hidden_size=8, memory_slots=6, memory_width=4)
 
 
-def run(path, steps=12, resume=False, stop_when_solved=0, model=None, task=None, varied=None, **trainer):
-    learner = SequenceLearner(
+def run(path, steps=12, resume=False, stop_when_solved=0, model=None, task=None, varied=None, learner=None, **trainer):
+    learner = learner or SequenceLearner(
         model or network(),
         lambda p: torch.optim.Adam(p, lr=1e-2),
         decay_after=1.0,
@@ -72,6 +74,42 @@ def test_rows_say_what_was_trained_and_validated(tmp_path):
     bits = metrics.bits_per_sequence(logits, batch).mean().item()
     assert rows[-1]["validation_bits_per_sequence"] == pytest.approx(bits)
     assert rows[-1]["validation_loss"] == pytest.approx(bits * torch.tensor(2.0).log().item() / 12)
+
+
+@pytest.mark.parametrize("accumulated", [1, 2])
+def test_the_learning_rate_of_a_row_is_that_of_its_step(tmp_path, accumulated):
+    taken = []
+
+    class Rates(torch.optim.SGD):
+        def step(self, closure=None):
+            taken.append(self.param_groups[0]["lr"])
+            return super().step(closure)
+
+    learner = SequenceLearner(
+        network(), lambda parameters: Rates(parameters, 0.5), lambda optimizer: StepLR(optimizer, 1, gamma=0.7)
+    )
+    data = EpisodeData(Copy(bits=3, max_length=4), 3, batch_size=4, validation_sequences=30)
+    trainer = {"max_steps": 6, "log_every_n_steps": 2, "accumulate_grad_batches": accumulated, "limit_val_batches": 0}
+    Run(learner, data, {**trainer, "accelerator": "cpu"}, RunFolder(tmp_path / "a"), "").fit()
+    assert [row["learning_rate"] for row in measured(tmp_path / "a")] == taken[1::2]
+    assert len(set(taken)) == 6
+
+
+@pytest.mark.parametrize("sequences", [20, 250])  # in one batch and in three
+def test_means_of_counts_have_no_rounding_errors(tmp_path, sequences):
+    task = Copy(bits=3, max_length=4)
+    data = EpisodeData(task, 3, batch_size=5, validation_sequences=sequences)
+    trainer = {"max_steps": 2, "log_every_n_steps": 2, "val_check_interval": 2, "accelerator": "cpu"}
+    finished = Run(SequenceLearner(network()), data, trainer, RunFolder(tmp_path / "a"), "")
+    finished.fit()
+    trained, validated = measured(tmp_path / "a")
+    batches = chunks(task, 3, "validation", sequences, {"length": 4})
+    model = finished.learner.model
+    wrong = torch.cat([metrics.wrong_bits(model(batch.inputs)[0], batch) for batch in batches]).long()
+    assert validated["validation_wrong_bits"] == round(wrong.sum().item() / sequences, 10)
+    assert validated["validation_perfect"] == round((wrong == 0).sum().item() / sequences, 10)
+    assert finished.keeper.best["wrong_bits"] == validated["validation_wrong_bits"]
+    assert trained["train_wrong_bits"] == round(trained["train_wrong_bits"], 1)  # of ten sequences
 
 
 def test_validation_of_a_task_with_an_optimum_measures_the_regret(tmp_path):
@@ -277,6 +315,21 @@ def test_the_best_weights_are_kept_and_not_the_last(tmp_path):
     keeper.on_validation_end(worse(finished, wrong_bits=0.0), finished.learner)
     assert keeper.best["wrong_bits"] == 0
     assert json.loads(RunFolder(tmp_path / "a").result.read_text())["best"] == best
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_the_weights_that_were_measured_are_kept_when_a_callback_swaps_them(tmp_path, first):
+    average = EMAWeightAveraging(decay=0.9)
+    trained = run(tmp_path / "a", steps=12, callbacks=[average])
+    if first:
+        trained.trainer.callbacks.sort(key=lambda callback: isinstance(callback, Keeper), reverse=True)
+    trained.fit()
+    opened = open_run(tmp_path / "a")
+    [batch] = trained.data.val_dataloader()
+    wrong = metrics.wrong_bits(opened.model(batch.inputs)[0], batch)
+    told = {row["step"]: row["validation_wrong_bits"] for row in measured(tmp_path / "a") if "validation_loss" in row}
+    assert float(wrong.mean()) == pytest.approx(told[opened.step], abs=1e-6)
+    assert min(told.values()) == told[opened.step]
 
 
 def test_where_answers_are_uncertain_the_fewest_bits_are_kept(tmp_path):

@@ -12,12 +12,12 @@ from functools import partial
 
 import pytest
 import torch
-from tests.torture import runs
+from tests.torture import folders, runs
 
 from lightning_ntm import NTM, Copy
 from lightning_ntm.records import RunFolder
 from lightning_ntm.training import EpisodeData, Run, SequenceLearner, open_run, replay
-from lightning_ntm.training.safety import DivergenceError
+from lightning_ntm.training.safety import DivergenceError, LostFolderError
 
 CONFIG = """
 seed: 3
@@ -245,7 +245,23 @@ def test_a_folder_is_one_process_s_until_it_ends_however_it_ends(tmp_path):
     folder.lock()()
 
 
-@pytest.mark.parametrize(("torture", "number"), [(runs.kills, 3), (runs.faults, 2)])
+def test_a_lock_that_is_removed_is_made_again_unless_another_has_done_so(tmp_path):
+    training = run(tmp_path / "a", "skip")
+    lock = tmp_path / "a" / ".lock"
+    lock.unlink()
+    training.claim.check()
+    holder = subprocess.run([sys.executable, "-c", HOLDS, lock.parent], input=b"", capture_output=True)
+    assert b"is in use by process" in holder.stderr
+    lock.unlink()
+    with subprocess.Popen([sys.executable, "-c", HOLDS, lock.parent], stdin=-1, stdout=-1) as holder:
+        assert holder.stdout.readline() == b"held\n"
+        with pytest.raises(LostFolderError, match=f"is in use by process {holder.pid} on "):
+            training.fit()
+        holder.communicate()
+    assert not RunFolder(tmp_path / "a").rows(), "nothing was written into a folder of another"
+
+
+@pytest.mark.parametrize(("torture", "number"), [(runs.kills, 3), (runs.faults, 2), (folders.folders, 6)])
 def test_a_little_torture(torture, number):
     words = {"steps": 300} if torture is runs.kills else {}
     assert torture(number, 0, **words)

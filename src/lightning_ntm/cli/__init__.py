@@ -5,9 +5,9 @@ import locale
 import os
 import sys
 import warnings
-from contextlib import suppress
 from importlib.metadata import version
 
+from lightning_ntm.cli.streams import make_lasting, open_closed
 from lightning_ntm.cli.words import UsageError, near, one_line
 
 _VERBS = {
@@ -41,9 +41,11 @@ Ten seeds of two networks, and a page on them:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one verb and return the exit code: 0, 2 for a usage error, 130 when interrupted."""
+    """Run one verb and return the exit code: 0, 1 for a run that ended, 2 for a usage error, 130 when interrupted."""
+    open_closed()
     if argv is None:
         _in_utf8()
+        os.environ["PYTHONSAFEPATH"] = "1"  # the working folder comes last in all processes started from here, too
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal may have no such letters
@@ -51,8 +53,7 @@ def main(argv: list[str] | None = None) -> int:
         try:
             return _said(sys.argv[1:] if argv is None else argv)
         finally:
-            if sys.stdout is not None:
-                sys.stdout.flush()
+            sys.stdout.flush()
     except UsageError as error:
         return _error(error)
     except KeyboardInterrupt:
@@ -67,19 +68,17 @@ def main(argv: list[str] | None = None) -> int:
 
 def _error(error: Exception) -> int:
     print(f"ntm: error: {one_line(error)}", file=sys.stderr)
-    with suppress(OSError, ValueError, AttributeError):
+    try:
         sys.stdout.flush()
-        return 2
-    with suppress(OSError, ValueError, AttributeError):  # what it holds back would be another error at the very end
+    except OSError:  # what it holds back would be another error at the very end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 2
+    return error.code if isinstance(error, UsageError) else 2
 
 
 def _in_utf8() -> None:
     """Begin again in Python's UTF-8 mode where the locale is another: files and names are UTF-8 everywhere."""
     if sys.getfilesystemencoding() != "utf-8" or locale.getpreferredencoding(False).casefold() not in ("utf-8", "utf8"):
         os.environ["PYTHONUTF8"] = "1"
-        sys.stdout.flush()
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
@@ -112,13 +111,15 @@ def _readable(word: str) -> str:
 
 def _warn(message: Warning | str, *_: object, **__: object) -> None:
     """Show a warning without the place in a library that it comes from."""
-    said = one_line(message) if isinstance(message, Warning) else message
+    said = one_line(message if isinstance(message, Warning) else Warning(message))
     print(f"ntm: warning: {said}", file=sys.stderr)
 
 
 def _run(verb: str, argv: list[str]) -> int:
     if verb not in _VERBS:
         raise UsageError(f"unknown verb {verb!r}{near(verb, _VERBS) or '; known: ' + ', '.join(_VERBS) + '.'}")
+    if verb in ("train", "sweep") and "--status" not in argv:
+        make_lasting()
     if verb == "train":
         from lightning_ntm.cli.train import train
 

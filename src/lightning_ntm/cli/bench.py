@@ -1,14 +1,35 @@
 """`ntm bench`: what a training step costs on this machine."""
 
 import argparse
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from lightning_ntm.cli.words import Parser, UsageError, explained
+from lightning_ntm.cli.words import Parser, UsageError, add_device, explained
 from lightning_ntm.kernels.cpu.library import entry_points
 from lightning_ntm.records import as_json
 from lightning_ntm.training.bench import bench as rows
+from lightning_ntm.training.device import chosen_device, works_ahead
+
+NOT_MEASURED = "not measured"
+
+#: Columns of the table by the key of a row, and how its values are written; a GPU's programs in two columns each.
+_TIMES = {
+    "step_ms": ("step, ms", "{:.2f}"),
+    "reference_step_ms": ("reference", "{:.1f}"),
+    "speedup": ("speedup", "{:.1f}"),
+}
+_FORWARD = {"forward_ms": ("forward, ms", "{:.2f}")}
+_OF_CPU = {"threads": ("threads", "{}"), **_TIMES, "peak_share": ("of peak", "{:.0%}"), **_FORWARD}
+_OF_GPU = {
+    **_TIMES,
+    **_FORWARD,
+    "forward_us_per_time_step": ("forward, us a time step", "{:.1f}"),
+    "forward_floor_share": ("of floor", "{:.0%}"),
+    "backward_us_per_time_step": ("backward, us a time step", "{:.1f}"),
+    "backward_floor_share": ("of floor", "{:.0%}"),
+}
 
 
 def bench(argv: list[str]) -> int:
@@ -16,29 +37,36 @@ def bench(argv: list[str]) -> int:
     parser = Parser(prog="ntm bench", description="Time a training step with the kernel and with the reference loop.")
     parser.add_argument("--repeats", type=_positive, default=10, help="times to take the median of (10)")
     parser.add_argument("--json", action="store_true", help="print one JSON list and nothing else")
+    add_device(parser)
     arguments = parser.parse_args(argv)
+    with explained("--"):
+        device = chosen_device(arguments.device)
+    if not works_ahead(device):
+        _require_cpu_kernel()
+    with explained():
+        measured = list(rows(arguments.repeats, device))
+    if arguments.json:
+        print(as_json(measured))
+    else:
+        Console().print(_table(measured, _OF_GPU if works_ahead(device) else _OF_CPU))
+    return 0
+
+
+def _require_cpu_kernel() -> None:
     try:
         entry_points()
     except ImportError as error:
         raise UsageError(f"there is nothing to compare: {error}.") from error
-    with explained():
-        measured = list(rows(arguments.repeats))
-    if arguments.json:
-        print(as_json(measured))
-        return 0
-    table = Table("batch x length, slots", "threads", "step, ms", "reference", "speedup", "of peak", "forward, ms")
+
+
+def _table(measured: list[dict[str, Any]], columns: dict[str, tuple[str, str]]) -> Table:
+    """Show the columns that matter; `--json` tells all."""
+    table = Table("batch x length, slots", *(title for title, _ in columns.values()), title=measured[0]["device"])
     for row in measured:
-        table.add_row(
-            "{batch} x {length}, {memory_slots}".format(**row["shape"]),
-            str(row["threads"]),
-            f"{row['step_ms']:.2f}",
-            f"{row['reference_step_ms']:.1f}",
-            f"{row['speedup']:.1f}",
-            f"{row['peak_share']:.0%}",
-            f"{row['forward_ms']:.2f}",
-        )
-    Console().print(table)
-    return 0
+        shape = "{batch} x {length}, {memory_slots}".format(**row["shape"])
+        values = ((row[name], shown) for name, (_, shown) in columns.items())
+        table.add_row(shape, *(NOT_MEASURED if value is None else shown.format(value) for value, shown in values))
+    return table
 
 
 def _positive(text: str) -> int:

@@ -3,19 +3,20 @@
 import argparse
 import itertools
 import math
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Column, Table
 
 from lightning_ntm.checks import at_least, at_most
-from lightning_ntm.cli.words import Parser, UsageError, explained, filled
-from lightning_ntm.records import RunFolder, as_json, find
+from lightning_ntm.cli.terminal import Terminal, say, warn
+from lightning_ntm.cli.words import Parser, UsageError, add_device, explained, filled
+from lightning_ntm.intervals import in_words
+from lightning_ntm.records import RunFolder, as_json, find, make_folder
 from lightning_ntm.training.build import TrainedRun, open_run, warn_beyond_memory
 from lightning_ntm.training.device import chosen_device
+from lightning_ntm.training.episodes import EVALUATION_VERSION
 
 #: What an episode or a memory beyond this machine ends in.
 _TOO_LARGE = (MemoryError, OverflowError, RuntimeError)
@@ -48,28 +49,30 @@ def evaluate(argv: list[str]) -> int:
         more = "" if len(set(left_out.values())) == 1 else f" (and {len(left_out) - 1} more cannot be evaluated)"
         raise UsageError(f"{left_out[paths[0]]}{more}")
     for path, reason in left_out.items():
-        print(f"ntm: warning: {path} is left out: {reason}", file=sys.stderr)
+        warn(f"{path} is left out: {reason}")
     slots = f", {arguments.memory_slots} memory slots" if arguments.memory_slots else ""
     measured_on = f"{arguments.sequences} sequences{slots}"
     if arguments.json:
         print(as_json(told[0] if len(paths) == 1 else told))
     elif len(paths) == 1:
-        Console(markup=False).print(_table(told[0]["results"], f"{paths[0]}, {measured_on}"))
+        Terminal().print(_table(told[0]["results"], f"{paths[0]}, {measured_on}"))
     else:
         rows = [{"run": Path(one["run"]).name, **row} for one in told for row in one["results"]]
-        Console(markup=False).print(_table(rows, f"{len(told)} runs, each: {measured_on}"))
+        Terminal().print(_table(rows, f"{len(told)} runs, each: {measured_on}"))
     return 0
 
 
 def _runs(given: list[str]) -> Iterator[str]:
     """Yield the run folders that are meant, each once."""
-    seen = set()
+    seen: set[Path] = set()
     for path in given:
         alone = Path(path, "config.yaml").exists() or not Path(path).is_dir()
         with explained():
             found = [path] if alone else [str(folder.path) for folder in find(path).values()]
-        yield from (one for one in found if one not in seen)
-        seen.update(found)
+        for one in found:
+            if (place := Path(one).resolve()) not in seen:
+                seen.add(place)
+                yield one
 
 
 def _evaluated(path: str, arguments: argparse.Namespace) -> list[dict[str, Any]]:
@@ -83,9 +86,9 @@ def _evaluated(path: str, arguments: argparse.Namespace) -> list[dict[str, Any]]
 def _keep(path: str, step: int, results: list[dict[str, Any]]) -> None:
     """Add what was measured to the run folder, for `ntm report`; copies that cannot be written to are fine too."""
     try:
-        RunFolder(Path(path)).keep_evaluation(step, results)
+        RunFolder(Path(path)).keep_evaluation(step, results, EVALUATION_VERSION)
     except OSError as error:
-        print(f"ntm: warning: not kept for ntm report: {error}", file=sys.stderr)
+        warn(f"not kept for ntm report: {error}")
 
 
 def _table(results: list[dict[str, Any]], title: str) -> Table:
@@ -94,22 +97,34 @@ def _table(results: list[dict[str, Any]], title: str) -> Table:
         name for name in dict.fromkeys(name for result in results for name in result) if _has_room(name, results)
     ]
     headers = [Column(name.replace("_", " "), overflow="fold" if name == "run" else "ellipsis") for name in columns]
-    table = Table(*headers, title=title, caption="±: 95 % confidence")
+    table = Table(*headers, title=title, caption=_confidence(results))
     for result in results:
         table.add_row(*(_cell(result, name) for name in columns))
     return table
 
 
+def _confidence(results: list[dict[str, Any]]) -> str:
+    """Say what the sequences can show."""
+    text = "±, and in brackets: 95 % confidence."
+    if clean := [result for result in results if "share_wrong_at_most" in result]:
+        share = in_words(clean[0]["share_wrong_at_most"])
+        text += f"\nNot one error in {clean[0]['sequences']} sequences shows that {share} have one (95 % confidence)."
+    return text
+
+
 def _has_room(name: str, results: list[dict[str, Any]]) -> bool:
     if name == "perfect" and any("optimal_bits" in result for result in results):
         return False  # nobody is
-    return name not in ("sequences", "memory_slots") and not name.endswith("_margin")  # the title tells those two
+    shown_otherwise = ("sequences", "memory_slots", "share_wrong_at_most")  # in the title, and below the table
+    return name not in shown_otherwise and not name.endswith(("_margin", "_low", "_high"))
 
 
 def _cell(result: dict[str, Any], name: str) -> str:
     value, margin = result.get(name, ""), result.get(f"{name}_margin", math.nan)
     shown = f"{value:.2f}" if isinstance(value, float) else str(value)
-    return f"{shown} ± {margin:.2f}" if math.isfinite(margin) else shown
+    if f"{name}_low" in result:
+        return f"{shown} ({result[f'{name}_low']:.2f} to {result[f'{name}_high']:.2f})"
+    return f"{shown} ± {margin:.2f}" if margin >= 0.005 else shown  # never ± 0.00
 
 
 def figure(argv: list[str]) -> int:
@@ -119,6 +134,7 @@ def figure(argv: list[str]) -> int:
 
     parser = _parser("figure", "Draw an episode of a run: inputs, outputs and the memory at work, as in the paper.")
     parser.add_argument("run", type=filled, metavar="RUN", help="the run folder")
+    parser.add_argument("--output", type=filled, metavar="FOLDER", help="for the pictures (RUN/figures)")
     arguments = _parsed(parser, argv)
     run = _open(arguments.run, arguments)
     asked = _difficulties(arguments, run) if arguments.lengths or arguments.vary else [run.task.difficulty]
@@ -130,11 +146,13 @@ def figure(argv: list[str]) -> int:
         described = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in shown.items())
         title = f"{type(run.model).__name__} on {type(run.task).__name__}, {described}"
         named = "-".join(f"{name}-{value}" for name, value in shown.items())
-        folder = RunFolder(Path(arguments.run)).figures
+        folder = Path(arguments.output) if arguments.output else RunFolder(Path(arguments.run)).figures
         with explained():
+            if not arguments.output:
+                make_folder(folder)
             save_trace(trace, folder / f"memory-{named}.npz")
             for picture, drawn in draw_episode(trace, title).items():
-                print(*save_figure(drawn, folder / f"{picture}-{named}"), sep="\n")
+                say("\n".join(map(str, save_figure(drawn, folder / f"{picture}-{named}"))))
     return 0
 
 
@@ -145,12 +163,7 @@ def _parser(verb: str, description: str) -> Parser:
         "--vary", type=_varied, action="append", default=[], metavar="NAME=A,B", help="any difficulty of the task"
     )
     parser.add_argument("--memory_slots", type=int, help="slots to give the network, if not those of its training")
-    parser.add_argument(
-        "--device",
-        type=filled,
-        default="auto",
-        help="cpu, cuda or cuda:N (auto: a CUDA device if there is one, or cpu)",
-    )
+    add_device(parser)
     return parser
 
 
@@ -168,7 +181,7 @@ def _numbers(text: str) -> list[int]:
         raise argparse.ArgumentTypeError(f"{text!r} must be whole numbers with commas between, as 10,20,40.") from None
     if max(numbers) > _MOST:
         raise argparse.ArgumentTypeError(f"{text!r} must be numbers of at most {_MOST}.")
-    return numbers
+    return list(dict.fromkeys(numbers))  # each once
 
 
 def _varied(text: str) -> tuple[str, list[int]]:
@@ -222,4 +235,4 @@ def _warn(run: TrainedRun, difficulty: dict[str, int]) -> None:
     with explained():
         warning = warn_beyond_memory(run.model, run.task, difficulty)
     if warning:
-        print(f"ntm: warning: {warning}", file=sys.stderr)
+        warn(f"{warning}")

@@ -18,9 +18,10 @@ def report(argv: list[str]) -> int:
         "--output", type=filled, help="the folder to write into, or the page itself; by default the first FOLDER"
     )
     arguments = parser.parse_args(argv)
+    from lightning_ntm.cli.terminal import say
     from lightning_ntm.report import write_report
 
     with explained():
         page, *figures = write_report(arguments.folders, arguments.output)
-    print(f"{page}\n{figures[0].parent}: {len(figures)} figures")
+    say(f"{page}\n{figures[0].parent}: {len(figures)} figures")
     return 0

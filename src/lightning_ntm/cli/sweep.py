@@ -1,6 +1,7 @@
 """`ntm sweep`: many runs by one command."""
 
 import argparse
+import os
 import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,10 +12,13 @@ from typing import Any
 
 from rich.console import Console
 
+from lightning_ntm.cli.terminal import Terminal
 from lightning_ntm.cli.watch import View, table
 from lightning_ntm.cli.words import Parser, UsageError, command, explained, filled, near
+from lightning_ntm.signals import end_signals
 from lightning_ntm.sweep import End, Engine, LocalEngine, Plan, PlannedRun, Worker, status_of
 from lightning_ntm.sweep.plan import read_plan
+from lightning_ntm.sweep.server import without_ranks
 
 _EXAMPLES = """examples:
   ntm sweep --models NTM,LSTM --tasks Copy --seeds 1-10
@@ -24,35 +28,38 @@ _EXAMPLES = """examples:
   ntm sweep runs/NAME            go on with a sweep
   ntm sweep --status runs/NAME   how it stands, from another shell
 Any option of ntm train may follow; it holds for every run."""
+_LEFT = 3  # exit code, where runs are left to another process
 
 
 def sweep(argv: list[str]) -> int:
     """Train all runs of a plan that are not there yet."""
+    for name in os.environ.keys() - without_ranks(dict(os.environ)).keys():
+        del os.environ[name]  # Lightning would take the sweep for one of several processes of a training
     given = argv.pop(0) if argv and not argv[0].startswith("-") else None
     arguments, more = _parser().parse_known_args(argv)
     if arguments.status:
         return _show(Path(arguments.status))
     folder, plan = _planned(given, arguments, more)
-    mine, engine = _shard(plan, arguments.shard), _engine(arguments)
+    engine = _engine(arguments)
     with explained():
         known = Plan.load(folder).runs if folder.joinpath("plan.yaml").exists() else ()
-    console = Console(highlight=False, soft_wrap=True, markup=False)
-    if new := [run for run in plan.runs if run not in known]:
+        kept, _ = plan.kept_in(folder)
+    mine = _shard(kept, arguments.shard)
+    console = Terminal(soft_wrap=True)
+    if new := [run for run, as_kept in zip(plan.runs, kept.runs, strict=True) if as_kept not in known]:
         if console.is_terminal:
             console.print(f"{folder}: checking what {len(new)} runs are told")
         _check(new)
     with explained():
         plan.save(folder)
-    from lightning_ntm.cli.child import train
-
-    worker = Worker(folder, train, arguments.retries, console.print)
+    worker = Worker(folder, "lightning_ntm.cli.child.train", arguments.retries, console.print)
     view = View(folder, mine, console, quiet=arguments.quiet or not console.is_terminal)
     try:
         with _ends_when_told(), view:
             ends = engine.train(worker, mine.runs, view.look)
     except KeyboardInterrupt as end:
         console.print(f"interrupted. To go on: {command('ntm', 'sweep', folder)}{_same_way(arguments)}")
-        return 128 + (signal.SIGTERM if isinstance(end, _TerminatedError) else signal.SIGINT)
+        return 128 + (end.number if isinstance(end, _ToldToEndError) else signal.SIGINT)
     return _summary(folder, ends, console)
 
 
@@ -173,18 +180,28 @@ def _engine(arguments: argparse.Namespace) -> Engine:
         return RayEngine(arguments.ray_address, arguments.ray_cpus, arguments.ray_gpus)
 
 
-class _TerminatedError(KeyboardInterrupt):
-    """SIGTERM came."""
+class _ToldToEndError(KeyboardInterrupt):
+    """A signal came that ends a sweep as Ctrl-C does."""
+
+    def __init__(self, number: int):
+        super().__init__()
+        self.number = number
 
 
 @contextmanager
 def _ends_when_told() -> Iterator[None]:
-    """SIGTERM ends a sweep as Ctrl-C does, and so does SIGINT where a shell that ran it beside others ignored that."""
+    """Any signal by which a process is told to end does so as Ctrl-C does, once: a terminal that closes sends several.
 
-    def interrupt(*_: object) -> None:
-        raise _TerminatedError
+    SIGINT does so even where a shell that ran it beside others ignored that.
+    """
+    told: list[int] = []
 
-    handlers: dict[signal.Signals, Any] = {signal.SIGTERM: interrupt, signal.SIGINT: signal.default_int_handler}
+    def interrupt(number: int, _: object) -> None:
+        told.append(number)
+        if len(told) == 1:
+            raise _ToldToEndError(number)
+
+    handlers: dict[int, Any] = {**dict.fromkeys(end_signals(), interrupt), signal.SIGINT: signal.default_int_handler}
     before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         yield
@@ -196,18 +213,19 @@ def _ends_when_told() -> Iterator[None]:
 def _show(folder: Path) -> int:
     with explained():
         plan = Plan.load(folder)
-    Console(highlight=False, markup=False).print(table([status_of(folder, run) for run in plan.runs]))
+    Terminal().print(table([status_of(folder, run) for run in plan.runs]))
     return 0
 
 
 def _summary(folder: Path, ends: Mapping[str, End], console: Console) -> int:
     of = {end: [name for name in ends if ends[name] == end] for end in ("done", "failed", "elsewhere")}
     for name in of["failed"]:
-        console.print(f"{name}: failed; {folder / 'logs' / name}.log says how")
+        log = folder / "logs" / f"{name}.log"
+        console.print(f"{name}: failed; {log} says how" if log.exists() else f"{name}: failed before it began")
     if of["elsewhere"]:
         console.print(f"{len(of['elsewhere'])} runs are being trained by another process")
     console.print(f"{len(of['done'])} of {len(ends)} runs are done: {command('ntm', 'report', folder)}")
-    return 1 if of["failed"] else 0
+    return 1 if of["failed"] else _LEFT if of["elsewhere"] else 0
 
 
 def _number(minimum: int, text: str) -> int:

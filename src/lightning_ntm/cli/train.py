@@ -2,7 +2,6 @@
 
 import inspect
 import re
-import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -22,10 +21,13 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from lightning_ntm.checks import at_least, between
 from lightning_ntm.cli import words
 from lightning_ntm.cli.named import check_named, forbid_imports
-from lightning_ntm.cli.words import UsageError, explained
+from lightning_ntm.cli.terminal import say, warn
+from lightning_ntm.cli.words import EndedError, UsageError, explained
 from lightning_ntm.kernels.cpu.library import missing as kernel_missing
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.records import RunFolder
+from lightning_ntm.records.files import CONFIG_BYTES, read_text
+from lightning_ntm.records.parsing import parse_yaml
 from lightning_ntm.tasks.base import Task
 from lightning_ntm.training.build import class_of, warn_beyond_memory
 from lightning_ntm.training.data import EpisodeData
@@ -33,7 +35,7 @@ from lightning_ntm.training.learner import OptimizerFactory, SchedulerFactory, S
 from lightning_ntm.training.precision import HALF_EPS, check_eps, underflows
 from lightning_ntm.training.processes import check_devices, plugins_of
 from lightning_ntm.training.run import Run, default_name, folder_of, quiet_lightning
-from lightning_ntm.training.safety import DivergenceError, InterruptionError
+from lightning_ntm.training.safety import DivergenceError, InterruptionError, LostFolderError
 from lightning_ntm.training.slots import check_slots
 from lightning_ntm.training.weights import training_state
 
@@ -61,19 +63,24 @@ def train(argv: list[str]) -> int:
     try:
         result = run.fit()
     except InterruptionError as end:
-        print(f"\n{end} at step {run.trainer.global_step}; {_how_to_go_on(run)}")
+        say(f"\n{end} at step {run.trainer.global_step}; {_how_to_go_on(run)}")
         return 128 + end.signal
     except SystemExit:  # how Lightning ends a training that was not told twice, or has several processes
-        print(f"\ninterrupted at step {run.trainer.global_step}; {_how_to_go_on(run)}")
+        say(f"\ninterrupted at step {run.trainer.global_step}; {_how_to_go_on(run)}")
         return 130
     except DivergenceError as error:
         where = f" It is kept for lightning_ntm.training.replay({str(run.folder.path)!r})." if run.keeps else ""
         raise UsageError(f"{error}.{where} --on_nonfinite skip leaves such steps out.") from error
+    except LostFolderError as error:
+        raise EndedError(f"{words.one_line(error)} The run ended at step {run.trainer.global_step}.") from error
     except OSError as error:
         raise UsageError(f"{words.one_line(error)}; what is there is whole; {_how_to_go_on(run)}") from error
     except Exception as error:
         if not run.began:
             raise UsageError(words.one_line(error)) from error
+        if _out_of_memory(error):
+            where = f"out of memory at step {run.trainer.global_step} ({words.one_line(error)[:200]})"
+            raise EndedError(f"{where}; a smaller --data.batch_size needs less; {_how_to_go_on(run)}") from error
         if not _raised_by_lightning(error):
             raise  # a network's own failure: its author wants to see where
         raise UsageError(f"{words.one_line(error)}; {_how_to_go_on(run)}") from error
@@ -122,6 +129,17 @@ def _how_to_go_on(run: Run) -> str:
     if run.keeps and run.folder.last.exists():
         return f"to go on: {how}"
     return f"nothing was kept yet; to begin again: {how}" if run.keeps else "nothing was kept"
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    """Whether memory could not be had: PyTorch has no class of its own for that of the CPU and of libraries."""
+    told = str(error)
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or (
+        isinstance(error, RuntimeError) and any(words in told for words in _NO_MEMORY)
+    )
+
+
+_NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "bad_alloc", "ALLOC_FAILED")
 
 
 def _raised_by_lightning(error: Exception) -> bool:
@@ -295,7 +313,7 @@ def _parts(parser: ArgumentParser, config: Namespace, argv: list[str]) -> Namesp
     slow = kernel_missing() if parts.model.kernels and parts.model.backend == "auto" else None
     for warning in (full, few, slow, raised):
         if warning:
-            print(f"ntm: warning: {warning}", file=sys.stderr)
+            warn(warning)
     return parts
 
 
@@ -545,8 +563,8 @@ def _chosen(argv: list[str]) -> set[str]:
 
 def _yaml(text: str) -> Any:
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
+        return parse_yaml(text)
+    except ValueError:
         return None  # jsonargparse says what is wrong with it
 
 
@@ -563,8 +581,8 @@ def _flat(config: dict[str, Any]) -> dict[str, Any]:
 
 def _loaded(path: str) -> dict[str, Any]:
     try:
-        config = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        config = parse_yaml(read_text(Path(path), CONFIG_BYTES))
+    except (OSError, ValueError) as error:
         raise UsageError(f"--config {path}: not readable as YAML ({words.one_line(error)}).") from error
     if not isinstance(config, dict):
         raise UsageError(f"--config {path}: not a configuration, but {type(config).__name__}.")
@@ -617,10 +635,10 @@ def _saved(parser: ArgumentParser, config: Namespace) -> str:
 @rank_zero_only
 def _report(run: Run, result: dict[str, Any]) -> None:
     if not run.keeps:
-        print(f"{result['step']} steps; nothing was kept.")
+        say(f"{result['step']} steps; nothing was kept.")
         return
     if not run.folder.best.exists():
-        print(f"{result['step']} steps in {result['seconds']:.0f} s; no weights were kept.")
+        say(f"{result['step']} steps in {result['seconds']:.0f} s; no weights were kept.")
         return
     best = result["best"]
     judged_by = run.data.task.judged_by
@@ -629,5 +647,5 @@ def _report(run: Run, result: dict[str, Any]) -> None:
         measured += f", {best['regret_bits']:.2f} above the optimum,"
     kept = f"step {best['step']} with {measured} in validation" if best else "the last weights, without a validation"
     path = run.folder.path
-    print(f"{result['step']} steps in {result['seconds']:.0f} s; kept: {kept}.")
-    print(f"{path}: {words.command('ntm', 'evaluate', path)}, {words.command('ntm', 'figure', path)}")
+    say(f"{result['step']} steps in {result['seconds']:.0f} s; kept: {kept}.")
+    say(f"{path}: {words.command('ntm', 'evaluate', path)}, {words.command('ntm', 'figure', path)}")

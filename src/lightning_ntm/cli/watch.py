@@ -70,7 +70,7 @@ def _cost(status: Status) -> str:
     return "" if status.wrong_bits is None else f"{status.wrong_bits:.2f} wrong"
 
 
-_ORDER: tuple[State, ...] = ("running", "failed", "interrupted", "done", "waiting")
+_ORDER: tuple[State, ...] = ("running", "failed", "unreadable", "interrupted", "done", "waiting")
 
 
 def table(statuses: list[Status], height: int | None = None) -> Group:
@@ -102,7 +102,7 @@ def _all_left(statuses: list[Status]) -> list[str]:
     return [f"about {_duration(max(0.0, sum(left)) / sum(pace))} left"]
 
 
-_STYLES = {"running": "bold", "failed": "bold red", "done": "green", "waiting": "dim"}
+_STYLES = {"running": "bold", "failed": "bold red", "unreadable": "red", "done": "green", "waiting": "dim"}
 
 
 def _duration(seconds: float | None) -> str:

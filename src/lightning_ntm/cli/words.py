@@ -13,6 +13,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import NoReturn
 
+from lightning_ntm.records.parsing import printable
+
 #: Rooms whose public names are short names on the command line.
 _ROOMS = {"model": "lightning_ntm.models", "task": "lightning_ntm.tasks"}
 _BASES = {"model": "MemoryModel", "task": "Task"}
@@ -23,6 +25,14 @@ _LONGEST = 2000
 
 class UsageError(Exception):
     """Something the user typed; its message is the one line they read."""
+
+    code = 2  # of the exit
+
+
+class EndedError(UsageError):
+    """Something that happened to a run, which may go on."""
+
+    code = 1
 
 
 class Parser(argparse.ArgumentParser):
@@ -46,6 +56,12 @@ def filled(text: str) -> str:
     return text
 
 
+def add_device(parser: Parser) -> None:
+    """Add `--device`, whose value is for `training.device.chosen_device`."""
+    choices = "cpu, cuda or cuda:N (auto: a CUDA device if there is one, or cpu)"
+    parser.add_argument("--device", type=filled, default="auto", help=choices)
+
+
 @contextmanager
 def explained(prefix: str = "", *more: type[Exception]) -> Iterator[None]:
     """Turn what a user can get wrong, raised inside, into a `UsageError`."""
@@ -59,10 +75,9 @@ def explained(prefix: str = "", *more: type[Exception]) -> Iterator[None]:
 
 
 def one_line(error: BaseException) -> str:
-    """Return the message of an error without line breaks and escape sequences, cut where nobody reads any more."""
-    said = " ".join(str(error).split()) or type(error).__name__
-    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in said)
-    return shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]} ..."
+    """Return the message of an error without line breaks and effects on a terminal, cut where nobody reads any more."""
+    said = printable(" ".join(str(error).split())) or type(error).__name__
+    return said if len(said) <= _LONGEST else f"{said[:_LONGEST]} ..."
 
 
 def command(*words: object) -> str:

@@ -1,8 +1,29 @@
-"""Whether operations follow autocast."""
+"""What autocast means to a network: which of its operations follow it."""
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
+from torch import Tensor
 
 
 def autocast_enabled(device: torch.device) -> bool:
     """Return whether autocast is on for a device; never on one that has none, as `meta`."""
     return torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(device.type)
+
+
+def full_precision(device: torch.device) -> AbstractContextManager[object]:
+    """Compute in the dtypes that are given, under autocast, too."""
+    return torch.autocast(device.type, enabled=False) if autocast_enabled(device) else nullcontext()
+
+
+def refused_dtypes(model: Any, inputs: Tensor, state: Any) -> str | None:
+    """Return why a kernel that computes in the dtype of the state cannot run the call, or `None`.
+
+    Under autocast inputs may have fewer bits.
+    """
+    given, dtype = inputs.dtype, state[0].dtype
+    fits = given == dtype or (given in (torch.float16, torch.bfloat16) and autocast_enabled(inputs.device))
+    if fits and model.output.weight.dtype == dtype:
+        return None
+    return f"the inputs are {given}, the state or the parameters are not."

@@ -15,7 +15,8 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+
+from lightning_ntm.kernels.derivatives import first_only
 
 Gradients = Sequence[Tensor | None]
 Results = TypeVar("Results")
@@ -146,7 +147,7 @@ class Replay(torch.autograd.Function):
         return tuple(outputs)
 
     @staticmethod
-    @once_differentiable
+    @first_only
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         """Return the gradients of all tensors."""
         return None, *ctx.graph.backward(ctx.call, ctx.saved_tensors, gradients)

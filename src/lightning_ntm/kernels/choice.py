@@ -14,14 +14,24 @@ class Kernel(NamedTuple):
             `(logits, state)` with the numbers of the model's own loop.
         refusal: `"module:function"`; called with the same arguments, returns `None` when the
             program can run them, else the reason why not, as a sentence for the user.
+        stacked: `"module:function"`; called with a model whose parameters are those of many networks of one
+            architecture, and with their inputs and states, all with a leading axis of networks. Without one, `program`
+            is called for each network.
     """
 
     program: str
     refusal: str
+    stacked: str | None = None
 
 
 def choose(kernels: Mapping[str, Kernel], backend: str, *call: Any) -> Callable[..., Any] | None:
-    """Return the program that runs this call, or `None` for the model's own loop.
+    """Return the program that runs this call, or `None` for the model's own loop; as `choose_kernel`."""
+    kernel = choose_kernel(kernels, backend, *call)
+    return load(kernel.program) if kernel else None
+
+
+def choose_kernel(kernels: Mapping[str, Kernel], backend: str, *call: Any) -> Kernel | None:
+    """Return the kernel that runs this call, or `None` for the model's own loop.
 
     Args:
         kernels: What the model offers, best first.
@@ -36,14 +46,14 @@ def choose(kernels: Mapping[str, Kernel], backend: str, *call: Any) -> Callable[
     if backend == "auto":
         for kernel in kernels.values():
             if not _reason(kernel, call):
-                return _load(kernel.program)
+                return kernel
         return None
     if backend not in kernels:
         known = ", ".join(("auto", "reference", *kernels))
         raise ValueError(f"backend (={backend!r}) does not exist for {type(call[0]).__name__}; known: {known}.")
     if reason := _reason(kernels[backend], call):
         raise ValueError(f"backend (={backend!r}) cannot run this call: {reason}")
-    return _load(kernels[backend].program)
+    return kernels[backend]
 
 
 def chosen(kernels: Mapping[str, Kernel], backend: str, *call: Any) -> str:
@@ -54,7 +64,7 @@ def chosen(kernels: Mapping[str, Kernel], backend: str, *call: Any) -> str:
 
 def _reason(kernel: Kernel, call: tuple[Any, ...]) -> str | None:
     try:
-        return _load(kernel.refusal)(*call)
+        return load(kernel.refusal)(*call)
     except ImportError as error:
         return f"{error}."
 
@@ -63,14 +73,15 @@ def prepare(kernels: Mapping[str, Kernel]) -> None:
     """Load what can be loaded, so that `torch.compile` meets functions and no imports."""
     for kernel in kernels.values():
         with suppress(ImportError):
-            _load(kernel.program)
-            _load(kernel.refusal)
+            load(kernel.program)
+            load(kernel.refusal)
 
 
 _loaded: dict[str, Callable[..., Any]] = {}
 
 
-def _load(path: str) -> Callable[..., Any]:
+def load(path: str) -> Callable[..., Any]:
+    """Return the function named as `"module:function"`."""
     if path not in _loaded:
         module, _, name = path.partition(":")
         _loaded[path] = getattr(import_module(module), name)

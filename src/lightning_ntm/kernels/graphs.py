@@ -16,10 +16,9 @@ from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
-from torch.autograd import forward_ad
-from torch.nn.modules import module as nn_module
 
 from lightning_ntm.kernels.capture import Graph, Memory, Replay
+from lightning_ntm.kernels.plain import PLAIN, has_global_hooks, has_hooks, transformed
 
 #: Calls of a shape that `auto` runs as a loop before it captures the next: a capture takes as long as several loops.
 CALLS_BEFORE_CAPTURE = 2
@@ -30,9 +29,6 @@ MAX_GRAPHS, IDLE_CALLS = 32, 1000
 
 #: Shapes whose calls are counted.
 MAX_COUNTED = 1024
-
-#: Types of tensors that have memory, and nothing else.
-PLAIN = (Tensor, nn.Parameter)
 
 
 def refusal(model: Any, inputs: Tensor, state: Any) -> str | None:
@@ -46,8 +42,8 @@ def obstacle(model: Any, inputs: Tensor, state: Any) -> str | None:
     """Return what keeps the call from running as a graph, apart from the device, or `None`."""
     if torch.compiler.is_compiling() or torch.jit.is_tracing() or torch._C._len_torch_dispatch_stack():
         return "the operations of the loop are being traced."
-    if torch._C._functorch.peek_interpreter_stack() is not None or forward_ad._current_level >= 0:
-        return "it cannot be transformed by torch.func and has no forward-mode derivative."
+    if reason := transformed():
+        return reason
     if torch.is_autocast_enabled(inputs.device.type):
         return "it does not follow autocast."
     if torch.is_anomaly_enabled():
@@ -65,17 +61,11 @@ def obstacle(model: Any, inputs: Tensor, state: Any) -> str | None:
         return f"the inputs are on {inputs.device}, the state is not."
     if inputs.shape[0] == 0:
         return "the batch is empty."
-    if _has_hooks(model):
+    if has_global_hooks() or any(has_hooks(part) for part in model.modules() if part is not model):
         return "it does not call the hooks of modules."
     if torch.cuda.is_current_stream_capturing():
         return "the call is part of another capture."
     return None
-
-
-def _has_hooks(model: nn.Module) -> bool:
-    kinds = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
-    parts = (part for part in model.modules() if part is not model)  # its own are called outside of `run`
-    return bool(nn_module._has_any_global_hook()) or any(getattr(part, kind) for part in parts for kind in kinds)
 
 
 def run(model: Any, inputs: Tensor, state: Any) -> tuple[Tensor, Any]:

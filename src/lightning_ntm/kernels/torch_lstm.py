@@ -5,28 +5,26 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightning_ntm.kernels.autocast import autocast_enabled
+from lightning_ntm.kernels.autocast import full_precision, refused_dtypes
+from lightning_ntm.kernels.plain import changed, transformed
 
 
 def refusal(model: Any, inputs: Tensor, state: Any) -> str | None:
     """Return why this program cannot run the call, or `None`."""
-    if autocast_enabled(inputs.device):
-        return "it does not follow autocast."
-    if any(part.dtype != inputs.dtype for part in (*state, model.output.weight)):
-        return f"the inputs are {inputs.dtype}, the state or the parameters are not."
-    return None
+    return transformed() or changed(model, inputs, state) or refused_dtypes(model, inputs, state)
 
 
 def run(model: Any, inputs: Tensor, state: Any) -> tuple[Tensor, Any]:
     """Return `(logits, state)` for a whole sequence."""
     outputs, hiddens, cells = [], [], []
-    below = inputs
-    for index, layer in enumerate(model.controller.layers):
-        output, hidden, cell = _layer(layer, below, state.hidden[:, index], state.cell[:, index])
-        outputs.append(output)
-        hiddens.append(hidden)
-        cells.append(cell)
-        below = torch.cat([inputs, output], dim=-1)
+    below = inputs = inputs.to(state.cell.dtype)  # under autocast they may have fewer bits
+    with full_precision(inputs.device):
+        for index, layer in enumerate(model.controller.layers):
+            output, hidden, cell = _layer(layer, below, state.hidden[:, index], state.cell[:, index])
+            outputs.append(output)
+            hiddens.append(hidden)
+            cells.append(cell)
+            below = torch.cat([inputs, output], dim=-1)
     logits = model.output(torch.cat(outputs, dim=-1))
     return logits, type(state)(torch.stack(hiddens, dim=1), torch.stack(cells, dim=1))
 

@@ -1,15 +1,19 @@
 """What every sequence model promises."""
 
 import abc
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 from torch.utils.checkpoint import checkpoint
 
 from lightning_ntm.checks import at_least, one_of
 from lightning_ntm.kernels.choice import Kernel, choose, chosen, prepare
+from lightning_ntm.kernels.plain import Part, Shapes
+from lightning_ntm.models import lengths as padding
 
 
 @runtime_checkable
@@ -46,17 +50,14 @@ class MemoryModel(nn.Module, abc.ABC, Generic[State]):
     """
 
     kernels: ClassVar[dict[str, Kernel]] = {}
-    #: Run the loop of any model; `auto` takes them after those of the class.
+    #: Run the loop of any model, where they are asked for by name.
     common_kernels: ClassVar[dict[str, Kernel]] = {
         "graphs": Kernel("lightning_ntm.kernels.graphs:run", "lightning_ntm.kernels.graphs:refusal")
     }
+    #: Methods that `kernels` compute: where a subclass has others, none of them runs.
+    replaced_methods: ClassVar[tuple[str, ...]] = ("unroll", "step")
     #: Arguments that matter to initial weights alone: of a network that has begun to learn they cannot be changed.
     initial: ClassVar[tuple[str, ...]] = ()
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        if "step" in cls.__dict__ and "kernels" not in cls.__dict__:
-            cls.kernels = {}  # those of a parent compute the parent's step
 
     def __init__(self, input_size: int, output_size: int, backend: str = "auto", checkpoint_every: int = 0):
         super().__init__()
@@ -69,8 +70,16 @@ class MemoryModel(nn.Module, abc.ABC, Generic[State]):
 
     @property
     def all_kernels(self) -> dict[str, Kernel]:
-        """Those of the class and those of any model, in the order in which `auto` asks them."""
+        """Those of the class, of which `auto` takes the first that can run a call, and those of any model."""
         return {**self.kernels, **self.common_kernels}
+
+    def replaced_parts(self) -> Iterator[Part]:
+        """Yield the modules that `kernels` compute, linear layers in the order of `replaced_shapes`."""
+        raise NotImplementedError(f"{type(self).__name__} has kernels and does not declare what they replace.")
+
+    def replaced_shapes(self, batch_size: int) -> Shapes:
+        """Return the shapes of the state and of the linear layers that `kernels` compute."""
+        raise NotImplementedError(f"{type(self).__name__} has kernels and does not declare what they replace.")
 
     @abc.abstractmethod
     def initial_state(self, batch_size: int) -> State:
@@ -81,30 +90,47 @@ class MemoryModel(nn.Module, abc.ABC, Generic[State]):
         """Run one step. Pure: returns the next state, changes nothing."""
 
     def forward(
-        self, inputs: Float[Tensor, "batch time inputs"], state: State | None = None
+        self,
+        inputs: Float[Tensor, "batch time inputs"],
+        state: State | None = None,
+        lengths: Int64[Tensor, " batch"] | None = None,
     ) -> tuple[Float[Tensor, "batch time outputs"], State]:
         """Run a sequence; pass the returned state back in to continue it.
 
+        Args:
+            inputs: The sequences of a batch.
+            state: Before the first step; by default `initial_state`.
+            lengths: Steps of each sequence, at least 1, where shorter ones are padded at their ends. Then what stands
+                in the padding does not matter: logits are 0 there, as PyTorch's `pad_packed_sequence` leaves them,
+                and the returned state is that after each sequence's last step. By default all steps count.
+
         Raises:
-            ValueError: Inputs or state have the wrong shape, or `backend` cannot run the call.
-            TypeError: The state is not of the type or the dtype of those that the network returns.
+            ValueError: Inputs, state or lengths have the wrong shape, a length is not within the steps of the inputs,
+                or `backend` cannot run the call.
+            TypeError: Inputs are no tensor, lengths no tensor of int64, or the state is not of the type or the dtype
+                of those that the network returns.
         """
         state = self._checked(inputs, state)
+        if lengths is None:
+            return self._sequence(inputs, state)
+        return padding.run_padded(self._sequence, inputs, state, padding.checked(lengths, inputs))
+
+    def _sequence(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
         if not self.checkpoint_every or not torch.is_grad_enabled():
             return self._piece(inputs, state)
-        logits = []
-        for piece in inputs.split(self.checkpoint_every, dim=1):
-            answered, state = checkpoint(self._piece, piece, state, use_reentrant=False)
-            logits.append(answered)
-        return torch.cat(logits, dim=1), state
+        return run_in_pieces(self._piece, inputs, state, self.checkpoint_every)
 
     def _piece(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
-        program = choose(self.all_kernels, self.backend, self, inputs, state)
+        program = choose(self._offered, self.backend, self, inputs, state)
         return program(self, inputs, state) if program else self.unroll(inputs, state)
 
     def backend_for(self, inputs: Float[Tensor, "batch time inputs"]) -> str:
         """Return the name of the backend that runs such inputs: `reference` or one of `all_kernels`."""
-        return chosen(self.all_kernels, self.backend, self, inputs, self._checked(inputs, None))
+        return chosen(self._offered, self.backend, self, inputs, self._checked(inputs, None))
+
+    @property
+    def _offered(self) -> dict[str, Kernel]:
+        return self.kernels if self.backend == "auto" else self.all_kernels
 
     def unroll(
         self, inputs: Float[Tensor, "batch time inputs"], state: State
@@ -138,7 +164,11 @@ class MemoryModel(nn.Module, abc.ABC, Generic[State]):
             steps.append({"logits": logits, **seen})
         return {name: torch.stack([step[name] for step in steps], dim=1) for name in steps[0]}
 
-    def _checked(self, inputs: Tensor, state: State | None) -> State:
+    def _checked(self, inputs: Any, state: Any) -> State:
+        if not isinstance(inputs, Tensor):
+            more = "; for sequences of different lengths pass lengths" if isinstance(inputs, PackedSequence) else ""
+            expected = f"a tensor of shape (batch, time, {self.input_size})"
+            raise TypeError(f"inputs must be {expected}, got {type(inputs).__name__}{more}.")
         if inputs.ndim != 3 or inputs.shape[-1] != self.input_size or inputs.shape[1] == 0:
             raise ValueError(
                 f"inputs must have shape (batch, time, {self.input_size}) with at least one step, "
@@ -146,13 +176,36 @@ class MemoryModel(nn.Module, abc.ABC, Generic[State]):
             )
         if state is None:
             return self.initial_state(inputs.shape[0])
-        start = self.initial_state(1)
-        if not isinstance(state, type(start)):
-            raise TypeError(f"state must be of type {type(start).__name__}, got {type(state).__name__}.")
-        for name, part in start._asdict().items():
-            given, shape = state._asdict()[name], (inputs.shape[0], *part.shape[1:])
-            if tuple(given.shape) != shape:
-                raise ValueError(f"state.{name} must have shape {shape}, got {tuple(given.shape)}.")
-            if given.dtype != part.dtype:
-                raise TypeError(f"state.{name} must have dtype {part.dtype}, got {given.dtype}.")
+        check_state(state, self.initial_state(1), inputs.shape[:1])
         return state
+
+
+def check_state(state: NamedTensors, start: NamedTensors, batch: tuple[int, ...]) -> None:
+    """Raise an error unless a state is one of the network that begins with `start`, for these leading axes."""
+    if not isinstance(state, type(start)):
+        raise TypeError(
+            f"state must be of type {type(start).__name__}, as forward and initial_state return it, "
+            f"got {type(state).__name__}."
+        )
+    for name, part in start._asdict().items():
+        given, shape = state._asdict()[name], (*batch, *part.shape[len(batch) :])
+        if not isinstance(given, Tensor):
+            raise TypeError(f"state.{name} must be a tensor, got {type(given).__name__}.")
+        if tuple(given.shape) != shape:
+            raise ValueError(f"state.{name} must have shape {shape}, got {tuple(given.shape)}.")
+        if given.dtype != part.dtype:
+            raise TypeError(f"state.{name} must have dtype {part.dtype}, got {given.dtype}.")
+
+
+def run_in_pieces(
+    run: Callable[[Tensor, Any], tuple[Tensor, Any]],
+    inputs: Float[Tensor, "*batch time inputs"],
+    state: Any,
+    steps: int,
+) -> tuple[Tensor, Any]:
+    """Run a sequence in pieces of so many steps; only the states between them are kept for the backward."""
+    logits = []
+    for piece in inputs.split(steps, dim=-2):
+        answered, state = checkpoint(run, piece, state, use_reentrant=False)
+        logits.append(answered)
+    return torch.cat(logits, dim=-2), state

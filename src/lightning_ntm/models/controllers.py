@@ -4,16 +4,29 @@ Both take `(inputs, hidden, cell)` and return `(output, hidden, cell)`, with `hi
 shape `(batch, layers, hidden)`. A feed-forward controller remembers nothing: its `layers` is 0.
 """
 
+from collections.abc import Iterator
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from lightning_ntm.checks import at_least
+from lightning_ntm.kernels.plain import LINEAR, Part
 from lightning_ntm.models.precision import linear
 
 Remembered = tuple[
     Float[Tensor, "*batch outputs"], Float[Tensor, "*batch layers hidden"], Float[Tensor, "*batch layers hidden"]
 ]
+
+
+def replaced_parts(controller: Any, *types: type[nn.Module]) -> Iterator[Part]:
+    """Yield the parts of a controller that a kernel computes, for `MemoryModel.replaced_parts`."""
+    yield "controller", controller, types
+    layers = controller._modules["layers"]
+    yield "controller.layers", layers, (nn.ModuleList,)
+    for number, layer in layers._modules.items():
+        yield f"controller.layers.{number}", layer, LINEAR
 
 
 class LSTMController(nn.Module):
@@ -37,14 +50,20 @@ class LSTMController(nn.Module):
         at_least(1, hidden_size=hidden_size, num_layers=num_layers)
         self.hidden_size, self.num_layers, self.skip = hidden_size, num_layers, skip
         self.output_size = hidden_size * num_layers if skip else hidden_size
-        above = hidden_size + (input_size if skip else 0)
-        sizes = [input_size] + [above] * (num_layers - 1)
-        layers = [nn.Linear(size + hidden_size, 4 * hidden_size) for size in sizes]
+        shapes = self.shapes(input_size, hidden_size, num_layers, skip=skip)
+        layers = [nn.Linear(columns, rows) for rows, columns in shapes]
         self.layers = nn.ModuleList(layers)
         for layer in layers:
             bound = init_gain / layer.in_features**0.5
             nn.init.uniform_(layer.weight, -bound, bound)
             nn.init.zeros_(layer.bias)
+
+    @staticmethod
+    def shapes(input_size: int, hidden_size: int, num_layers: int, *, skip: bool) -> list[tuple[int, int]]:
+        """Return the shapes of the layers' weights."""
+        above = hidden_size + (input_size if skip else 0)
+        sizes = [input_size] + [above] * (num_layers - 1)
+        return [(4 * hidden_size, size + hidden_size) for size in sizes]
 
     def forward(
         self,
@@ -81,12 +100,16 @@ class FeedForwardController(nn.Module):
         super().__init__()
         at_least(1, hidden_size=hidden_size, num_layers=num_layers)
         self.hidden_size, self.num_layers, self.output_size = hidden_size, 0, hidden_size
-        sizes = [input_size] + [hidden_size] * (num_layers - 1)
-        layers = [nn.Linear(size, hidden_size) for size in sizes]
+        layers = [nn.Linear(columns, rows) for rows, columns in self.shapes(input_size, hidden_size, num_layers)]
         self.layers = nn.ModuleList(layers)
         for layer in layers:
             nn.init.xavier_uniform_(layer.weight, gain=nn.init.calculate_gain("tanh"))
             nn.init.zeros_(layer.bias)
+
+    @staticmethod
+    def shapes(input_size: int, hidden_size: int, num_layers: int) -> list[tuple[int, int]]:
+        """Return the shapes of the layers' weights."""
+        return [(hidden_size, size) for size in [input_size] + [hidden_size] * (num_layers - 1)]
 
     def forward(
         self,

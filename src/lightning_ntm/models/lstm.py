@@ -1,14 +1,16 @@
 """The baseline of the paper: an LSTM without external memory."""
 
-from typing import ClassVar, NamedTuple
+from collections.abc import Iterator
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from lightning_ntm.kernels.choice import Kernel
+from lightning_ntm.kernels.plain import LINEAR, Part, Shapes, kept
 from lightning_ntm.models.base import MemoryModel
-from lightning_ntm.models.controllers import LSTMController
+from lightning_ntm.models.controllers import LSTMController, replaced_parts
 from lightning_ntm.models.precision import linear, state_dtype
 
 
@@ -62,6 +64,16 @@ class LSTM(MemoryModel[LSTMState]):
         self.start_hidden = nn.Parameter(torch.zeros(num_layers, hidden_size))
         self.start_cell = nn.Parameter(torch.zeros(num_layers, hidden_size))
 
+    def replaced_parts(self) -> Iterator[Part]:
+        """Yield controller and output."""
+        yield from replaced_parts(self._modules["controller"], LSTMController)
+        yield "output", self._modules["output"], LINEAR
+
+    def replaced_shapes(self, batch_size: int) -> Shapes:
+        """Return the shapes of state and linear layers."""
+        controller: Any = self._modules["controller"]
+        return _shapes(batch_size, self.input_size, self.output_size, controller.hidden_size, len(controller.layers))
+
     def initial_state(self, batch_size: int) -> LSTMState:
         """Return the state before the first step of a sequence."""
         dtype = state_dtype(self.start_hidden)
@@ -75,3 +87,10 @@ class LSTM(MemoryModel[LSTMState]):
         """Run one step."""
         controlled, hidden, cell = self.controller(x, state.hidden, state.cell)
         return linear(self.output, controlled, self.output.weight.dtype), LSTMState(hidden, cell)
+
+
+@kept
+def _shapes(batch: int, inputs: int, outputs: int, hidden: int, layers: int) -> Shapes:
+    """Return the shapes of a state and of the linear layers of a network."""
+    weights = LSTMController.shapes(inputs, hidden, layers, skip=True)
+    return Shapes([(batch, layers, hidden)] * 2, [*weights, (outputs, hidden * layers)])

@@ -1,8 +1,8 @@
 """The Neural Turing Machine."""
 
 import math
-from contextlib import AbstractContextManager, nullcontext
-from typing import ClassVar, Literal, NamedTuple
+from collections.abc import Iterator
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -11,10 +11,11 @@ from torch.nn import functional as F
 
 from lightning_ntm import functional as fn
 from lightning_ntm.checks import at_least, at_most, between, one_of
-from lightning_ntm.kernels.autocast import autocast_enabled
+from lightning_ntm.kernels.autocast import full_precision
 from lightning_ntm.kernels.choice import Kernel
+from lightning_ntm.kernels.plain import LINEAR, Part, Shapes, kept
 from lightning_ntm.models.base import MemoryModel
-from lightning_ntm.models.controllers import FeedForwardController, LSTMController
+from lightning_ntm.models.controllers import FeedForwardController, LSTMController, replaced_parts
 from lightning_ntm.models.precision import linear, state_dtype
 
 #: What the heads emit is held within this before any activation: it bounds strength and sharpening.
@@ -97,8 +98,13 @@ class NTM(MemoryModel[NTMState]):
     start_cell: Tensor
     kernels: ClassVar = {
         "cpu": Kernel("lightning_ntm.kernels.cpu.sequence:run", "lightning_ntm.kernels.cpu.sequence:refusal"),
-        "triton": Kernel("lightning_ntm.kernels.triton.sequence:run", "lightning_ntm.kernels.triton.sequence:refusal"),
+        "triton": Kernel(
+            "lightning_ntm.kernels.triton.sequence:run",
+            "lightning_ntm.kernels.triton.sequence:refusal",
+            "lightning_ntm.kernels.triton.sequence:run_stack",
+        ),
     }
+    replaced_methods = ("unroll", "step", "_step", "recur", "_head_parameters", "_split")
     initial = ("stay_bias", "lookup_bias", "append_bias")
 
     def __init__(
@@ -143,14 +149,26 @@ class NTM(MemoryModel[NTMState]):
             if controller == "lstm"
             else FeedForwardController(controller_input, hidden_size, num_layers)
         )
-        heads, width, written = num_read_heads + num_write_heads, memory_width, num_write_heads * memory_width
-        # Grouped by activation, so that one operation serves all heads: tanh, sigmoid, softplus, softmax.
-        self._head_groups = (heads * width + written, heads + written, 2 * heads, heads * (2 * max_shift + 1))
+        self._head_groups = _head_groups(num_read_heads, num_write_heads, memory_width, max_shift)
         self.heads = nn.Linear(self.controller.output_size, sum(self._head_groups))
-        self.output = nn.Linear(self.controller.output_size + num_read_heads * width, output_size)
+        self.output = nn.Linear(self.controller.output_size + num_read_heads * memory_width, output_size)
         self._add_start()
         self._reset_parameters()
         self._bias_heads(*biases.values())
+
+    def replaced_parts(self) -> Iterator[Part]:
+        """Yield controller, heads and output."""
+        parts = self._modules  # as an attribute, a module takes a microsecond to find
+        yield from replaced_parts(parts["controller"], LSTMController, FeedForwardController)
+        yield "heads", parts["heads"], LINEAR
+        yield "output", parts["output"], LINEAR
+
+    def replaced_shapes(self, batch_size: int) -> Shapes:
+        """Return the shapes of state and linear layers."""
+        controller: Any = self._modules["controller"]
+        sizes = (controller.hidden_size, len(controller.layers), self.num_read_heads, self.num_write_heads)
+        memory = (self.memory_slots, self.memory_width, self.max_shift)
+        return _shapes(type(controller), batch_size, self.input_size, self.output_size, *sizes, *memory)
 
     @property
     def memory_slots(self) -> int:
@@ -259,11 +277,16 @@ class NTM(MemoryModel[NTMState]):
         return logits, state, {**seen, "read_weights": read_weights, "write_weights": write_weights}
 
     def _step(self, x: Tensor, state: NTMState) -> tuple[Tensor, NTMState, HeadParameters, Tensor]:
+        answered, state, heads, content = self.recur(x, state)
+        return linear(self.output, answered, self.output.weight.dtype), state, heads, content
+
+    def recur(self, x: Tensor, state: NTMState) -> tuple[Tensor, NTMState, HeadParameters, Tensor]:
+        """Run one step but for the output layer, which no other step depends on."""
         controlled, hidden, cell = self.controller(
             torch.cat([x, state.reads.flatten(1)], dim=-1), state.hidden, state.cell
         )
         emitted = linear(self.heads, controlled, state.memory.dtype)
-        with _full_precision(emitted):
+        with full_precision(emitted.device):  # under autocast only controller and output compute in fewer bits
             heads = self._head_parameters(emitted.to(state.memory.dtype))
             content = fn.content_weights(state.memory, heads.key, heads.strength)
             weights = fn.location_weights(state.weights, content, heads.gate, heads.shift, heads.sharpening)
@@ -273,8 +296,7 @@ class NTM(MemoryModel[NTMState]):
             reads = fn.read(state.memory, read_weights)
             memory = fn.write(state.memory, write_weights, heads.erase, heads.add)
         answered = torch.cat([controlled, reads.flatten(1)], dim=-1)
-        logits = linear(self.output, answered, self.output.weight.dtype)
-        return logits, NTMState(memory, weights, reads, hidden, cell), heads, content
+        return answered, NTMState(memory, weights, reads, hidden, cell), heads, content
 
     def _split(self, weights: Tensor) -> tuple[Tensor, Tensor]:
         read_weights, write_weights = weights.split([self.num_read_heads, self.num_write_heads], dim=1)
@@ -298,6 +320,35 @@ class NTM(MemoryModel[NTMState]):
         )
 
 
-def _full_precision(tensor: Tensor) -> AbstractContextManager[object]:
-    """Under autocast controller and output compute in fewer bits; addressing keeps those of the memory."""
-    return torch.autocast(tensor.device.type, enabled=False) if autocast_enabled(tensor.device) else nullcontext()
+@kept
+def _shapes(
+    controller: type[nn.Module],
+    batch: int,
+    inputs: int,
+    outputs: int,
+    hidden: int,
+    layers: int,
+    reads: int,
+    writes: int,
+    slots: int,
+    width: int,
+    max_shift: int,
+) -> Shapes:
+    """Return the shapes of a state and of the linear layers of a network."""
+    given, remembered = inputs + reads * width, 0
+    if controller is LSTMController:
+        weights, remembered = LSTMController.shapes(given, hidden, layers, skip=False), layers
+    else:
+        weights = FeedForwardController.shapes(given, hidden, layers)
+    weights += (sum(_head_groups(reads, writes, width, max_shift)), hidden), (outputs, hidden + reads * width)
+    memory = (batch, slots, width), (batch, reads + writes, slots), (batch, reads, width)
+    return Shapes([*memory, *[(batch, remembered, hidden)] * 2], weights)
+
+
+def _head_groups(reads: int, writes: int, width: int, max_shift: int) -> tuple[int, int, int, int]:
+    """Return how many numbers heads emit, grouped by activation: tanh, sigmoid, softplus, softmax.
+
+    One operation of a group serves all heads.
+    """
+    heads, written = reads + writes, writes * width
+    return heads * width + written, heads + written, 2 * heads, heads * (2 * max_shift + 1)

@@ -1,13 +1,14 @@
 """Run folders on disk: how they are written, and what is read from many of them."""
 
-from .finding import find as find
-from .folder import (
-    RunFolder as RunFolder,
-    as_json as as_json,
+from .files import (
+    Claim as Claim,
     claim as claim,
-    difficulty_of as difficulty_of,
+    make_folder as make_folder,
     read_json as read_json,
     write_whole as write_whole,
 )
+from .finding import find as find
+from .folder import RunFolder as RunFolder, difficulty_of as difficulty_of
 from .frame import SkippedRunWarning as SkippedRunWarning, load as load
+from .parsing import as_json as as_json, printable as printable
 from .reading import Measured as Measured, Series as Series, Skipped as Skipped, read as read

@@ -15,40 +15,53 @@ def find(*folders: Path | str) -> dict[str, RunFolder]:
     """Return the run folders in each folder given, at any depth, by a name that only one of them has.
 
     The name is the path below the folder given; where two would be the same, the whole path. A run
-    that is met twice counts once.
+    that is met twice counts once. A folder that cannot be looked into may be one, and is among them.
 
     Raises:
         ValueError: A folder does not exist, or has no run folder in it.
     """
-    found: dict[Path, tuple[Path, Path]] = {}
+    found: dict[object, tuple[Path, Path]] = {}
     for given in map(Path, folders):
         if not given.is_dir():
             raise ValueError(f"{given} is not a folder." if given.exists() else f"folder {given} does not exist.")
-        here = list(_runs(given, set()))
+        here = dict(_runs(given))
         if not here:
             raise ValueError(f"{given} is not a run folder and has none in it.")
-        for run in here:
-            found.setdefault(run.resolve(), (given, run))
+        for run, place in here.items():
+            found.setdefault(place, (given, run))
     return dict(sorted(_named(list(found.values())).items(), key=lambda item: _natural(item[0])))
 
 
-def _runs(folder: Path, seen: set[Path]) -> Iterator[Path]:
-    """Yield the run folders at or below `folder`; links are followed, circles of them are not."""
-    if (place := folder.resolve()) in seen:
-        return
-    seen.add(place)
-    try:
-        with os.scandir(folder) as entries:
-            inside = [(entry.name, entry.is_dir()) for entry in entries]
-    except OSError:  # it is closed to us, or went away meanwhile
-        return
-    names = {name for name, _ in inside}
-    if names & _SIGNS or names >= {"config.yaml", ".lock"}:
-        yield folder
-        return
-    for name, is_folder in inside:
-        if is_folder and not name.startswith("."):
-            yield from _runs(folder / name, seen)
+def _runs(given: Path) -> Iterator[tuple[Path, object]]:
+    """Yield the run folders at or below one, each with what identifies it; of links only those to a run are followed.
+
+    In a folder from elsewhere a link may lead to all there is on this machine.
+    """
+    seen: set[object] = set()
+    left = [(given, False)]
+    while left:
+        folder, is_link = left.pop()
+        place: object = folder
+        try:
+            status = folder.stat()
+            place = status.st_dev, status.st_ino
+            if place in seen:
+                continue
+            with os.scandir(folder) as entries:
+                inside = [(entry.name, entry.is_dir(), entry.is_symlink()) for entry in entries]
+        except FileNotFoundError:  # it went away meanwhile
+            continue
+        except OSError:  # it is closed to us: who reads it says so
+            yield folder, place
+            continue
+        names = {name for name, *_ in inside}
+        is_run = names & _SIGNS or names >= {"config.yaml", ".lock"}
+        if is_run or not is_link:
+            seen.add(place)
+        if is_run:
+            yield folder, place
+        elif not is_link:
+            left += [(folder / name, link) for name, is_folder, link in inside if is_folder and name[0] != "."]
 
 
 def _named(runs: list[tuple[Path, Path]]) -> dict[str, RunFolder]:

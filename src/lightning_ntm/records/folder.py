@@ -4,22 +4,22 @@ Files are whole or absent: they are written beside their place, synced and renam
 grows, `metrics.jsonl`, is appended to line by line; a last line cut short by a crash is not read.
 """
 
-import errno
-import fcntl
 import json
-import math
 import os
 import shlex
 import shutil
-import socket
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
+
+from lightning_ntm.records import files
+from lightning_ntm.records.files import Claim, read_json, read_object, whole_lines, write_whole
+from lightning_ntm.records.parsing import as_json, is_count, is_measure, parse_json
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,12 @@ class RunFolder:
     def kept_step(self) -> int | None:
         """Return the step of the weights that are kept; `None` where there are none that can be read."""
         try:
-            with safe_open(self.best, "np") as weights:
-                return int(weights.metadata()["step"])
+            if self.best.is_file():
+                with safe_open(self.best, "np") as weights:
+                    return int(weights.metadata()["step"])
         except (OSError, SafetensorError, LookupError, TypeError, ValueError):
-            return None
+            pass
+        return None
 
     @property
     def result(self) -> Path:
@@ -139,8 +141,7 @@ class RunFolder:
 
     def sweep(self) -> None:
         """Remove what writing left behind when the process was killed in the middle of it."""
-        for beside in self.path.glob(".*.tmp"):
-            beside.unlink(missing_ok=True)
+        files.sweep(self.path)
 
     def append(self, row: dict[str, Any]) -> None:
         """Add a line to the metrics.
@@ -148,65 +149,99 @@ class RunFolder:
         Raises:
             OSError: It cannot be written; the lines before it stay whole.
         """
-        _append(self.metrics, as_json(row))
+        files.append_line(self.metrics, as_json(row))
 
     def sync(self) -> None:
         """Have the metrics survive a loss of power."""
         if self.metrics.exists():
-            with _named(self.metrics), self.metrics.open("rb") as file:
-                os.fsync(file.fileno())
+            with files.open_regular(self.metrics, sys.maxsize) as file:
+                files.sync(file.fileno())
 
     def note(self, about: dict[str, Any]) -> None:
         """Add a line on who trains here now, and with what."""
-        _append(self.about, as_json(about))
+        files.append_line(self.about, as_json(about))
 
     def notes(self) -> list[dict[str, Any]]:
         """Return all whole lines on who trained here, oldest first; what is none is left out."""
-        if not self.about.exists():
-            return []
-        lines = self.about.read_text(errors="replace").splitlines()
-        found = [_parsed(line) for line in lines]
-        return [note for note in found if isinstance(note, dict)]
+        with suppress(FileNotFoundError):
+            found = [parse_json(line) for lines in whole_lines(self.about) for line in lines]
+            return [note for note in found if isinstance(note, dict)]
+        return []
 
-    def keep_evaluation(self, step: int, results: list[dict[str, Any]]) -> None:
+    def results(self) -> tuple[int | None, list[dict[str, Any]], int]:
+        """Return what the kept weights reached in evaluations.
+
+        Returns:
+            Their step, a row for each difficulty, and the version of the episodes, 0 where there are none.
+
+        Raises:
+            OSError: It cannot be read.
+            ValueError: It is damaged.
+        """
+        if not self.evaluation.exists():
+            return None, [], 0
+        told = read_object(self.evaluation)
+        results = told.get("results")
+        if not isinstance(results, list) or not all(map(_is_result, results)):
+            raise ValueError(f"{self.evaluation.name} is damaged: it has no list of results.")
+        if len(results) > _RESULTS:
+            raise ValueError(f"{self.evaluation.name} is damaged: it has more than {_RESULTS:,} results.")
+        version = told.get("version", 1)  # the first one was not written down
+        if not is_count(version):
+            raise ValueError(f"{self.evaluation.name} is damaged: its version (={version!r}) is no number.")
+        return told.get("step"), results, version
+
+    def outcome(self, path: Path) -> int:
+        """Return the step that `result` or `nonfinite` is about.
+
+        Raises:
+            OSError: It cannot be read.
+            ValueError: It is damaged.
+        """
+        step = read_object(path).get("step")
+        if not is_count(step):
+            raise ValueError(f"{path.name} is damaged: it has no step.")
+        return step
+
+    def keep_evaluation(self, step: int, results: list[dict[str, Any]], version: int) -> None:
         """Keep what the weights of a step reach, beside what they reached at other difficulties.
+
+        Args:
+            step: Of the weights; results of others are dropped.
+            results: A row for each difficulty.
+            version: Of the episodes that were drawn; results of another version are dropped.
 
         Raises:
             OSError: It cannot be written.
         """
-        told = _parsed(self.evaluation.read_text(errors="replace")) if self.evaluation.exists() else None
-        told = told if isinstance(told, dict) and told.get("step") == step else {}
-        before = told["results"] if isinstance(told.get("results"), list) else []
+        try:
+            of, before, drawn = self.results()
+        except ValueError:
+            of, before, drawn = None, [], None
         kept: dict[str, dict[str, Any]] = {}
-        for row in [*before, *results]:
-            if isinstance(row, dict):
-                asked = {name: value for name, value in difficulty_of(row).items() if value != "whole"}
-                kept.pop(as_json(asked), None)  # the latest comes last
-                kept[as_json(asked)] = row
-        write_whole(self.evaluation, as_json({"step": step, "results": list(kept.values())}, indent=2) + "\n")
+        for row in [*(before if (of, drawn) == (step, version) else []), *results]:
+            asked = {name: value for name, value in difficulty_of(row).items() if value != "whole"}
+            kept.pop(as_json(asked), None)  # the latest comes last
+            kept[as_json(asked)] = row
+        whole = {"step": step, "version": version, "results": list(kept.values())[-_RESULTS:]}
+        write_whole(self.evaluation, as_json(whole, indent=2) + "\n")
 
-    def lock(self) -> Callable[[], None]:
+    def done(self) -> bool:
+        """Whether the run ended, and was not resumed after that without ending again."""
+        end = read_json(self.result).get("step")
+        return isinstance(end, int) and end >= max((row["step"] for row in self.latest()), default=0)
+
+    def lock(self) -> Claim:
         """Keep other processes from training here until this one ends, or calls what is returned.
 
         Raises:
             ValueError: Another process does.
         """
-        return claim(self._lock, f"run folder {self.path}")
+        return files.claim(self._lock, f"run folder {self.path}")
 
     def in_use(self) -> bool:
         """Whether another process trains here."""
-        try:
-            file = self._lock.open("rb")
-        except (FileNotFoundError, PermissionError):
-            return False
-        with file:
-            try:
-                os.lockf(file.fileno(), os.F_TEST, 0)
-            except OSError as error:
-                if error.errno not in (errno.EACCES, errno.EAGAIN):
-                    raise
-                return True
-        return False
+        return files.is_claimed(self._lock)
 
     @property
     def _lock(self) -> Path:
@@ -216,143 +251,70 @@ class RunFolder:
         """Return all whole lines of the metrics, oldest first.
 
         Raises:
+            OSError: They cannot be read.
+            ValueError: A line is no JSON object with a step.
+        """
+        return [row for _, rows in self.parts() for row in rows]
+
+    def parts(self) -> Iterator[tuple[list[str], list[dict[str, Any]]]]:
+        """Yield the whole lines of the metrics and what they say, oldest first, some thousands at a time.
+
+        Raises:
+            OSError: They cannot be read.
             ValueError: A line is no JSON object with a step.
         """
         if not self.metrics.exists():
-            return []
-        lines = self.metrics.read_text().split("\n")[:-1]  # what follows the last line break is cut short
-        return [self._row(number, line) for number, line in enumerate(lines, start=1)]
+            return
+        number = 1
+        for lines in whole_lines(self.metrics):
+            rows = _rows(f"[{','.join(lines)}]")
+            if rows is None or len(rows) != len(lines):
+                self._refuse(lines, number)
+            yield lines, rows or []
+            number += len(lines)
 
-    def _row(self, number: int, line: str) -> dict[str, Any]:
-        row = _parsed(line)
-        if not isinstance(row, dict) or not isinstance(row.get("step"), int):
-            raise ValueError(f"{self.metrics}, line {number}, is damaged: it is no JSON object with a step.")
-        return row
+    def _refuse(self, lines: list[str], number: int) -> None:
+        """Say which of some lines is damaged: they are parsed together, which is quicker."""
+        wrong = next((place for place, line in enumerate(lines) if not _rows(f"[{line}]")), 0)
+        raise ValueError(f"{self.metrics}, line {number + wrong}, is damaged: it is no JSON object with a step.")
 
     def latest(self, size: int = 4096) -> list[dict[str, Any]]:
         """Return the whole lines in the last `size` bytes of the metrics, oldest first, without damaged ones."""
-        try:
-            with self.metrics.open("rb") as file:
-                end = file.seek(0, os.SEEK_END)
-                file.seek(max(0, end - size))
-                lines = file.read().decode(errors="replace").split("\n")
-        except FileNotFoundError:
+        if not self.metrics.exists():
             return []
-        found = [_parsed(line) for line in lines[:-1]]
-        return [row for row in found if isinstance(row, dict) and isinstance(row.get("step"), int)]
+        with files.open_regular(self.metrics, sys.maxsize) as file:
+            end = file.seek(0, os.SEEK_END)
+            file.seek(max(0, end - size))
+            lines = file.read(size).decode(errors="replace").split("\n")
+        return [row for line in lines[:-1] for row in _rows(f"[{line}]") or []]
 
     def forget_after(self, step: int) -> None:
         """Drop the metrics of steps after `step`, which will be trained again."""
-        kept = [row for row in self.rows() if row["step"] <= step]
-        text = "".join(as_json(row) + "\n" for row in kept)
-        write_whole(self.metrics, text)
+        kept = [f"{line}\n" for part in self.parts() for line, row in zip(*part, strict=True) if row["step"] <= step]
+        write_whole(self.metrics, "".join(kept))
+
+
+_RESULTS = 2000  # of evaluations; a figure has a place for each
+
+
+def _rows(text: str) -> list[dict[str, Any]] | None:
+    """Return the rows in a list of JSON; `None` where it is none, or of other things."""
+    try:
+        rows = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return rows if all(isinstance(row, dict) and is_count(row.get("step")) for row in rows) else None
+
+
+def _is_result(row: Any) -> bool:
+    """Whether all in a row of an evaluation is what it should be: numbers, and which part of an answer it is about."""
+    return (
+        isinstance(row, dict)
+        and all(is_measure(value) for name, value in row.items() if name != "answer")
+        and isinstance(row.get("answer", ""), str)
+    )
 
 
 def difficulty_of(row: dict[str, Any]) -> dict[str, int | str]:
     """Return what was asked for in a row of an evaluation: measures are no whole numbers, but for `sequences`."""
     return {name: value for name, value in row.items() if isinstance(value, int | str) and name != "sequences"}
-
-
-def claim(path: Path, what: str) -> Callable[[], None]:
-    """Keep a file locked until this process ends, or calls what is returned.
-
-    Args:
-        path: The file; it is made, and names its holder.
-        what: It stands for, in an error.
-
-    Raises:
-        ValueError: Another process holds it.
-    """
-    held = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        fcntl.lockf(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        holder = os.pread(held, 1000, 0).decode(errors="replace") or "another process"
-        os.close(held)
-        if error.errno not in (errno.EACCES, errno.EAGAIN):
-            raise
-        raise ValueError(f"{what} is in use by {holder}.") from None
-    os.truncate(held, 0)
-    os.pwrite(held, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
-    return partial(os.close, held)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Return the object in a file; an empty one where there is none."""
-    try:
-        found = _parsed(path.read_text(errors="replace"))
-    except OSError:
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _append(path: Path, line: str) -> None:
-    with _named(path), path.open("ab", buffering=0) as file:
-        end = file.seek(0, os.SEEK_END)
-        data = f"{line}\n".encode()
-        try:
-            if file.write(data) != len(data):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        except OSError:
-            with suppress(OSError):
-                file.truncate(end)
-            raise
-
-
-def _parsed(line: str) -> Any:
-    """Return what a line of JSON says, `None` if it is none."""
-    try:
-        return json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-
-
-def as_json(value: Any, indent: int | None = None) -> str:
-    """Return JSON; numbers that are not finite, which JSON does not have, become null."""
-    return json.dumps(_finite(value), indent=indent, allow_nan=False)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_finite(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def write_whole(path: Path, data: bytes | memoryview | str) -> None:
-    """Write a file beside `path`, sync it, and move it into place in one step.
-
-    Raises:
-        OSError: It cannot be written; what was there before still is.
-    """
-    beside = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.tmp")
-    try:
-        with _named(path):
-            with beside.open("wb") as file:
-                file.write(data.encode() if isinstance(data, str) else data)
-                file.flush()
-                os.fsync(file.fileno())
-            beside.replace(path)
-            _sync_names(path.parent)
-    finally:
-        with suppress(OSError):
-            beside.unlink(missing_ok=True)
-
-
-@contextmanager
-def _named(path: Path) -> Iterator[None]:
-    """Let a failure name the file that its user knows."""
-    try:
-        yield
-    except OSError as error:
-        raise OSError(error.errno, f"cannot write: {error.strerror}", str(path)) from error
-
-
-def _sync_names(folder: Path) -> None:
-    """Have the names in a folder survive a loss of power."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

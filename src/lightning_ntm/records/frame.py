@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lightning_ntm.records.parsing import printable
 from lightning_ntm.records.reading import MEASURES, REGRET, SPLITS, read
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def load(*folders: Path | str) -> "pd.DataFrame":
         if not len(run.train.step) + len(run.validation.step):
             reasons[run.folder.path.as_posix()] = "it has not measured anything yet."
     for path, reason in reasons.items():
-        warnings.warn(f"{path} is left out: {reason}", SkippedRunWarning, stacklevel=2)
+        warnings.warn(f"{printable(path)} is left out: {reason}", SkippedRunWarning, stacklevel=2)
     parts = [(run, split, getattr(run, split)) for run in runs for split in SPLITS]
     lengths = [len(series.step) for _, _, series in parts]
     told = {"run": [run.name for run, _, _ in parts], "split": [split for _, split, _ in parts]}

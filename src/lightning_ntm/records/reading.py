@@ -1,21 +1,24 @@
 """What run folders say of their measurements, without PyTorch; what cannot be read is told, run by run."""
 
-import json
+from collections import defaultdict
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
-import yaml
 
+from lightning_ntm.records.configuration import flat_config
+from lightning_ntm.records.files import CONFIG_BYTES, read_json, read_text
 from lightning_ntm.records.finding import find
-from lightning_ntm.records.folder import RunFolder, read_json
+from lightning_ntm.records.folder import RunFolder
+from lightning_ntm.records.parsing import LARGEST, as_json, parse_yaml, printable
 
 MEASURES = ("wrong_bits", "bits_per_sequence")
 #: Bits per sequence above the best possible cost: measured in validation alone, of tasks that know it.
 REGRET = "regret_bits"
 SPLITS = ("train", "validation")
+_LONGEST = 500  # letters of a reason
 _COUNTED = ("step", "sequences", "seconds")
 
 
@@ -61,15 +64,24 @@ class Measured:
 
 @dataclass(frozen=True)
 class Skipped:
-    """A run folder that could not be read, and why."""
+    """A run folder that is left out, and why: it cannot be read, or is a copy of one that counts."""
 
     name: str
     folder: RunFolder
     reason: str
+    state: Literal["not readable", "copy"] = "not readable"
+
+    @classmethod
+    def of(cls, name: str, folder: RunFolder, error: Exception) -> "Skipped":
+        """Return the run that an error kept from being read."""
+        told = f"cannot be read: {error.strerror}: {error.filename}" if isinstance(error, OSError) else str(error)
+        return cls(name, folder, printable(" ".join(told.split()))[:_LONGEST])
 
 
 def read(*folders: Path | str) -> tuple[list[Measured], list[Skipped]]:
     """Read every run in the folders given, at any depth; a run folder may be given too.
+
+    Of a run and its copies, whatever they are called, the one that got furthest counts.
 
     Returns:
         The runs, and what was left out.
@@ -80,35 +92,66 @@ def read(*folders: Path | str) -> tuple[list[Measured], list[Skipped]]:
     measured, skipped = [], []
     for name, folder in find(*folders).items():
         try:
-            measured.append(_read(name, folder))
+            measured.append(_read(printable(name), folder))
         except (ValueError, OSError) as error:
-            skipped.append(Skipped(name, folder, " ".join(str(error).split())))
-    return measured, skipped
+            skipped.append(Skipped.of(printable(name), folder, error))
+    alone, copies = _without_copies(measured)
+    return alone, skipped + copies
 
 
-def read_yaml(text: str) -> Any:
-    """Return what a text of YAML says, with the quick parser where PyYAML has it.
+def _without_copies(runs: list[Measured]) -> tuple[list[Measured], list[Skipped]]:
+    """Return each run once, and the copies of runs: they began with the same training, with the same options."""
+    same: dict[object, list[Measured]] = defaultdict(list)
+    for run in runs:
+        same[_origin(run)].append(run)
+    copies: dict[int, Skipped] = {}
+    for group in same.values():
+        counted: dict[str, Measured] = {}
+        for run in sorted(group, key=lambda run: (-_furthest(run), len(run.name))) if len(group) > 1 else ():
+            first = counted.setdefault(_options(run), run)
+            if first is not run:
+                copies[id(run)] = Skipped(run.name, run.folder, f"it is a copy of {first.name}, which counts.", "copy")
+    return [run for run in runs if id(run) not in copies], list(copies.values())
 
-    Raises:
-        ValueError: It is none.
-    """
+
+def _origin(run: Measured) -> object:
+    """Return what only copies of a run share: who began it and when, or without that the times of its measurements."""
     try:
-        return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except (yaml.YAMLError, RecursionError) as error:
-        raise ValueError(f"not YAML: {error}") from error
+        note = next(iter(run.folder.notes()), {})
+    except (OSError, ValueError):  # who reads more of it says so
+        note = {}
+    if isinstance(note.get("id"), str):
+        return note["id"]
+    if "started" in note:
+        return as_json(note)
+    measured = [array.tobytes() for series in (run.train, run.validation) for array in (series.step, series.seconds)]
+    return (run.seed, *measured) if any(measured) else object()
+
+
+def _furthest(run: Measured) -> int:
+    return max((int(series.step[-1]) for series in (run.train, run.validation) if len(series.step)), default=0)
+
+
+def _options(run: Measured) -> str:
+    try:
+        return as_json(flat_config(read_text(run.folder.config, CONFIG_BYTES)))
+    except (OSError, ValueError):
+        return ""
 
 
 def _read(name: str, folder: RunFolder) -> Measured:
     if not folder.config.is_file():
         told = read_json(folder.failed).get("message")
         raise ValueError(f"it never began: {told}" if told else f"it has no {folder.config.name}.")
-    model, task, seed = _identity(folder.config.read_text())
-    rows = _rows(folder)
+    model, task, seed = _identity(read_text(folder.config, CONFIG_BYTES))
+    columns = {split: _Columns(split) for split in SPLITS}
     try:
-        train, validation = (_series(rows, split) for split in SPLITS)
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        for _, rows in folder.parts():
+            for split in SPLITS:
+                columns[split].add(rows)
+    except KeyError as error:
         raise ValueError(f"{folder.metrics.name} is damaged: a measurement lacks {error}.") from error
-    return Measured(name, folder, model, task, seed, train, validation)
+    return Measured(name, folder, model, task, seed, *(columns[split].series() for split in SPLITS))
 
 
 def _identity(text: str) -> tuple[str, str, int]:
@@ -125,39 +168,59 @@ def _identity(text: str) -> tuple[str, str, int]:
             wanted.append(block)
     try:
         model, task = _classes("\n".join(wanted))
-        return model, task, int((seed or "").partition(":")[2])
+        number = int((seed or "").partition(":")[2])
+        if not 0 <= number < 2**64:
+            raise ValueError("no generator takes such a seed")
+        return printable(model), printable(task), number
     except (ValueError, TypeError, KeyError, AttributeError):
         raise ValueError("config.yaml is damaged: it does not name a model, a task and a seed.") from None
 
 
 @lru_cache
 def _classes(text: str) -> tuple[str, str]:
-    config = read_yaml(text)
+    config = parse_yaml(text)
     model, task = (config[part]["class_path"].rpartition(".")[2] for part in ("model", "task"))
     return model, task
 
 
-def _rows(folder: RunFolder) -> list[dict[str, Any]]:
-    """Return the whole lines of the metrics; quicker than one by one, which says what is wrong."""
-    if not folder.metrics.exists():
-        return []
-    lines = folder.metrics.read_text().split("\n")[:-1]  # what follows the last line break is cut short
+class _Columns:
+    """Collects the measurements of one split from rows."""
+
+    def __init__(self, split: str):
+        self.names = (*_COUNTED, *(f"{split}_{measure}" for measure in MEASURES))
+        self.first, self.optimum = self.names[len(_COUNTED)], f"{split}_optimal_bits"
+        self.parts: list[list[np.ndarray]] = [[] for _ in self.names]
+        self.optimal = np.nan
+
+    def add(self, rows: list[dict[str, Any]]) -> None:
+        """Add the rows that have measurements of this split.
+
+        Raises:
+            KeyError: A number is missing.
+            ValueError: Something else stands where a number belongs.
+        """
+        mine = [row for row in rows if self.first in row]
+        for name, parts in zip(self.names, self.parts, strict=True):
+            kind = np.int64 if name in ("step", "sequences") else np.float64
+            parts.append(_numbers([row[name] for row in mine], name, kind))
+        if np.isnan(self.optimal):
+            known = (value for row in mine if (value := row.get(self.optimum)) is not None)
+            self.optimal = float(_numbers([next(known, None)], self.optimum, np.float64)[0])
+
+    def series(self) -> Series:
+        """Return all that was added."""
+        step, sequences, seconds, wrong, bits = (np.concatenate(parts or [np.array([])]) for parts in self.parts)
+        return Series(step.astype(np.int64), sequences.astype(np.int64), seconds, wrong, bits, self.optimal)
+
+
+def _numbers(values: list[Any], name: str, kind: type) -> np.ndarray:
+    """Return numbers as an array; null, for one that was not finite, is NaN."""
+    whole = kind is np.int64
     try:
-        rows = json.loads(f"[{','.join(lines)}]")
-    except (ValueError, RecursionError):
-        return folder.rows()
-    whole = len(rows) == len(lines) and all(isinstance(row, dict) and "step" in row for row in rows)
-    return rows if whole else folder.rows()
-
-
-def _series(rows: list[dict[str, Any]], split: str) -> Series:
-    """Return the columns of one split."""
-    first, *_ = measures = [f"{split}_{measure}" for measure in MEASURES]
-    mine = [row for row in rows if first in row]
-    columns = [[row[name] for row in mine] for name in (*_COUNTED, *measures)]
-    kinds = (np.int64, np.int64, np.float64, np.float64, np.float64)
-    step, sequences, seconds, wrong, bits = (
-        np.array(column, dtype=kind) for column, kind in zip(columns, kinds, strict=True)
-    )
-    optimal = (value for row in mine if (value := row.get(f"{split}_optimal_bits")) is not None)
-    return Series(step, sequences, seconds, wrong, bits, float(next(optimal, np.nan)))
+        if set(map(type, values)) <= ({int} if whole else {int, float, type(None)}):
+            array: np.ndarray = np.array(values, dtype=kind)
+            if not (np.abs(array) > LARGEST).any():
+                return array
+    except OverflowError:
+        pass
+    raise ValueError(f"metrics.jsonl is damaged: a measurement lacks {name!r}, or it is no number of a usual size.")

@@ -2,34 +2,7 @@
 
 from typing import Any
 
-from lightning_ntm.records.reading import read_yaml
-
-#: Options that tell runs apart, and those that say how training is shown: neither makes another network.
-_ASIDE = {"name", "runs", "seed", "trainer.default_root_dir", "trainer.logger", "trainer.profiler"}
-_ASIDE |= {"trainer.enable_progress_bar", "trainer.enable_model_summary", "threads", "data.num_workers"}
-
-
-def flat_config(text: str) -> dict[str, Any]:
-    """Return the options of a `config.yaml` by dotted name, without those that no comparison asks for.
-
-    Raises:
-        ValueError: It is not YAML, or no options by name.
-    """
-    try:
-        config = read_yaml(text)
-    except ValueError:
-        raise ValueError("config.yaml is damaged: it is not YAML.") from None
-    if not isinstance(config, dict):
-        raise ValueError("config.yaml is damaged: it holds no options by name.")
-    return {name: value for name, value in _flat(config).items() if name not in _ASIDE}
-
-
-def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        name = prefix if key in ("init_args", "class_path") and prefix else f"{prefix}.{key}" if prefix else str(key)
-        flat |= _flat(value, name) if isinstance(value, dict) else {name: value}
-    return flat
+_LONGEST = 200  # letters of a name or value on a page
 
 
 def differences(configs: list[dict[str, Any]]) -> dict[str, list[Any]]:
@@ -41,7 +14,7 @@ def differences(configs: list[dict[str, Any]]) -> dict[str, list[Any]]:
 
 def labels(configs: list[dict[str, Any]]) -> list[str]:
     """Return a name for each of several configurations that differ: its class, and more where that is not enough."""
-    classes = [str(config.get("model")).rpartition(".")[2] for config in configs]
+    classes = [shorten(str(config.get("model")).rpartition(".")[2]) for config in configs]
     named = list(classes)
     for shared in {name for name in classes if classes.count(name) > 1}:
         places = [place for place, name in enumerate(classes) if name == shared]
@@ -72,4 +45,11 @@ def shown(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     text = str(value)
-    return text.rpartition(".")[2] if isinstance(value, str) and text.replace(".", "").isidentifier() else text
+    if isinstance(value, str) and text.replace(".", "").isidentifier():
+        text = text.rpartition(".")[2]
+    return shorten(text)
+
+
+def shorten(text: str) -> str:
+    """Return a text without what is beyond the room there is for it."""
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} …"

@@ -12,7 +12,18 @@ from matplotlib.patches import Patch
 from lightning_ntm.report.experiment import Experiment, Network, Run
 from lightning_ntm.report.lengths import Lengths, lengths_of
 from lightning_ntm.report.statistics import Aligned, align, gather
-from lightning_ntm.report.style import INK, SOFT, TITLES, Scale, color, dashes, floor_of, new_figure, scale_axis
+from lightning_ntm.report.style import (
+    INK,
+    SOFT,
+    TITLES,
+    Scale,
+    color,
+    dashes,
+    floor_of,
+    new_figure,
+    plain,
+    scale_axis,
+)  # fmt: skip
 
 #: Letters of the name of a network that have room in the picture; the page tells the rest.
 _WIDEST = 70
@@ -142,7 +153,7 @@ def _draw_optimal_lengths(axis: Any, experiment: Experiment, lengths: Lengths, l
 
 def _legend(figure: Figure, networks: list[Network], more: list[Any]) -> None:
     handles: list[Any] = [
-        Line2D([], [], color=color(network.color), linestyle=dashes(network.color), linewidth=2, label=label)
+        Line2D([], [], color=color(network.color), linestyle=dashes(network.color), linewidth=2, label=plain(label))
         for network, label in ((network, shorten(network.label, _WIDEST, placeholder=" …")) for network in networks)
     ]
     handles += [
@@ -174,5 +185,5 @@ def _name_unsolved(axis: Any, network: Network, measure: str, least: float) -> N
 
 
 def _name_difficulties(axis: Any, lengths: Lengths) -> None:
-    axis.set_xlabel(lengths.name)
+    axis.set_xlabel(plain(shorten(lengths.name, _WIDEST, placeholder=" …")))
     axis.set_xticks(list(lengths.places.values()), list(lengths.places))

@@ -11,8 +11,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lightning_ntm.records import Measured, RunFolder, Series, Skipped, read
+from lightning_ntm.records.configuration import flat_config
+from lightning_ntm.records.files import CONFIG_BYTES, read_object, read_text
 from lightning_ntm.records.reading import MEASURES, REGRET
-from lightning_ntm.report.configuration import flat_config, labels
+from lightning_ntm.report.configuration import labels, shorten
+from lightning_ntm.report.defaults import filled_in
 from lightning_ntm.report.statistics import first_below
 
 
@@ -53,6 +56,7 @@ class Run:
         notes: Who trained it and with what, oldest first.
         evaluation: What its kept weights reach at chosen difficulties.
         outdated: Whether other weights are kept by now than were evaluated.
+        evaluation_version: Of the episodes of the evaluation; 0 without one.
     """
 
     number: int
@@ -67,6 +71,7 @@ class Run:
     notes: list[dict[str, Any]]
     evaluation: list[dict[str, Any]]
     outdated: bool
+    evaluation_version: int
 
     @property
     def ended(self) -> bool:
@@ -146,6 +151,7 @@ class Experiment:
     networks: list[Network]
     skipped: list[Skipped] = field(default_factory=list)
     without_optimum: list[str] = field(default_factory=list)  # the runs for whose sake no regret is told
+    old_evaluations: list[str] = field(default_factory=list)  # the runs whose evaluations others cannot be compared to
 
     @property
     def runs(self) -> list[Run]:
@@ -181,14 +187,24 @@ def read_experiment(*folders: Path | str) -> Experiment:
         try:
             runs.append(_run(len(runs), one))
         except (ValueError, OSError) as error:
-            skipped.append(Skipped(one.name, one.folder, " ".join(str(error).split())))
+            skipped.append(Skipped.of(one.name, one.folder, error))
     if not runs:
         reasons = "; ".join(f"{run.folder.path}: {run.reason}" for run in skipped[:3])
         raise ValueError(f"none of {len(skipped)} runs can be reported ({reasons})")
     _check_one_task(runs)
+    runs, old = _of_one_version(runs)
+    configs = filled_in([run.config for run in runs])
+    runs = [replace(run, config=config) for run, config in zip(runs, configs, strict=True)]
     compared = _comparable(runs)
     without = [] if compared is runs else [run.name for run in runs if run.goal is CLEAN and len(run.validation.step)]
-    return Experiment(_networks(compared), skipped, without)
+    return Experiment(_networks(compared), skipped, without, old)
+
+
+def _of_one_version(runs: list[Run]) -> tuple[list[Run], list[str]]:
+    """Return runs with evaluations on the latest version of the episodes alone, and the names of the others."""
+    latest = max(run.evaluation_version for run in runs)
+    old = [run.name for run in runs if 0 < run.evaluation_version < latest]
+    return [replace(run, evaluation=[]) if run.name in old else run for run in runs], old
 
 
 def _goal_of(runs: list[Run]) -> Goal:
@@ -203,9 +219,10 @@ def _comparable(runs: list[Run]) -> list[Run]:
 
 
 def _run(number: int, one: Measured) -> Run:
-    config, notes = flat_config(one.folder.config.read_text()), one.folder.notes()
+    config, notes = flat_config(read_text(one.folder.config, CONFIG_BYTES)), one.folder.notes()
     measured = (one.name, one.seed, one.task, one.train, one.validation)
-    return Run(number, *measured, config, *_ending(one), notes, *_evaluation(one.folder))
+    evaluation, outdated, version = _evaluation(one.folder)
+    return Run(number, *measured, config, *_ending(one), notes, evaluation, outdated, version)
 
 
 def _ending(one: Measured) -> tuple[str, str]:
@@ -214,46 +231,32 @@ def _ending(one: Measured) -> tuple[str, str]:
         one.folder,
         max((int(series.step[-1]) for series in (one.train, one.validation) if len(series.step)), default=0),
     )
-    if folder.result.exists() and _step(folder.result) >= last:
+    if folder.result.exists() and folder.outcome(folder.result) >= last:
         return "finished", ""
     if folder.failed.exists():
-        told = _object(folder.failed)
-        return "failed", f"given up after {told.get('attempts', '?')} attempts: {told.get('message', 'no message')}"
-    if folder.nonfinite.exists() and (step := _step(folder.nonfinite)) > last:
+        told = read_object(folder.failed)
+        message = shorten(str(told.get("message", "no message")))
+        return "failed", f"given up after {shorten(str(told.get('attempts', '?')))} attempts: {message}"
+    if folder.nonfinite.exists() and (step := folder.outcome(folder.nonfinite)) > last:
         return "failed", f"loss or gradient was not finite in step {step}"
     return "unfinished", f"stands at step {last:,}" if last else "has not measured anything yet"
 
 
-def _evaluation(folder: RunFolder) -> tuple[list[dict[str, Any]], bool]:
-    if not folder.evaluation.exists():
-        return [], False
-    told, needed = _object(folder.evaluation), {*MEASURES, "perfect", "sequences"}
-    results = told.get("results")
-    if not isinstance(results, list) or not all(isinstance(row, dict) and _measured(row, needed) for row in results):
-        raise ValueError(f"{folder.evaluation.name} is damaged: it has no list of results.")
-    whole = [row for row in results if row.pop("answer", "whole") == "whole"]  # not parts of an answer
-    return whole, folder.kept_step() not in (None, told.get("step"))
+def _evaluation(folder: RunFolder) -> tuple[list[dict[str, Any]], bool, int]:
+    step, results, version = folder.results()
+    needed = {*MEASURES, "perfect", "sequences"}
+    if not all(_measured(row, needed) for row in results):
+        raise ValueError(f"{folder.evaluation.name} is damaged: its results lack a measure.")
+    # JSON has no NaN, which a network that answers NaN costs.
+    rows = ({name: math.nan if value is None else value for name, value in row.items()} for row in results)
+    whole = [row for row in rows if row.pop("answer", "whole") == "whole"]  # not parts of an answer
+    return whole, bool(whole) and folder.kept_step() not in (None, step), version
 
 
 def _measured(row: dict[str, Any], needed: set[str]) -> bool:
-    return all(isinstance(row.get(name), int | float) for name in needed)
-
-
-def _step(path: Path) -> int:
-    step = _object(path).get("step")
-    if not isinstance(step, int):
-        raise ValueError(f"{path.name} is damaged: it has no step.")
-    return step
-
-
-def _object(path: Path) -> dict[str, Any]:
-    try:
-        told = json.loads(path.read_text())
-    except (ValueError, RecursionError):
-        told = None
-    if not isinstance(told, dict):
-        raise ValueError(f"{path.name} is damaged: it is no JSON object.")
-    return told
+    if not all(isinstance(row.get(name, ""), int | float | None) for name in needed):
+        return False
+    return isinstance(row["sequences"], int) and row["sequences"] > 0 and 0 <= (row["perfect"] or 0) <= 1
 
 
 def _check_one_task(runs: list[Run]) -> None:

@@ -124,8 +124,8 @@ def _cost(trace: Mapping[str, np.ndarray]) -> str:
     """Return in words what an episode cost: wrong bits, but where nobody is without."""
     if "optimal" in trace:
         return told_cost(trace)
-    wrong = (trace["outputs"] > 0.5) != (trace["targets"] > 0.5)
-    return f"{(wrong & trace['mask'][:, None]).sum()} wrong bits"
+    right = np.where(trace["targets"] > 0.5, trace["outputs"] > 0.5, trace["outputs"] <= 0.5)  # NaN is wrong
+    return f"{(~right & trace['mask'][:, None]).sum()} wrong bits"
 
 
 def _point_out(axis: Any, landmarks: Mapping[str, np.ndarray]) -> None:

@@ -2,7 +2,10 @@
 
 import json
 import math
+import sys
+from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from html import escape
 from importlib.metadata import version
 from importlib.resources import files
@@ -12,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from lightning_ntm.records import Series, write_whole
+from lightning_ntm.records import Series, make_folder, write_whole
+from lightning_ntm.records.files import open_regular
 from lightning_ntm.records.reading import REGRET
 from lightning_ntm.report import tables
 from lightning_ntm.report.experiment import OPTIMAL, Experiment, Goal, Network, Run, read_experiment
@@ -49,15 +53,19 @@ def write_report(folders: Sequence[Path | str], output: Path | str | None = None
     written |= {page.parent / "figures" / name: data for name, data in figures.files.items()}
     for path in written:
         _check_ours(path)
-    (page.parent / "figures").mkdir(parents=True, exist_ok=True)
+    make_folder(page.parent / "figures")
     for path, data in written.items():
         write_whole(path, data)
     return list(written)
 
 
 def _check_ours(path: Path) -> None:
-    if path.exists() and not (path.is_file() and MARK.encode() in path.read_bytes()[:4096]):
-        raise ValueError(f"{path} exists and was not made by ntm report; choose another --output.")
+    if not path.exists():
+        return
+    with suppress(ValueError), open_regular(path, sys.maxsize) as file:
+        if MARK.encode() in file.read(4096):
+            return
+    raise ValueError(f"{path} exists and was not made by ntm report; choose another --output.")
 
 
 def render(experiment: Experiment, figures: Figures) -> str:
@@ -66,7 +74,7 @@ def render(experiment: Experiment, figures: Figures) -> str:
     template, style, script = ((web / name).read_text() for name in ("page.html", "page.css", "page.js"))
     differing, shared = tables.configuration(experiment)
     labels = [network.label for network in experiment.networks]
-    runs, left = len(experiment.runs), len(experiment.skipped)
+    runs, left = len(experiment.runs), sum(run.state == "not readable" for run in experiment.skipped)
     return Template(template).substitute(
         mark=MARK,
         version=escape(version("lightning-ntm")),
@@ -138,7 +146,7 @@ def _statement(network: Network, goal: Goal) -> str:
 def _warning(experiment: Experiment) -> str:
     """Return a line that sends the reader to what is missing, if anything is."""
     counts = {state: sum(run.status == state for run in experiment.runs) for state in ("failed", "unfinished")}
-    counts["not readable"] = len(experiment.skipped)
+    counts |= Counter(run.state for run in experiment.skipped)
     told = [f"{count} {state}" for state, count in counts.items() if count]
     missing = f'<p class="warning"><a href="#not-finished">{escape(", ".join(told))}</a></p>' if told else ""
     old = escape(", ".join(experiment.without_optimum))
@@ -172,6 +180,8 @@ def _lengths(experiment: Experiment, figures: Figures) -> str:
         )
     old = [run.name for run in experiment.runs if run.outdated]
     note = f"Other weights are kept by now, evaluate again: {escape(', '.join(old))}." if old else ""
+    if other := experiment.old_evaluations:
+        note += f" Left out, as they were evaluated on other episodes, evaluate again: {escape(', '.join(other))}."
     plots = f'<div class="plots">{"".join(figures.page["lengths"])}</div>'
     return f'{plots}{tables.by_length(experiment)}<p class="note">{note}</p>'
 

@@ -28,26 +28,6 @@ class Aligned(NamedTuple):
     median: Float[np.ndarray, " steps"]
 
 
-def wilson(solved: int, tried: int, z: float = 1.959963984540054) -> tuple[float, float]:
-    """Return the interval of Wilson (1927) for a share: the shares that `solved` of `tried` does not reject.
-
-    Args:
-        solved: From 0 to `tried`.
-        tried: With 0 the interval is all from 0 to 1.
-        z: Width in standard deviations; the default holds 95 % of a normal distribution.
-    """
-    if not 0 <= solved <= tried:
-        raise ValueError(f"solved (={solved}) must be between 0 and tried (={tried}).")
-    if tried == 0:
-        return 0.0, 1.0
-    share, squared = solved / tried, z * z / tried
-    centre = (share + squared / 2) / (1 + squared)
-    half = z * math.sqrt(share * (1 - share) / tried + squared / tried / 4) / (1 + squared)
-    low = 0.0 if solved == 0 else centre - half
-    high = 1.0 if solved == tried else centre + half
-    return low, high
-
-
 def spread(values: list[float]) -> Spread:
     """Return mean, standard deviation, median and largest of some numbers; NaN of none."""
     if not values:

@@ -46,6 +46,11 @@ def styled() -> Iterator[None]:
         yield
 
 
+def plain(text: str) -> str:
+    """Return a text that matplotlib draws as it is: of dollars it would make formulas."""
+    return text.replace("$", r"\$")
+
+
 def new_figure(panels: int = 1, titles: Sequence[str] = ()) -> tuple[Figure, list[Any]]:
     """Return a figure with panels side by side, at most three in a row, and the panels."""
     columns = min(3, panels)
@@ -55,7 +60,7 @@ def new_figure(panels: int = 1, titles: Sequence[str] = ()) -> tuple[Figure, lis
     for axis in axes[panels:]:
         axis.set_visible(False)
     for axis, title in zip(axes, titles, strict=False):
-        axis.set_title(title, fontsize=10, loc="left")
+        axis.set_title(plain(title), fontsize=10, loc="left")
     for axis in axes[:panels]:
         axis.spines[["top", "right"]].set_visible(False)
         axis.tick_params(length=3, width=0.8)

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
 
+from lightning_ntm.intervals import in_words, none_of, wilson
 from lightning_ntm.records.reading import MEASURES, REGRET
-from lightning_ntm.report.configuration import differences, shown
+from lightning_ntm.report.configuration import differences, shorten, shown
 from lightning_ntm.report.experiment import Experiment, Network, Run
 from lightning_ntm.report.lengths import lengths_of
-from lightning_ntm.report.statistics import Spread, reached, spread, wilson
+from lightning_ntm.report.statistics import Spread, reached, spread
 
 
 def number(value: float | None) -> str:
@@ -122,7 +123,7 @@ def by_length(experiment: Experiment) -> str:
     """Return what the kept weights reach at each difficulty that was evaluated."""
     lengths = lengths_of(experiment)
     head = ["network", escape(lengths.name), "seeds", "wrong bits: mean ± std", "median", "worst",
-            "bits per sequence: mean ± std", "sequences without a wrong bit"]  # fmt: skip
+            "bits per sequence: mean ± std", "sequences without a wrong bit (95 % confidence)"]  # fmt: skip
     known = knows_regret(experiment)
     head += ["regret (bits): mean ± std", "median", "worst"] if known else []
     rows = []
@@ -131,13 +132,13 @@ def by_length(experiment: Experiment) -> str:
             found = [row for run in network.runs if (row := lengths.rows(run).get(written))]
             if not found:
                 continue
-            wrong, bits, perfect = (spread([row[name] for row in found]) for name in (*MEASURES, "perfect"))
+            wrong, bits = (spread([row[name] for row in found]) for name in MEASURES)
             cells = [
                 _mean(wrong, len(found)),
                 number(wrong.median),
                 number(wrong.worst),
                 _mean(bits, len(found)),
-                f"{100 * perfect.mean:.0f} %",
+                _without_error(found),
             ]
             if known:
                 regrets = [value for row in found if (value := row.get(REGRET)) is not None]
@@ -145,6 +146,16 @@ def by_length(experiment: Experiment) -> str:
                 cells += [_mean(regret, len(regrets)), number(regret.median), number(regret.worst)]
             rows.append([named(network), escape(written), str(len(found)), *cells])
     return table(head, rows)
+
+
+def _without_error(rows: list[dict[str, Any]]) -> str:
+    """Return the share of sequences without a wrong bit, and how far that can be trusted."""
+    tried = sum(row["sequences"] for row in rows)
+    right = sum(round(row["perfect"] * row["sequences"]) for row in rows)
+    if right == tried:
+        return f"100 % (none of {tried:,} is wrong: {in_words(none_of(tried))} are)"
+    low, high = wilson(right, tried)
+    return f"{100 * right / tried:.3g} % ({100 * low:.3g} to {100 * high:.3g} %)"
 
 
 def knows_regret(experiment: Experiment) -> bool:
@@ -171,7 +182,7 @@ def each_run(experiment: Experiment) -> str:
 def not_finished(experiment: Experiment) -> str:
     """Return the runs that failed, do not have a result yet, or cannot be read."""
     rows = [[escape(run.name), run.status, escape(run.reason)] for run in experiment.runs if run.status != "finished"]
-    rows += [[escape(run.name), "not readable", escape(run.reason)] for run in experiment.skipped]
+    rows += [[escape(run.name), run.state, escape(run.reason)] for run in experiment.skipped]
     if not rows:
         return f"<p>None: all {len(experiment.runs)} runs finished.</p>"
     return table(["run", "state", "why"], rows)
@@ -209,7 +220,7 @@ def _noted(run: Run) -> dict[str, str]:
     told = dict(versions) if isinstance(versions, dict) else {}
     names = ("machine", "device", "backend", "threads", "own_commit", "commit", "task_version")
     told |= {name.replace("_", " "): note[name] for name in names if note.get(name) is not None}
-    return {str(name): str(value) for name, value in told.items()}
+    return {shorten(str(name)): shorten(str(value)) for name, value in told.items()}
 
 
 def seeds(network: Network) -> str:

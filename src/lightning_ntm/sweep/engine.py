@@ -4,23 +4,26 @@ import abc
 import os
 import shutil
 import signal
+import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from multiprocessing import forkserver, get_context
-from multiprocessing.context import ForkServerContext, ForkServerProcess
+from contextlib import suppress
 from pathlib import Path
-from threading import Event, Lock
+from threading import Event
 from typing import Literal
 
-from lightning_ntm.records import RunFolder, as_json, claim, write_whole
+from lightning_ntm.records import RunFolder, as_json, claim, make_folder, write_whole
+from lightning_ntm.records.files import open_regular
 from lightning_ntm.sweep.plan import PlannedRun
+from lightning_ntm.sweep.server import Server, ServerError, server_of
 
 End = Literal["done", "failed", "stopped", "elsewhere"]
-Train = Callable[[list[str], Path], None]
 #: Of `ntm train` for what a second attempt would not change.
 _HOPELESS = 2
+_LOST = 255  # for the exit code that nobody can tell: the server of the process was killed
 _PATIENCE = 30.0  # seconds, for another process to let go of a run
+_SAID = 2**16  # bytes of what a training said last
 _GRACE = 10.0  # seconds, for a training to finish its step and save
 
 
@@ -29,24 +32,22 @@ class Worker:
 
     Args:
         folder: Of the sweep.
-        train: Is called in a process of its own with words for `ntm train` and the file for what it says; exits
-            with the code of the command. Its module is loaded once for all processes.
+        train: The import path of a function, called in a process of its own with words for `ntm train` and the file
+            for what it says; exits with the code of the command. Its module is loaded once for all processes.
         retries: Times a run that crashed is started again from its last checkpoint.
         tell: Is told of every crash.
     """
 
-    def __init__(self, folder: Path, train: Train, retries: int, tell: Callable[[str], None]):
+    def __init__(self, folder: Path, train: str, retries: int, tell: Callable[[str], None]):
         self.folder, self.train, self.retries, self.tell = folder, train, retries, tell
         self.stopping = Event()
-        self._children: set[ForkServerProcess] = set()
-        self._guard = Lock()
 
     def complete(self, run: PlannedRun) -> End:
         """Train a run to its end, unless it is there or another process is at it."""
         run_folder = RunFolder(self.folder / run.name)
         claims = self.folder / ".claims"
         try:
-            claims.mkdir(exist_ok=True)
+            make_folder(claims)
             let_go = claim(claims / run.name, run.name)
         except ValueError:
             return "elsewhere"
@@ -54,8 +55,8 @@ class Worker:
             self.tell(f"{run.name}: {error}")
             return "failed"
         try:
-            return "done" if run_folder.result.exists() else self._attempts(run, run_folder)
-        except (OSError, EOFError) as error:  # of the folder, or of what starts processes; a training says so itself
+            return "done" if run_folder.done() else self._attempts(run, run_folder)
+        except OSError as error:  # of the folder, or of what starts processes; a training says so itself
             self.tell(f"{run.name}: {type(error).__name__} {error}")
             return "failed"
         finally:
@@ -75,19 +76,21 @@ class Worker:
                 return "elsewhere"
             folder.failed.unlink(missing_ok=True)
             code, message = self._attempt(run, folder)
-            if folder.result.exists():
+            if folder.done():
                 return "done"
             if self.stopping.is_set():
                 return "stopped"
             attempt += 1
             again = "" if code == _HOPELESS else f" (attempt {attempt} of {self.retries + 1})"
             self.tell(f"{run.name}: {message}{again}")
-        folder.path.mkdir(exist_ok=True)
+        make_folder(folder.path)
         write_whole(folder.failed, as_json({"attempts": attempt, "exit_code": code, "message": message}) + "\n")
         return "failed"
 
     def _attempt(self, run: PlannedRun, folder: RunFolder) -> tuple[int, str]:
         """Return the exit code of one attempt, and how it ended in words."""
+        if folder.path.is_symlink():
+            return _HOPELESS, f"{folder.path} is a symbolic link; nothing is written through it."
         if folder.last.exists():
             words = ["--resume", str(folder.path), *_factories(run.words)]
         elif folder.began():
@@ -96,67 +99,43 @@ class Worker:
             shutil.rmtree(folder.path, ignore_errors=True)  # it ended before its first checkpoint
             words = [*run.words, "--runs", str(self.folder), "--name", run.name]
         log = self.folder / "logs" / f"{run.name}.log"
-        log.parent.mkdir(exist_ok=True)
+        make_folder(log.parent)
         before = log.stat().st_size if log.exists() else 0
-        code = self._run([*words, "--trainer.enable_progress_bar=false"], log)
-        said = log.read_bytes()[before:].decode(errors="replace").strip().splitlines() if log.exists() else []
+        try:
+            code = self._run([*words, "--trainer.enable_progress_bar=false"], log)
+        except ServerError as error:
+            return _LOST, str(error)
+        said = _lines_after(log, before) if log.exists() else []
         return code, _in_words(code, said)
 
     def _run(self, words: list[str], log: Path) -> int:
         """Return the exit code, or the negative number of the signal that ended it."""
-        context = _warm(self.train.__module__)
-        with self._guard:  # no child is begun that `stop` does not know of
-            if self.stopping.is_set():
-                return -signal.SIGTERM
-            child = context.Process(target=self.train, args=(words, log))
-            child.start()
-            self._children.add(child)
+        if self.stopping.is_set():
+            return -signal.SIGTERM
+        server, code = server_of(self.train), None
+        child = server.start(words, log)
         try:
-            while (code := self._exit_code(child)) is None:
+            while not self.stopping.is_set() and (code := server.exit_code(child)) is None:
                 time.sleep(0.05)
-            return code
         finally:
-            self._end([child])
-            self._children.discard(child)
-
-    def _exit_code(self, child: ForkServerProcess) -> int | None:
-        with self._guard:  # of two threads that ask at once, one would be told nonsense
-            return child.exitcode
+            if code is None:
+                code = _ended(server, child)
+        return code
 
     def stop(self) -> None:
-        """Have all children finish their step and save, and wait for it."""
+        """Have all runs finish their step and save; `complete` returns when they have."""
         self.stopping.set()
-        with self._guard:
-            children = list(self._children)
-        self._end(children)
 
-    def _end(self, children: list[ForkServerProcess]) -> None:
-        deadline = time.monotonic() + _GRACE
-        alive = [child for child in children if self._exit_code(child) is None]
-        for child in alive:
-            child.terminate()
-        while (alive := [child for child in alive if self._exit_code(child) is None]) and time.monotonic() < deadline:
+
+def _ended(server: Server, child: int) -> int:
+    """Have a process save and end, and return its exit code."""
+    send, deadline = int(signal.SIGTERM), time.monotonic() + _GRACE
+    with suppress(ServerError):  # without the server it ends as well
+        while (code := server.exit_code(child, send)) is None:
             time.sleep(0.05)
-        for child in alive:
-            child.kill()
-
-
-def _warm(module: str) -> ForkServerContext:
-    """Return a maker of processes that have a module loaded and one thread each, so as to share the cores."""
-    context, before = get_context("forkserver"), os.environ.get("OMP_NUM_THREADS")
-    context.set_forkserver_preload([module])
-    # What is started here inherits both: Ctrl-C must not hit it while it loads.
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    os.environ["OMP_NUM_THREADS"] = "1"
-    try:
-        forkserver.ensure_running()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-        if before is None:
-            del os.environ["OMP_NUM_THREADS"]
-        else:
-            os.environ["OMP_NUM_THREADS"] = before
-    return context
+            send = signal.SIGKILL if time.monotonic() > deadline else 0
+        return code
+    return _LOST
 
 
 class Engine(abc.ABC):
@@ -191,8 +170,8 @@ class LocalEngine(Engine):
                     waiting = wait(waiting, 0.5, FIRST_COMPLETED).not_done
                     look()
             except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
                 worker.stop()
+                pool.shutdown(cancel_futures=True)
                 raise
         return {name: future.result() for future, name in ends.items()}
 
@@ -205,6 +184,13 @@ def _factories(words: Sequence[str]) -> list[str]:
 def _cores() -> int:
     """Cores this process may use, where the system tells."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _lines_after(log: Path, start: int) -> list[str]:
+    with suppress(OSError, ValueError), open_regular(log, sys.maxsize) as file:
+        file.seek(max(start, os.fstat(file.fileno()).st_size - _SAID))
+        return file.read(_SAID).decode(errors="replace").strip().splitlines()
+    return []
 
 
 def _in_words(code: int, said: list[str]) -> str:

@@ -4,7 +4,7 @@ import itertools
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,14 @@ from typing import Any
 import yaml
 
 from lightning_ntm.records import write_whole
-from lightning_ntm.records.reading import read_yaml
+from lightning_ntm.records.files import PLAN_BYTES, read_text
+from lightning_ntm.records.parsing import parse_yaml
 
 #: What a plan may say, each a list or one value; `options` and `grid` are mappings from an option of `ntm train`.
 KEYS = ("name", "configs", "models", "tasks", "seeds", "options", "grid")
+#: Options of `ntm train` that take a file, and where a sweep has its copies of these.
+_FILED = ("--config", "--model", "--task", "--data", "--trainer", "--optimizer", "--scheduler")
+_FILES, _YAML = "files", (".yaml", ".yml", ".json")
 _LONGEST = 200  # bytes in the name of a run: file systems take 255, and files beside it have longer names
 #: What the sweep says to each run itself, and how it is told.
 _OWN = {
@@ -94,13 +98,41 @@ class Plan:
         """Return the `number`-th, from 1, of `of` plans that share the runs out."""
         return Plan(self.name, self.runs[number - 1 :: of])
 
+    def kept_in(self, folder: Path) -> tuple["Plan", dict[Path, str]]:
+        """Return the plan as the folder of a sweep keeps it, and by their paths the files it keeps for that.
+
+        What the words of a run name as a file may be edited or moved while others wait, so the sweep has its own copy.
+        """
+        files, copies = folder.absolute() / _FILES, {}
+
+        def kept(option: str, value: str) -> str:
+            path = Path(value)
+            if not (path.is_file() and (option == "--config" or path.suffix in _YAML)) or path.parent == files:
+                return value
+            copy = files / f"{option.removeprefix('--')}-{path.name}"
+            copies[copy] = _with_files(path)
+            return str(copy)
+
+        return self._mapped(kept), copies
+
+    def _mapped(self, change: Callable[[str, str], str]) -> "Plan":
+        """Return the plan with each value changed that may be a file."""
+        return Plan(self.name, tuple(PlannedRun(run.name, _mapped(run.words, change)) for run in self.runs))
+
     def save(self, folder: Path) -> None:
         """Keep the plan in the folder of a sweep, beside what is planned there already.
 
         Raises:
             ValueError: A run of the same name was planned otherwise.
         """
-        path, words = folder / "plan.yaml", {run.name: run.words for run in self.runs}
+        plan, copies = self.kept_in(folder)
+        path, words = folder / "plan.yaml", {run.name: run.words for run in plan.runs}
+        for copy, text in copies.items():
+            if copy.exists() and copy.read_text(encoding="utf-8") != text:
+                raise ValueError(
+                    f"{folder} holds another plan: {copy.name.partition('-')[2]} is not what it was, which stands in "
+                    f"{folder / _FILES / copy.name}; choose another --name, or go on with ntm sweep {folder}."
+                )
         if path.exists():
             before = {run.name: run.words for run in Plan.load(folder).runs}
             for name in before.keys() & words.keys():
@@ -111,9 +143,13 @@ class Plan:
             if before.keys() >= words.keys():
                 return
             words = {**before, **words}
+        for copy, text in copies.items():
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(copy, text)
         folder.mkdir(parents=True, exist_ok=True)
-        kept = {"name": self.name, "runs": {name: list(said) for name, said in words.items()}}
-        write_whole(path, yaml.safe_dump(kept, sort_keys=False))
+        inside = f"{folder.absolute()}/"
+        runs = {name: list(_mapped(said, lambda _, value: value.removeprefix(inside))) for name, said in words.items()}
+        write_whole(path, yaml.safe_dump({"name": self.name, "runs": runs}, sort_keys=False))
 
     @classmethod
     def load(cls, folder: Path) -> "Plan":
@@ -131,7 +167,10 @@ class Plan:
             raise ValueError(f"{path} is damaged: it names no runs.")
         found = tuple(PlannedRun(str(name), tuple(map(str, words))) for name, words in runs.items())
         _plain_names(run.name for run in found)
-        return cls(str(kept.get("name", folder.name)), found)
+        inside = folder.absolute()
+        return cls(str(kept.get("name", folder.name)), found)._mapped(
+            lambda _, value: str(inside / value) if value.startswith(f"{_FILES}/") else value
+        )
 
 
 @dataclass(frozen=True)
@@ -229,7 +268,7 @@ def read_plan(path: Path) -> dict[str, Any]:
         ValueError: It cannot be read, or is no mapping.
     """
     try:
-        read = read_yaml(path.read_text())
+        read = parse_yaml(read_text(path, PLAN_BYTES))
     except (OSError, ValueError) as error:
         raise ValueError(f"{path} is not readable as YAML ({' '.join(str(error).split())}).") from None
     if not isinstance(read, dict):
@@ -240,6 +279,35 @@ def read_plan(path: Path) -> dict[str, Any]:
 def _found_again(config: str) -> str:
     """Return a file's whole path: a sweep may be gone on with from anywhere."""
     return str(Path(config).resolve()) if Path(config).is_file() else config
+
+
+def _with_files(path: Path) -> str:
+    """Return what a configuration says, with what it says by naming other files, as `model: small.yaml`."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        said = parse_yaml(text)
+    except ValueError as error:
+        raise ValueError(f"{path}: not readable as YAML ({' '.join(str(error).split())}).") from None
+    inner = {
+        key: path.parent / value
+        for key, value in (said.items() if isinstance(said, dict) else ())
+        if isinstance(value, str) and value.endswith(_YAML) and (path.parent / value).is_file()
+    }
+    if not inner:
+        return text
+    return yaml.safe_dump({**said, **{key: parse_yaml(_with_files(file)) for key, file in inner.items()}})
+
+
+def _mapped(words: Sequence[str], change: Callable[[str, str], str]) -> tuple[str, ...]:
+    """Return words with each value changed that may be a file; it stands behind its option, or in the next word."""
+    found = []
+    for before, word in zip(["", *words], words, strict=False):
+        option, equals, value = word.partition("=")
+        if equals and option in _FILED:
+            found.append(f"{option}={change(option, value)}")
+        else:
+            found.append(change(before, word) if before in _FILED else word)
+    return tuple(found)
 
 
 def _options(words: Sequence[str]) -> list[str]:
@@ -285,7 +353,8 @@ def _plain(text: str) -> str:
 
 def _plain_names(names: Iterable[str]) -> None:
     for name in names:
-        if not name or Path(name).name != name or name.startswith(".") or len(name.encode()) > _LONGEST:
+        plain = Path(name).name == name and name.isprintable() and not name.startswith(".")
+        if not name or not plain or len(name.encode()) > _LONGEST:
             raise ValueError(f"the name of a run (={name!r}) must be a plain folder name of at most {_LONGEST} bytes.")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_ntm.records import RunFolder, as_json, write_whole
-from lightning_ntm.sweep.engine import End, Engine, Train, Worker
+from lightning_ntm.sweep.engine import End, Engine, Worker
 from lightning_ntm.sweep.plan import PlannedRun
 
 # Ray sends statistics of use to its makers unless told not to.
@@ -33,18 +33,19 @@ class RayEngine(Engine):
     """
 
     def __init__(self, address: str | None, cpus: float = 1.0, gpus: float = 0.0):
-        self.task = ray.remote(num_cpus=cpus, num_gpus=gpus, retry_exceptions=False)(_complete)
+        self.task = ray.remote(num_cpus=cpus, num_gpus=gpus, retry_exceptions=False)(_task())
         self.mine = not ray.is_initialized()
         if self.mine:
             try:
-                ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
+                ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR)
             except (ConnectionError, ValueError, RuntimeError) as error:
                 raise ValueError(f"no cluster at {address}: {error}") from error
 
     def train(self, worker: Worker, runs: Sequence[PlannedRun], look: Callable[[], None]) -> dict[str, End]:
         """Train runs, each as a task that is tried again elsewhere when its worker dies."""
         folder, task = worker.folder.resolve(), self.task.options(max_retries=worker.retries)
-        tasks = {task.remote(folder, worker.train, worker.retries, run): run.name for run in runs}
+        words = (os.getcwd(), str(folder), worker.train, worker.retries)
+        tasks = {task.remote(*words, run.name, list(run.words)): run.name for run in runs}
         try:
             waiting = list(tasks)
             while waiting:
@@ -71,10 +72,24 @@ def _end(reference: Any, folder: RunFolder) -> End:
         return "failed"
 
 
-def _complete(folder: Path, train: Train, retries: int, run: PlannedRun) -> End:
+def _task() -> Callable[..., str]:
+    """Return what workers of Ray run.
+
+    Ray puts the working folder before the standard library there. A function within a function is sent as code, not
+    imported, and so can put the folder at the end before anything is.
+    """
+
+    def task(here: str, folder: str, train: str, retries: int, name: str, words: list[str]) -> str:
+        import sys
+
+        sys.path[:] = [*(path for path in sys.path if path != here), here]
+        from lightning_ntm.sweep.ray import complete
+
+        return complete(folder, train, retries, name, words)
+
+    return task
+
+
+def complete(folder: str, train: str, retries: int, name: str, words: list[str]) -> End:
     """Train a run in a worker of Ray; what an earlier worker left is gone on with."""
-    worker = Worker(folder, train, retries, print)
-    try:
-        return worker.complete(run)
-    finally:
-        worker.stop()
+    return Worker(Path(folder), train, retries, print).complete(PlannedRun(name, tuple(words)))

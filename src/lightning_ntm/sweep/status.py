@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lightning_ntm.records import RunFolder, read_json
-from lightning_ntm.records.reading import read_yaml
+from lightning_ntm.records.files import CONFIG_BYTES, read_text
+from lightning_ntm.records.parsing import is_count, is_measure, parse_yaml
 from lightning_ntm.sweep.plan import PlannedRun
 
-State = Literal["waiting", "running", "interrupted", "done", "failed"]
+State = Literal["waiting", "running", "interrupted", "done", "failed", "unreadable"]
 
 
 @dataclass(frozen=True)
@@ -18,13 +19,13 @@ class Status:
 
     Args:
         name: Of the run.
-        state: `waiting` was never begun, `interrupted` can be resumed.
+        state: `waiting` was never begun, `interrupted` can be resumed, of an `unreadable` one nothing is known.
         step: Trained so far.
         steps: To train; 0 when that is not known.
         wrong_bits: In the last validation.
         regret_bits: In the same one, bits per sequence above the best possible cost, where the task knows that.
         steps_per_second: Lately.
-        message: Why it failed.
+        message: Why it failed, or cannot be read.
     """
 
     name: str
@@ -49,10 +50,17 @@ class Status:
 
 def status_of(folder: Path, run: PlannedRun) -> Status:
     """Return how a run of the sweep in `folder` stands."""
-    run_folder = RunFolder(folder / run.name)
+    try:
+        return _status_of(RunFolder(folder / run.name), run)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        return Status(run.name, "unreadable", message=reason or type(error).__name__)
+
+
+def _status_of(run_folder: RunFolder, run: PlannedRun) -> Status:
     failed = read_json(run_folder.failed)
     state: State
-    if run_folder.result.exists():
+    if run_folder.done():
         state = "done"
     elif failed:
         state = "failed"
@@ -61,31 +69,32 @@ def status_of(folder: Path, run: PlannedRun) -> Status:
     else:
         state = "running" if run_folder.in_use() else "interrupted"
     rows, result = run_folder.latest(), read_json(run_folder.result)
+    steps = [step for row in (*rows, result) if is_count(step := row.get("step"))]
     validation: dict[str, Any] = next((row for row in reversed(rows) if "validation_wrong_bits" in row), {})
     return Status(
         run.name,
         state,
-        max(row["step"] for row in (*rows, {"step": 0, **result})),
+        max(steps, default=0),
         _steps(run_folder.config, run_folder.config.exists()),
-        validation.get("validation_wrong_bits"),
-        validation.get("validation_regret_bits"),
-        _last(rows, "steps_per_second"),
+        _measure(validation, "validation_wrong_bits"),
+        _measure(validation, "validation_regret_bits"),
+        next((pace for row in reversed(rows) if (pace := _measure(row, "steps_per_second")) is not None), None),
         str(failed.get("message", "")) if failed else "",
     )
 
 
-def _last(rows: list[dict[str, Any]], name: str) -> float | None:
-    return next((row[name] for row in reversed(rows) if isinstance(row.get(name), int | float)), None)
+def _measure(row: dict[str, Any], name: str) -> float | None:
+    return value if is_measure(value := row.get(name)) else None
 
 
 @lru_cache(10_000)
 def _steps(config: Path, exists: bool) -> int:
     """Steps that a configuration asks for, 0 when it does not say."""
     try:
-        said = read_yaml(config.read_text()) if exists else {}
+        said = parse_yaml(read_text(config, CONFIG_BYTES)) if exists else {}
         trainer, data = said.get("trainer") or {}, said.get("data") or {}
         if (steps := trainer.get("max_steps") or -1) > 0:
             return int(steps)
         return int((trainer.get("max_epochs") or 0) * (data.get("batches_per_epoch") or 0))
-    except (OSError, ValueError, TypeError, AttributeError):
+    except (OSError, ValueError, TypeError, AttributeError, OverflowError):
         return 0

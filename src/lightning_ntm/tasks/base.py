@@ -55,7 +55,7 @@ class Task(abc.ABC):
 
     @property
     def evaluations(self) -> list[dict[str, int]]:
-        """Difficulties that are measured when the user asks for none in particular."""
+        """Difficulties that are measured when the user asks for none in particular, each once."""
         return [self.difficulty]
 
     @property

@@ -52,7 +52,8 @@ class Copy(Task):
     @property
     def evaluations(self) -> list[dict[str, int]]:
         """Half, one, two, four and six times the training length: the paper's 10 to 120."""
-        return [{"length": max(1, self.max_length * times // 2)} for times in (1, 2, 4, 8, 12)]
+        lengths = {max(1, self.max_length * times // 2) for times in (1, 2, 4, 8, 12)}
+        return [{"length": length} for length in sorted(lengths)]
 
     def sample(self, generator: np.random.Generator, batch_size: int, **difficulty: int) -> Batch:
         """Draw a batch; `length=L` fixes the length of every list."""

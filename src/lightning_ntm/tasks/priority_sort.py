@@ -65,7 +65,7 @@ class PrioritySort(Task):
     @property
     def evaluations(self) -> list[dict[str, int]]:
         """As many vectors as in training, half as many again, and twice as many."""
-        return [{"items": self.items * halves // 2} for halves in (2, 3, 4)]
+        return [{"items": items} for items in sorted({self.items * halves // 2 for halves in (2, 3, 4)})]
 
     def sample(self, generator: np.random.Generator, batch_size: int, **difficulty: int) -> Batch:
         """Draw a batch; `items=N` fixes the number of vectors shown in every episode."""

@@ -2,9 +2,11 @@
 
 import os
 import platform
+import re
 import socket
 import subprocess
 import sys
+import uuid
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -16,10 +18,13 @@ import torch
 def about(**more: Any) -> dict[str, Any]:
     """Return what tells one training from another by other means than its configuration.
 
-    `commit` and `own_commit` are those of the working folder and of this package's source; null where
-    they are under no version control. A commit with changes on top ends in `-dirty`.
+    `id` is another one each time: a copy of a run is known by that of its first training. `commit` and `own_commit`
+    are those of the working folder and of this package's source; null where they are under no version control. A commit
+    with changes on top ends in `-dirty`. It ends in `-unchecked` where git was not asked for changes, because the
+    repository names programs that git would run for that.
     """
     return {
+        "id": uuid.uuid4().hex,
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "versions": {
@@ -35,13 +40,34 @@ def about(**more: Any) -> dict[str, Any]:
     }
 
 
+#: Settings of a repository by which git runs programs when it compares files with a commit.
+_RUNS_PROGRAMS = re.compile(r"^filter\.|partialclone|\.(promisor|vcs|uploadpack)$", re.IGNORECASE)
+_SAFE = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null")
+_QUIET = {"GIT_OPTIONAL_LOCKS": "0", "GIT_NO_LAZY_FETCH": "1", "GIT_TERMINAL_PROMPT": "0"}
+
+
 def _commit(folder: Path) -> str | None:
-    command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        told = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
-    except (OSError, subprocess.SubprocessError):
+    commit = _git(folder, "rev-parse", "--verify", "HEAD")
+    settings = _git(folder, "config", "--list", "--name-only", "--show-scope")
+    if commit is None or commit.returncode or settings is None:
         return None
-    return told.stdout.strip()
+    own = [name for scope, _, name in (line.partition("\t") for line in settings.stdout.splitlines())
+           if scope in ("local", "worktree")]  # fmt: skip
+    if settings.returncode or any(map(_RUNS_PROGRAMS.search, own)):
+        return f"{commit.stdout.strip()}-unchecked"
+    asked = ("diff", "--quiet", "--no-ext-diff", "--no-textconv", "--ignore-submodules=dirty", "HEAD")
+    changed = _git(folder, *asked)
+    ending = "-unchecked" if changed is None or changed.returncode not in (0, 1) else "-dirty" * changed.returncode
+    return f"{commit.stdout.strip()}{ending}"
+
+
+def _git(folder: Path, *words: str) -> "subprocess.CompletedProcess[str] | None":
+    """Return what git says; it writes nothing, asks nobody, and runs none of the programs a repository may name."""
+    command = ["git", "-C", str(folder), *_SAFE, *words]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, env={**os.environ, **_QUIET})
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return None
 
 
 def _processor() -> str:

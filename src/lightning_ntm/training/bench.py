@@ -11,23 +11,36 @@ import torch
 from lightning_ntm.models.ntm import NTM
 from lightning_ntm.tasks import metrics
 from lightning_ntm.tasks.copy import Copy
+from lightning_ntm.training import bench_cuda
+from lightning_ntm.training.device import works_ahead
 from lightning_ntm.training.learner import default_optimizer, prefer_fused
 
 #: Batch size, list length, memory slots; all else as in the paper's copy network.
 SHAPES = ((8, 20, 128), (64, 20, 128), (8, 20, 1024), (8, 200, 128))
+#: On a GPU, which runs as many sequences at once as it has multiprocessors, also these.
+LARGE_SHAPES = ((128, 20, 128), (1024, 20, 128))
 
 
-def bench(repeats: int = 10) -> Iterator[dict[str, Any]]:
-    """Time a training step and a forward pass, for each shape, on one thread and on all.
+def bench(repeats: int = 10, device: torch.device | None = None) -> Iterator[dict[str, Any]]:
+    """Time a training step and a forward pass, for each shape; on a CPU on one thread and on all.
 
     Args:
         repeats: Times to take the median of.
+        device: The CPU, which is the default, or a CUDA device.
 
     Yields:
-        The `shape`, `threads` and `backend`; `step_ms` (forward, backward, clipping, optimiser) and
-        `forward_ms`, the same of the reference, the `speedup` of the step, and `peak_share`: useful
-        arithmetic of forward and backward as a share of what this machine's matrix product reaches.
+        The name of the `device`, the `shape`, `threads` and `backend`; `step_ms` (forward, backward, clipping,
+        optimiser) and `forward_ms`, the same of the reference, and the `speedup` of the step. Of a CPU `peak_share`:
+        useful arithmetic of forward and backward as a share of what this machine's matrix product reaches. Of a GPU
+        what `bench_cuda.program_figures` returns. What was not measured is `None`.
     """
+    if device is not None and works_ahead(device):
+        yield from bench_cuda.rows(SHAPES + LARGE_SHAPES, repeats, device)
+    else:
+        yield from _cpu_rows(repeats)
+
+
+def _cpu_rows(repeats: int) -> Iterator[dict[str, Any]]:
     before = torch.get_num_threads()
     try:
         for threads in sorted({1, before}):
@@ -68,6 +81,7 @@ def _row(batch: int, length: int, slots: int, threads: int, peak: float, repeats
     step, both, forwarding = timed["cpu"]
     flops = 3 * forward_flops(NTM(task.input_size, task.output_size, memory_slots=slots))
     return {
+        "device": "cpu",
         "shape": {"batch": batch, "length": length, "memory_slots": slots},
         "threads": threads,
         "backend": "cpu",
@@ -77,6 +91,7 @@ def _row(batch: int, length: int, slots: int, threads: int, peak: float, repeats
         "reference_forward_ms": timed["reference"][2],
         "speedup": timed["reference"][0] / step,
         "peak_share": flops * batch * episodes.inputs.shape[1] / (both / 1000) / peak,
+        **dict.fromkeys(bench_cuda.PROGRAM_FIGURES),
     }
 
 

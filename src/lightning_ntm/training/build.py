@@ -1,24 +1,25 @@
 """From a saved configuration back to objects, and from a run folder to a trained network."""
 
 import inspect
-import json
 import math
 import pkgutil
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-import yaml
 from torch import nn
 
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.records import RunFolder
+from lightning_ntm.records.files import CONFIG_BYTES, read_object, read_text
+from lightning_ntm.records.parsing import parse_yaml
 from lightning_ntm.tasks.base import Batch, Task
 from lightning_ntm.training.device import chosen_device
 from lightning_ntm.training.episodes import batch_generator
 from lightning_ntm.training.noise import WeightNoise
-from lightning_ntm.training.weights import load_weights
+from lightning_ntm.training.weights import check_weights, load_weights
 
 
 class TrainedRun(NamedTuple):
@@ -46,7 +47,7 @@ def open_run(path: Path | str, *, memory_slots: int | None = None, device: str |
     where = chosen_device(str(device))
     folder = RunFolder(Path(path))
     folder.require()
-    model, task, config = _parts(folder, memory_slots)
+    model, task, config = _parts(folder, folder.best, memory_slots)
     about = load_weights(model, folder.best)
     own = (config["model"].get("init_args") or {}).get("memory_slots")
     slots = None if memory_slots == own else memory_slots
@@ -69,10 +70,11 @@ def replay(path: Path | str) -> tuple[MemoryModel[Any], Batch]:
     folder = RunFolder(Path(path))
     folder.require()
     model: Any  # it has slots, if some were lent away
-    model, task, config = _parts(folder, None)
-    load_weights(model, folder.nonfinite.with_suffix(".safetensors"))
+    weights = folder.nonfinite.with_suffix(".safetensors")
+    model, task, config = _parts(folder, weights)
+    load_weights(model, weights)
     try:
-        step = json.loads(folder.nonfinite.read_text(encoding="utf-8"))
+        step = read_object(folder.nonfinite)
         number, seed, batch_size = step["batch"], step["seed"], config["data"]["batch_size"]
         if slots := step.get("memory_slots"):
             model.memory_slots = slots
@@ -83,13 +85,21 @@ def replay(path: Path | str) -> tuple[MemoryModel[Any], Batch]:
         raise ValueError(f"{folder.nonfinite} does not tell which batch it was ({error}).") from None
 
 
-def _parts(folder: RunFolder, memory_slots: int | None) -> tuple[MemoryModel[Any], Task, dict[str, Any]]:
+def _parts(
+    folder: RunFolder, weights: Path, memory_slots: int | None = None
+) -> tuple[MemoryModel[Any], Task, dict[str, Any]]:
+    """Return network, task and configuration; a network is not made before the weights fit its size."""
     config = _read(folder.config)
     task = build(config["task"], Task)
     options = {"input_size": task.input_size, "output_size": task.output_size}
     if memory_slots is not None:
         _check_growth(config["model"], memory_slots)
         options["memory_slots"] = memory_slots
+    sketch = None
+    with suppress(Exception), torch.device("meta"):  # what is wrong is told below; some cannot be made there
+        sketch = build(config["model"], MemoryModel, **options)
+    if sketch is not None:
+        check_weights(sketch, weights)
     return build(config["model"], MemoryModel, **options).eval(), task, config
 
 
@@ -148,8 +158,8 @@ def warn_beyond_memory(model: MemoryModel[Any], task: Task, difficulty: dict[str
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        config = parse_yaml(read_text(path, CONFIG_BYTES))
+    except ValueError as error:
         raise ValueError(f"{path} is not readable as YAML: {str(error).splitlines()[0]}.") from None
     if not isinstance(config, dict):
         raise ValueError(f"{path} is not the configuration of a run.")

@@ -21,7 +21,7 @@ from lightning_ntm.records import RunFolder, write_whole
 from lightning_ntm.tasks import metrics
 from lightning_ntm.tasks.base import Batch
 from lightning_ntm.training.learner import SequenceLearner
-from lightning_ntm.training.weights import FORMAT, save_weights
+from lightning_ntm.training.weights import FORMAT, check_like, save_weights
 
 
 class JsonLinesLogger(Logger):
@@ -48,6 +48,17 @@ class JsonLinesLogger(Logger):
 
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
         """Do nothing: the configuration is in the folder."""
+
+
+def rounded(mean: float) -> float:
+    """Return a mean without the last digits, in which rounding errors add up: 28 of 100 is 0.28."""
+    return float(f"{mean:.12g}")
+
+
+def validated(trainer: L.Trainer) -> dict[str, float]:
+    """Return what validation measured."""
+    seen = trainer.callback_metrics
+    return {name: rounded(float(seen[name])) for name in seen if name.startswith("validation_")}
 
 
 class Recorder(Callback):
@@ -79,6 +90,7 @@ class Recorder(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from a saved state."""
+        check_like(state_dict, self.state_dict(), "the saved state of what was measured")
         for name, value in state_dict.items():
             setattr(self, name, value)
 
@@ -89,6 +101,12 @@ class Recorder(Callback):
         self.step_before = trainer.global_step
         if self.clock is None:
             self.clock = time.perf_counter()
+
+    def on_before_optimizer_step(
+        self, trainer: L.Trainer, module: L.LightningModule, optimizer: torch.optim.Optimizer
+    ) -> None:
+        """Note the learning rate of this step; the schedule moves on before the step is written."""
+        self.learning_rate = float(optimizer.param_groups[0]["lr"])
 
     def on_validation_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Stop the clock."""
@@ -114,9 +132,9 @@ class Recorder(Callback):
 
     @torch.no_grad()
     def _add(self, outputs: Any, batch: Batch) -> None:
-        self.sums["loss"] += outputs["cost"]
-        self.sums["wrong_bits"] += metrics.wrong_bits(outputs["logits"], batch).mean()
-        self.sums["bits_per_sequence"] += metrics.in_bits(outputs["nats"]).mean()
+        self.sums["loss"] += outputs["cost"].double()
+        self.sums["wrong_bits"] += metrics.mean(metrics.wrong_bits(outputs["logits"], batch))
+        self.sums["bits_per_sequence"] += metrics.mean(metrics.in_bits(outputs["nats"]))
         self.batches += 1
 
     def _add_time(self) -> None:
@@ -127,11 +145,11 @@ class Recorder(Callback):
         self.clock = now
 
     def _write_training(self, trainer: L.Trainer) -> None:
-        measured = {f"train_{name}": float(value) / max(1, self.batches) for name, value in self.sums.items()}
+        measured = {f"train_{name}": rounded(float(value) / max(1, self.batches)) for name, value in self.sums.items()}
         measured["gradient_norm"] = float(self.gradient_norm)
         if self.skipped:
             measured["skipped_steps"] = self.skipped
-        measured["learning_rate"] = trainer.optimizers[0].param_groups[0]["lr"]
+        measured["learning_rate"] = self.learning_rate
         measured["steps_per_second"] = round(self.steps / self.interval_seconds, 3)
         self._clear()
         self._write(trainer, measured)
@@ -139,8 +157,7 @@ class Recorder(Callback):
     def on_validation_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Write what validation measured."""
         if not trainer.sanity_checking:
-            seen = trainer.callback_metrics
-            self._write(trainer, {name: float(seen[name]) for name in seen if name.startswith("validation_")})
+            self._write(trainer, validated(trainer))
 
     def _write(self, trainer: L.Trainer, measured: dict[str, float]) -> None:
         counted = {"sequences": self.sequences, "seconds": round(self.seconds, 3)}
@@ -166,6 +183,7 @@ class Keeper(Checkpoint):
         self.judged_by = judged_by
         self.best: dict[str, float] = {}
         self.saved: int | None = None  # the step of the state on disk
+        self.validated: dict[str, Tensor] = {}  # the weights that are measured, by now perhaps not those of the network
 
     def state_dict(self) -> dict[str, Any]:
         """Return what the best validation measured."""
@@ -173,22 +191,34 @@ class Keeper(Checkpoint):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from a saved state."""
-        self.best = state_dict["best"]
+        best = state_dict.get("best")
+        if best != {}:
+            like = {"step": 0, **dict.fromkeys(_MEASURES[:2], 0.0)}
+            known = {name: best.get(name) for name in like} if isinstance(best, dict) else best
+            check_like(known, like, "the best validation in the saved state")
+        self.best = dict(best or {})
 
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Note what a resumed run has on disk."""
         self.saved = trainer.global_step if trainer.ckpt_path else None
 
+    def on_validation_batch_end(self, *args: Any) -> None:
+        """Copy the weights that are measured: a callback, as one that averages them, may swap them for a validation."""
+        if not self.validated:
+            self.validated = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
+
     def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Keep what was just validated."""
+        weights, self.validated = self.validated, {}
         if trainer.sanity_checking:
             return
-        seen = trainer.callback_metrics
-        measured = {name: float(seen[key]) for name in _MEASURES if (key := f"validation_{name}") in seen}
+        seen = validated(trainer)
+        measured = {name: seen[key] for name in _MEASURES if (key := f"validation_{name}") in seen}
         if not self.best or self._rank(measured) <= self._rank(self.best):
             self.best = {"step": trainer.global_step, **measured}
             if trainer.is_global_zero:
-                save_weights(self.model, self.folder.best, step=trainer.global_step)
+                network = type(self.model).__name__
+                save_weights(weights or self.model, self.folder.best, network=network, step=trainer.global_step)
         self._save(trainer)
 
     def _rank(self, measured: dict[str, float]) -> list[float]:
@@ -238,6 +268,7 @@ class StopWhenSolved(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from a saved state."""
+        check_like(state_dict, self.state_dict(), "the saved state of what was solved")
         self.in_a_row = state_dict["in_a_row"]
 
     def on_validation_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:

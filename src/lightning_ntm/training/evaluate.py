@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from lightning_ntm.checks import at_least
+from lightning_ntm.intervals import none_of, wilson
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.tasks import metrics
 from lightning_ntm.tasks.base import Batch, Task
@@ -35,11 +36,13 @@ def evaluate(
 
     Returns:
         The difficulty, mean `wrong_bits` and `bits_per_sequence`, the share of episodes that are
-        `perfect` (no wrong bit), and the number of `sequences`; for each of the two means a `_margin`,
-        half the width of its 95 % confidence interval (nan for one episode; 0 where all cost the same,
-        which does not prove that all others do). Of a task with a known optimum also mean
-        `optimal_bits`, and `regret_bits`: bits per sequence more than the optimum on the same episodes,
-        with its margin.
+        `perfect` (no wrong bit) with its 95 % confidence interval from `perfect_low` to `perfect_high`
+        (Wilson), and the number of `sequences`; for each of the two means a `_margin`, half the width of
+        its 95 % confidence interval (nan where all episodes cost the same, which does not prove that all
+        others do). Where no bit was wrong, `share_wrong_at_most` is the largest share of episodes with a
+        wrong bit of which so many may show none (95 % confidence; about 3 in 100 for 100 episodes). Of
+        a task with a known optimum also mean `optimal_bits`, and `regret_bits`: bits per sequence more
+        than the optimum on the same episodes, with its margin.
 
     Raises:
         ValueError: `sequences` is below 1, or the task does not have this difficulty.
@@ -117,9 +120,13 @@ def _costs(logits: Tensor, optimal: Tensor | None, batch: Batch) -> dict[str, Te
 
 def _summary(costs: dict[str, Tensor]) -> dict[str, Any]:
     wrong_bits, sequences = costs["wrong_bits"], len(costs["wrong_bits"])
-    summary = {name: float(costs[name].double().mean()) for name in ("wrong_bits", "bits_per_sequence")}
-    summary |= {"perfect": float((wrong_bits == 0).float().mean()), "sequences": sequences}
-    summary |= {name: float(cost.double().mean()) for name, cost in costs.items() if name not in summary}
+    summary = {name: float(metrics.mean(costs[name])) for name in ("wrong_bits", "bits_per_sequence")}
+    right = int((wrong_bits == 0).sum())
+    summary |= {"perfect": right / sequences, "sequences": sequences}
+    summary["perfect_low"], summary["perfect_high"] = wilson(right, sequences)
+    if right == sequences:
+        summary["share_wrong_at_most"] = none_of(sequences)
+    summary |= {name: float(metrics.mean(cost)) for name, cost in costs.items() if name not in summary}
     for name, cost in costs.items():
         if name != "optimal_bits":
             summary[f"{name}_margin"] = margin(cost)
@@ -127,8 +134,8 @@ def _summary(costs: dict[str, Tensor]) -> dict[str, Any]:
 
 
 def margin(values: Tensor) -> float:
-    """Return half the width of the 95 % confidence interval of a mean; nan for a single value."""
-    if len(values) < 2:
+    """Return half the width of the 95 % confidence interval of a mean; nan where all values are the same."""
+    if bool((values == values[0]).all()):
         return math.nan
     return CONFIDENCE * float(values.double().std()) / math.sqrt(len(values))
 
@@ -143,7 +150,7 @@ def trace_episode(
         where it has them, `optimal` (the best possible probabilities), `placed_by`, and each of its landmarks as
         `landmark: NAME`.
     """
-    batch = task.sample(batch_generator(seed, "evaluation", 0), 1, **difficulty)
+    batch = task.sample(batch_generator(seed, "evaluation", 0, difficulty), 1, **difficulty)
     traced = model.trace(batch.inputs.to(device_of(model)))
     seen = {**batch._asdict(), **{name: tensor.cpu() for name, tensor in traced.items()}}
     seen["outputs"] = seen.pop("logits").sigmoid()

@@ -23,6 +23,7 @@ from lightning_ntm.training.noise import WeightNoise
 from lightning_ntm.training.precision import check_eps
 from lightning_ntm.training.safety import DivergenceError, largest_gradients
 from lightning_ntm.training.slots import check_slots, drawn_slots, lent_slots
+from lightning_ntm.training.weights import check_optimizer_state
 
 OptimizerFactory = Callable[[Iterable[Any]], torch.optim.Optimizer]
 SchedulerFactory = Callable[[torch.optim.Optimizer], LRScheduler | ReduceLROnPlateau]
@@ -243,13 +244,13 @@ class SequenceLearner(L.LightningModule):
         wrong, bits = metrics.wrong_bits(logits, batch), metrics.bits_per_sequence(logits, batch)
         measured = {
             "validation_loss": self._loss(metrics.nats_per_sequence(logits, batch), batch),
-            "validation_wrong_bits": wrong.mean(),
-            "validation_bits_per_sequence": bits.mean(),
-            "validation_perfect": (wrong == 0).float().mean(),
+            "validation_wrong_bits": metrics.mean(wrong),
+            "validation_bits_per_sequence": metrics.mean(bits),
+            "validation_perfect": metrics.mean((wrong == 0).to(wrong)),
         }
         if (optimal := self._optimal_bits(batch)) is not None:
-            measured["validation_optimal_bits"] = optimal.mean()
-            measured["validation_regret_bits"] = (bits - optimal).mean()
+            measured["validation_optimal_bits"] = metrics.mean(optimal)
+            measured["validation_regret_bits"] = metrics.mean(bits.double() - optimal.double())
         # The recorder hands them to the loggers; every process measures the same set.
         self.log_dict(measured, batch_size=len(wrong), logger=False, sync_dist=False)
 
@@ -292,6 +293,7 @@ class SequenceLearner(L.LightningModule):
         the settings from the state.
         """
         optimizer = self.optimizer(self.model.parameters())
+        check_optimizer_state(optimizer, state, path)
         scheduler = self.scheduler(optimizer) if self.scheduler else LambdaLR(optimizer, lambda _: 1.0)
         mine: tuple[dict[str, Any], ...] = (optimizer.state_dict()["param_groups"][0], scheduler.state_dict())
         saved = (state["optimizer_states"][0]["param_groups"][0], state["lr_schedulers"][0])

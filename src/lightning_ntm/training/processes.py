@@ -18,16 +18,6 @@ from lightning.pytorch.accelerators import CPUAccelerator
 from lightning_ntm.checks import at_least
 
 _LAUNCHERS = (TorchElasticEnvironment, SLURMEnvironment, LSFEnvironment, MPIEnvironment)
-_VARIABLES = re.compile(
-    r"(LOCAL_|GROUP_|NODE_|ROLE_)?RANK|(LOCAL_|GROUP_|ROLE_)?WORLD_SIZE|MASTER_(ADDR|PORT)|TORCHELASTIC_\w+|"
-    r"SLURM_(NTASKS\w*|NPROCS|PROCID|LOCALID|NODEID|STEP\w*)|OMPI_\w+|PMIX?_\w+|JSM_\w+|LSB_\w+"
-)
-
-
-def forget_launcher() -> None:
-    """Remove what a launcher told this process of its place among others."""
-    for name in [name for name in os.environ if _VARIABLES.fullmatch(name)]:
-        del os.environ[name]
 
 
 def check_devices(trainer: dict[str, Any]) -> None:

@@ -7,6 +7,8 @@ from lightning.pytorch.callbacks import ProgressBar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from lightning_ntm.records import printable
+from lightning_ntm.tasks import metrics
 from lightning_ntm.training.device import HostCopy
 
 
@@ -19,7 +21,7 @@ class CostBar(ProgressBar):
 
     def __init__(self, name: str):
         super().__init__()
-        self.name, self.enabled = name, True
+        self.name, self.enabled = printable(name), True
         self.bar: Progress | None = None
         self.cost: HostCopy | None = None  # not shown yet
 
@@ -56,8 +58,7 @@ class CostBar(ProgressBar):
             return
         self.bar.update(self.shown, completed=trainer.global_step)
         if trainer.global_step % 10 == 0:
-            wrong = ((outputs["logits"] > 0) != (batch.targets > 0.5)) & batch.mask.unsqueeze(-1)
-            self.cost = HostCopy(wrong.sum() / len(batch.targets))
+            self.cost = HostCopy(metrics.wrong_bits(outputs["logits"], batch).mean())
         if self.cost and self.cost.arrived():
             (cost,) = self.cost.read()
             self.cost = None

@@ -1,10 +1,11 @@
 """One run: from parts to a run folder that holds a trained network."""
 
 import logging
-import shutil
+import os
 import warnings
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from lightning.pytorch.callbacks import Callback, LambdaCallback, ProgressBar
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-from lightning_ntm.records import RunFolder, as_json, write_whole
+from lightning_ntm.records import Claim, RunFolder, as_json, write_whole
+from lightning_ntm.records.files import CONFIG_BYTES, read_text
 from lightning_ntm.training.about import about
 from lightning_ntm.training.callbacks import (
     JsonLinesLogger,
@@ -27,7 +29,7 @@ from lightning_ntm.training.data import EpisodeData
 from lightning_ntm.training.learner import SequenceLearner
 from lightning_ntm.training.processes import plugins_of
 from lightning_ntm.training.progress import CostBar
-from lightning_ntm.training.safety import DivergenceError, FinishStep, RandomStates
+from lightning_ntm.training.safety import DivergenceError, FinishStep, KeepLock, RandomStates
 from lightning_ntm.training.weights import save_weights, training_state
 
 
@@ -62,6 +64,7 @@ class Run:
     ):
         self.learner, self.data, self.folder, self.resume = learner, data, folder, resume
         self.config, self.began = config, False
+        self.claim: Claim | None = None
         self.unlock: Callable[[], object] = lambda: None
         quiet_lightning()
         # A trial run, and Lightning's own benchmark mode, keep nothing.
@@ -89,6 +92,7 @@ class Run:
                 resumed. What `Run` made of a new folder is removed again.
             InterruptionError: Ctrl-C or SIGTERM ended it, after a whole step that is saved.
             DivergenceError: A loss or gradient was not finite; `replay` shows the step.
+            LostFolderError: The folder was removed, or another process trains in it.
             OSError: A file cannot be written; what was written before is whole.
         """
         try:
@@ -124,8 +128,10 @@ class Run:
             raise ValueError(f"training cannot begin: {type(error).__name__}: {error}") from error
 
     def _abandon(self) -> None:
-        if self.keeps and not self.resume and self.trainer.is_global_zero:
-            self.folder.abandon()
+        if self.claim and not self.resume:
+            with suppress(ValueError):  # it is another's by now
+                self.claim.check()
+                self.folder.abandon()
 
     def _keep_step(self, error: DivergenceError) -> None:
         step = {name: getattr(error, name) for name in ("step", "batch", "loss", "gradients")}
@@ -156,7 +162,8 @@ class Run:
         self.folder.rows()  # damaged metrics are told before anything is changed
 
     def _lock(self) -> None:
-        self.unlock = weakref.finalize(self, self.folder.lock())
+        self.claim = self.folder.lock()
+        self.unlock = weakref.finalize(self, self.claim)
 
     def _check_data(self) -> None:
         task = self.data.task
@@ -188,12 +195,13 @@ class Run:
         if not self.resume:
             return
         self.folder.sweep()
-        self.folder.failed.unlink(missing_ok=True)
+        for end in (self.folder.failed, self.folder.result):  # it has not ended any more
+            end.unlink(missing_ok=True)
         if self._goes_on():
             self.folder.forget_after(self.trainer.global_step)
         else:
             self.folder.forget()
-        if self.folder.config.read_text(encoding="utf-8") != self.config:
+        if read_text(self.folder.config, CONFIG_BYTES) != self.config:
             if self._goes_on():
                 self._keep_old_config()
             write_whole(self.folder.config, self.config)
@@ -203,12 +211,13 @@ class Run:
 
     def _keep_old_config(self) -> None:
         number = 1
-        while (kept := self.folder.path / f"config.before-resume-{number}.yaml").exists():
+        while os.path.lexists(kept := self.folder.path / f"config.before-resume-{number}.yaml"):
             number += 1
-        shutil.copyfile(self.folder.config, kept)
+        write_whole(kept, read_text(self.folder.config, CONFIG_BYTES))
 
     def _completed(self, trainer: dict[str, Any], stop_when_solved: int) -> dict[str, Any]:
-        callbacks: list[Callback] = [LambdaCallback(on_train_start=lambda *_: self.begin()), self.recorder]
+        begin = LambdaCallback(on_train_start=lambda *_: self.begin())
+        callbacks: list[Callback] = [begin, KeepLock(lambda: self.claim), self.recorder]
         saves = self.keeps and trainer.get("enable_checkpointing") is not False
         given = trainer.get("callbacks") or []
         given = given if isinstance(given, list) else [given]

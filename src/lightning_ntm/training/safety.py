@@ -3,6 +3,7 @@
 import random
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
@@ -12,7 +13,8 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
-from lightning_ntm.records import RunFolder
+from lightning_ntm.records import Claim, RunFolder
+from lightning_ntm.signals import end_signals
 
 
 class InterruptionError(Exception):
@@ -21,6 +23,38 @@ class InterruptionError(Exception):
     def __init__(self, number: int):
         super().__init__(f"ended by {signal.Signals(number).name}")
         self.signal = number
+
+
+class LostFolderError(Exception):
+    """The folder of a run was removed, or another process trains in it."""
+
+
+class KeepLock(Callback):
+    """Sees to it after each step and validation, before anything is written, that the folder is still this run's.
+
+    Args:
+        claim: Returns the lock on it; `None` where this process has none.
+    """
+
+    def __init__(self, claim: Callable[[], Claim | None]):
+        self.claim = claim
+
+    def on_train_batch_end(self, *args: Any) -> None:
+        """Check."""
+        try:
+            if claim := self.claim():
+                claim.check()
+        except ValueError as error:
+            raise LostFolderError(str(error)) from None
+
+    def on_validation_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Check."""
+        if not trainer.sanity_checking:
+            self.on_train_batch_end()
+
+    def on_train_end(self, *args: Any) -> None:
+        """Check."""
+        self.on_train_batch_end()
 
 
 class RandomStates(Callback):
@@ -44,28 +78,48 @@ class RandomStates(Callback):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Remember saved states."""
+        """Remember saved states.
+
+        Raises:
+            ValueError: No generator takes them.
+        """
+        try:
+            python, numpy, own, cuda = _states(state_dict)
+            random.Random().setstate(python)
+            np.random.RandomState().set_state(numpy)
+            torch.Generator().set_state(own)
+            if not all(isinstance(state, Tensor) and state.dtype == torch.uint8 for state in cuda):
+                raise TypeError("a state of a CUDA device is no tensor of bytes")
+        except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            raise ValueError(f"the saved states of random generators are damaged ({error})") from None
         self.saved = state_dict
 
     def on_train_batch_start(self, *args: Any) -> None:
         """Set what was remembered."""
         if self.saved is None:
             return
-        version, words, gauss = self.saved["python"]
-        random.setstate((version, tuple(words), gauss))
-        name, keys, position, has_gauss, cached = self.saved["numpy"]
-        np.random.set_state((name, keys.numpy().astype(np.uint32), int(position), int(has_gauss), cached))
-        torch.set_rng_state(self.saved["torch"])
-        if self.saved["cuda"] and torch.cuda.is_available():
-            torch.cuda.set_rng_state_all(self.saved["cuda"][: torch.cuda.device_count()])
+        python, numpy, own, cuda = _states(self.saved)
+        random.setstate(python)
+        np.random.set_state(numpy)
+        torch.set_rng_state(own)
+        if cuda and torch.cuda.is_available():
+            torch.cuda.set_rng_state_all(cuda[: torch.cuda.device_count()])
         self.saved = None
 
 
-class FinishStep(Callback):
-    """Ends training on Ctrl-C or SIGTERM: after the step it is at, with everything saved.
+def _states(saved: dict[str, Any]) -> tuple[Any, Any, Any, Any]:
+    """Return saved states as the generators of Python, NumPy, PyTorch and CUDA devices take them."""
+    version, words, gauss = saved["python"]
+    name, keys, position, has_gauss, cached = saved["numpy"]
+    numpy = (name, keys.numpy().astype(np.uint32), int(position), int(has_gauss), cached)
+    return (version, tuple(words), gauss), numpy, saved["torch"], saved["cuda"]
 
-    A second signal does not wait. Several processes would not end after the same step: there,
-    Lightning's own handling stays.
+
+class FinishStep(Callback):
+    """Ends training on Ctrl-C, SIGTERM and the like: after the step it is at, with everything saved.
+
+    A second Ctrl-C does not wait. Several processes would not end after the same step: there,
+    Lightning's own handling of SIGTERM stays, for the like too.
 
     Args:
         folder: Where the state is saved; `None` saves nothing.
@@ -76,14 +130,18 @@ class FinishStep(Callback):
 
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Listen; Lightning gives the handlers back that were there before."""
-        if trainer.world_size == 1 and threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, self._told)
+        if threading.current_thread() is not threading.main_thread():
+            return
+        alone = trainer.world_size == 1
+        for number in end_signals():
+            signal.signal(number, self._told if alone else signal.getsignal(signal.SIGTERM))
+        if alone:
+            signal.signal(signal.SIGINT, self._told)
 
     def _told(self, number: int, frame: FrameType | None) -> None:
-        if self.signal:
+        if self.signal and number == signal.SIGINT:
             raise KeyboardInterrupt
-        self.signal = number
+        self.signal = self.signal or number
 
     def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, *args: Any) -> None:
         """End here unless more belongs to this step: a validation, or the end of an epoch."""

@@ -1,12 +1,18 @@
 """Weights and training states on disk, and what is said when they do not fit."""
 
+import json
+import pickle
+import re
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import safetensors
 import safetensors.torch
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from lightning_ntm.records import write_whole
 
@@ -15,11 +21,27 @@ FORMAT = 1
 _NAME = "lightning-ntm"
 
 
-def save_weights(model: nn.Module, path: Path, *, step: int) -> None:
-    """Write the state dict of a network as safetensors."""
-    tensors = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
-    about = {"format": f"{_NAME} {FORMAT}", "network": type(model).__name__, "step": str(step)}
-    write_whole(path, safetensors.torch.save(tensors, about))
+def save_weights(weights: nn.Module | Mapping[str, Tensor], path: Path, *, network: str = "", step: int) -> None:
+    """Write weights as safetensors; equal weights give equal files.
+
+    Args:
+        weights: A network, or its state dict.
+        path: The file.
+        network: The name of its class, of a state dict.
+        step: At which they were these.
+    """
+    if isinstance(weights, nn.Module):
+        weights, network = weights.state_dict(), type(weights).__name__
+    tensors = {name: tensor.detach().contiguous() for name, tensor in weights.items()}
+    about = {"format": f"{_NAME} {FORMAT}", "network": network, "step": str(step)}
+    write_whole(path, _sorted_header(safetensors.torch.save(tensors, about)))
+
+
+def _sorted_header(data: bytes) -> bytes:
+    """Return safetensors whose header is in the order of its names: that of what they say of themselves is random."""
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.dumps(json.loads(data[8:end]), sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    return data[:8] + header.ljust(end - 8) + data[end:]
 
 
 def load_weights(model: nn.Module, path: Path) -> dict[str, str]:
@@ -28,20 +50,41 @@ def load_weights(model: nn.Module, path: Path) -> dict[str, str]:
     Raises:
         ValueError: There is no such file, it is damaged, not ours, or of another network.
     """
+    with _weights(model, path) as (file, about):
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    _check_kinds(model, tensors, path)
+    model.load_state_dict(tensors)
+    return about
+
+
+def check_weights(model: nn.Module, path: Path) -> None:
+    """Raise `ValueError` unless a file has the weights of a network, which may be on the `meta` device."""
+    with _weights(model, path):
+        pass
+
+
+@contextmanager
+def _weights(model: nn.Module, path: Path) -> Iterator[tuple[Any, dict[str, str]]]:
+    """Open a file of weights; nothing of a size that the file chooses is read before it fits the network."""
     if not path.is_file():
         raise ValueError(f"there are no weights at {path}.")
     try:
         with safetensors.safe_open(path, framework="pt") as file:
-            about = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            about = _checked(file.metadata() or {}, path)
+            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+            _check_shapes(model, shapes, path)
+            yield file, about
     except (safetensors.SafetensorError, OSError) as error:
         raise ValueError(f"{path} is damaged or not a safetensors file ({error}).") from None
+
+
+def _checked(about: dict[str, str], path: Path) -> dict[str, str]:
     name, _, number = about.get("format", "").partition(" ")
     if name != _NAME or not number.isdecimal():
         raise ValueError(f"{path} was not written by lightning-ntm (its format is {about.get('format')!r}).")
-    _check_format(int(number), path)
-    check_fit(model, tensors, path)
-    model.load_state_dict(tensors)
+    _check_format(int(number[:18]), path)
+    if not re.fullmatch(r"\d{1,15}", about.get("step", "")):
+        raise ValueError(f"{path} is damaged: it does not tell the step of its weights.")
     return about
 
 
@@ -52,16 +95,26 @@ def _check_format(number: Any, path: Path) -> None:
         )
 
 
-def check_fit(model: nn.Module, tensors: dict[str, torch.Tensor], path: Path) -> None:
-    """Raise `ValueError`, naming the first difference, unless the tensors are those of the network."""
+def _check_shapes(model: nn.Module, theirs: Mapping[str, tuple[int, ...]], path: Path) -> None:
+    """Raise `ValueError`, naming the first difference, unless the shapes are those of the network's tensors."""
     mine = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    theirs = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     for name in sorted(mine.keys() | theirs.keys()):
         if mine.get(name) != theirs.get(name):
             raise ValueError(
                 f"{path} is of another network: {name} has shape {theirs.get(name, 'nothing')} there, "
                 f"{mine.get(name, 'nothing')} in {type(model).__name__}."
             )
+
+
+_FLOATS = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
+
+
+def _check_kinds(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Raise `ValueError` for a tensor that PyTorch would convert to something else: only floats differ in precision."""
+    for name, mine in model.state_dict().items():
+        theirs = tensors[name].dtype
+        if theirs != mine.dtype and not {theirs, mine.dtype} <= _FLOATS:
+            raise ValueError(f"{path} is damaged: {name} is of {theirs} there, of {mine.dtype} in the network.")
 
 
 def training_state(model: nn.Module, path: Path) -> dict[str, Any]:
@@ -72,14 +125,117 @@ def training_state(model: nn.Module, path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise ValueError(f"there is nothing to resume: {path} does not exist.")
+    _check_archive(model, path)
     try:
         state: Any = torch.load(path, weights_only=True, map_location="cpu")
+    except pickle.UnpicklingError:  # what PyTorch says is how to run what is in the file
+        raise ValueError(
+            f"{path} is damaged or not a training state: it holds more than tensors and numbers."
+        ) from None
     except Exception as error:  # torch.load raises whatever the broken bytes lead it to
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(f"{path} is damaged or not a training state ({reason}).") from None
-    if not isinstance(state, dict) or not {"state_dict", "loops", "global_step", "optimizer_states"} <= state.keys():
+    if not isinstance(state, dict) or not _PARTS.keys() <= state.keys():
         raise ValueError(f"{path} is not a training state of lightning-ntm.")
     _check_format(state.get("lightning_ntm", FORMAT), path)
+    for name, like in _PARTS.items():
+        check_like(state[name], like, f"{path} is damaged: {name}")
     weights = {name.removeprefix("model."): tensor for name, tensor in state["state_dict"].items()}
-    check_fit(model, weights, path)
+    if not all(isinstance(tensor, Tensor) for tensor in weights.values()):
+        raise ValueError(f"{path} is damaged: its weights are not all tensors.")
+    _check_shapes(model, {name: tuple(tensor.shape) for name, tensor in weights.items()}, path)
+    _check_kinds(model, weights, path)
+    for name in ("Keeper", "Recorder", "RandomStates"):
+        if not isinstance(state["callbacks"].get(name), dict):
+            raise ValueError(f"{path} is damaged: it lacks the state of {name}.")
     return state
+
+
+#: What a training state has, each with a value of its kind.
+_PARTS: dict[str, Any] = {
+    "state_dict": {}, "loops": {}, "global_step": 0, "optimizer_states": [{}], "lr_schedulers": [{}], "callbacks": {}
+}  # fmt: skip
+
+
+def check_like(value: Any, like: Any, what: str) -> None:
+    """Raise `ValueError` unless a value is of the kind of another, and so is what is in it.
+
+    Dictionaries have the same keys, where the other has any; a list has as many entries. A whole number may stand for
+    any.
+    """
+    kinds: Any = (int, float) if isinstance(like, float) else type(like)
+    if not isinstance(value, kinds) or isinstance(value, bool) != isinstance(like, bool):
+        raise ValueError(f"{what} is {type(value).__name__}, not {type(like).__name__}.")
+    if isinstance(like, dict) and like:
+        if value.keys() != like.keys():
+            raise ValueError(f"{what} has {', '.join(map(str, value))} in it, not {', '.join(map(str, like))}.")
+        for key in like:
+            check_like(value[key], like[key], f"{what}.{key}")
+    elif isinstance(like, list):
+        if len(value) != len(like):
+            raise ValueError(f"{what} has {len(value)} entries, not {len(like)}.")
+        for place, pair in enumerate(zip(value, like, strict=True)):
+            check_like(*pair, f"{what}.{place}")
+
+
+def _check_archive(model: nn.Module, path: Path) -> None:
+    """Raise `ValueError` for a file that would fill the memory: ours are not compressed, and of a known size."""
+    most = _BESIDE + _TIMES * sum(tensor.nbytes for tensor in model.state_dict().values())
+    try:
+        with zipfile.ZipFile(path) as archive:
+            inside = archive.infolist()
+    except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+        raise ValueError(f"{path} is damaged or not a training state ({error}).") from None
+    if any(entry.compress_type != zipfile.ZIP_STORED for entry in inside) or sum(e.file_size for e in inside) > most:
+        raise ValueError(f"{path} is damaged or not a training state: it is larger than one of this network can be.")
+
+
+_BESIDE, _TIMES = 2**28, 32  # bytes; copies of the weights, as an optimiser keeps two and an average one
+
+
+def check_optimizer_state(optimizer: torch.optim.Optimizer, state: dict[str, Any], path: Path) -> None:
+    """Raise `ValueError` unless the saved state of an optimiser is as its own after a step: names, shapes, kinds."""
+    saved = state["optimizer_states"][0]
+    groups, kept = saved.get("param_groups"), saved.get("state")
+    sizes = [len(group["params"]) for group in optimizer.param_groups]
+    try:
+        numbers = [number for group in groups for number in group["params"]]
+        whole = [len(group["params"]) for group in groups] == sizes and numbers == list(range(sum(sizes)))
+        whole = whole and set(kept) <= set(numbers) and all(isinstance(one, dict) for one in kept.values())
+    except (TypeError, LookupError, AttributeError):
+        whole = False
+    if not whole:
+        raise ValueError(f"{path} is damaged: its optimizer has other parameters.")
+    like = _states_after_a_step(optimizer)
+    if state["global_step"] and any(like) and not any(kept.values()):
+        raise ValueError(f"{path} is damaged: it has no state of the optimizer.")
+    for number, entries in kept.items() if like else ():
+        if entries and entries.keys() != like[number].keys():
+            raise ValueError(f"{path} was saved with another optimizer; its state is {', '.join(map(str, entries))}.")
+        for name, value in entries.items():
+            if not _fits(value, like[number][name]):
+                raise ValueError(f"{path} is damaged: {name} of the optimizer does not fit parameter {number}.")
+
+
+def _states_after_a_step(optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
+    """Return the state that an optimiser has of each parameter after a step; nothing where it cannot be tried out."""
+    parameters, groups = [], []
+    for group in optimizer.param_groups:
+        copies = [nn.Parameter(torch.zeros_like(p)) for p in group["params"]]
+        groups.append({**{name: group[name] for name in optimizer.defaults if name in group}, "params": copies})
+        parameters += copies
+    for parameter in parameters:
+        parameter.grad = torch.zeros_like(parameter)
+    with suppress(Exception):  # one that is made or steps in another way, as with a closure, is left alone
+        kind: Any = type(optimizer)
+        trial = kind(groups)
+        trial.step()
+        return [dict(trial.state[parameter]) for parameter in parameters]
+    return []
+
+
+def _fits(value: Any, like: Any) -> bool:
+    if isinstance(value, Tensor) and isinstance(like, Tensor):
+        return value.shape == like.shape and (value.dtype == like.dtype or {value.dtype, like.dtype} <= _FLOATS)
+    single = like is None or isinstance(like, int | float) or (isinstance(like, Tensor) and not like.shape)
+    return value is None or (single and isinstance(value, int | float)) or type(value) is type(like)

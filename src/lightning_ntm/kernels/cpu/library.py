@@ -1,40 +1,85 @@
 """The compiled kernel: where it is, and which instructions and threads it uses here."""
 
 import ctypes
+import hashlib
 import os
 import platform
+import warnings
 from functools import cache
 from pathlib import Path
 
 LIBRARY = Path(__file__).with_name("libntm.so")
 
 
-@cache
-def entry_points() -> dict[int, ctypes._CFuncPtr]:  # type: ignore[name-defined]
+EntryPoints = dict[int, "ctypes._CFuncPtr"]  # type: ignore[name-defined]
+
+#: What users were told.
+_told = set[str]()
+
+
+def entry_points() -> EntryPoints:
     """Return the entry points by bytes of a number, 4 or 8, for the best instructions of this machine.
 
     Raises:
-        ImportError: The package was installed without a C++ compiler.
+        ImportError: The package was installed without a C++ compiler, or its sources have changed since.
     """
+    found = opened()
+    if isinstance(found, str):
+        if found != NOT_COMPILED and found not in _told:
+            _told.add(found)
+            warnings.warn(f"{found}: the plain loop runs, ten times slower.", stacklevel=2)
+        raise ImportError(found)
+    return found
+
+
+def missing() -> str | None:
+    """Return what its user should know when the kernel cannot be used."""
+    found = opened()
+    if not isinstance(found, str):
+        return None
+    _told.add(found)
+    return f"{found}: the plain loop runs, ten times slower"
+
+
+NOT_COMPILED = "the kernel was not compiled: there was no C++ compiler when lightning-ntm was installed"
+STALE = (
+    "the kernel was compiled from other sources than those that are here; "
+    "`pip install -e .`, or `make install`, compiles it again"
+)
+
+
+@cache
+def opened() -> EntryPoints | str:
+    """Return the entry points, or why there are none."""
     if not LIBRARY.is_file():
-        raise ImportError("the kernel was not compiled: there was no C++ compiler when lightning-ntm was installed")
+        return NOT_COMPILED
     library = ctypes.CDLL(str(LIBRARY))
+    if _is_stale(library):
+        return STALE
     use_threads_of_pytorch(library)
     best = instructions(library)
     found = {}
     for size, name in ((4, "float"), (8, "double")):
         function = getattr(library, f"ntm_{name}_{best}")
         function.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int)
-        function.restype = None
+        function.restype = ctypes.c_int
         found[size] = function
     return found
 
 
-def missing() -> str | None:
-    """Return what its user should know when the kernel was not compiled."""
-    if LIBRARY.is_file():
-        return None
-    return "there was no C++ compiler when lightning-ntm was installed: the plain loop runs, ten times slower"
+def _is_stale(library: ctypes.CDLL) -> bool:
+    """Return whether a library may take other arguments, or compute other numbers, than this package expects."""
+    try:
+        library.ntm_sources.restype = ctypes.c_char_p
+        return bool(library.ntm_sources().decode() != digest_of_sources())
+    except AttributeError:  # it is older than this question
+        return True
+
+
+def digest_of_sources() -> str:
+    """Return what tells the sources of the library from all others."""
+    paths = sorted(path for path in Path(__file__).parent.iterdir() if path.suffix in (".cpp", ".hpp"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
 
 
 def instructions(library: ctypes.CDLL) -> str:

@@ -11,6 +11,7 @@
 // This file is compiled once for each instruction set; NTM_NAME gives the entry points their names.
 
 #include <algorithm>
+#include <exception>
 #include <new>
 #include <vector>
 
@@ -628,6 +629,18 @@ void run(const Sizes& s, const Layer<T>* layers, const Arrays<T>& a, index threa
     if (backward) weight_gradients(s, layers, a, threads);
 }
 
+// Returns 0, or 1 where there is not enough memory: no exception may leave C++.
+template <class T>
+int guarded(const void* sizes, const void* layers, const void* arrays, index threads, int backward) {
+    try {
+        run(*static_cast<const Sizes*>(sizes), static_cast<const Layer<T>*>(layers),
+            *static_cast<const Arrays<T>*>(arrays), threads, backward);
+        return 0;
+    } catch (const std::exception&) {
+        return 1;
+    }
+}
+
 }  // namespace
 }  // namespace ntm
 
@@ -644,14 +657,12 @@ void NTM_ENTRY(ntm_function, NTM_ISA)(int which, ntm::index n, const float* x, f
                : which == 3 ? ntm::sigmoid(x[i])
                             : ntm::softplus(x[i]);
 }
-void NTM_ENTRY(ntm_float, NTM_ISA)(const void* sizes, const void* layers, const void* arrays, ntm::index threads,
-                                   int backward) {
-    ntm::run(*static_cast<const ntm::Sizes*>(sizes), static_cast<const ntm::Layer<float>*>(layers),
-             *static_cast<const ntm::Arrays<float>*>(arrays), threads, backward);
+int NTM_ENTRY(ntm_float, NTM_ISA)(const void* sizes, const void* layers, const void* arrays, ntm::index threads,
+                                  int backward) {
+    return ntm::guarded<float>(sizes, layers, arrays, threads, backward);
 }
-void NTM_ENTRY(ntm_double, NTM_ISA)(const void* sizes, const void* layers, const void* arrays, ntm::index threads,
-                                    int backward) {
-    ntm::run(*static_cast<const ntm::Sizes*>(sizes), static_cast<const ntm::Layer<double>*>(layers),
-             *static_cast<const ntm::Arrays<double>*>(arrays), threads, backward);
+int NTM_ENTRY(ntm_double, NTM_ISA)(const void* sizes, const void* layers, const void* arrays, ntm::index threads,
+                                   int backward) {
+    return ntm::guarded<double>(sizes, layers, arrays, threads, backward);
 }
 }

@@ -13,17 +13,19 @@ for an operator written in Python costs half as much as a short sequence.
 
 import ctypes
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from lightning_ntm.kernels.autocast import refused_dtypes
 from lightning_ntm.kernels.cpu.blocks import empty
-from lightning_ntm.kernels.cpu.library import LIBRARY, entry_points
+from lightning_ntm.kernels.cpu.library import entry_points, opened
+from lightning_ntm.kernels.derivatives import beyond_first, by_loop, refuse_beyond_first, with_tensors
+from lightning_ntm.kernels.plain import changed, transformed
 
-_compiled = LIBRARY.is_file()  # a constant to torch.compile
+_compiled = not isinstance(opened(), str)  # a constant to torch.compile
 
 
 def refusal(model: Any, inputs: Tensor, state: Any) -> str | None:
@@ -34,26 +36,23 @@ def refusal(model: Any, inputs: Tensor, state: Any) -> str | None:
     """
     if torch.compiler.is_compiling():
         if not _compiled:
-            return "it was not compiled."
+            return "it was not compiled, or from other sources."
     else:
         entry_points()
-        if torch._C._functorch.peek_interpreter_stack() is not None:
-            return "it cannot be transformed by torch.func."
+        if reason := transformed():
+            return reason
     if inputs.shape[0] == 0:
         return "the batch is empty."
     if inputs.device.type != "cpu":
         return f"it needs tensors on the CPU, the inputs are on {inputs.device}."
-    if inputs.dtype not in (torch.float32, torch.float64):
-        return f"it computes in float32 or float64, the inputs are {inputs.dtype}."
-    if any(part.dtype != inputs.dtype for part in (*state, model.output.weight)):
-        return f"the inputs are {inputs.dtype}, the state or the parameters are not."
-    if torch.is_autocast_enabled("cpu"):
-        return "it does not follow autocast."
-    return None
+    if (dtype := state[0].dtype) not in (torch.float32, torch.float64):
+        return f"it computes in float32 or float64, the state is {dtype}."
+    return changed(model, inputs, state) or refused_dtypes(model, inputs, state)
 
 
 def run(model: Any, inputs: Tensor, state: Any) -> tuple[Tensor, Any]:
     """Return `(logits, state)` for a whole sequence."""
+    inputs = inputs.to(state[0].dtype)  # under autocast they may have fewer bits
     layers = [*model.controller.layers, model.heads]
     weights, biases = [layer.weight for layer in layers], [layer.bias for layer in layers]
     keep = torch.is_grad_enabled() and any(t.requires_grad for t in (inputs, *state, *weights, *biases))
@@ -63,10 +62,24 @@ def run(model: Any, inputs: Tensor, state: Any) -> tuple[Tensor, Any]:
     if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() or torch.jit.is_tracing():
         output, *end, _ = torch.ops.lightning_ntm.sequence(inputs, *state, weights, biases, *options)
     elif keep:
-        output, *end = _Recurrence.apply(options, inputs, *state, *weights, *biases)
+        loop = partial(_loop, model, type(state))
+        output, *end = _Recurrence.apply(loop, options, inputs, *state, *weights, *biases)
     else:
         output, *end, _ = _forward(inputs, state, weights, biases, options)
     return model.output(output).transpose(0, 1), type(state)(*end)
+
+
+def _loop(model: Any, state: Any, inputs: Tensor, *tensors: Tensor) -> Sequence[Tensor]:
+    """The same, from operations of PyTorch: the outputs of controller and reads, and the last state."""
+    parts, weights, biases = _parts(tensors)
+    names = [*(f"controller.layers.{layer}" for layer in range(len(weights) - 1)), "heads"]
+    named = {f"{name}.weight": weight for name, weight in zip(names, weights, strict=True)}
+    named |= {f"{name}.bias": bias for name, bias in zip(names, biases, strict=True)}
+    twin, now, outputs = with_tensors(model, named), state(*parts), []
+    for x in inputs.unbind(dim=1):
+        output, now, *_ = twin.recur(x, now)
+        outputs.append(output)
+    return [torch.stack(outputs), *now]
 
 
 #: Numbers in a line of the cache, as in sequence.cpp: a vector that lies across two lines loads twice.
@@ -237,24 +250,29 @@ class _Recurrence(torch.autograd.Function):
     """The recurrence of tensors that need gradients."""
 
     @staticmethod
-    def forward(ctx: Any, options: _Options, inputs: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
+    def forward(
+        ctx: Any, loop: Callable[..., Sequence[Tensor]], options: _Options, inputs: Tensor, *tensors: Tensor
+    ) -> tuple[Tensor, ...]:
         state, weights, biases = _parts(tensors)
         output, *end, buffer = _forward(inputs, state, weights, biases, options)
-        ctx.options = options
+        ctx.loop, ctx.options = loop, options
         ctx.save_for_backward(inputs, output, buffer, *tensors)
         ctx.set_materialize_grads(False)
         return (output, *end)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         inputs, output, buffer, *tensors = ctx.saved_tensors
+        needed = ctx.needs_input_grad[2:]
+        if beyond_first(gradients) or any(type(g) not in (Tensor, type(None)) for g in gradients):
+            if torch.is_grad_enabled() and ctx.options[1]:
+                refuse_beyond_first(gradients)  # the limit of a sum is not the sum of limits
+            return None, None, *by_loop(ctx.loop, (inputs, *tensors), needed, gradients)
         state, weights, _ = _parts(tensors)
-        of_inputs = ctx.needs_input_grad[1]
         dinputs, *others = _backward(
-            inputs, state, weights, (output, buffer), ctx.options, gradients, of_inputs=of_inputs
+            inputs, state, weights, (output, buffer), ctx.options, gradients, of_inputs=needed[0]
         )
-        return (None, dinputs, *(tensor for part in others for tensor in part))
+        return (None, None, dinputs, *(tensor for part in others for tensor in part))
 
 
 def _parts(tensors: Sequence[Tensor]) -> tuple[Sequence[Tensor], Sequence[Tensor], Sequence[Tensor]]:
@@ -323,6 +341,7 @@ def _save(ctx: Any, inputs: Any, output: Any) -> None:
 
 
 def _backward_of_operator(ctx: Any, *gradients: Tensor | None) -> Any:
+    refuse_beyond_first(gradients)
     inputs, output, buffer, *tensors = ctx.saved_tensors
     state, weights = tensors[:5], tensors[5:]
     dinputs, *others = torch.ops.lightning_ntm.sequence_backward(
@@ -349,13 +368,15 @@ def _call(
 ) -> None:
     """Call the kernel; the pointers are in the order of `Layer` and `Arrays` in sequence.cpp."""
     flat = [pointer for layer in layers for pointer in layer]
-    entry_points()[like.element_size()](
+    failed = entry_points()[like.element_size()](
         ctypes.byref(sizes),
         (ctypes.c_void_p * len(flat))(*flat),
         (ctypes.c_void_p * len(arrays))(*arrays),
         torch.get_num_threads(),
         backward,
     )
+    if failed:
+        raise RuntimeError("can't allocate memory: there is not enough for the CPU kernel.")
 
 
 def _pointer(tensor: Tensor | None) -> int | None:

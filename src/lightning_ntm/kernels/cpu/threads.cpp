@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <atomic>
+#include <exception>
 #include <memory>
+#include <new>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -21,15 +24,33 @@ struct Shared {
     const std::function<void(std::int64_t)>& work;
     const std::int64_t pieces, threads;
     const std::unique_ptr<std::atomic<bool>[]> taken;
+    std::atomic<bool> failed{false};
 
     // A thread begins with the pieces that it had in the calls before, whose memory is in its cache; then it takes what
-    // is left of the others'.
+    // is left of the others'. No exception may leave it: in another thread nobody could catch it.
     void take(std::int64_t thread) {
-        for (std::int64_t turn = 0; turn < threads; ++turn)
-            for (std::int64_t piece = (thread + turn) % threads; piece < pieces; piece += threads)
-                if (!taken[piece].exchange(true)) work(piece);
+        try {
+            for (std::int64_t turn = 0; turn < threads; ++turn)
+                for (std::int64_t piece = (thread + turn) % threads; piece < pieces; piece += threads)
+                    if (!taken[piece].exchange(true)) work(piece);
+        } catch (const std::exception&) {
+            failed = true;
+        }
     }
 };
+
+// In threads of this call's own; where the system gives no more of them, those that there are do the work.
+void take_in_new_threads(Shared& shared) {
+    std::vector<std::thread> others;
+    others.reserve(shared.threads);
+    try {
+        for (std::int64_t thread = 1; thread < shared.threads; ++thread)
+            others.emplace_back(&Shared::take, &shared, thread);
+    } catch (const std::system_error&) {
+    }
+    shared.take(0);
+    for (std::thread& other : others) other.join();
+}
 
 void take_in_team(void* data) { static_cast<Shared*>(data)->take(number_in_team.load()()); }
 
@@ -38,12 +59,14 @@ void take_in_team(void* data) { static_cast<Shared*>(data)->take(number_in_team.
 void share_out(std::int64_t pieces, std::int64_t threads, const std::function<void(std::int64_t)>& work) {
     threads = std::min(threads, pieces);
     Shared shared{work, pieces, threads, std::make_unique<std::atomic<bool>[]>(pieces)};
-    if (threads <= 1) return shared.take(0);
-    if (const Team together = team) return together(take_in_team, &shared, unsigned(threads), 0);
-    std::vector<std::thread> others;
-    for (std::int64_t thread = 1; thread < threads; ++thread) others.emplace_back(&Shared::take, &shared, thread);
-    shared.take(0);
-    for (std::thread& other : others) other.join();
+    const Team together = team;
+    if (threads <= 1)
+        shared.take(0);
+    else if (together)
+        together(take_in_team, &shared, unsigned(threads), 0);
+    else
+        take_in_new_threads(shared);
+    if (shared.failed) throw std::bad_alloc();  // all that can fail
 }
 
 }  // namespace ntm

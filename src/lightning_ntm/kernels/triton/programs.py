@@ -11,15 +11,20 @@ output of the layer below; then, for an LSTM, the layer's own last output.
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, misc, valid-type, untyped-decorator"
 
+from typing import NamedTuple
+
 import triton
 import triton.language as tl
 
 from lightning_ntm.kernels.triton.stages import (
+    Constants,
+    Matrix,
     clamped,
     content_weights,
     copy,
     cosines,
     fill,
+    held_within,
     interpolate_and_content_backward,
     key_backward,
     load_rows,
@@ -51,123 +56,100 @@ from lightning_ntm.kernels.triton.stages import (
 _COPY = tl.constexpr(1024)  # numbers that are copied at once
 
 #: Of each part of the first state: an initial state has one for all sequences, with a stride of 0.
-_STRIDES = [f"{part}_{axis}" for axis in ("networks", "batch") for part in ("memory", "weights", "reads", "hidden", "cell")]
+_STRIDES = [
+    f"{part}_{axis}" for axis in ("networks", "batch") for part in ("memory", "weights", "reads", "hidden", "cell")
+]
+
+
+class Places(NamedTuple):
+    """Where in a row of `emitted` the numbers of all heads begin; keys are first."""
+
+    adds: tl.constexpr
+    gates: tl.constexpr
+    erases: tl.constexpr
+    strengths: tl.constexpr
+    sharpenings: tl.constexpr
+    moves: tl.constexpr
 
 
 @triton.jit
-def start_of(LAYER: tl.constexpr, READ: tl.constexpr, HIDDEN: tl.constexpr, RECURRENT: tl.constexpr):
+def start_of(LAYER: tl.constexpr, s: tl.constexpr):
     """Where in a row of `given` the input of a layer begins."""
     if LAYER == 0:
         return 0
     else:
-        return READ + RECURRENT * HIDDEN + (LAYER - 1) * (1 + RECURRENT) * HIDDEN
+        return s.reads * s.width + s.recurrent * s.hidden + (LAYER - 1) * (1 + s.recurrent) * s.hidden
 
 
 @triton.jit
-def own_of(LAYER: tl.constexpr, READ: tl.constexpr, HIDDEN: tl.constexpr):
+def own_of(LAYER: tl.constexpr, s: tl.constexpr):
     """Where in a row of `given` the last output of an LSTM layer begins."""
-    return READ + LAYER * 2 * HIDDEN
+    return s.reads * s.width + LAYER * 2 * s.hidden
 
 
 @triton.jit
-def controller_layer(
-    sums,
-    given,
-    given_next,
-    gates,
-    cell,
-    cell_next,
-    output,
-    LAYER: tl.constexpr,
-    READ: tl.constexpr,
-    HIDDEN: tl.constexpr,
-    COLUMNS: tl.constexpr,
-    HIDDEN_BLOCK: tl.constexpr,
-    LAYERS: tl.constexpr,
-    RECURRENT: tl.constexpr,
-):
+def load_gates(at, stride: tl.constexpr, s: tl.constexpr):
+    """Load four numbers of each LSTM unit that stand `stride` apart, or the one of a feed-forward unit."""
+    j = tl.arange(0, s.hidden_block)
+    inside = j < s.hidden
+    first = tl.load(at + j, mask=inside, other=0.0)
+    if s.recurrent:
+        second = tl.load(at + stride + j, mask=inside, other=0.0)
+        third = tl.load(at + 2 * stride + j, mask=inside, other=0.0)
+        return first, second, third, tl.load(at + 3 * stride + j, mask=inside, other=0.0)
+    else:
+        return first, first, first, first
+
+
+@triton.jit
+def sums_of_gates(inputs, biases, parts, matrix: tl.constexpr, s: tl.constexpr):
+    """Return the sums of each unit before activation, four for LSTM units: of inputs, biases and all that recurs."""
+    j = tl.arange(0, s.hidden_block)
+    inside = j < s.hidden
+    first = inputs[0] + biases[0] + total(parts, j, inside, matrix.split, matrix.columns)
+    if s.recurrent:
+        second = inputs[1] + biases[1] + total(parts, s.columns + j, inside, matrix.split, matrix.columns)
+        third = inputs[2] + biases[2] + total(parts, 2 * s.columns + j, inside, matrix.split, matrix.columns)
+        fourth = inputs[3] + biases[3] + total(parts, 3 * s.columns + j, inside, matrix.split, matrix.columns)
+        return first, second, third, fourth
+    else:
+        return first, first, first, first
+
+
+@triton.jit
+def controller_layer(sums, given, given_next, gates, cell, cell_next, output, LAYER: tl.constexpr, s: tl.constexpr):
     """One step of a layer, from the sums before activation."""
-    j = tl.arange(0, HIDDEN_BLOCK)
-    inside = j < HIDDEN
-    gates += LAYER * (4 if RECURRENT else 1) * COLUMNS
-    if RECURRENT:
+    j = tl.arange(0, s.hidden_block)
+    inside = j < s.hidden
+    gates += LAYER * (4 if s.recurrent else 1) * s.columns
+    if s.recurrent:
         enter, keep, candidate, leave, c, hidden = lstm_unit(
-            sums[0], sums[1], sums[2], sums[3], tl.load(cell + LAYER * HIDDEN + j, mask=inside, other=0.0)
+            sums[0], sums[1], sums[2], sums[3], tl.load(cell + LAYER * s.hidden + j, mask=inside, other=0.0)
         )
         tl.store(gates + j, enter, mask=inside)
-        tl.store(gates + COLUMNS + j, keep, mask=inside)
-        tl.store(gates + 2 * COLUMNS + j, candidate, mask=inside)
-        tl.store(gates + 3 * COLUMNS + j, leave, mask=inside)
-        tl.store(cell_next + LAYER * HIDDEN + j, c, mask=inside)
-        tl.store(given_next + own_of(LAYER, READ, HIDDEN) + j, hidden, mask=inside)
+        tl.store(gates + s.columns + j, keep, mask=inside)
+        tl.store(gates + 2 * s.columns + j, candidate, mask=inside)
+        tl.store(gates + 3 * s.columns + j, leave, mask=inside)
+        tl.store(cell_next + LAYER * s.hidden + j, c, mask=inside)
+        tl.store(given_next + own_of(LAYER, s) + j, hidden, mask=inside)
     else:
         hidden = tanh(sums[0])
         tl.store(gates + j, hidden, mask=inside)
-    if LAYER == LAYERS - 1:
+    if s.layers - 1 == LAYER:
         tl.store(output + j, hidden, mask=inside)
     else:
-        tl.store(given + start_of(LAYER + 1, READ, HIDDEN, RECURRENT) + j, hidden, mask=inside)
-
-
-@triton.jit
-def load_gates(at, STRIDE: tl.constexpr, HIDDEN: tl.constexpr, BLOCK: tl.constexpr, RECURRENT: tl.constexpr):
-    """Load four numbers of each LSTM unit that stand STRIDE apart, or the one of a feed-forward unit."""
-    j = tl.arange(0, BLOCK)
-    inside = j < HIDDEN
-    first = tl.load(at + j, mask=inside, other=0.0)
-    if RECURRENT:
-        second = tl.load(at + STRIDE + j, mask=inside, other=0.0)
-        third = tl.load(at + 2 * STRIDE + j, mask=inside, other=0.0)
-        return first, second, third, tl.load(at + 3 * STRIDE + j, mask=inside, other=0.0)
-    else:
-        return first, first, first, first
-
-
-@triton.jit
-def sums_of_gates(
-    inputs,
-    biases,
-    parts,
-    HIDDEN: tl.constexpr,
-    COLUMNS: tl.constexpr,
-    BLOCK: tl.constexpr,
-    RECURRENT: tl.constexpr,
-    SPLIT: tl.constexpr,
-):
-    """Return the sums of each unit before activation, four for LSTM units: of inputs, biases and all that recurs."""
-    WIDE: tl.constexpr = (4 if RECURRENT else 1) * COLUMNS
-    j = tl.arange(0, BLOCK)
-    inside = j < HIDDEN
-    first = inputs[0] + biases[0] + total(parts, j, inside, SPLIT, WIDE)
-    if RECURRENT:
-        second = inputs[1] + biases[1] + total(parts, COLUMNS + j, inside, SPLIT, WIDE)
-        third = inputs[2] + biases[2] + total(parts, 2 * COLUMNS + j, inside, SPLIT, WIDE)
-        return first, second, third, inputs[3] + biases[3] + total(parts, 3 * COLUMNS + j, inside, SPLIT, WIDE)
-    else:
-        return first, first, first, first
+        tl.store(given + start_of(LAYER + 1, s) + j, hidden, mask=inside)
 
 
 @triton.jit
 def controller_layer_backward(
-    gates,
-    cells,
-    dhidden,
-    dgiven,
-    dgates,
-    dcell,
-    dcell_before,
-    LAYER: tl.constexpr,
-    READ: tl.constexpr,
-    HIDDEN: tl.constexpr,
-    COLUMNS: tl.constexpr,
-    HIDDEN_BLOCK: tl.constexpr,
-    RECURRENT: tl.constexpr,
+    gates, cells, dhidden, dgiven, dgates, dcell, dcell_before, LAYER: tl.constexpr, s: tl.constexpr
 ):
     """Store the gradients of a layer's sums before activation, from that of its output by all but the next step."""
-    j = tl.arange(0, HIDDEN_BLOCK)
-    inside = j < HIDDEN
-    dgates += LAYER * (4 if RECURRENT else 1) * COLUMNS
-    if RECURRENT:
+    j = tl.arange(0, s.hidden_block)
+    inside = j < s.hidden
+    dgates += LAYER * (4 if s.recurrent else 1) * s.columns
+    if s.recurrent:
         denter, dkeep, dcandidate, dleave, dc = lstm_unit_backward(
             gates[0],
             gates[1],
@@ -175,23 +157,393 @@ def controller_layer_backward(
             gates[3],
             cells[0],
             cells[1],
-            dhidden + tl.load(dgiven + own_of(LAYER, READ, HIDDEN) + j, mask=inside, other=0.0),
-            tl.load(dcell + LAYER * HIDDEN + j, mask=inside, other=0.0),
+            dhidden + tl.load(dgiven + own_of(LAYER, s) + j, mask=inside, other=0.0),
+            tl.load(dcell + LAYER * s.hidden + j, mask=inside, other=0.0),
         )
-        tl.store(dgates + j, denter, mask=j < COLUMNS)
-        tl.store(dgates + COLUMNS + j, dkeep, mask=j < COLUMNS)
-        tl.store(dgates + 2 * COLUMNS + j, dcandidate, mask=j < COLUMNS)
-        tl.store(dgates + 3 * COLUMNS + j, dleave, mask=j < COLUMNS)
-        tl.store(dcell_before + LAYER * HIDDEN + j, dc, mask=inside)
+        tl.store(dgates + j, denter, mask=j < s.columns)
+        tl.store(dgates + s.columns + j, dkeep, mask=j < s.columns)
+        tl.store(dgates + 2 * s.columns + j, dcandidate, mask=j < s.columns)
+        tl.store(dgates + 3 * s.columns + j, dleave, mask=j < s.columns)
+        tl.store(dcell_before + LAYER * s.hidden + j, dc, mask=inside)
     else:
-        tl.store(dgates + j, dhidden * (1 - gates[0] * gates[0]), mask=j < COLUMNS)
+        tl.store(dgates + j, dhidden * (1 - gates[0] * gates[0]), mask=j < s.columns)
 
 
 @triton.jit
-def load_cells(cell, cell_next, LAYER: tl.constexpr, HIDDEN: tl.constexpr, BLOCK: tl.constexpr):
-    """Load the cell states of a layer before and after a step."""
-    at, inside = LAYER * HIDDEN + tl.arange(0, BLOCK), tl.arange(0, BLOCK) < HIDDEN
+def load_cells(cell, cell_next, LAYER: tl.constexpr, s: tl.constexpr):
+    """Load the cell states of a layer before and after a step; zeros of a feed-forward controller."""
+    at = LAYER * s.hidden + tl.arange(0, s.hidden_block)
+    inside = tl.arange(0, s.hidden_block) < s.hidden * s.recurrent
     return tl.load(cell + at, mask=inside, other=0.0), tl.load(cell_next + at, mask=inside, other=0.0)
+
+
+@triton.jit
+def start_forward(memory, weights, reads, hidden, cell, to, slots, s: tl.constexpr):
+    """Copy the first state of a sequence, whose parts are given, to row 0."""
+    copy(memory, to[0], slots * s.width, _COPY)
+    copy(weights, to[1], s.heads * slots, _COPY)
+    copy(reads, to[2], s.reads * s.width, _COPY)
+    if s.recurrent:
+        copy(cell, to[3], s.layers * s.hidden, _COPY)
+        for layer in tl.static_range(s.layers):
+            copy(hidden + layer * s.hidden, to[2] + own_of(layer, s), s.hidden, _COPY)
+
+
+@triton.jit
+def store_state(memory, weights, given, cell, p, to, slots, s: tl.constexpr):
+    """Copy a state of a sequence, or its gradient, to where those of all sequences stand, part after part."""
+    programs = tl.num_programs(0).to(tl.int64)
+    copy(memory, to + p * slots * s.width, slots * s.width, _COPY)
+    to += programs * slots * s.width
+    copy(weights, to + p * s.heads * slots, s.heads * slots, _COPY)
+    to += programs * s.heads * slots
+    copy(given, to + p * s.reads * s.width, s.reads * s.width, _COPY)
+    if s.recurrent:
+        to += programs * s.reads * s.width
+        for layer in tl.static_range(s.layers):
+            copy(given + own_of(layer, s), to + (p * s.layers + layer) * s.hidden, s.hidden, _COPY)
+        to += programs * s.layers * s.hidden
+        copy(cell, to + p * s.layers * s.hidden, s.layers * s.hidden, _COPY)
+
+
+@triton.jit
+def control(
+    chunk,
+    inputs,
+    first_weights,
+    other_weights,
+    head_weights,
+    biases,
+    head_biases,
+    given,
+    given_next,
+    gates,
+    cell,
+    cell_next,
+    output,
+    emitted,
+    parts,
+    FIRST: tl.constexpr,
+    OTHER: tl.constexpr,
+    HEADS: tl.constexpr,
+    EMITTED: tl.constexpr,
+    s: tl.constexpr,
+):
+    """Run all layers of the controller and the linear layer of the heads; `chunk` holds first rows of the weights.
+
+    `inputs` is the share of the input in the sums of the first layer.
+    """
+    INPUTS: tl.constexpr = (4 if s.recurrent else 1) * s.hidden
+    for layer in tl.static_range(s.layers):
+        bias = load_gates(biases + layer * INPUTS, s.hidden, s)
+        of_inputs = (0.0, 0.0, 0.0, 0.0)
+        if layer == 0:
+            of_inputs = load_gates(inputs, s.hidden, s)
+        matrix = first_weights if layer == 0 else other_weights + (layer - 1) * OTHER.rows * OTHER.columns
+        product(chunk, matrix, given + start_of(layer, s), parts, FIRST if layer == 0 else OTHER)
+        tl.debug_barrier()
+        sums = sums_of_gates(of_inputs, bias, parts, FIRST if layer == 0 else OTHER, s)
+        # Loaded while units are computed: loads return in their order, so after those that are needed at once.
+        if layer == s.layers - 1:
+            chunk = load_rows(head_weights, 0, HEADS)
+        else:
+            chunk = load_rows(other_weights + layer * OTHER.rows * OTHER.columns, 0, OTHER)
+        controller_layer(sums, given, given_next, gates, cell, cell_next, output, layer, s)
+        tl.debug_barrier()
+    product(chunk, head_weights, output, parts, HEADS)
+    tl.debug_barrier()
+    e = tl.arange(0, HEADS.block)
+    bias = tl.load(head_biases + e, mask=e < EMITTED, other=0.0).to(output.dtype.element_ty)
+    sums = total(parts, e, e < EMITTED, HEADS.split, HEADS.columns)
+    tl.store(emitted + e, sums + bias, mask=e < EMITTED)
+    tl.debug_barrier()
+
+
+@triton.jit
+def address(
+    memory,
+    emitted,
+    cosine,
+    content,
+    weights,
+    weights_after,
+    next_weights,
+    slots,
+    NEXT: tl.constexpr,
+    at: tl.constexpr,
+    s: tl.constexpr,
+):
+    """Store the weightings of all heads; return the first rows of `next_weights`, loaded meanwhile."""
+    h = tl.arange(0, s.head_block)
+    is_head = h < s.heads
+    cosines(memory, emitted, cosine, slots, s)
+    tl.debug_barrier()
+    strength = softplus(clamped(emitted + at.strengths + h, is_head))
+    by_key = content_weights(load_weightings(cosine, slots, s), strength, slots, s)
+    store_weightings(content, by_key, slots, s)
+    tl.debug_barrier()
+    gate = sigmoid(clamped(emitted + at.gates + h, is_head))
+    shifted = shift(content, weights, gate, emitted + at.moves, slots, s)
+    sharpening = 1 + softplus(clamped(emitted + at.sharpenings + h, is_head))
+    chunk = load_rows(next_weights, 0, NEXT)
+    store_weightings(weights_after, sharpen(shifted, sharpening, slots, s), slots, s)
+    tl.debug_barrier()
+    return chunk
+
+
+@triton.jit
+def read_and_write(
+    memory, memory_after, weights, emitted, output, given_next, parts, slots, at: tl.constexpr, s: tl.constexpr
+):
+    """Store what was read, as output and as what recurs, and the memory after the step."""
+    OF_HEAD: tl.constexpr = s.slot_split * s.width
+    m = tl.arange(0, s.width_block)
+    for head in tl.static_range(s.reads):
+        read(memory, weights + head * slots, parts + head * OF_HEAD, slots, s)
+    write(memory, weights + s.reads * slots, emitted + at.erases, emitted + at.adds, memory_after, slots, s)
+    tl.debug_barrier()
+    for head in tl.static_range(s.reads):
+        found = total(parts + head * OF_HEAD, m, m < s.width, s.slot_split, s.width)
+        tl.store(output + s.hidden + head * s.width + m, found, mask=m < s.width)
+        tl.store(given_next + head * s.width + m, found, mask=m < s.width)
+    tl.debug_barrier()
+
+
+@triton.jit
+def read_and_write_backward(
+    memory,
+    weights,
+    emitted,
+    doutput,
+    dgiven,
+    dmemory,
+    dweights,
+    parts,
+    slots,
+    at: tl.constexpr,
+    s: tl.constexpr,
+):
+    """Store the gradients of the weightings and, in parts, of what was written."""
+    OF_HEAD: tl.constexpr = s.slot_split * s.width
+    for head in tl.static_range(s.reads):
+        dread = load_vector(doutput + s.hidden + head * s.width, s) + load_vector(dgiven + head * s.width, s)
+        read_backward(memory, dread, dweights + head * slots, slots, s)
+    for head in tl.static_range(s.writes):
+        write_backward(
+            memory,
+            weights + s.reads * slots,
+            emitted + at.erases,
+            emitted + at.adds,
+            dmemory,
+            dweights + s.reads * slots,
+            parts + 2 * head * OF_HEAD,
+            parts + (2 * head + 1) * OF_HEAD,
+            slots,
+            head,
+            s,
+        )
+
+
+@triton.jit
+def sharpen_and_shift_backward(
+    emitted,
+    demitted,
+    content,
+    weights,
+    weights_after,
+    dweights,
+    dprevious,
+    dshifted,
+    parts,
+    limit,
+    slots,
+    LIMITED: tl.constexpr,
+    at: tl.constexpr,
+    s: tl.constexpr,
+):
+    """Store the gradients of what was shifted, and of all that heads emitted for writing, sharpening and shifting."""
+    OF_HEAD: tl.constexpr = s.slot_split * s.width
+    h = tl.arange(0, s.head_block)
+    is_head = h < s.heads
+    # Before the barrier: what was saved arrives from afar.
+    gate = sigmoid(clamped(emitted + at.gates + h, is_head))
+    shifted = shift(content, weights, gate, emitted + at.moves, slots, s)
+    raw = clamped(emitted + at.sharpenings + h, is_head)
+    weighting = load_weightings(weights_after, slots, s)
+    tl.debug_barrier()
+    for head in tl.static_range(s.writes):
+        written_backward(
+            parts + 2 * head * OF_HEAD,
+            parts + (2 * head + 1) * OF_HEAD,
+            emitted + at.erases + head * s.width,
+            emitted + at.adds + head * s.width,
+            demitted + at.erases + head * s.width,
+            demitted + at.adds + head * s.width,
+            s,
+        )
+    dweighting = load_weightings(dweights, slots, s) + load_weightings(dprevious, slots, s)
+    if LIMITED:
+        dweighting = held_within(dweighting, limit)
+    dmoved, dsharpening = sharpen_backward(shifted, 1 + softplus(raw), weighting, dweighting)
+    store_weightings(dshifted, dmoved, slots, s)
+    places = at.sharpenings + h
+    store_clamped_gradient(emitted + places, demitted + places, dsharpening * sigmoid(raw), is_head)
+    moves_backward(content, weights, gate, dmoved, emitted + at.moves, demitted + at.moves, slots, s)
+
+
+@triton.jit
+def content_backward(
+    emitted,
+    demitted,
+    cosine,
+    content,
+    weights,
+    dprevious,
+    dshifted,
+    dcosine,
+    next_weights,
+    slots,
+    NEXT: tl.constexpr,
+    at: tl.constexpr,
+    s: tl.constexpr,
+):
+    """Store the gradients of the cosines, of the weightings before the step, of gates and of key strengths.
+
+    Return the first rows of `next_weights`, loaded meanwhile.
+    """
+    h = tl.arange(0, s.head_block)
+    is_head = h < s.heads
+    cosines_t = load_weightings(cosine, slots, s)
+    tl.debug_barrier()
+    gate = sigmoid(clamped(emitted + at.gates + h, is_head))
+    raw = clamped(emitted + at.strengths + h, is_head)
+    previous, by_key = load_weightings(weights, slots, s), load_weightings(content, slots, s)
+    dgated = shift_backward(dshifted, emitted + at.moves, slots, s)
+    chunk = load_rows(next_weights, 0, NEXT)
+    dbefore, dcosines, dgate, dstrength = interpolate_and_content_backward(
+        previous, by_key, cosines_t, gate, softplus(raw), dgated
+    )
+    store_weightings(dprevious, dbefore, slots, s)
+    store_weightings(dcosine, dcosines, slots, s)
+    places = at.gates + h
+    store_clamped_gradient(emitted + places, demitted + places, dgate * gate * (1 - gate), is_head)
+    places = at.strengths + h
+    store_clamped_gradient(emitted + places, demitted + places, dstrength * sigmoid(raw), is_head)
+    tl.debug_barrier()
+    return chunk
+
+
+@triton.jit
+def memory_and_keys_backward(
+    memory,
+    weights,
+    emitted,
+    demitted,
+    cosine,
+    dcosine,
+    doutput,
+    dgiven,
+    dafter,
+    dbefore,
+    parts,
+    slots,
+    at: tl.constexpr,
+    s: tl.constexpr,
+):
+    """Store the gradients of the memory before the step and of what heads emitted as keys."""
+    OF_HEAD: tl.constexpr = s.slot_split * s.width
+    for head in tl.static_range(s.heads):
+        unit_key_backward(memory, dcosine + head * slots, parts + head * OF_HEAD, slots, s)
+    dreads = doutput + s.hidden
+    memory_backward(
+        memory, weights, emitted, emitted + at.erases, dreads, dgiven, cosine, dcosine, dafter, dbefore, slots, s
+    )
+    tl.debug_barrier()
+    for head in tl.static_range(s.heads):
+        key_backward(parts + head * OF_HEAD, emitted + head * s.width, demitted + head * s.width, s)
+
+
+@triton.jit
+def control_backward(
+    chunk,
+    first_weights,
+    other_weights,
+    head_weights,
+    gates,
+    cell,
+    cell_next,
+    doutput,
+    demitted,
+    dgates,
+    dgiven,
+    dcell,
+    dcell_before,
+    parts,
+    FIRST: tl.constexpr,
+    OTHER: tl.constexpr,
+    HEADS: tl.constexpr,
+    s: tl.constexpr,
+):
+    """Run the linear layer of the heads and all layers of the controller backward."""
+    WIDE: tl.constexpr = (4 if s.recurrent else 1) * s.columns
+    j = tl.arange(0, s.hidden_block)
+    units = load_gates(gates + (s.layers - 1) * WIDE, s.columns, s)
+    cells = load_cells(cell, cell_next, s.layers - 1, s)
+    doutput_units = tl.load(doutput + j, mask=j < s.hidden, other=0.0)
+    tl.debug_barrier()
+    product(chunk, head_weights, demitted, parts, HEADS)
+    tl.debug_barrier()
+    dhidden = total(parts, j, j < s.hidden, HEADS.split, HEADS.columns) + doutput_units
+    if s.layers > 1:
+        chunk = load_rows(other_weights + (s.layers - 2) * OTHER.rows * OTHER.columns, 0, OTHER)
+    else:
+        chunk = load_rows(first_weights, 0, FIRST)
+    for layer in tl.static_range(s.layers - 1, -1, -1):
+        if layer < s.layers - 1:
+            dhidden = tl.load(dgiven + start_of(layer + 1, s) + j, mask=j < s.hidden, other=0.0)
+        controller_layer_backward(units, cells, dhidden, dgiven, dgates, dcell, dcell_before, layer, s)
+        if layer > 0:
+            units = load_gates(gates + (layer - 1) * WIDE, s.columns, s)
+            cells = load_cells(cell, cell_next, layer - 1, s)
+        tl.debug_barrier()
+        matrix = first_weights if layer == 0 else other_weights + (layer - 1) * OTHER.rows * OTHER.columns
+        product(chunk, matrix, dgates + layer * WIDE, parts, FIRST if layer == 0 else OTHER)
+        if layer > 1:
+            chunk = load_rows(other_weights + (layer - 2) * OTHER.rows * OTHER.columns, 0, OTHER)
+        elif layer == 1:
+            chunk = load_rows(first_weights, 0, FIRST)
+        tl.debug_barrier()
+        store_dgiven(parts, dgiven + start_of(layer, s), layer, FIRST if layer == 0 else OTHER, s)
+        tl.debug_barrier()
+
+
+@triton.jit
+def store_dgiven(parts, dgiven, LAYER: tl.constexpr, matrix: tl.constexpr, s: tl.constexpr):
+    """Store the gradient of what a layer was given."""
+    i = tl.arange(0, matrix.block)
+    inside = i < (s.reads * s.width if LAYER == 0 else s.hidden) + s.recurrent * s.hidden
+    tl.store(dgiven + i, total(parts, i, inside, matrix.split, matrix.columns), mask=inside)
+
+
+@triton.jit
+def start_backward(dmemory, dweights, dreads, dhidden, dcell, to, slots, OF_END: tl.constexpr, s: tl.constexpr):
+    """Set the gradients that pass from step to step to those of the last state, or to zero without OF_END."""
+    fill(to[2], s.given, _COPY)
+    tl.debug_barrier()
+    if OF_END:
+        copy(dmemory, to[0], slots * s.width, _COPY)
+        copy(dweights, to[1], s.heads * slots, _COPY)
+        copy(dreads, to[2], s.reads * s.width, _COPY)
+        if s.recurrent:
+            copy(dcell, to[3], s.layers * s.hidden, _COPY)
+            for layer in tl.static_range(s.layers):
+                copy(dhidden + layer * s.hidden, to[2] + own_of(layer, s), s.hidden, _COPY)
+    else:
+        fill(to[0], slots * s.width, _COPY)
+        fill(to[1], s.heads * slots, _COPY)
+        if s.recurrent:
+            fill(to[3], s.layers * s.hidden, _COPY)
+    tl.debug_barrier()
 
 
 @triton.jit(do_not_specialize=["steps", "batch", "slots", *_STRIDES])
@@ -243,6 +595,7 @@ def forward(
     WIDTH_BLOCK: tl.constexpr,
     SLOTS_BLOCK: tl.constexpr,
     SLOT_BLOCK: tl.constexpr,
+    SHIFT_BLOCK: tl.constexpr,
     GATES_SPLIT: tl.constexpr,
     EMITTED_SPLIT: tl.constexpr,
     SLOT_SPLIT: tl.constexpr,
@@ -251,23 +604,42 @@ def forward(
     KEEP: tl.constexpr,
 ):
     """Run one sequence; outputs are those of controller and reads, which the output layer is given."""
-    HEADS: tl.constexpr = READS + WRITES
+    s: tl.constexpr = Constants(
+        reads=READS,
+        writes=WRITES,
+        heads=READS + WRITES,
+        width=WIDTH,
+        shifts=SHIFTS,
+        hidden=HIDDEN,
+        layers=LAYERS,
+        recurrent=RECURRENT,
+        columns=COLUMNS,
+        given=GIVEN,
+        head_block=HEAD_BLOCK,
+        hidden_block=HIDDEN_BLOCK,
+        width_block=WIDTH_BLOCK,
+        slots_block=SLOTS_BLOCK,
+        slot_block=SLOT_BLOCK,
+        slot_split=SLOT_SPLIT,
+        shift_block=SHIFT_BLOCK,
+    )
+    ADDS: tl.constexpr = s.heads * WIDTH
+    GATE: tl.constexpr = ADDS + WRITES * WIDTH
+    ERASES: tl.constexpr = GATE + s.heads
+    STRENGTHS: tl.constexpr = ERASES + WRITES * WIDTH
+    SHARPENINGS: tl.constexpr = STRENGTHS + s.heads
+    at: tl.constexpr = Places(ADDS, GATE, ERASES, STRENGTHS, SHARPENINGS, SHARPENINGS + s.heads)
     READ: tl.constexpr = READS * WIDTH
     WIDE: tl.constexpr = (4 if RECURRENT else 1) * COLUMNS
     INPUTS: tl.constexpr = (4 if RECURRENT else 1) * HIDDEN
-    ADDS: tl.constexpr = HEADS * WIDTH
-    GATE: tl.constexpr = ADDS + WRITES * WIDTH
-    ERASES: tl.constexpr = GATE + HEADS
-    STRENGTHS: tl.constexpr = ERASES + WRITES * WIDTH
-    SHARPENINGS: tl.constexpr = STRENGTHS + HEADS
-    MOVES: tl.constexpr = SHARPENINGS + HEADS
-    FIRST: tl.constexpr = READ + RECURRENT * HIDDEN
-    OTHER: tl.constexpr = HIDDEN + RECURRENT * HIDDEN
+    FIRST: tl.constexpr = Matrix(READ + RECURRENT * HIDDEN, WIDE, GATES_BLOCK, GATES_SPLIT, GATES_CHUNK)
+    OTHER: tl.constexpr = Matrix((1 + RECURRENT) * HIDDEN, WIDE, GATES_BLOCK, GATES_SPLIT, GATES_CHUNK)
+    OF_HEADS: tl.constexpr = Matrix(HIDDEN, EMITTED_COLUMNS, EMITTED_BLOCK, EMITTED_SPLIT, EMITTED_CHUNK)
 
     p = tl.program_id(0).to(tl.int64)
     network, sequence = p // batch, p % batch
-    first_weights += network * FIRST * WIDE
-    other_weights += network * (LAYERS - 1) * OTHER * WIDE
+    first_weights += network * FIRST.rows * WIDE
+    other_weights += network * (LAYERS - 1) * OTHER.rows * WIDE
     head_weights += network * HIDDEN * EMITTED_COLUMNS
     biases += network * LAYERS * INPUTS
     head_biases += network * EMITTED
@@ -281,144 +653,77 @@ def forward(
     parts = emitted + rows * EMITTED_COLUMNS
     cell = parts + PARTS
     cosine = cell + rows * LAYERS * HIDDEN
-    content = cosine + rows * HEADS * slots
-    weightings = content + rows * HEADS * slots
-
-    copy(memory_start + network * memory_networks + sequence * memory_batch, memory, slots * WIDTH, _COPY)
-    copy(weights_start + network * weights_networks + sequence * weights_batch, weightings, HEADS * slots, _COPY)
-    copy(reads_start + network * reads_networks + sequence * reads_batch, given, READ, _COPY)
-    if RECURRENT:
-        cell_start += network * cell_networks + sequence * cell_batch
-        hidden_start += network * hidden_networks + sequence * hidden_batch
-        copy(cell_start, cell, LAYERS * HIDDEN, _COPY)
-        for layer in tl.static_range(LAYERS):
-            copy(hidden_start + layer * HIDDEN, given + own_of(layer, READ, HIDDEN), HIDDEN, _COPY)
+    content = cosine + rows * s.heads * slots
+    weightings = content + rows * s.heads * slots
+    start_forward(
+        memory_start + network * memory_networks + sequence * memory_batch,
+        weights_start + network * weights_networks + sequence * weights_batch,
+        reads_start + network * reads_networks + sequence * reads_batch,
+        hidden_start + network * hidden_networks + sequence * hidden_batch,
+        cell_start + network * cell_networks + sequence * cell_batch,
+        (memory, weightings, given, cell),
+        slots,
+        s,
+    )
     tl.debug_barrier()
 
-    h, e, m = tl.arange(0, HEAD_BLOCK), tl.arange(0, EMITTED_BLOCK), tl.arange(0, WIDTH_BLOCK)
-    chunk = load_rows(first_weights, 0, FIRST, WIDE, GATES_CHUNK, GATES_BLOCK)
+    chunk = load_rows(first_weights, 0, FIRST)
     for step in range(steps):
         t = tl.cast(step, tl.int64)
         row = t if KEEP else t & 1
         after = row + 1 if KEEP else 1 - row
-        output_t, given_after = output + t * (HIDDEN + READ), given + after * GIVEN
-        emitted_t = emitted + row * EMITTED_COLUMNS
-        cosine_t, content_t = cosine + row * HEADS * slots, content + row * HEADS * slots
-        weights_t, weights_after = weightings + row * HEADS * slots, weightings + after * HEADS * slots
-        memory_t, memory_after = memory + row * slots * WIDTH, memory + after * slots * WIDTH
-        for layer in tl.static_range(LAYERS):
-            bias = load_gates(biases + layer * INPUTS, HIDDEN, HIDDEN, HIDDEN_BLOCK, RECURRENT)
-            if layer == 0:
-                of_inputs = load_gates(inputs + t * INPUTS, HIDDEN, HIDDEN, HIDDEN_BLOCK, RECURRENT)
-            else:
-                of_inputs = (0.0, 0.0, 0.0, 0.0)
-            product(
-                chunk,
-                first_weights if layer == 0 else other_weights + (layer - 1) * OTHER * WIDE,
-                given + row * GIVEN + start_of(layer, READ, HIDDEN, RECURRENT),
-                parts,
-                FIRST if layer == 0 else OTHER,
-                WIDE,
-                GATES_CHUNK,
-                GATES_SPLIT,
-                GATES_BLOCK,
-            )
-            tl.debug_barrier()
-            sums = sums_of_gates(
-                of_inputs, bias, parts, HIDDEN, COLUMNS, HIDDEN_BLOCK, RECURRENT, GATES_SPLIT
-            )
-            # Loaded while units are computed: loads return in their order, so after those that are needed at once.
-            if layer == LAYERS - 1:
-                chunk = load_rows(head_weights, 0, HIDDEN, EMITTED_COLUMNS, EMITTED_CHUNK, EMITTED_BLOCK)
-            else:
-                chunk = load_rows(other_weights + layer * OTHER * WIDE, 0, OTHER, WIDE, GATES_CHUNK, GATES_BLOCK)
-            controller_layer(
-                sums,
-                given + row * GIVEN,
-                given_after,
-                gates + row * LAYERS * WIDE,
-                cell + row * LAYERS * HIDDEN,
-                cell + after * LAYERS * HIDDEN,
-                output_t,
-                layer,
-                READ,
-                HIDDEN,
-                COLUMNS,
-                HIDDEN_BLOCK,
-                LAYERS,
-                RECURRENT,
-            )
-            tl.debug_barrier()
-        product(
+        output_t, emitted_t = output + t * (HIDDEN + READ), emitted + row * EMITTED_COLUMNS
+        memory_t, given_after = memory + row * slots * WIDTH, given + after * GIVEN
+        weights_after = weightings + after * s.heads * slots
+        control(
             chunk,
+            inputs + t * INPUTS,
+            first_weights,
+            other_weights,
             head_weights,
+            biases,
+            head_biases,
+            given + row * GIVEN,
+            given_after,
+            gates + row * LAYERS * WIDE,
+            cell + row * LAYERS * HIDDEN,
+            cell + after * LAYERS * HIDDEN,
             output_t,
+            emitted_t,
             parts,
-            HIDDEN,
-            EMITTED_COLUMNS,
-            EMITTED_CHUNK,
-            EMITTED_SPLIT,
-            EMITTED_BLOCK,
+            FIRST,
+            OTHER,
+            OF_HEADS,
+            EMITTED,
+            s,
         )
-        tl.debug_barrier()
-        bias = tl.load(head_biases + e, mask=e < EMITTED, other=0.0).to(output.dtype.element_ty)
-        sums = total(parts, e, e < EMITTED, EMITTED_SPLIT, EMITTED_COLUMNS)
-        tl.store(emitted_t + e, sums + bias, mask=e < EMITTED)
-        tl.debug_barrier()
-        cosines(memory_t, emitted_t, cosine_t, slots, HEADS, WIDTH, SLOT_BLOCK, WIDTH_BLOCK)
-        tl.debug_barrier()
-        by_key = content_weights(
-            load_weightings(cosine_t, slots, HEADS, HEAD_BLOCK, SLOTS_BLOCK),
-            softplus(clamped(emitted_t + STRENGTHS + h, h < HEADS)),
-            slots,
-            SLOTS_BLOCK,
-        )
-        store_weightings(content_t, by_key, slots, HEADS, HEAD_BLOCK, SLOTS_BLOCK)
-        tl.debug_barrier()
-        gate = sigmoid(clamped(emitted_t + GATE + h, h < HEADS))
-        moves = emitted_t + MOVES
-        shifted = shift(content_t, weights_t, gate, moves, slots, HEADS, SHIFTS, HEAD_BLOCK, SLOTS_BLOCK)
-        sharpening = 1 + softplus(clamped(emitted_t + SHARPENINGS + h, h < HEADS))
-        chunk = load_rows(first_weights, 0, FIRST, WIDE, GATES_CHUNK, GATES_BLOCK)
-        weighting = sharpen(shifted, sharpening, slots, SLOTS_BLOCK)
-        store_weightings(weights_after, weighting, slots, HEADS, HEAD_BLOCK, SLOTS_BLOCK)
-        tl.debug_barrier()
-        for head in tl.static_range(READS):
-            of_head = parts + head * SLOT_SPLIT * WIDTH
-            read(memory_t, weights_after + head * slots, of_head, slots, WIDTH, SLOT_BLOCK, WIDTH_BLOCK, SLOT_SPLIT)
-        write(
+        chunk = address(
             memory_t,
-            weights_after + READS * slots,
-            emitted_t + ERASES,
-            emitted_t + ADDS,
-            memory_after,
+            emitted_t,
+            cosine + row * s.heads * slots,
+            content + row * s.heads * slots,
+            weightings + row * s.heads * slots,
+            weights_after,
+            first_weights,
             slots,
-            WRITES,
-            WIDTH,
-            SLOT_BLOCK,
-            WIDTH_BLOCK,
+            FIRST,
+            at,
+            s,
         )
-        tl.debug_barrier()
-        for head in tl.static_range(READS):
-            found = total(parts + head * SLOT_SPLIT * WIDTH, m, m < WIDTH, SLOT_SPLIT, WIDTH)
-            tl.store(output_t + HIDDEN + head * WIDTH + m, found, mask=m < WIDTH)
-            tl.store(given_after + head * WIDTH + m, found, mask=m < WIDTH)
-        tl.debug_barrier()
+        memory_after = memory + after * slots * WIDTH
+        read_and_write(memory_t, memory_after, weights_after, emitted_t, output_t, given_after, parts, slots, at, s)
 
     last = tl.cast(steps if KEEP else steps & 1, tl.int64)
-    programs = tl.num_programs(0).to(tl.int64)
-    copy(memory + last * slots * WIDTH, end + p * slots * WIDTH, slots * WIDTH, _COPY)
-    end += programs * slots * WIDTH
-    copy(weightings + last * HEADS * slots, end + p * HEADS * slots, HEADS * slots, _COPY)
-    end += programs * HEADS * slots
-    copy(given + last * GIVEN, end + p * READ, READ, _COPY)
-    if RECURRENT:
-        end += programs * READ
-        for layer in tl.static_range(LAYERS):
-            own = given + last * GIVEN + own_of(layer, READ, HIDDEN)
-            copy(own, end + (p * LAYERS + layer) * HIDDEN, HIDDEN, _COPY)
-        end += programs * LAYERS * HIDDEN
-        copy(cell + last * LAYERS * HIDDEN, end + p * LAYERS * HIDDEN, LAYERS * HIDDEN, _COPY)
+    store_state(
+        memory + last * slots * WIDTH,
+        weightings + last * s.heads * slots,
+        given + last * GIVEN,
+        cell + last * LAYERS * HIDDEN,
+        p,
+        end,
+        slots,
+        s,
+    )
 
 
 @triton.jit(do_not_specialize=["steps", "batch", "slots", "limit"])
@@ -476,22 +781,41 @@ def backward(
     OF_END: tl.constexpr,
 ):
     """Run one sequence backward, from the gradients of its outputs and, with OF_END, of its last state."""
-    HEADS: tl.constexpr = READS + WRITES
+    s: tl.constexpr = Constants(
+        reads=READS,
+        writes=WRITES,
+        heads=READS + WRITES,
+        width=WIDTH,
+        shifts=SHIFTS,
+        hidden=HIDDEN,
+        layers=LAYERS,
+        recurrent=RECURRENT,
+        columns=COLUMNS,
+        given=GIVEN,
+        head_block=HEAD_BLOCK,
+        hidden_block=HIDDEN_BLOCK,
+        width_block=WIDTH_BLOCK,
+        slots_block=SLOTS_BLOCK,
+        slot_block=SLOT_BLOCK,
+        slot_split=SLOT_SPLIT,
+        shift_block=SHIFT_BLOCK,
+    )
+    ADDS: tl.constexpr = s.heads * WIDTH
+    GATE: tl.constexpr = ADDS + WRITES * WIDTH
+    ERASES: tl.constexpr = GATE + s.heads
+    STRENGTHS: tl.constexpr = ERASES + WRITES * WIDTH
+    SHARPENINGS: tl.constexpr = STRENGTHS + s.heads
+    at: tl.constexpr = Places(ADDS, GATE, ERASES, STRENGTHS, SHARPENINGS, SHARPENINGS + s.heads)
     READ: tl.constexpr = READS * WIDTH
     WIDE: tl.constexpr = (4 if RECURRENT else 1) * COLUMNS
-    ADDS: tl.constexpr = HEADS * WIDTH
-    GATE: tl.constexpr = ADDS + WRITES * WIDTH
-    ERASES: tl.constexpr = GATE + HEADS
-    STRENGTHS: tl.constexpr = ERASES + WRITES * WIDTH
-    SHARPENINGS: tl.constexpr = STRENGTHS + HEADS
-    MOVES: tl.constexpr = SHARPENINGS + HEADS
-    OTHER: tl.constexpr = WIDE * OTHER_COLUMNS
-    OF_HEAD: tl.constexpr = SLOT_SPLIT * WIDTH
+    FIRST: tl.constexpr = Matrix(WIDE, FIRST_COLUMNS, FIRST_BLOCK, FIRST_SPLIT, FIRST_CHUNK)
+    OTHER: tl.constexpr = Matrix(WIDE, OTHER_COLUMNS, OTHER_BLOCK, OTHER_SPLIT, OTHER_CHUNK)
+    OF_HEADS: tl.constexpr = Matrix(EMITTED, COLUMNS, HIDDEN_BLOCK, HIDDEN_SPLIT, HIDDEN_CHUNK)
 
     p = tl.program_id(0).to(tl.int64)
     network = p // batch
     first_weights += network * WIDE * FIRST_COLUMNS
-    other_weights += network * (LAYERS - 1) * OTHER
+    other_weights += network * (LAYERS - 1) * WIDE * OTHER_COLUMNS
     head_weights += network * EMITTED * COLUMNS
     rows = steps + 1
     gates = saved + p * saved_size
@@ -499,8 +823,8 @@ def backward(
     emitted = memory + rows * slots * WIDTH + rows * GIVEN
     cell = emitted + rows * EMITTED_COLUMNS + PARTS
     cosine = cell + rows * LAYERS * HIDDEN
-    content = cosine + rows * HEADS * slots
-    weightings = content + rows * HEADS * slots
+    content = cosine + rows * s.heads * slots
+    weightings = content + rows * s.heads * slots
     doutput += p * steps * (HIDDEN + READ)
     dgates += p * steps * LAYERS * WIDE
     demitted += p * steps * EMITTED
@@ -509,240 +833,100 @@ def backward(
     parts = dgiven + GIVEN
     dcell = parts + PARTS
     dprevious = dcell + 2 * LAYERS * HIDDEN
-    dweights = dprevious + HEADS * slots
-    dshifted = dweights + HEADS * slots
-    dcosine = dshifted + HEADS * slots
-
-    # Gradients that pass from step to step in two rows are read from row `steps & 1` first.
+    dweights = dprevious + s.heads * slots
+    dshifted = dweights + s.heads * slots
+    dcosine = dshifted + s.heads * slots
+    # Of the memory and of cells there are two rows in turn; the first that is read is row `steps & 1`.
     last = steps & 1
-    fill(dgiven, GIVEN, _COPY)
-    tl.debug_barrier()
-    if OF_END:
-        copy(dmemory_end + p * slots * WIDTH, dmemory + last * slots * WIDTH, slots * WIDTH, _COPY)
-        copy(dweights_end + p * HEADS * slots, dprevious, HEADS * slots, _COPY)
-        copy(dreads_end + p * READ, dgiven, READ, _COPY)
-        if RECURRENT:
-            copy(dcell_end + p * LAYERS * HIDDEN, dcell + last * LAYERS * HIDDEN, LAYERS * HIDDEN, _COPY)
-            for layer in tl.static_range(LAYERS):
-                of_layer = (p * LAYERS + layer) * HIDDEN
-                copy(dhidden_end + of_layer, dgiven + own_of(layer, READ, HIDDEN), HIDDEN, _COPY)
-    else:
-        fill(dmemory + last * slots * WIDTH, slots * WIDTH, _COPY)
-        fill(dprevious, HEADS * slots, _COPY)
-        if RECURRENT:
-            fill(dcell + last * LAYERS * HIDDEN, LAYERS * HIDDEN, _COPY)
-    tl.debug_barrier()
+    start_backward(
+        dmemory_end + p * slots * WIDTH,
+        dweights_end + p * s.heads * slots,
+        dreads_end + p * READ,
+        dhidden_end + p * LAYERS * HIDDEN,
+        dcell_end + p * LAYERS * HIDDEN,
+        (dmemory + last * slots * WIDTH, dprevious, dgiven, dcell + last * LAYERS * HIDDEN),
+        slots,
+        OF_END,
+        s,
+    )
 
-    h, j = tl.arange(0, HEAD_BLOCK), tl.arange(0, HIDDEN_BLOCK)
     for reverse in range(steps):
         step = steps - 1 - reverse
         t = tl.cast(step, tl.int64)
         doutput_t = doutput + t * (HIDDEN + READ)
         emitted_t, demitted_t = emitted + t * EMITTED_COLUMNS, demitted + t * EMITTED
-        cosine_t, content_t = cosine + t * HEADS * slots, content + t * HEADS * slots
-        weights_t, weights_after = weightings + t * HEADS * slots, weightings + (t + 1) * HEADS * slots
-        memory_t = memory + t * slots * WIDTH
-        dafter = dmemory + (step + 1 & 1) * slots * WIDTH
-        dbefore = dmemory + (step & 1) * slots * WIDTH
-
-        for head in tl.static_range(READS):
-            dread = load_vector(doutput_t + HIDDEN + head * WIDTH, WIDTH, WIDTH_BLOCK)
-            dread += load_vector(dgiven + head * WIDTH, WIDTH, WIDTH_BLOCK)
-            read_backward(memory_t, dread, dweights + head * slots, slots, WIDTH, SLOT_BLOCK, WIDTH_BLOCK)
-        for head in tl.static_range(WRITES):
-            write_backward(
-                memory_t,
-                weights_after + READS * slots,
-                emitted_t + ERASES,
-                emitted_t + ADDS,
-                dafter,
-                dweights + READS * slots,
-                parts + 2 * head * OF_HEAD,
-                parts + (2 * head + 1) * OF_HEAD,
-                slots,
-                head,
-                WRITES,
-                WIDTH,
-                SLOT_BLOCK,
-                WIDTH_BLOCK,
-                SLOT_SPLIT,
-            )
-        gate, moves = sigmoid(clamped(emitted_t + GATE + h, h < HEADS)), emitted_t + MOVES
-        shifted = shift(content_t, weights_t, gate, moves, slots, HEADS, SHIFTS, HEAD_BLOCK, SLOTS_BLOCK)
-        raw = clamped(emitted_t + SHARPENINGS + h, h < HEADS)
-        weighting = load_weightings(weights_after, slots, HEADS, HEAD_BLOCK, SLOTS_BLOCK)
-        cosines = load_weightings(cosine_t, slots, HEADS, HEAD_BLOCK, SLOTS_BLOCK)
-        tl.debug_barrier()
-        for head in tl.static_range(WRITES):
-            written_backward(
-                parts + 2 * head * OF_HEAD,
-                parts + (2 * head + 1) * OF_HEAD,
-                emitted_t + ERASES + head * WIDTH,
-                emitted_t + ADDS + head * WIDTH,
-                demitted_t + ERASES + head * WIDTH,
-                demitted_t + ADDS + head * WIDTH,
-                WIDTH,
-                WIDTH_BLOCK,
-                SLOT_SPLIT,
-            )
-        dweighting = load_weightings(dweights, slots, HEADS, HEAD_BLOCK, SLOTS_BLOCK)
-        dweighting += load_weightings(dprevious, slots, HEADS, HEAD_BLOCK, SLOTS_BLOCK)
-        if LIMITED:
-            dweighting = tl.minimum(tl.maximum(dweighting, -limit), limit)
-        dmoved, dsharpening = sharpen_backward(shifted, 1 + softplus(raw), weighting, dweighting)
-        store_weightings(dshifted, dmoved, slots, HEADS, HEAD_BLOCK, SLOTS_BLOCK)
-        store_clamped_gradient(
-            emitted_t + SHARPENINGS + h, demitted_t + SHARPENINGS + h, dsharpening * sigmoid(raw), h < HEADS
+        cosine_t, content_t = cosine + t * s.heads * slots, content + t * s.heads * slots
+        weights_t, weights_after = weightings + t * s.heads * slots, weightings + (t + 1) * s.heads * slots
+        memory_t, dafter = memory + t * slots * WIDTH, dmemory + (step + 1 & 1) * slots * WIDTH
+        read_and_write_backward(
+            memory_t, weights_after, emitted_t, doutput_t, dgiven, dafter, dweights, parts, slots, at, s
         )
-        dmoves = demitted_t + MOVES
-        moves_backward(
+        sharpen_and_shift_backward(
+            emitted_t,
+            demitted_t,
             content_t,
             weights_t,
-            gate,
-            dmoved,
-            moves,
-            dmoves,
+            weights_after,
+            dweights,
+            dprevious,
+            dshifted,
+            parts,
+            limit,
             slots,
-            HEADS,
-            SHIFTS,
-            HEAD_BLOCK,
-            SHIFT_BLOCK,
-            SLOTS_BLOCK,
+            LIMITED,
+            at,
+            s,
         )
-        tl.debug_barrier()
-        raw = clamped(emitted_t + STRENGTHS + h, h < HEADS)
-        previous = load_weightings(weights_t, slots, HEADS, HEAD_BLOCK, SLOTS_BLOCK)
-        by_key = load_weightings(content_t, slots, HEADS, HEAD_BLOCK, SLOTS_BLOCK)
-        dgated = shift_backward(dshifted, moves, slots, HEADS, SHIFTS, HEAD_BLOCK, SLOTS_BLOCK)
-        chunk = load_rows(head_weights, 0, EMITTED, COLUMNS, HIDDEN_CHUNK, HIDDEN_BLOCK)
-        dbefore_step, dcosines, dgate, dstrength = interpolate_and_content_backward(
-            previous, by_key, cosines, gate, softplus(raw), dgated
+        chunk = content_backward(
+            emitted_t,
+            demitted_t,
+            cosine_t,
+            content_t,
+            weights_t,
+            dprevious,
+            dshifted,
+            dcosine,
+            head_weights,
+            slots,
+            OF_HEADS,
+            at,
+            s,
         )
-        store_weightings(dprevious, dbefore_step, slots, HEADS, HEAD_BLOCK, SLOTS_BLOCK)
-        store_weightings(dcosine, dcosines, slots, HEADS, HEAD_BLOCK, SLOTS_BLOCK)
-        store_clamped_gradient(emitted_t + GATE + h, demitted_t + GATE + h, dgate * gate * (1 - gate), h < HEADS)
-        store_clamped_gradient(
-            emitted_t + STRENGTHS + h, demitted_t + STRENGTHS + h, dstrength * sigmoid(raw), h < HEADS
-        )
-        tl.debug_barrier()
-        for head in tl.static_range(HEADS):
-            of_head = parts + head * OF_HEAD
-            of_cosines = dcosine + head * slots
-            unit_key_backward(memory_t, of_cosines, of_head, slots, WIDTH, SLOT_BLOCK, WIDTH_BLOCK, SLOT_SPLIT)
-        memory_backward(
+        memory_and_keys_backward(
             memory_t,
             weights_after,
             emitted_t,
-            emitted_t + ERASES,
-            doutput_t + HIDDEN,
-            dgiven,
+            demitted_t,
             cosine_t,
             dcosine,
+            doutput_t,
+            dgiven,
             dafter,
-            dbefore,
-            slots,
-            READS,
-            WRITES,
-            WIDTH,
-            SLOT_BLOCK,
-            WIDTH_BLOCK,
-        )
-        tl.debug_barrier()
-        for head in tl.static_range(HEADS):
-            key = head * WIDTH
-            key_backward(parts + head * OF_HEAD, emitted_t + key, demitted_t + key, WIDTH, WIDTH_BLOCK, SLOT_SPLIT)
-        gates_t, cell_t, cell_after = gates + t * LAYERS * WIDE, cell + t * LAYERS * HIDDEN, cell + (t + 1) * LAYERS * HIDDEN
-        units = load_gates(gates_t + (LAYERS - 1) * WIDE, COLUMNS, HIDDEN, HIDDEN_BLOCK, RECURRENT)
-        cells = load_cells(cell_t, cell_after, LAYERS - 1, HIDDEN if RECURRENT else 0, HIDDEN_BLOCK)
-        doutput_units = tl.load(doutput_t + j, mask=j < HIDDEN, other=0.0)
-        tl.debug_barrier()
-        product(
-            chunk,
-            head_weights,
-            demitted_t,
+            dmemory + (step & 1) * slots * WIDTH,
             parts,
-            EMITTED,
-            COLUMNS,
-            HIDDEN_CHUNK,
-            HIDDEN_SPLIT,
-            HIDDEN_BLOCK,
+            slots,
+            at,
+            s,
         )
-        tl.debug_barrier()
-        dhidden = total(parts, j, j < HIDDEN, HIDDEN_SPLIT, COLUMNS) + doutput_units
-        chunk = load_rows(
-            other_weights + (LAYERS - 2) * OTHER if LAYERS > 1 else first_weights,
-            0,
-            WIDE,
-            OTHER_COLUMNS if LAYERS > 1 else FIRST_COLUMNS,
-            OTHER_CHUNK if LAYERS > 1 else FIRST_CHUNK,
-            OTHER_BLOCK if LAYERS > 1 else FIRST_BLOCK,
+        control_backward(
+            chunk,
+            first_weights,
+            other_weights,
+            head_weights,
+            gates + t * LAYERS * WIDE,
+            cell + t * LAYERS * HIDDEN,
+            cell + (t + 1) * LAYERS * HIDDEN,
+            doutput_t,
+            demitted_t,
+            dgates + t * LAYERS * WIDE,
+            dgiven,
+            dcell + (step + 1 & 1) * LAYERS * HIDDEN,
+            dcell + (step & 1) * LAYERS * HIDDEN,
+            parts,
+            FIRST,
+            OTHER,
+            OF_HEADS,
+            s,
         )
-        for layer in tl.static_range(LAYERS - 1, -1, -1):
-            if layer < LAYERS - 1:
-                above = start_of(layer + 1, READ, HIDDEN, RECURRENT)
-                dhidden = tl.load(dgiven + above + j, mask=j < HIDDEN, other=0.0)
-            controller_layer_backward(
-                units,
-                cells,
-                dhidden,
-                dgiven,
-                dgates + t * LAYERS * WIDE,
-                dcell + (step + 1 & 1) * LAYERS * HIDDEN,
-                dcell + (step & 1) * LAYERS * HIDDEN,
-                layer,
-                READ,
-                HIDDEN,
-                COLUMNS,
-                HIDDEN_BLOCK,
-                RECURRENT,
-            )
-            if layer > 0:
-                units = load_gates(gates_t + (layer - 1) * WIDE, COLUMNS, HIDDEN, HIDDEN_BLOCK, RECURRENT)
-                cells = load_cells(cell_t, cell_after, layer - 1, HIDDEN if RECURRENT else 0, HIDDEN_BLOCK)
-            tl.debug_barrier()
-            product(
-                chunk,
-                other_weights + (layer - 1) * OTHER if layer > 0 else first_weights,
-                dgates + (t * LAYERS + layer) * WIDE,
-                parts,
-                WIDE,
-                FIRST_COLUMNS if layer == 0 else OTHER_COLUMNS,
-                FIRST_CHUNK if layer == 0 else OTHER_CHUNK,
-                FIRST_SPLIT if layer == 0 else OTHER_SPLIT,
-                FIRST_BLOCK if layer == 0 else OTHER_BLOCK,
-            )
-            if layer > 0:
-                chunk = load_rows(
-                    other_weights + (layer - 2) * OTHER if layer > 1 else first_weights,
-                    0,
-                    WIDE,
-                    FIRST_COLUMNS if layer == 1 else OTHER_COLUMNS,
-                    FIRST_CHUNK if layer == 1 else OTHER_CHUNK,
-                    FIRST_BLOCK if layer == 1 else OTHER_BLOCK,
-                )
-            tl.debug_barrier()
-            i = tl.arange(0, FIRST_BLOCK if layer == 0 else OTHER_BLOCK)
-            here = i < (READ if layer == 0 else HIDDEN) + RECURRENT * HIDDEN
-            dinputs = total(
-                parts,
-                i,
-                here,
-                FIRST_SPLIT if layer == 0 else OTHER_SPLIT,
-                FIRST_COLUMNS if layer == 0 else OTHER_COLUMNS,
-            )
-            tl.store(dgiven + start_of(layer, READ, HIDDEN, RECURRENT) + i, dinputs, mask=here)
-            tl.debug_barrier()
 
-    programs = tl.num_programs(0).to(tl.int64)
-    copy(dmemory, dstart + p * slots * WIDTH, slots * WIDTH, _COPY)
-    dstart += programs * slots * WIDTH
-    copy(dprevious, dstart + p * HEADS * slots, HEADS * slots, _COPY)
-    dstart += programs * HEADS * slots
-    copy(dgiven, dstart + p * READ, READ, _COPY)
-    if RECURRENT:
-        dstart += programs * READ
-        for layer in tl.static_range(LAYERS):
-            own = dgiven + own_of(layer, READ, HIDDEN)
-            copy(own, dstart + (p * LAYERS + layer) * HIDDEN, HIDDEN, _COPY)
-        dstart += programs * LAYERS * HIDDEN
-        copy(dcell, dstart + p * LAYERS * HIDDEN, LAYERS * HIDDEN, _COPY)
+    store_state(dmemory, dprevious, dgiven, dcell, p, dstart, slots, s)

@@ -7,17 +7,51 @@ H100, a sum across warps by `tl.sum` three times as much. So a sum over rows is 
 stores from one that loads.
 
 Numbers that heads emit are clamped and activated where they are used: `emitted` holds what the linear layer gave.
-Weightings of all heads are one tensor, heads x slots. A name in capitals is a constant of the compiled program: a
-size, or its block, the next power of two.
+Weightings of all heads are one tensor, heads x slots. A block is the next power of two of a size, in which Triton
+holds it.
 """
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, misc, valid-type, untyped-decorator"
+
+from typing import NamedTuple
 
 import triton
 import triton.language as tl
 
 EPSILON = tl.constexpr(1e-12)  # functional.EPSILON
 HEAD_LIMIT = tl.constexpr(20.0)  # models.ntm.HEAD_LIMIT
+
+
+class Constants(NamedTuple):
+    """Sizes of a network, and the blocks that hold them; all are constants of the compiled program."""
+
+    reads: tl.constexpr
+    writes: tl.constexpr
+    heads: tl.constexpr
+    width: tl.constexpr
+    shifts: tl.constexpr
+    hidden: tl.constexpr
+    layers: tl.constexpr
+    recurrent: tl.constexpr
+    columns: tl.constexpr  # units of a layer, padded
+    given: tl.constexpr  # numbers of a step of `given`
+    head_block: tl.constexpr
+    hidden_block: tl.constexpr
+    width_block: tl.constexpr
+    slots_block: tl.constexpr  # of all slots
+    slot_block: tl.constexpr  # slots of the memory that are held at once
+    slot_split: tl.constexpr  # parts of a sum over slots
+    shift_block: tl.constexpr
+
+
+class Matrix(NamedTuple):
+    """A matrix of weights, and how the threads share its product with a vector, as `sizes.Product`."""
+
+    rows: tl.constexpr
+    columns: tl.constexpr
+    block: tl.constexpr
+    split: tl.constexpr
+    chunk: tl.constexpr
 
 
 @triton.jit
@@ -36,9 +70,15 @@ def softplus(x):
 
 
 @triton.jit
+def held_within(x, limit):
+    """Clamp to ±limit; a NaN stays one, which `tl.minimum` would replace."""
+    return tl.where(x > limit, limit, tl.where(x < -limit, -limit, x))
+
+
+@triton.jit
 def clamped(at, mask):
     """Load what heads emitted, held within ±HEAD_LIMIT."""
-    return tl.minimum(tl.maximum(tl.load(at, mask=mask, other=0.0), -HEAD_LIMIT), HEAD_LIMIT)
+    return held_within(tl.load(at, mask=mask, other=0.0), HEAD_LIMIT)
 
 
 @triton.jit
@@ -64,40 +104,30 @@ def fill(target, count, BLOCK: tl.constexpr):
 
 
 @triton.jit
-def load_rows(
-    weights, start, ROWS: tl.constexpr, COLUMNS: tl.constexpr, CHUNK: tl.constexpr, BLOCK: tl.constexpr
-):
-    """Load CHUNK rows of a matrix, from `start`; zeros beyond its end."""
-    row, column = start + tl.arange(0, CHUNK)[:, None], tl.arange(0, BLOCK)[None, :]
-    return tl.load(weights + row * COLUMNS + column, mask=(row < ROWS) & (column < COLUMNS), other=0.0)
+def load_rows(weights, start, matrix: tl.constexpr):
+    """Load a chunk of rows of a matrix, from `start`; zeros beyond its end."""
+    row, column = start + tl.arange(0, matrix.chunk)[:, None], tl.arange(0, matrix.block)[None, :]
+    inside = (row < matrix.rows) & (column < matrix.columns)
+    return tl.load(weights + row * matrix.columns + column, mask=inside, other=0.0)
 
 
 @triton.jit
-def product(
-    chunk,
-    weights,
-    vector,
-    parts,
-    ROWS: tl.constexpr,
-    COLUMNS: tl.constexpr,
-    CHUNK: tl.constexpr,
-    SPLIT: tl.constexpr,
-    BLOCK: tl.constexpr,
-):
-    """Store the sum over rows of `vector[row] * weights[row, :]` in SPLIT parts; `total` adds them.
+def product(chunk, weights, vector, parts, matrix: tl.constexpr):
+    """Store the sum over rows of `vector[row] * weights[row, :]` in parts; `total` adds them.
 
-    `chunk` holds the first CHUNK rows, loaded while the stage before was at work; others are loaded one chunk ahead.
+    `chunk` holds the first rows, loaded while the stage before was at work; others are loaded one chunk ahead.
     """
-    sums = tl.zeros([SPLIT, BLOCK], vector.dtype.element_ty)
-    for start in range(0, ROWS, CHUNK):
+    SHAPE: tl.constexpr = [matrix.chunk // matrix.split, matrix.split, matrix.block]
+    sums = tl.zeros([matrix.split, matrix.block], vector.dtype.element_ty)
+    for start in range(0, matrix.rows, matrix.chunk):
         # Loads return in their order: the factors are not to wait for rows that are needed later.
-        row = start + tl.arange(0, CHUNK)
-        factor = tl.load(vector + row, mask=row < ROWS, other=0.0)[:, None]
-        ahead = load_rows(weights, start + CHUNK, ROWS, COLUMNS, CHUNK, BLOCK)
-        sums += tl.sum(tl.reshape(factor * chunk.to(factor.dtype), [CHUNK // SPLIT, SPLIT, BLOCK]), 0)
+        row = start + tl.arange(0, matrix.chunk)
+        factor = tl.load(vector + row, mask=row < matrix.rows, other=0.0)[:, None]
+        ahead = load_rows(weights, start + matrix.chunk, matrix)
+        sums += tl.sum(tl.reshape(factor * chunk.to(factor.dtype), SHAPE), 0)
         chunk = ahead
-    part, column = tl.arange(0, SPLIT)[:, None], tl.arange(0, BLOCK)[None, :]
-    tl.store(parts + part * COLUMNS + column, sums, mask=column < COLUMNS)
+    part, column = tl.arange(0, matrix.split)[:, None], tl.arange(0, matrix.block)[None, :]
+    tl.store(parts + part * matrix.columns + column, sums, mask=column < matrix.columns)
 
 
 @triton.jit
@@ -110,16 +140,14 @@ def total(parts, at, mask, COUNT: tl.constexpr, STRIDE: tl.constexpr):
 
 
 @triton.jit
-def store_slot_sums(values, parts, WIDTH: tl.constexpr, COUNT: tl.constexpr):
-    """Store the sum over slots of slots x width in COUNT parts; `total` adds them."""
-    SLOTS: tl.constexpr = values.shape[0]
-    BLOCK: tl.constexpr = values.shape[1]
-    NEAR: tl.constexpr = SLOTS // COUNT if SLOTS // COUNT * BLOCK < 128 else (128 // BLOCK if BLOCK < 128 else 1)
-    FAR: tl.constexpr = SLOTS // (COUNT * NEAR)
-    # As a warp holds them, so that no sum crosses warps: NEAR slots beside each other, and that FAR times.
-    sums = tl.sum(tl.sum(tl.reshape(values, [FAR, COUNT, NEAR, BLOCK]), 2), 0)
-    part, m = tl.arange(0, COUNT)[:, None], tl.arange(0, BLOCK)[None, :]
-    tl.store(parts + part * WIDTH + m, sums, mask=m < WIDTH)
+def store_slot_sums(values, parts, s: tl.constexpr):
+    """Store the sum over slots of slots x width in parts; `total` adds them."""
+    SLOTS: tl.constexpr = s.slot_block // s.slot_split
+    NEAR: tl.constexpr = SLOTS if SLOTS * s.width_block < 128 else (128 // s.width_block if s.width_block < 128 else 1)
+    # As a warp holds them, so that no sum crosses warps: NEAR slots beside each other, and that some times.
+    shaped = tl.reshape(values, [SLOTS // NEAR, s.slot_split, NEAR, s.width_block])
+    part, m = tl.arange(0, s.slot_split)[:, None], tl.arange(0, s.width_block)[None, :]
+    tl.store(parts + part * s.width + m, tl.sum(tl.sum(shaped, 2), 0), mask=m < s.width)
 
 
 @triton.jit
@@ -144,18 +172,16 @@ def lstm_unit_backward(enter, keep, candidate, leave, cell_before, cell, dhidden
 
 
 @triton.jit
-def load_slots(memory, start, slots, WIDTH: tl.constexpr, SLOT_BLOCK: tl.constexpr, WIDTH_BLOCK: tl.constexpr):
-    """Load SLOT_BLOCK slots of the memory, from `start`; zeros beyond its end."""
-    n, m = start + tl.arange(0, SLOT_BLOCK)[:, None], tl.arange(0, WIDTH_BLOCK)[None, :]
-    return tl.load(memory + n * WIDTH + m, mask=(n < slots) & (m < WIDTH), other=0.0)
+def load_slots(memory, start, slots, s: tl.constexpr):
+    """Load s.slot_block slots of the memory, from `start`; zeros beyond its end."""
+    n, m = start + tl.arange(0, s.slot_block)[:, None], tl.arange(0, s.width_block)[None, :]
+    return tl.load(memory + n * s.width + m, mask=(n < slots) & (m < s.width), other=0.0)
 
 
 @triton.jit
-def store_slots(
-    memory, values, start, slots, WIDTH: tl.constexpr, SLOT_BLOCK: tl.constexpr, WIDTH_BLOCK: tl.constexpr
-):
-    n, m = start + tl.arange(0, SLOT_BLOCK)[:, None], tl.arange(0, WIDTH_BLOCK)[None, :]
-    tl.store(memory + n * WIDTH + m, values, mask=(n < slots) & (m < WIDTH))
+def store_slots(memory, values, start, slots, s: tl.constexpr):
+    n, m = start + tl.arange(0, s.slot_block)[:, None], tl.arange(0, s.width_block)[None, :]
+    tl.store(memory + n * s.width + m, values, mask=(n < slots) & (m < s.width))
 
 
 @triton.jit
@@ -166,58 +192,49 @@ def load_weighting(weights, start, slots, BLOCK: tl.constexpr):
 
 
 @triton.jit
-def load_weightings(weights, slots, HEADS: tl.constexpr, HEAD_BLOCK: tl.constexpr, SLOTS_BLOCK: tl.constexpr):
+def load_weightings(weights, slots, s: tl.constexpr):
     """Load the weightings of all heads, heads x slots."""
-    h, n = tl.arange(0, HEAD_BLOCK)[:, None], tl.arange(0, SLOTS_BLOCK)[None, :]
-    return tl.load(weights + h * slots + n, mask=(h < HEADS) & (n < slots), other=0.0)
+    h, n = tl.arange(0, s.head_block)[:, None], tl.arange(0, s.slots_block)[None, :]
+    return tl.load(weights + h * slots + n, mask=(h < s.heads) & (n < slots), other=0.0)
 
 
 @triton.jit
-def store_weightings(weights, values, slots, HEADS: tl.constexpr, HEAD_BLOCK: tl.constexpr, SLOTS_BLOCK: tl.constexpr):
-    h, n = tl.arange(0, HEAD_BLOCK)[:, None], tl.arange(0, SLOTS_BLOCK)[None, :]
-    tl.store(weights + h * slots + n, values, mask=(h < HEADS) & (n < slots))
+def store_weightings(weights, values, slots, s: tl.constexpr):
+    h, n = tl.arange(0, s.head_block)[:, None], tl.arange(0, s.slots_block)[None, :]
+    tl.store(weights + h * slots + n, values, mask=(h < s.heads) & (n < slots))
 
 
 @triton.jit
-def load_vector(at, WIDTH: tl.constexpr, WIDTH_BLOCK: tl.constexpr):
-    m = tl.arange(0, WIDTH_BLOCK)
-    return tl.load(at + m, mask=m < WIDTH, other=0.0)
+def load_vector(at, s: tl.constexpr):
+    m = tl.arange(0, s.width_block)
+    return tl.load(at + m, mask=m < s.width, other=0.0)
 
 
 @triton.jit
-def unit_key(key_at, WIDTH: tl.constexpr, WIDTH_BLOCK: tl.constexpr):
+def unit_key(key_at, s: tl.constexpr):
     """Return the key, the key of length one, and the length."""
-    m = tl.arange(0, WIDTH_BLOCK)
-    key = tanh(clamped(key_at + m, m < WIDTH))
+    m = tl.arange(0, s.width_block)
+    key = tanh(clamped(key_at + m, m < s.width))
     length = tl.sqrt(tl.sum(key * key, 0) + EPSILON)
     return key, key / length, length
 
 
 @triton.jit
-def cosines(
-    memory,
-    keys,
-    cosine,
-    slots,
-    HEADS: tl.constexpr,
-    WIDTH: tl.constexpr,
-    SLOT_BLOCK: tl.constexpr,
-    WIDTH_BLOCK: tl.constexpr,
-):
+def cosines(memory, keys, cosine, slots, s: tl.constexpr):
     """Equation 6: store the cosine of each head's key to each slot."""
-    for start in range(0, slots, SLOT_BLOCK):
-        n = start + tl.arange(0, SLOT_BLOCK)
-        block = load_slots(memory, start, slots, WIDTH, SLOT_BLOCK, WIDTH_BLOCK)
+    for start in range(0, slots, s.slot_block):
+        n = start + tl.arange(0, s.slot_block)
+        block = load_slots(memory, start, slots, s)
         scale = 1 / tl.sqrt(tl.sum(block * block, 1) + EPSILON)
-        for head in tl.static_range(HEADS):
-            _, unit, _ = unit_key(keys + head * WIDTH, WIDTH, WIDTH_BLOCK)
+        for head in tl.static_range(s.heads):
+            _, unit, _ = unit_key(keys + head * s.width, s)
             tl.store(cosine + head * slots + n, tl.sum(block * unit[None, :], 1) * scale, mask=n < slots)
 
 
 @triton.jit
-def content_weights(cosine, strength, slots, SLOTS_BLOCK: tl.constexpr):
+def content_weights(cosine, strength, slots, s: tl.constexpr):
     """Equation 5. A cosine is at most 1 and a strength at least 0: the largest exponent is known."""
-    n = tl.arange(0, SLOTS_BLOCK)[None, :]
+    n = tl.arange(0, s.slots_block)[None, :]
     exponential = tl.where(n < slots, tl.exp(strength[:, None] * (cosine - 1)), 0.0)
     return exponential / tl.sum(exponential, 1)[:, None]
 
@@ -259,34 +276,24 @@ def wrapped(n, slots):
 
 
 @triton.jit
-def shift_total(moves, mask, SHIFTS: tl.constexpr):
+def shift_total(moves, mask, s: tl.constexpr):
     """Return the sums of exponentials that the softmax over the shifts divides by."""
     sums = tl.exp(clamped(moves, mask))
-    for i in range(1, SHIFTS):
+    for i in range(1, s.shifts):
         sums += tl.exp(clamped(moves + i, mask))
     return sums
 
 
 @triton.jit
-def shift(
-    content,
-    previous,
-    gate,
-    moves,
-    slots,
-    HEADS: tl.constexpr,
-    SHIFTS: tl.constexpr,
-    HEAD_BLOCK: tl.constexpr,
-    SLOTS_BLOCK: tl.constexpr,
-):
-    """Equations 7 and 8: the gated weightings, moved by `i - SHIFTS // 2` slots with share i."""
-    h, n = tl.arange(0, HEAD_BLOCK), tl.arange(0, SLOTS_BLOCK)[None, :]
-    inside = (h[:, None] < HEADS) & (n < slots)
-    sums = shift_total(moves + h * SHIFTS, h < HEADS, SHIFTS)
-    shifted = tl.zeros([HEAD_BLOCK, SLOTS_BLOCK], content.dtype.element_ty)
-    for i in range(SHIFTS):
-        share = tl.exp(clamped(moves + h * SHIFTS + i, h < HEADS)) / sums
-        at = h[:, None] * slots + wrapped(n - (i - SHIFTS // 2), slots)
+def shift(content, previous, gate, moves, slots, s: tl.constexpr):
+    """Equations 7 and 8: the gated weightings, moved by `i - s.shifts // 2` slots with share i."""
+    h, n = tl.arange(0, s.head_block), tl.arange(0, s.slots_block)[None, :]
+    inside = (h[:, None] < s.heads) & (n < slots)
+    sums = shift_total(moves + h * s.shifts, h < s.heads, s)
+    shifted = tl.zeros([s.head_block, s.slots_block], content.dtype.element_ty)
+    for i in range(s.shifts):
+        share = tl.exp(clamped(moves + h * s.shifts + i, h < s.heads)) / sums
+        at = h[:, None] * slots + wrapped(n - (i - s.shifts // 2), slots)
         before = tl.load(previous + at, mask=inside, other=0.0)
         gated = interpolate(before, tl.load(content + at, mask=inside, other=0.0), gate[:, None])
         shifted += share[:, None] * gated
@@ -294,62 +301,41 @@ def shift(
 
 
 @triton.jit
-def shift_backward(
-    dshifted,
-    moves,
-    slots,
-    HEADS: tl.constexpr,
-    SHIFTS: tl.constexpr,
-    HEAD_BLOCK: tl.constexpr,
-    SLOTS_BLOCK: tl.constexpr,
-):
+def shift_backward(dshifted, moves, slots, s: tl.constexpr):
     """Return the gradient of the gated weightings; `moves_backward` stores that of the shares."""
-    h, n = tl.arange(0, HEAD_BLOCK), tl.arange(0, SLOTS_BLOCK)[None, :]
-    inside = (h[:, None] < HEADS) & (n < slots)
-    sums = shift_total(moves + h * SHIFTS, h < HEADS, SHIFTS)
-    dgated = tl.zeros([HEAD_BLOCK, SLOTS_BLOCK], dshifted.dtype.element_ty)
-    for i in range(SHIFTS):
-        share = tl.exp(clamped(moves + h * SHIFTS + i, h < HEADS)) / sums
-        at = h[:, None] * slots + wrapped(n + (i - SHIFTS // 2), slots)
+    h, n = tl.arange(0, s.head_block), tl.arange(0, s.slots_block)[None, :]
+    inside = (h[:, None] < s.heads) & (n < slots)
+    sums = shift_total(moves + h * s.shifts, h < s.heads, s)
+    dgated = tl.zeros([s.head_block, s.slots_block], dshifted.dtype.element_ty)
+    for i in range(s.shifts):
+        share = tl.exp(clamped(moves + h * s.shifts + i, h < s.heads)) / sums
+        at = h[:, None] * slots + wrapped(n + (i - s.shifts // 2), slots)
         dgated += share[:, None] * tl.load(dshifted + at, mask=inside, other=0.0)
     return dgated
 
 
 @triton.jit
-def moves_backward(
-    content,
-    previous,
-    gate,
-    dshifted,
-    moves,
-    dmoves,
-    slots,
-    HEADS: tl.constexpr,
-    SHIFTS: tl.constexpr,
-    HEAD_BLOCK: tl.constexpr,
-    SHIFT_BLOCK: tl.constexpr,
-    SLOTS_BLOCK: tl.constexpr,
-):
+def moves_backward(content, previous, gate, dshifted, moves, dmoves, slots, s: tl.constexpr):
     """Store the gradients of the logits of the shifts; all their sums over slots are made in one exchange."""
-    i, h = tl.arange(0, SHIFT_BLOCK)[:, None, None], tl.arange(0, HEAD_BLOCK)[None, :, None]
-    n = tl.arange(0, SLOTS_BLOCK)[None, None, :]
-    inside = (h < HEADS) & (n < slots) & (i < SHIFTS)
-    at = h * slots + wrapped(n - (i - SHIFTS // 2), slots)
+    i, h = tl.arange(0, s.shift_block)[:, None, None], tl.arange(0, s.head_block)[None, :, None]
+    n = tl.arange(0, s.slots_block)[None, None, :]
+    inside = (h < s.heads) & (n < slots) & (i < s.shifts)
+    at = h * slots + wrapped(n - (i - s.shifts // 2), slots)
     before = tl.load(previous + at, mask=inside, other=0.0)
     gated = interpolate(before, tl.load(content + at, mask=inside, other=0.0), gate[None, :, None])
     dshares = tl.sum(dshifted[None, :, :] * gated, 2)
-    i, h = tl.arange(0, SHIFT_BLOCK)[:, None], tl.arange(0, HEAD_BLOCK)[None, :]
-    inside = (h < HEADS) & (i < SHIFTS)
-    shares = tl.where(inside, tl.exp(clamped(moves + h * SHIFTS + i, inside)), 0.0)
-    shares = shares / tl.where(h < HEADS, tl.sum(shares, 0)[None, :], 1.0)
+    i, h = tl.arange(0, s.shift_block)[:, None], tl.arange(0, s.head_block)[None, :]
+    inside = (h < s.heads) & (i < s.shifts)
+    shares = tl.where(inside, tl.exp(clamped(moves + h * s.shifts + i, inside)), 0.0)
+    shares = shares / tl.where(h < s.heads, tl.sum(shares, 0)[None, :], 1.0)
     dlogits = shares * (dshares - tl.sum(shares * dshares, 0)[None, :])
-    store_clamped_gradient(moves + h * SHIFTS + i, dmoves + h * SHIFTS + i, dlogits, inside)
+    store_clamped_gradient(moves + h * s.shifts + i, dmoves + h * s.shifts + i, dlogits, inside)
 
 
 @triton.jit
-def sharpen(shifted, sharpening, slots, SLOTS_BLOCK: tl.constexpr):
+def sharpen(shifted, sharpening, slots, s: tl.constexpr):
     """Equation 9, as a softmax of logarithms."""
-    n = tl.arange(0, SLOTS_BLOCK)[None, :]
+    n = tl.arange(0, s.slots_block)[None, :]
     scaled = tl.where(n < slots, sharpening[:, None] * tl.log(shifted + EPSILON), float("-inf"))
     exponential = tl.exp(scaled - tl.max(scaled, 1)[:, None])
     return exponential / tl.sum(exponential, 1)[:, None]
@@ -365,86 +351,47 @@ def sharpen_backward(shifted, sharpening, weights, dweights):
 
 
 @triton.jit
-def read(
-    memory,
-    weights,
-    parts,
-    slots,
-    WIDTH: tl.constexpr,
-    SLOT_BLOCK: tl.constexpr,
-    WIDTH_BLOCK: tl.constexpr,
-    PARTS: tl.constexpr,
-):
+def read(memory, weights, parts, slots, s: tl.constexpr):
     """Equation 2 for one head, in parts."""
-    sums = tl.zeros([SLOT_BLOCK, WIDTH_BLOCK], memory.dtype.element_ty)
-    for start in range(0, slots, SLOT_BLOCK):
-        weight = load_weighting(weights, start, slots, SLOT_BLOCK)[:, None]
-        sums += weight * load_slots(memory, start, slots, WIDTH, SLOT_BLOCK, WIDTH_BLOCK)
-    store_slot_sums(sums, parts, WIDTH, PARTS)
+    sums = tl.zeros([s.slot_block, s.width_block], memory.dtype.element_ty)
+    for start in range(0, slots, s.slot_block):
+        weight = load_weighting(weights, start, slots, s.slot_block)[:, None]
+        sums += weight * load_slots(memory, start, slots, s)
+    store_slot_sums(sums, parts, s)
 
 
 @triton.jit
-def read_backward(
-    memory,
-    dread,
-    dweights,
-    slots,
-    WIDTH: tl.constexpr,
-    SLOT_BLOCK: tl.constexpr,
-    WIDTH_BLOCK: tl.constexpr,
-):
+def read_backward(memory, dread, dweights, slots, s: tl.constexpr):
     """Store the gradient of one head's weighting; `memory_backward` adds that of the memory."""
-    for start in range(0, slots, SLOT_BLOCK):
-        n = start + tl.arange(0, SLOT_BLOCK)
-        block = load_slots(memory, start, slots, WIDTH, SLOT_BLOCK, WIDTH_BLOCK)
+    for start in range(0, slots, s.slot_block):
+        n = start + tl.arange(0, s.slot_block)
+        block = load_slots(memory, start, slots, s)
         tl.store(dweights + n, tl.sum(block * dread[None, :], 1), mask=n < slots)
 
 
 @triton.jit
-def erased(
-    block,
-    weights,
-    erases,
-    start,
-    slots,
-    SKIP: tl.constexpr,
-    WRITES: tl.constexpr,
-    WIDTH: tl.constexpr,
-    SLOT_BLOCK: tl.constexpr,
-    WIDTH_BLOCK: tl.constexpr,
-):
+def erased(block, weights, erases, start, slots, SKIP: tl.constexpr, s: tl.constexpr):
     """Return what the heads that write, but for head SKIP, leave of a block of slots. Equation 3."""
-    m = tl.arange(0, WIDTH_BLOCK)
-    for head in tl.static_range(WRITES):
+    m = tl.arange(0, s.width_block)
+    for head in tl.static_range(s.writes):
         if head != SKIP:
-            weight = load_weighting(weights + head * slots, start, slots, SLOT_BLOCK)[:, None]
-            erase = sigmoid(clamped(erases + head * WIDTH + m, m < WIDTH))[None, :]
+            weight = load_weighting(weights + head * slots, start, slots, s.slot_block)[:, None]
+            erase = sigmoid(clamped(erases + head * s.width + m, m < s.width))[None, :]
             block -= block * (weight * erase)
     return block
 
 
 @triton.jit
-def write(
-    before,
-    weights,
-    erases,
-    adds,
-    after,
-    slots,
-    WRITES: tl.constexpr,
-    WIDTH: tl.constexpr,
-    SLOT_BLOCK: tl.constexpr,
-    WIDTH_BLOCK: tl.constexpr,
-):
+def write(before, weights, erases, adds, after, slots, s: tl.constexpr):
     """Equations 3 and 4: all heads erase, then all heads add."""
-    m = tl.arange(0, WIDTH_BLOCK)
-    for start in range(0, slots, SLOT_BLOCK):
-        block = load_slots(before, start, slots, WIDTH, SLOT_BLOCK, WIDTH_BLOCK)
-        block = erased(block, weights, erases, start, slots, -1, WRITES, WIDTH, SLOT_BLOCK, WIDTH_BLOCK)
-        for head in tl.static_range(WRITES):
-            weight = load_weighting(weights + head * slots, start, slots, SLOT_BLOCK)[:, None]
-            block += weight * tanh(clamped(adds + head * WIDTH + m, m < WIDTH))[None, :]
-        store_slots(after, block, start, slots, WIDTH, SLOT_BLOCK, WIDTH_BLOCK)
+    m = tl.arange(0, s.width_block)
+    for start in range(0, slots, s.slot_block):
+        block = load_slots(before, start, slots, s)
+        block = erased(block, weights, erases, start, slots, -1, s)
+        for head in tl.static_range(s.writes):
+            weight = load_weighting(weights + head * slots, start, slots, s.slot_block)[:, None]
+            block += weight * tanh(clamped(adds + head * s.width + m, m < s.width))[None, :]
+        store_slots(after, block, start, slots, s)
 
 
 @triton.jit
@@ -459,85 +406,62 @@ def write_backward(
     dadd_parts,
     slots,
     HEAD: tl.constexpr,
-    WRITES: tl.constexpr,
-    WIDTH: tl.constexpr,
-    SLOT_BLOCK: tl.constexpr,
-    WIDTH_BLOCK: tl.constexpr,
-    PARTS: tl.constexpr,
+    s: tl.constexpr,
 ):
     """Store the gradients of head HEAD's weighting and, in parts, of its erase and add vectors.
 
     All pointers are those of the first head that writes, but for those of the parts.
     """
-    m = tl.arange(0, WIDTH_BLOCK)
-    erase = sigmoid(clamped(erases + HEAD * WIDTH + m, m < WIDTH))[None, :]
-    add = tanh(clamped(adds + HEAD * WIDTH + m, m < WIDTH))[None, :]
-    derase = tl.zeros([SLOT_BLOCK, WIDTH_BLOCK], before.dtype.element_ty)
-    dadd = tl.zeros([SLOT_BLOCK, WIDTH_BLOCK], before.dtype.element_ty)
-    for start in range(0, slots, SLOT_BLOCK):
-        n = start + tl.arange(0, SLOT_BLOCK)
-        left = load_slots(before, start, slots, WIDTH, SLOT_BLOCK, WIDTH_BLOCK)
-        left = erased(left, weights, erases, start, slots, HEAD, WRITES, WIDTH, SLOT_BLOCK, WIDTH_BLOCK)
-        dblock = load_slots(dmemory, start, slots, WIDTH, SLOT_BLOCK, WIDTH_BLOCK)
-        weight = load_weighting(weights + HEAD * slots, start, slots, SLOT_BLOCK)[:, None]
+    m = tl.arange(0, s.width_block)
+    erase = sigmoid(clamped(erases + HEAD * s.width + m, m < s.width))[None, :]
+    add = tanh(clamped(adds + HEAD * s.width + m, m < s.width))[None, :]
+    derase = tl.zeros([s.slot_block, s.width_block], before.dtype.element_ty)
+    dadd = tl.zeros([s.slot_block, s.width_block], before.dtype.element_ty)
+    for start in range(0, slots, s.slot_block):
+        n = start + tl.arange(0, s.slot_block)
+        left = load_slots(before, start, slots, s)
+        left = erased(left, weights, erases, start, slots, HEAD, s)
+        dblock = load_slots(dmemory, start, slots, s)
+        weight = load_weighting(weights + HEAD * slots, start, slots, s.slot_block)[:, None]
         dforgotten = dblock * left
         derase -= dforgotten * weight
         dadd += dblock * weight
         tl.store(dweights + HEAD * slots + n, tl.sum(dblock * add - dforgotten * erase, 1), mask=n < slots)
-    store_slot_sums(derase, derase_parts, WIDTH, PARTS)
-    store_slot_sums(dadd, dadd_parts, WIDTH, PARTS)
+    store_slot_sums(derase, derase_parts, s)
+    store_slot_sums(dadd, dadd_parts, s)
 
 
 @triton.jit
-def written_backward(
-    derase_parts,
-    dadd_parts,
-    erases,
-    adds,
-    derases,
-    dadds,
-    WIDTH: tl.constexpr,
-    WIDTH_BLOCK: tl.constexpr,
-    PARTS: tl.constexpr,
-):
+def written_backward(derase_parts, dadd_parts, erases, adds, derases, dadds, s: tl.constexpr):
     """Store the gradients of what one head emitted as erase and add vectors."""
-    m = tl.arange(0, WIDTH_BLOCK)
-    inside = m < WIDTH
+    m = tl.arange(0, s.width_block)
+    inside = m < s.width
     erase, add = sigmoid(clamped(erases + m, inside)), tanh(clamped(adds + m, inside))
-    derase = total(derase_parts, m, inside, PARTS, WIDTH) * erase * (1 - erase)
-    dadd = total(dadd_parts, m, inside, PARTS, WIDTH) * (1 - add * add)
+    derase = total(derase_parts, m, inside, s.slot_split, s.width) * erase * (1 - erase)
+    dadd = total(dadd_parts, m, inside, s.slot_split, s.width) * (1 - add * add)
     store_clamped_gradient(erases + m, derases + m, derase, inside)
     store_clamped_gradient(adds + m, dadds + m, dadd, inside)
 
 
 @triton.jit
-def unit_key_backward(
-    memory,
-    dcosine,
-    parts,
-    slots,
-    WIDTH: tl.constexpr,
-    SLOT_BLOCK: tl.constexpr,
-    WIDTH_BLOCK: tl.constexpr,
-    PARTS: tl.constexpr,
-):
+def unit_key_backward(memory, dcosine, parts, slots, s: tl.constexpr):
     """Store the gradient of one head's unit key, in parts."""
-    sums = tl.zeros([SLOT_BLOCK, WIDTH_BLOCK], memory.dtype.element_ty)
-    for start in range(0, slots, SLOT_BLOCK):
-        block = load_slots(memory, start, slots, WIDTH, SLOT_BLOCK, WIDTH_BLOCK)
+    sums = tl.zeros([s.slot_block, s.width_block], memory.dtype.element_ty)
+    for start in range(0, slots, s.slot_block):
+        block = load_slots(memory, start, slots, s)
         scale = 1 / tl.sqrt(tl.sum(block * block, 1) + EPSILON)
-        sums += (load_weighting(dcosine, start, slots, SLOT_BLOCK) * scale)[:, None] * block
-    store_slot_sums(sums, parts, WIDTH, PARTS)
+        sums += (load_weighting(dcosine, start, slots, s.slot_block) * scale)[:, None] * block
+    store_slot_sums(sums, parts, s)
 
 
 @triton.jit
-def key_backward(parts, key_at, dkey_at, WIDTH: tl.constexpr, WIDTH_BLOCK: tl.constexpr, PARTS: tl.constexpr):
+def key_backward(parts, key_at, dkey_at, s: tl.constexpr):
     """Store the gradient of what one head emitted as its key."""
-    m = tl.arange(0, WIDTH_BLOCK)
-    dunit = total(parts, m, m < WIDTH, PARTS, WIDTH)
-    key, unit, length = unit_key(key_at, WIDTH, WIDTH_BLOCK)
+    m = tl.arange(0, s.width_block)
+    dunit = total(parts, m, m < s.width, s.slot_split, s.width)
+    key, unit, length = unit_key(key_at, s)
     dkey = (dunit - unit * tl.sum(unit * dunit, 0)) / length
-    store_clamped_gradient(key_at + m, dkey_at + m, dkey * (1 - key * key), m < WIDTH)
+    store_clamped_gradient(key_at + m, dkey_at + m, dkey * (1 - key * key), m < s.width)
 
 
 @triton.jit
@@ -553,27 +477,23 @@ def memory_backward(
     dafter,
     dbefore,
     slots,
-    READS: tl.constexpr,
-    WRITES: tl.constexpr,
-    WIDTH: tl.constexpr,
-    SLOT_BLOCK: tl.constexpr,
-    WIDTH_BLOCK: tl.constexpr,
+    s: tl.constexpr,
 ):
     """Store the gradient of the memory before a step: what the writes left, what was read, what keys met."""
-    for start in range(0, slots, SLOT_BLOCK):
-        block = load_slots(memory, start, slots, WIDTH, SLOT_BLOCK, WIDTH_BLOCK)
+    for start in range(0, slots, s.slot_block):
+        block = load_slots(memory, start, slots, s)
         scale = 1 / tl.sqrt(tl.sum(block * block, 1) + EPSILON)
-        dblock = load_slots(dafter, start, slots, WIDTH, SLOT_BLOCK, WIDTH_BLOCK)
-        of_writes = weights + READS * slots
-        dblock = erased(dblock, of_writes, erases, start, slots, -1, WRITES, WIDTH, SLOT_BLOCK, WIDTH_BLOCK)
-        for head in tl.static_range(READS):
-            weight = load_weighting(weights + head * slots, start, slots, SLOT_BLOCK)[:, None]
-            dread = load_vector(dreads + head * WIDTH, WIDTH, WIDTH_BLOCK)
-            dread += load_vector(dreads_by_controller + head * WIDTH, WIDTH, WIDTH_BLOCK)
+        dblock = load_slots(dafter, start, slots, s)
+        of_writes = weights + s.reads * slots
+        dblock = erased(dblock, of_writes, erases, start, slots, -1, s)
+        for head in tl.static_range(s.reads):
+            weight = load_weighting(weights + head * slots, start, slots, s.slot_block)[:, None]
+            dread = load_vector(dreads + head * s.width, s)
+            dread += load_vector(dreads_by_controller + head * s.width, s)
             dblock += weight * dread[None, :]
-        for head in tl.static_range(READS + WRITES):
-            _, unit, _ = unit_key(keys + head * WIDTH, WIDTH, WIDTH_BLOCK)
-            dproduct = load_weighting(dcosine + head * slots, start, slots, SLOT_BLOCK) * scale
-            shrink = dproduct * load_weighting(cosine + head * slots, start, slots, SLOT_BLOCK) * scale
+        for head in tl.static_range(s.reads + s.writes):
+            _, unit, _ = unit_key(keys + head * s.width, s)
+            dproduct = load_weighting(dcosine + head * slots, start, slots, s.slot_block) * scale
+            shrink = dproduct * load_weighting(cosine + head * slots, start, slots, s.slot_block) * scale
             dblock += dproduct[:, None] * unit[None, :] - shrink[:, None] * block
-        store_slots(dbefore, dblock, start, slots, WIDTH, SLOT_BLOCK, WIDTH_BLOCK)
+        store_slots(dbefore, dblock, start, slots, s)

@@ -1,0 +1,85 @@
+"""Derivatives beyond the one gradient that a kernel's backward computes."""
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import forward_ad
+
+Backward = Callable[..., tuple[Tensor | None, ...]]
+
+
+def beyond_first(gradients: Sequence[Tensor | None]) -> bool:
+    """Return whether a backward must be differentiable itself, or is given batches of gradients."""
+    if torch.is_grad_enabled() or forward_ad._current_level >= 0:
+        return True
+    return any(gradient is not None and _is_batched(gradient) for gradient in gradients)
+
+
+def _is_batched(gradient: Tensor) -> bool:
+    functorch = torch._C._functorch
+    return functorch.is_batchedtensor(gradient) or functorch.is_legacy_batchedtensor(gradient)
+
+
+def first_only(backward: Backward) -> Backward:
+    """Refuse all else. `once_differentiable` does not: to it a gradient that is given constants is one."""
+
+    @wraps(backward)
+    def checked(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        refuse_beyond_first(gradients)
+        return backward(ctx, *gradients)
+
+    return checked
+
+
+def refuse_beyond_first(gradients: Sequence[Tensor | None]) -> None:
+    """Raise where a kernel's backward would be wrong.
+
+    Raises:
+        RuntimeError: Second, forward-mode or batched derivatives are computed.
+    """
+    if beyond_first(gradients):
+        raise RuntimeError(
+            "the kernel that ran computes first gradients, one at a time: for second, forward-mode or batched "
+            'derivatives set backend="reference".'
+        )
+
+
+def by_loop(
+    loop: Callable[..., Sequence[Tensor]],
+    tensors: Sequence[Tensor],
+    needed: Sequence[bool],
+    gradients: Sequence[Tensor | None],
+) -> list[Tensor | None]:
+    """Return the gradients of a loop, computed again, as autograd finds them.
+
+    Args:
+        loop: Takes the tensors, returns outputs.
+        tensors: As they were in the forward.
+        needed: Which of them need a gradient.
+        gradients: Of the outputs.
+    """
+    differentiable = torch.is_grad_enabled()
+    with torch.enable_grad(), torch.autocast(tensors[0].device.type, enabled=False):
+        # Of views: one tensor may be computed from another, and each has a gradient of its own.
+        own = [tensor.view_as(tensor) if need else tensor for tensor, need in zip(tensors, needed, strict=True)]
+        outputs = zip(loop(*own), gradients, strict=True)
+        flowing = [(output, g) for output, g in outputs if g is not None and output.requires_grad]
+        if not flowing:
+            return [None] * len(own)
+        ends, starts = zip(*flowing, strict=True)
+        wanted = [tensor for tensor, need in zip(own, needed, strict=True) if need]
+        found = iter(torch.autograd.grad(ends, wanted, starts, create_graph=differentiable, allow_unused=True))
+    return [next(found) if need else None for need in needed]
+
+
+def with_tensors(module: nn.Module, tensors: Mapping[str, Tensor], prefix: str = "") -> Any:
+    """Return a copy of a module that computes with other tensors in the place of parameters of these names."""
+    twin = copy.copy(module)
+    parameters = {name: tensors.get(prefix + name, own) for name, own in module._parameters.items()}
+    parts = {name: part and with_tensors(part, tensors, f"{prefix}{name}.") for name, part in module._modules.items()}
+    twin.__dict__.update(_parameters=parameters, _modules=parts)
+    return twin

@@ -1,0 +1,149 @@
+"""Whether a call is exactly what a kernel computes: methods, modules and tensors that it replaces are as declared.
+
+A kernel reads weights and calls no modules. A hook, an adapter, a parametrization, a subclass would be ignored, and a
+part of another size would make it read beyond an array.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache, wraps
+from typing import Any, Protocol, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import forward_ad
+from torch.nn.modules import module as nn_module
+
+#: Types of tensors that have memory, and nothing else.
+PLAIN = (Tensor, nn.Parameter)
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+#: A name, the module, and the types that it may have.
+Part = tuple[str, Any, tuple[type[nn.Module], ...]]
+
+
+class Shapes:
+    """Shapes of the parts of a state, and of weights and biases of linear layers.
+
+    Args:
+        state: All shapes.
+        weights: All shapes; those of the biases follow.
+    """
+
+    def __init__(self, state: Sequence[tuple[int, ...]], weights: Sequence[tuple[int, int]]):
+        self.state, self.weights, self.biases = state, weights, [shape[:1] for shape in weights]
+
+
+class Declared(Protocol):
+    """A model that tells what its kernels replace."""
+
+    #: Methods of the class that declares `kernels`.
+    replaced_methods: tuple[str, ...]
+
+    def replaced_parts(self) -> Iterator[Part]:
+        """Yield modules, each before what it holds: the next is asked for when this one has a type it may have."""
+        ...
+
+    def replaced_shapes(self, batch_size: int) -> Shapes:
+        """Return the shapes of the state's tensors, and of weight and bias of each linear layer."""
+        ...
+
+
+def kept(function: Function) -> Function:
+    """Keep results by arguments, except while PyTorch traces: then sizes may be symbols."""
+    cached = lru_cache(256)(function)
+
+    @wraps(function)
+    def wrapped(*arguments: Any) -> Any:
+        return function(*arguments) if _traced() else cached(*arguments)
+
+    return wrapped  # type: ignore[return-value]
+
+
+def transformed() -> str | None:
+    """Return which transform of functions is being computed, or `None`."""
+    if torch._C._functorch.peek_interpreter_stack() is not None:
+        return "it cannot be transformed by torch.func."
+    if forward_ad._current_level >= 0:
+        return "it has no forward-mode derivative."
+    return None
+
+
+def has_hooks(part: nn.Module) -> bool:
+    """Return whether calling a module calls something of its user's, too."""
+    return bool(part._forward_pre_hooks or part._forward_hooks or part._backward_pre_hooks or part._backward_hooks)
+
+
+def has_global_hooks() -> bool:
+    """Return whether there are hooks of all modules."""
+    return bool(nn_module._has_any_global_hook())
+
+
+def changed(model: Any, inputs: Tensor, state: Any) -> str | None:
+    """Return what is in the way of a kernel that replaces what the model declares, or `None`."""
+    kind: Any = type(model)
+    if reason := _overridden(kind):
+        return reason
+    for method in model.replaced_methods:
+        if method in model.__dict__:
+            return f"{method} of the network was replaced."
+    if has_global_hooks():
+        return "there are hooks of all modules."
+    if type(inputs) not in PLAIN and not _traced():
+        return f"the inputs are a {type(inputs).__name__}."
+    names, weights, biases = [], [], []
+    for name, part, types in model.replaced_parts():
+        if type(part) not in types:
+            return f"{name} is a {type(part).__name__}, not a {' or a '.join(t.__name__ for t in types)}."
+        if has_hooks(part):
+            return f"{name} has hooks."
+        if "forward" in part.__dict__:
+            return f"{name} has a forward of its own."
+        if types == LINEAR:
+            names.append(name)
+            weights.append(part._parameters.get("weight"))
+            biases.append(part._parameters.get("bias"))
+    shapes = model.replaced_shapes(inputs.shape[0])
+    return (
+        _unlike(state._fields, state, shapes.state, inputs, "state.{}")
+        or _unlike(names, weights, shapes.weights, inputs, "{}.weight")
+        or _unlike(names, biases, shapes.biases, inputs, "{}.bias")
+    )
+
+
+#: The types of a part whose weight and bias a kernel reads.
+LINEAR = (nn.Linear,)
+
+
+@kept
+def _overridden(kind: type[Any]) -> str | None:
+    declaring = next(parent for parent in kind.__mro__ if "kernels" in parent.__dict__)
+    for method in kind.replaced_methods:
+        if getattr(kind, method) is not getattr(declaring, method):
+            return f"{kind.__name__}.{method} is not {declaring.__name__}.{method}."
+    return None
+
+
+def _unlike(
+    names: Sequence[str], tensors: Sequence[Any], shapes: Sequence[tuple[int, ...]], inputs: Tensor, title: str
+) -> str | None:
+    """Return which tensor is not as it should be."""
+    traced = _traced()
+    device, dtype = inputs.device, getattr(tensors[0], "dtype", None)
+    for name, tensor, shape in zip(names, tensors, shapes, strict=True):
+        if tensor is None:
+            return f"{title.format(name)} is not a parameter."
+        if not traced and (type(tensor) not in PLAIN or tensor.layout is not torch.strided):
+            return f"{title.format(name)} is a {type(tensor).__name__} or not dense."
+        if tensor.shape != shape:
+            return f"{title.format(name)} has shape {tuple(tensor.shape)}, not {shape}."
+        if tensor.device != device:
+            return f"{title.format(name)} is on {tensor.device}, the inputs are on {device}."
+        if tensor.dtype != dtype:
+            return f"{title.format(name)} is {tensor.dtype}, {title.format(names[0])} is {dtype}."
+    return None
+
+
+def _traced() -> bool:
+    """Return whether tensors stand for others."""
+    return torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() > 0

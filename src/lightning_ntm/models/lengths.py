@@ -1,0 +1,64 @@
+"""Sequences of different lengths in one batch, padded at their ends."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def checked(lengths: Any, inputs: Tensor) -> list[int]:
+    """Return the lengths of the sequences in a batch as numbers.
+
+    Raises:
+        TypeError: They are not a tensor of int64.
+        ValueError: They are not one for each sequence, or one is not between 1 and the steps of the inputs.
+    """
+    batch, time, _ = inputs.shape
+    if not isinstance(lengths, Tensor):
+        raise TypeError(f"lengths must be a tensor of int64, got {type(lengths).__name__}.")
+    if lengths.dtype != torch.int64:
+        raise TypeError(f"lengths must be a tensor of int64, got {lengths.dtype}.")
+    if tuple(lengths.shape) != (batch,):
+        raise ValueError(f"lengths must have shape ({batch},), got {tuple(lengths.shape)}.")
+    numbers: list[int] = lengths.tolist()
+    for number in numbers:
+        if not 1 <= number <= time:
+            raise ValueError(f"lengths (={number}) must be between 1 and {time}, the steps of the inputs.")
+    return numbers
+
+
+def run_padded(
+    program: Callable[[Tensor, Any], tuple[Tensor, Any]], inputs: Tensor, state: Any, lengths: list[int]
+) -> tuple[Tensor, Any]:
+    """Return `(logits, state)` of sequences that end before their padding: logits are 0 in it.
+
+    The batch is sorted by length and runs from one end of a sequence to the next, each time with those sequences that
+    go on. So padding is not computed, and any program can run the pieces.
+
+    Args:
+        program: Runs whole sequences from a state.
+        inputs: With padding.
+        state: Before the first step.
+        lengths: Steps of each sequence.
+    """
+    batch, time, _ = inputs.shape
+    if all(length == time for length in lengths):
+        return program(inputs, state)
+    order = torch.tensor(sorted(range(batch), key=lengths.__getitem__, reverse=True), device=inputs.device)
+    inputs, state = inputs[order], _rows(state, order)
+    pieces, ended, start = [], [], 0
+    for end in sorted(set(lengths)):
+        here, on = (sum(length > step for length in lengths) for step in (start, end))
+        logits, state = program(inputs[:here, start:end], state)
+        pieces.append(F.pad(logits, (0, 0, 0, 0, 0, batch - here)))
+        ended.append(_rows(state, slice(on, None)))
+        state, start = _rows(state, slice(on)), end
+    back = order.argsort()
+    logits = F.pad(torch.cat(pieces, dim=1), (0, 0, 0, time - start))
+    return logits[back], type(state)(*(torch.cat(parts)[back] for parts in zip(*reversed(ended), strict=True)))
+
+
+def _rows(state: Any, rows: Tensor | slice) -> Any:
+    return type(state)(*(part[rows] for part in state))

@@ -1,0 +1,207 @@
+"""Networks of one architecture side by side, as the seeds of an experiment."""
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Generic
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+
+from lightning_ntm.checks import one_of
+from lightning_ntm.kernels.choice import Kernel, choose_kernel, chosen, load
+from lightning_ntm.models.alike import check_alike, tensors_of
+from lightning_ntm.models.base import MemoryModel, State, check_state, run_in_pieces
+
+
+class Stack(nn.Module, Generic[State]):
+    """Networks of one architecture that run side by side in one call.
+
+    Each network has weights, inputs and a state of its own; all tensors have a leading axis of networks. Network i
+    gives what member i gives alone on `inputs[i]`: the same bits on the CPU with a kernel, which runs one network after
+    the other, and the same up to rounding where networks run at once.
+
+    The parameters are in `networks`, a network of the members' class that holds the stacked parameters of all members:
+    `networks.heads.weight` has the shape `(networks, rows, columns)`. Optimizers that work element by element, as SGD,
+    RMSprop and Adam do, train each network as if it were alone.
+
+    The loop over `step` runs all networks at once with `torch.func.vmap`. A network of your own must allow that: no
+    control flow that depends on numbers, no writing into tensors that do not depend on parameters, inputs or state.
+
+    Args:
+        members: Networks of one class with the same arguments, at least one. Their weights are copied.
+        backend: Takes the place of the members' own. `auto` takes the fastest program that can run a call: on a CUDA
+            device NTMs run in one launch, on the CPU the kernel of the members runs one network after the other.
+            `reference` takes the loop over `step`, a kernel's name that kernel or an error that says why it cannot.
+
+    Shape:
+        - inputs: `(networks, batch, time, input_size)`, with at least one step
+        - logits: `(networks, batch, time, output_size)`
+        - state: the members' `NamedTuple`, each part `(networks, batch, ...)`
+
+    Raises:
+        ValueError: There are no members, or they differ in more than the numbers in their parameters.
+    """
+
+    networks: MemoryModel[State]
+
+    def __init__(self, members: Sequence[MemoryModel[State]], backend: str = "auto"):
+        super().__init__()
+        check_alike(members)
+        one_of(("auto", "reference", *members[0].kernels), backend=backend)
+        self.num_networks = len(members)
+        tensors = [tensors_of(member) for member in members]
+        stacked = {name: torch.stack([of_one[name].detach() for of_one in tensors]) for name in tensors[0]}
+        self.networks = _copy_with(members[0], stacked)
+        self.backend = backend
+
+    def members(self) -> list[MemoryModel[State]]:
+        """Return the networks as independent models with copies of the weights."""
+        stacked = tensors_of(self.networks).items()
+        own = [{name: tensor.detach()[i].clone() for name, tensor in stacked} for i in range(self.num_networks)]
+        return [_copy_with(self.networks, tensors) for tensors in own]
+
+    @property
+    def backend(self) -> str:
+        """The program that runs sequences; see the class."""
+        return self.networks.backend
+
+    @backend.setter
+    def backend(self, backend: str) -> None:
+        self.networks.backend = backend
+
+    @property
+    def memory_slots(self) -> int:
+        """Number of memory slots of each network, if the members have it. Set between sequences.
+
+        Raises:
+            ValueError: The members cannot have so many.
+        """
+        networks: Any = self.networks
+        return networks.memory_slots
+
+    @memory_slots.setter
+    def memory_slots(self, slots: int) -> None:
+        if not hasattr(self, "memory_slots"):
+            raise AttributeError(f"{type(self.networks).__name__} has no memory_slots.")
+        networks: Any = self.networks
+        networks.memory_slots = slots
+
+    def initial_state(self, batch_size: int) -> State:
+        """Return the states before the first step of a sequence."""
+        return self._side_by_side(lambda network: network.initial_state(batch_size))
+
+    def step(
+        self, x: Float[Tensor, "networks batch inputs"], state: State
+    ) -> tuple[Float[Tensor, "networks batch outputs"], State]:
+        """Run one step of each network."""
+        return self._side_by_side(lambda network, x, state: network.step(x, state), x, state)
+
+    def forward(
+        self, inputs: Float[Tensor, "networks batch time inputs"], state: State | None = None
+    ) -> tuple[Float[Tensor, "networks batch time outputs"], State]:
+        """Run a sequence through each network; pass the returned state back in to continue it.
+
+        Raises:
+            ValueError: Inputs or state have the wrong shape, or `backend` cannot run the call.
+            TypeError: The state is not of the type or the dtype of those that the networks return.
+        """
+        state = self._checked(inputs, state)
+        steps = self.networks.checkpoint_every
+        if not steps or not torch.is_grad_enabled():
+            return self._piece(inputs, state)
+        return run_in_pieces(self._piece, inputs, state, steps)
+
+    def backend_for(self, inputs: Float[Tensor, "networks batch time inputs"]) -> str:
+        """Return the name of the backend that runs such inputs: `reference` or a kernel of the members' class."""
+        return self._ask(chosen, inputs, self._checked(inputs, None))
+
+    def clip_gradients(self, max_norm: float) -> Float[Tensor, " networks"]:
+        """Scale the gradients of each network whose norm exceeds `max_norm` down to it; as `clip_grad_norm_` for each.
+
+        Returns:
+            The norms before clipping. Nothing waits for the device.
+        """
+        gradients = [p.grad.detach() for p in self.parameters() if p.grad is not None]
+        if not gradients:
+            return next(self.parameters()).new_zeros(self.num_networks)
+        flat = [gradient.reshape(self.num_networks, gradient[0].numel()) for gradient in gradients]
+        norms = torch.linalg.vector_norm(
+            torch.stack([torch.linalg.vector_norm(gradient, dim=1) for gradient in flat], dim=1), dim=1
+        )
+        scales = (max_norm / (norms + 1e-6)).clamp(max=1)
+        for gradient in gradients:
+            gradient.mul_(scales.view(-1, *[1] * (gradient.ndim - 1)))
+        return norms
+
+    def _checked(self, inputs: Tensor, state: State | None) -> State:
+        networks, size = self.num_networks, self.networks.input_size
+        if inputs.ndim != 4 or inputs.shape[::3] != (networks, size) or inputs.shape[2] == 0:
+            raise ValueError(
+                f"inputs must have shape ({networks}, batch, time, {size}) with at least one step, "
+                f"got {tuple(inputs.shape)}."
+            )
+        if state is None:
+            return self.initial_state(inputs.shape[1])
+        check_state(state, self.initial_state(1), inputs.shape[:2])
+        return state
+
+    def _piece(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
+        kernel: Kernel | None = self._ask(choose_kernel, inputs, state)
+        if kernel is None:
+            return self._side_by_side(lambda network, *call: network.unroll(*call), inputs, state)
+        if kernel.stacked is None:
+            return self._one_by_one(load(kernel.program), inputs, state)
+        return load(kernel.stacked)(self.networks, inputs, state)
+
+    def _ask(self, question: Callable[..., Any], inputs: Tensor, state: State) -> Any:
+        """Ask which kernel runs the call of the first network; the calls of the others differ in numbers only."""
+        kernels, backend = self.networks.kernels, self.backend
+        return self._call(lambda *call: question(kernels, backend, *call), *next(self._each(inputs, state)))
+
+    def _side_by_side(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Call a function with all networks at once; arguments and results have a leading axis of networks."""
+        program = vmap(lambda *call: self._call(function, *call), randomness="different")
+        return program(tensors_of(self), *args)
+
+    def _one_by_one(
+        self, program: Callable[..., tuple[Tensor, State]], inputs: Tensor, state: State
+    ) -> tuple[Tensor, State]:
+        """Run a program for each network: with the operations, and so the rounding, of a member alone."""
+        results = [self._call(program, *call) for call in self._each(inputs, state)]
+        logits, states = zip(*results, strict=True)
+        return torch.stack(logits), type(state)(*map(torch.stack, zip(*states, strict=True)))
+
+    def _each(self, inputs: Tensor, state: Any) -> Iterator[tuple[dict[str, Tensor], Tensor, State]]:
+        """Yield views of the tensors, the inputs and the state of each network."""
+        # The gradient of `tensor[i]` would fill a tensor of all networks with zeros; that of `unbind` does not.
+        tensors = {name: tensor.unbind() for name, tensor in tensors_of(self).items()}
+        states = zip(*(part.unbind() for part in state), strict=True)
+        for i, (of_one, parts) in enumerate(zip(inputs.unbind(), states, strict=True)):
+            yield {name: of_all[i] for name, of_all in tensors.items()}, of_one, type(state)(*parts)
+
+    def _call(self, function: Callable[..., Any], tensors: dict[str, Tensor], *args: Any) -> Any:
+        """Call a function with a network that has these tensors for the time of the call."""
+        return functional_call(_Caller(self.networks), tensors, (function, *args))
+
+
+class _Caller(nn.Module):
+    """Calls any function with a network: `functional_call` itself calls only modules."""
+
+    def __init__(self, networks: MemoryModel[Any]):
+        super().__init__()
+        self.networks = networks
+
+    def forward(self, function: Callable[..., Any], *args: Any) -> Any:
+        return function(self.networks, *args)
+
+
+def _copy_with(model: MemoryModel[State], tensors: dict[str, Tensor]) -> MemoryModel[State]:
+    """Copy a model with other tensors in place of its parameters and buffers."""
+    # What is in the memo counts as copied already, wherever the model refers to it.
+    memo: dict[int, Any] = {}
+    for name, tensor in tensors_of(model).items():
+        is_parameter = isinstance(tensor, nn.Parameter)
+        memo[id(tensor)] = nn.Parameter(tensors[name], tensor.requires_grad) if is_parameter else tensors[name]
+    return copy.deepcopy(model, memo)
