@@ -123,13 +123,13 @@ def controller_layer(sums, given, given_next, gates, cell, cell_next, output, LA
     inside = j < s.hidden
     gates += LAYER * (4 if s.recurrent else 1) * s.columns
     if s.recurrent:
-        enter, keep, candidate, leave, c, hidden = lstm_unit(
+        input_gate, forget_gate, cell_gate, output_gate, c, hidden = lstm_unit(
             sums[0], sums[1], sums[2], sums[3], tl.load(cell + LAYER * s.hidden + j, mask=inside, other=0.0)
         )
-        tl.store(gates + j, enter, mask=inside)
-        tl.store(gates + s.columns + j, keep, mask=inside)
-        tl.store(gates + 2 * s.columns + j, candidate, mask=inside)
-        tl.store(gates + 3 * s.columns + j, leave, mask=inside)
+        tl.store(gates + j, input_gate, mask=inside)
+        tl.store(gates + s.columns + j, forget_gate, mask=inside)
+        tl.store(gates + 2 * s.columns + j, cell_gate, mask=inside)
+        tl.store(gates + 3 * s.columns + j, output_gate, mask=inside)
         tl.store(cell_next + LAYER * s.hidden + j, c, mask=inside)
         tl.store(given_next + own_of(LAYER, s) + j, hidden, mask=inside)
     else:
@@ -150,7 +150,7 @@ def controller_layer_backward(
     inside = j < s.hidden
     dgates += LAYER * (4 if s.recurrent else 1) * s.columns
     if s.recurrent:
-        denter, dkeep, dcandidate, dleave, dc = lstm_unit_backward(
+        dinput_gate, dforget_gate, dcell_gate, doutput_gate, dc = lstm_unit_backward(
             gates[0],
             gates[1],
             gates[2],
@@ -160,10 +160,10 @@ def controller_layer_backward(
             dhidden + tl.load(dgiven + own_of(LAYER, s) + j, mask=inside, other=0.0),
             tl.load(dcell + LAYER * s.hidden + j, mask=inside, other=0.0),
         )
-        tl.store(dgates + j, denter, mask=j < s.columns)
-        tl.store(dgates + s.columns + j, dkeep, mask=j < s.columns)
-        tl.store(dgates + 2 * s.columns + j, dcandidate, mask=j < s.columns)
-        tl.store(dgates + 3 * s.columns + j, dleave, mask=j < s.columns)
+        tl.store(dgates + j, dinput_gate, mask=j < s.columns)
+        tl.store(dgates + s.columns + j, dforget_gate, mask=j < s.columns)
+        tl.store(dgates + 2 * s.columns + j, dcell_gate, mask=j < s.columns)
+        tl.store(dgates + 3 * s.columns + j, doutput_gate, mask=j < s.columns)
         tl.store(dcell_before + LAYER * s.hidden + j, dc, mask=inside)
     else:
         tl.store(dgates + j, dhidden * (1 - gates[0] * gates[0]), mask=j < s.columns)

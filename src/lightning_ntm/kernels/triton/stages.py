@@ -151,24 +151,24 @@ def store_slot_sums(values, parts, s: tl.constexpr):
 
 
 @triton.jit
-def lstm_unit(enter, keep, candidate, leave, cell):
+def lstm_unit(input_gate, forget_gate, cell_gate, output_gate, cell):
     """Return the activated gates, the next cell state and the output of LSTM units."""
-    enter, keep, leave = sigmoid(enter), sigmoid(keep), sigmoid(leave)
-    candidate = tanh(candidate)
-    cell = keep * cell + enter * candidate
-    return enter, keep, candidate, leave, cell, leave * tanh(cell)
+    input_gate, forget_gate, output_gate = sigmoid(input_gate), sigmoid(forget_gate), sigmoid(output_gate)
+    cell_gate = tanh(cell_gate)
+    cell = forget_gate * cell + input_gate * cell_gate
+    return input_gate, forget_gate, cell_gate, output_gate, cell, output_gate * tanh(cell)
 
 
 @triton.jit
-def lstm_unit_backward(enter, keep, candidate, leave, cell_before, cell, dhidden, dcell):
+def lstm_unit_backward(input_gate, forget_gate, cell_gate, output_gate, cell_before, cell, dhidden, dcell):
     """Return the gradients of the four sums before activation, and of the cell state before."""
     squashed = tanh(cell)
-    dcell += dhidden * leave * (1 - squashed * squashed)
-    denter = dcell * candidate * enter * (1 - enter)
-    dkeep = dcell * cell_before * keep * (1 - keep)
-    dcandidate = dcell * enter * (1 - candidate * candidate)
-    dleave = dhidden * squashed * leave * (1 - leave)
-    return denter, dkeep, dcandidate, dleave, dcell * keep
+    dcell += dhidden * output_gate * (1 - squashed * squashed)
+    dinput_gate = dcell * cell_gate * input_gate * (1 - input_gate)
+    dforget_gate = dcell * cell_before * forget_gate * (1 - forget_gate)
+    dcell_gate = dcell * input_gate * (1 - cell_gate * cell_gate)
+    doutput_gate = dhidden * squashed * output_gate * (1 - output_gate)
+    return dinput_gate, dforget_gate, dcell_gate, doutput_gate, dcell * forget_gate
 
 
 @triton.jit
@@ -371,7 +371,7 @@ def read_backward(memory, dread, dweights, slots, s: tl.constexpr):
 
 @triton.jit
 def erased(block, weights, erases, start, slots, SKIP: tl.constexpr, s: tl.constexpr):
-    """Return what the heads that write, but for head SKIP, leave of a block of slots. Equation 3."""
+    """Return a block of slots after all heads that write, but for head SKIP, have erased. Equation 3."""
     m = tl.arange(0, s.width_block)
     for head in tl.static_range(s.writes):
         if head != SKIP:
