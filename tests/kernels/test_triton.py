@@ -408,9 +408,14 @@ def refused(model, inputs, message):
         (lambda device: small(device, hidden_size=1025), (1, 1, 4), r"hidden_size \(=1025\) must be at most 1024\."),
         (lambda device: small(device, memory_width=257), (1, 1, 4), r"memory_width \(=257\) must be at most 256\."),
         (
-            lambda device: small(device, memory_slots=16_385),
+            lambda device: small(device, memory_slots=4097),
             (1, 1, 4),
-            r"memory_slots \(=16385\) must be at most 16384\.",
+            r"memory_slots \(=4097\) must be at most 4096\.",
+        ),
+        (
+            lambda device: small(device, memory_slots=1025, max_shift=8, num_read_heads=2),
+            (1, 1, 4),
+            r"3 heads with max_shift \(=8\) and memory_slots \(=1025\) are too many at once\.",
         ),
         (
             lambda device: small(device).double(),

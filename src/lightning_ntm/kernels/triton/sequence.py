@@ -19,10 +19,12 @@ from torch.nn import functional as F
 
 from lightning_ntm.kernels.derivatives import first_only
 from lightning_ntm.kernels.plain import changed, transformed
-from lightning_ntm.kernels.triton.sizes import Options, Sizes, sizes_of
+from lightning_ntm.kernels.triton.sizes import Options, Sizes, block, sizes_of
 
-#: Largest sizes that were tried: beyond them a program would compile for minutes, or not fit a multiprocessor.
-_MOST = {"hidden_size": 1024, "memory_width": 256, "memory_slots": 16_384}
+#: Largest sizes that compile within seconds; the last is that of the tensor heads x shifts x slots. At four times as
+#: many slots compiling takes half a minute, and most numbers do not fit the registers.
+_MOST = {"hidden_size": 1024, "memory_width": 256, "memory_slots": 4096}
+_MOST_SHIFTED = 2**16
 _HALF = (torch.float16, torch.bfloat16)
 
 
@@ -36,6 +38,8 @@ def refusal(model: Any, inputs: Tensor, state: Any) -> str | None:
         return f"it needs tensors on a CUDA device, the inputs are on {inputs.device}."
     if torch.compiler.is_compiling():
         return "torch.compile cannot trace it."
+    if torch.jit.is_tracing() or torch._C._len_torch_dispatch_stack():
+        return "a mode that looks at the operations of PyTorch does not see those of a program."
     if reason := transformed():
         return reason
     if inputs.shape[0] == 0:
@@ -73,6 +77,9 @@ def _refused_sizes(model: Any, state: Any) -> str | None:
     for name, most in _MOST.items():
         if sizes[name] > most:
             return f"{name} (={sizes[name]}) must be at most {most}."
+    heads, slots = state[1].shape[-2:]
+    if block(heads) * block(2 * model.max_shift + 1) * block(slots) > _MOST_SHIFTED:
+        return f"{heads} heads with max_shift (={model.max_shift}) and memory_slots (={slots}) are too many at once."
     return None
 
 
