@@ -7,6 +7,7 @@ and all of them for the second.
 """
 
 import math
+from typing import TypeVar
 
 import torch
 from jaxtyping import Float
@@ -14,6 +15,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lightning_ntm.tasks.base import Batch
+
+Nats = TypeVar("Nats", Tensor, float)
 
 
 def wrong_bits(logits: Float[Tensor, "batch time outputs"], batch: Batch) -> Float[Tensor, " batch"]:
@@ -36,7 +39,7 @@ def bits_per_sequence(logits: Float[Tensor, "batch time outputs"], batch: Batch)
     return in_bits(nats_per_sequence(logits, batch))
 
 
-def in_bits(nats: Tensor) -> Tensor:
+def in_bits(nats: Nats) -> Nats:
     """Cross-entropies in bits."""
     return nats / math.log(2)
 

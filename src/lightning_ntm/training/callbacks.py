@@ -4,6 +4,7 @@ import io
 import math
 import time
 from contextlib import AbstractContextManager, nullcontext
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -61,6 +62,10 @@ def validated(trainer: L.Trainer) -> dict[str, float]:
     return {name: rounded(float(seen[name])) for name in seen if name.startswith("validation_")}
 
 
+#: Batches whose measures are added up at once.
+_MOST_WAITING = 64
+
+
 class Recorder(Callback):
     """Measures training and hands every measurement, of validation too, to the loggers.
 
@@ -80,13 +85,15 @@ class Recorder(Callback):
     def _clear(self) -> None:
         self.steps, self.batches, self.skipped, self.interval_seconds = 0, 0, 0, 0.0
         self.gradient_norm: Tensor | float = 0.0
-        self.sums: dict[str, Tensor | float] = dict.fromkeys(("loss", "wrong_bits", "bits_per_sequence"), 0.0)
+        self.sums = dict.fromkeys(("loss", "wrong_bits", "bits_per_sequence"), 0.0)
+        # What is not added up yet: operations of PyTorch at each step would cost more.
+        self.waiting: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed run goes on from, an unfinished interval included."""
-        sums = {name: float(value) for name, value in self.sums.items()}
+        self._add_up()
         counted = {name: getattr(self, name) for name in self._counted}
-        return {**counted, "gradient_norm": float(self.gradient_norm), "sums": sums}
+        return {**counted, "gradient_norm": float(self.gradient_norm), "sums": dict(self.sums)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from a saved state."""
@@ -132,10 +139,21 @@ class Recorder(Callback):
 
     @torch.no_grad()
     def _add(self, outputs: Any, batch: Batch) -> None:
-        self.sums["loss"] += outputs["cost"].double()
-        self.sums["wrong_bits"] += metrics.mean(metrics.wrong_bits(outputs["logits"], batch))
-        self.sums["bits_per_sequence"] += metrics.mean(metrics.in_bits(outputs["nats"]))
+        wrong = metrics.wrong_bits(outputs["logits"], batch)
+        self.waiting.append((outputs["cost"], wrong, outputs["nats"]))
         self.batches += 1
+        if len(self.waiting) == _MOST_WAITING:
+            self._add_up()
+
+    def _add_up(self) -> None:
+        # In Python's floats and batch by batch: the sums do not depend on where a run was interrupted.
+        for name, values in zip(self.sums, zip(*self.waiting, strict=True), strict=False):
+            sizes = [value.numel() for value in values]
+            numbers = iter(torch.cat([value.reshape(-1) for value in values]).tolist())
+            for size in sizes:
+                mean = math.fsum(islice(numbers, size)) / size
+                self.sums[name] += metrics.in_bits(mean) if name == "bits_per_sequence" else mean
+        self.waiting.clear()
 
     def _add_time(self) -> None:
         assert self.clock is not None
@@ -145,7 +163,8 @@ class Recorder(Callback):
         self.clock = now
 
     def _write_training(self, trainer: L.Trainer) -> None:
-        measured = {f"train_{name}": rounded(float(value) / max(1, self.batches)) for name, value in self.sums.items()}
+        self._add_up()
+        measured = {f"train_{name}": rounded(value / max(1, self.batches)) for name, value in self.sums.items()}
         measured["gradient_norm"] = float(self.gradient_norm)
         if self.skipped:
             measured["skipped_steps"] = self.skipped

@@ -12,6 +12,7 @@ for an operator written in Python costs half as much as a short sequence.
 """
 
 import ctypes
+from array import array
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
@@ -63,9 +64,10 @@ def run(model: Any, inputs: Tensor, state: Any) -> tuple[Tensor, Any]:
         output, *end, _ = torch.ops.lightning_ntm.sequence(inputs, *state, weights, biases, *options)
     elif keep:
         loop = partial(_loop, model, type(state))
-        output, *end = _Recurrence.apply(loop, options, inputs, *state, *weights, *biases)
+        layout = _layout(inputs, state, weights, options)
+        output, *end = _Recurrence.apply(loop, layout, inputs, *state, *weights, *biases)
     else:
-        output, *end, _ = _forward(inputs, state, weights, biases, options)
+        output, *end, _ = _forward(_layout(inputs, state, weights, options), inputs, state, weights, biases)
     return model.output(output).transpose(0, 1), type(state)(*end)
 
 
@@ -109,13 +111,14 @@ _Options = tuple[list[int], float]
 
 
 class _Layout(NamedTuple):
-    """All sizes of a call, and where the arrays that are saved stand in one buffer."""
+    """All sizes of a call, and where the arrays that are saved begin in one buffer."""
 
     sizes: _Sizes
     gates: int
     emitted: int
     output: int
-    starts: dict[str, int]
+    starts: tuple[int, ...]  # in the order of _SAVED
+    starts_of_layers: list[tuple[int | None, ...]]  # of _SAVED_OF_LAYERS
     total: int
     arranged: tuple[int, ...]  # numbers of each weight in the order the kernel takes it, the heads' last
 
@@ -143,7 +146,9 @@ def _layout_of(
     layers = len(weights) - 1
     sizes = _Sizes(*inputs, hidden, layers, slots, width, reads, writes, reach, recurrent, keep, _EVERY, limit)
     arranged = tuple(_padded(rows * _padded(columns)) for rows, columns in weights)
-    return _Layout(sizes, weights[0][0], emitted, hidden + reads * width, starts, total, arranged)
+    whole = tuple(starts[name] for name in _SAVED)
+    of_layers = [tuple(starts.get(f"{name}{i}") for name in _SAVED_OF_LAYERS) for i in range(layers)]
+    return _Layout(sizes, weights[0][0], emitted, hidden + reads * width, whole, of_layers, total, arranged)
 
 
 def _padded(count: int) -> int:
@@ -174,73 +179,63 @@ def _saved(
 
 
 def _forward(
-    inputs: Tensor, state: Sequence[Tensor], weights: Sequence[Tensor], biases: Sequence[Tensor], options: _Options
+    layout: _Layout, inputs: Tensor, state: Sequence[Tensor], weights: Sequence[Tensor], biases: Sequence[Tensor]
 ) -> tuple[Tensor, ...]:
     """Run the recurrence; return the outputs of controller and reads, the last state, and what is saved."""
-    layout = _layout(inputs, state, weights, options)
     # Names hold what a pointer does not.
     inputs, *state = (tensor.contiguous() for tensor in (inputs, *state))
     weights, biases = [weight.contiguous() for weight in weights], [bias.contiguous() for bias in biases]
     output = empty(inputs, layout.sizes.time, layout.sizes.batch, layout.output)
     end = [torch.empty_like(part) for part in state]
     buffer, scratch = empty(inputs, layout.total), empty(inputs, sum(layout.arranged))
-    at = _pointers_into(buffer, layout.starts)
+    saved, saved_of_layers = _pointers_into(buffer, layout)
     arranged = _starts(scratch, layout.arranged)
     layers = [
-        (
-            weights[i].data_ptr(),
-            biases[i].data_ptr(),
-            arranged[i],
-            at(f"given{i}"),
-            at(f"gates{i}"),
-            at(f"cell{i}"),
-            *(None,) * 3,
-        )
-        for i in range(layout.sizes.layers)
+        (weight.data_ptr(), bias.data_ptr(), place, *of_layer, 0, 0, 0)
+        for weight, bias, place, of_layer in zip(weights, biases, arranged, saved_of_layers, strict=False)
     ]
     arrays = (
         inputs.data_ptr(), weights[-1].data_ptr(), biases[-1].data_ptr(), arranged[-1], output.data_ptr(),
-        *map(at, _SAVED), *map(_pointer, state), *map(_pointer, end), *(None,) * 15,
+        *saved, *map(Tensor.data_ptr, state), *map(Tensor.data_ptr, end), *(0,) * 15,
     )  # fmt: skip
     _call(inputs, layout.sizes, layers, arrays, backward=False)
     return (output, *end, buffer)
 
 
 def _backward(
+    layout: _Layout,
     inputs: Tensor,
     state: Sequence[Tensor],
     weights: Sequence[Tensor],
     saved: tuple[Tensor, Tensor],
-    options: _Options,
     gradients: Sequence[Tensor | None],
     *,
     of_inputs: bool,
 ) -> tuple[Tensor | None, list[Tensor], list[Tensor], list[Tensor]]:
     """Return gradients of inputs, state, weights and biases; `None` among what is given stands for zeros."""
-    layout = _layout(inputs, state, weights, options)
     sizes, (output, buffer) = layout.sizes, saved
     weights = [weight.contiguous() for weight in weights]
     doutput, *dend = (None if gradient is None else gradient.contiguous() for gradient in gradients)
-    dgates = empty(inputs, sizes.layers, sizes.time * sizes.batch * layout.gates)
-    demitted = empty(inputs, sizes.time * sizes.batch * layout.emitted)
-    scratch = empty(inputs, sum(layout.arranged))
+    steps = sizes.time * sizes.batch
+    counts = [_padded(steps * layout.gates)] * sizes.layers + [_padded(steps * layout.emitted), *layout.arranged]
+    scratch = empty(inputs, sum(counts))
+    starts = _starts(scratch, counts)
+    of_layer, demitted, arranged = starts[: sizes.layers], starts[sizes.layers], starts[sizes.layers + 1 :]
     dinputs = torch.empty_like(inputs, memory_format=torch.contiguous_format) if of_inputs else None
     dstate = [torch.empty_like(part, memory_format=torch.contiguous_format) for part in state]
     dweights = [torch.empty_like(weight) for weight in weights]
     dbiases = [weight.new_empty(weight.shape[0]) for weight in weights]
-    at = _pointers_into(buffer, layout.starts)
-    of_layer = _starts(dgates, [dgates.shape[1]] * sizes.layers)
-    arranged = _starts(scratch, layout.arranged)
+    saved_arrays, saved_of_layers = _pointers_into(buffer, layout)
     layers = [
         (
-            weights[i].data_ptr(), None, arranged[i], at(f"given{i}"), at(f"gates{i}"), at(f"cell{i}"), of_layer[i],
-            dweights[i].data_ptr(), dbiases[i].data_ptr(),
+            weights[i].data_ptr(), 0, arranged[i], *saved_of_layers[i], of_layer[i], dweights[i].data_ptr(),
+            dbiases[i].data_ptr(),
         )
         for i in range(sizes.layers)
     ]  # fmt: skip
     arrays = (
-        None, weights[-1].data_ptr(), None, None, output.data_ptr(), *map(at, _SAVED), *(None,) * 10,
-        *map(_pointer, (doutput, demitted, dweights[-1], dbiases[-1], dinputs, *dstate, *dend)),
+        0, weights[-1].data_ptr(), 0, 0, output.data_ptr(), *saved_arrays, *(0,) * 10, _pointer(doutput), demitted,
+        *map(_pointer, (dweights[-1], dbiases[-1], dinputs, *dstate, *dend)),
     )  # fmt: skip
     _call(inputs, sizes, layers, arrays, backward=True)
     return dinputs, dstate, dweights, dbiases
@@ -251,11 +246,11 @@ class _Recurrence(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, loop: Callable[..., Sequence[Tensor]], options: _Options, inputs: Tensor, *tensors: Tensor
+        ctx: Any, loop: Callable[..., Sequence[Tensor]], layout: _Layout, inputs: Tensor, *tensors: Tensor
     ) -> tuple[Tensor, ...]:
         state, weights, biases = _parts(tensors)
-        output, *end, buffer = _forward(inputs, state, weights, biases, options)
-        ctx.loop, ctx.options = loop, options
+        output, *end, buffer = _forward(layout, inputs, state, weights, biases)
+        ctx.loop, ctx.layout = loop, layout
         ctx.save_for_backward(inputs, output, buffer, *tensors)
         ctx.set_materialize_grads(False)
         return (output, *end)
@@ -265,12 +260,12 @@ class _Recurrence(torch.autograd.Function):
         inputs, output, buffer, *tensors = ctx.saved_tensors
         needed = ctx.needs_input_grad[2:]
         if beyond_first(gradients) or any(type(g) not in (Tensor, type(None)) for g in gradients):
-            if torch.is_grad_enabled() and ctx.options[1]:
+            if torch.is_grad_enabled() and ctx.layout.sizes.limit:
                 refuse_beyond_first(gradients)  # the limit of a sum is not the sum of limits
             return None, None, *by_loop(ctx.loop, (inputs, *tensors), needed, gradients)
         state, weights, _ = _parts(tensors)
         dinputs, *others = _backward(
-            inputs, state, weights, (output, buffer), ctx.options, gradients, of_inputs=needed[0]
+            ctx.layout, inputs, state, weights, (output, buffer), gradients, of_inputs=needed[0]
         )
         return (None, None, dinputs, *(tensor for part in others for tensor in part))
 
@@ -294,7 +289,9 @@ def _sequence(
     counts: list[int],
     limit: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    output, *end, buffer = _forward(inputs, (memory, looks, reads, hidden, cell), weights, biases, (counts, limit))
+    state = memory, looks, reads, hidden, cell
+    layout = _layout(inputs, state, weights, (counts, limit))
+    output, *end, buffer = _forward(layout, inputs, state, weights, biases)
     last_memory, last_looks, last_reads, last_hidden, last_cell = end
     return output, last_memory, last_looks, last_reads, last_hidden, last_cell, buffer
 
@@ -320,8 +317,8 @@ def _sequence_backward(
     gradients: list[Tensor | None],
 ) -> list[Tensor]:
     """Return the gradients of inputs, state, weights and biases, one after the other."""
-    saved, options = (output, buffer), (counts, limit)
-    dinputs, *others = _backward(inputs, state, weights, saved, options, gradients, of_inputs=True)
+    layout = _layout(inputs, state, weights, (counts, limit))
+    dinputs, *others = _backward(layout, inputs, state, weights, (output, buffer), gradients, of_inputs=True)
     assert dinputs is not None
     return [dinputs, *(tensor for part in others for tensor in part)]
 
@@ -356,22 +353,26 @@ _sequence.register_autograd(_backward_of_operator, setup_context=_save)
 
 #: In the order of `Arrays` in sequence.cpp.
 _SAVED = ("emitted", "told", "memory", "weights", "cosine", "content")
+#: In the order of `Layer` there.
+_SAVED_OF_LAYERS = ("given", "gates", "cell")
 
 
 def _call(
     like: Tensor,
     sizes: _Sizes,
-    layers: Sequence[Sequence[int | None]],
-    arrays: Sequence[int | None],
+    layers: Sequence[Sequence[int]],
+    arrays: Sequence[int],
     *,
     backward: bool,
 ) -> None:
-    """Call the kernel; the pointers are in the order of `Layer` and `Arrays` in sequence.cpp."""
-    flat = [pointer for layer in layers for pointer in layer]
+    """Call the kernel; the pointers are in the order of `Layer` and `Arrays` in sequence.cpp, 0 for no array."""
+    # ctypes would take four times as long to make arrays of its own.
+    of_layers = array("Q", [pointer for layer in layers for pointer in layer])
+    others = array("Q", arrays)
     failed = entry_points()[like.element_size()](
         ctypes.byref(sizes),
-        (ctypes.c_void_p * len(flat))(*flat),
-        (ctypes.c_void_p * len(arrays))(*arrays),
+        of_layers.buffer_info()[0],
+        others.buffer_info()[0],
         torch.get_num_threads(),
         backward,
     )
@@ -379,13 +380,15 @@ def _call(
         raise RuntimeError("can't allocate memory: there is not enough for the CPU kernel.")
 
 
-def _pointer(tensor: Tensor | None) -> int | None:
-    return None if tensor is None else tensor.data_ptr()
+def _pointer(tensor: Tensor | None) -> int:
+    return 0 if tensor is None else tensor.data_ptr()
 
 
-def _pointers_into(buffer: Tensor, starts: dict[str, int]) -> Callable[[str], int | None]:
+def _pointers_into(buffer: Tensor, layout: _Layout) -> tuple[list[int], list[list[int]]]:
+    """Return the arrays of `_SAVED`, and those of each layer."""
     base, size = buffer.data_ptr(), buffer.element_size()
-    return lambda name: base + size * starts[name] if name in starts else None
+    of_layers = [[0 if s is None else base + size * s for s in starts] for starts in layout.starts_of_layers]
+    return [base + size * start for start in layout.starts], of_layers
 
 
 def _starts(buffer: Tensor, counts: Sequence[int]) -> list[int]:
