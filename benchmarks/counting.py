@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from lightning_ntm import NTM, Batch
+from lightning_ntm.evaluation import TrainedRun, open_run
+from lightning_ntm.evaluation.episodes import batch_generator
 from lightning_ntm.tasks.repeat_copy import RepeatCopy
-from lightning_ntm.training import TrainedRun, open_run
-from lightning_ntm.training.episodes import batch_generator
 
 
 def _episodes(run: TrainedRun, sequences: int, **difficulty: int) -> Batch:

@@ -43,6 +43,9 @@ sys.path[:0] = [str(ROOT / "src"), str(ROOT / "benchmarks")]
 
 from peers import ModulePerHeadNTM  # noqa: E402
 
+from lightning_ntm.evaluation.device import chosen_device, works_ahead  # noqa: E402
+from lightning_ntm.evaluation.episodes import batch_generator  # noqa: E402
+from lightning_ntm.evaluation.evaluate import evaluate  # noqa: E402
 from lightning_ntm.models.ntm import NTM  # noqa: E402
 from lightning_ntm.records import write_whole  # noqa: E402
 from lightning_ntm.tasks import metrics  # noqa: E402
@@ -56,9 +59,6 @@ from lightning_ntm.training.bench_cuda import (  # noqa: E402
     program_microseconds,
     training_step,
 )
-from lightning_ntm.training.device import chosen_device, works_ahead  # noqa: E402
-from lightning_ntm.training.episodes import batch_generator  # noqa: E402
-from lightning_ntm.training.evaluate import evaluate  # noqa: E402
 from lightning_ntm.training.learner import default_optimizer, prefer_fused  # noqa: E402
 from lightning_ntm.training.slots import drawn_slots  # noqa: E402
 

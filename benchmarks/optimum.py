@@ -10,9 +10,9 @@ import argparse
 import torch
 
 from lightning_ntm import DynamicNGrams
+from lightning_ntm.evaluation.episodes import chunks
+from lightning_ntm.evaluation.evaluate import margin
 from lightning_ntm.tasks import metrics
-from lightning_ntm.training.episodes import chunks
-from lightning_ntm.training.evaluate import margin
 
 
 def main() -> None:

@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 import torch
 
+from lightning_ntm.evaluation import evaluate, open_run
 from lightning_ntm.records import RunFolder, find
-from lightning_ntm.training import evaluate, open_run
 
 MEASURES = ("wrong_bits", "bits_per_sequence", "regret_bits")
 

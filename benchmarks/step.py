@@ -21,10 +21,10 @@ from peers import ModulePerHeadNTM
 from torch.nn import functional as F
 
 from lightning_ntm import NTM, Copy
+from lightning_ntm.evaluation.episodes import batch_generator
 from lightning_ntm.records import RunFolder
 from lightning_ntm.tasks import metrics
 from lightning_ntm.training import EpisodeData, Run, SequenceLearner
-from lightning_ntm.training.episodes import batch_generator
 from lightning_ntm.training.learner import default_optimizer, prefer_fused
 
 TASK = Copy(min_length=20, max_length=20)

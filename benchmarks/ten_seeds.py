@@ -10,8 +10,8 @@ from collections import defaultdict
 
 import torch
 
+from lightning_ntm.evaluation import TrainedRun, evaluate, open_run
 from lightning_ntm.records import find
-from lightning_ntm.training import TrainedRun, evaluate, open_run
 
 
 def wrong_bits(run: TrainedRun) -> float:

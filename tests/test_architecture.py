@@ -18,11 +18,24 @@ MAY_IMPORT = {
     "signals": set(),
     "tasks": {"checks"},
     "models": {"checks", "functional", "kernels"},
-    "training": {"checks", "intervals", "lazy", "kernels", "models", "signals", "tasks", "records"},
+    "evaluation": {"checks", "intervals", "lazy", "models", "records", "tasks"},
+    "training": {"checks", "evaluation", "lazy", "kernels", "models", "signals", "tasks", "records"},
     "testing": {"models", "tasks"},
     "report": {"intervals", "records"},
     "sweep": {"records"},
-    "cli": {"checks", "intervals", "kernels", "models", "signals", "tasks", "training", "sweep", "report", "records"},
+    "cli": {
+        "checks",
+        "evaluation",
+        "intervals",
+        "kernels",
+        "models",
+        "records",
+        "report",
+        "signals",
+        "sweep",
+        "tasks",
+        "training",
+    },
     "__init__": {"lazy", "functional", "models", "records", "tasks"},
 }
 ONLY_IN = {
@@ -86,7 +99,7 @@ def test_importing_loads_nothing_before_it_is_needed():
     assert loaded_after("from lightning_ntm import NTM, Copy", *heavy) == "['torch']"
     assert loaded_after("import lightning_ntm.report", *heavy) == "['matplotlib']"
     assert loaded_after("import lightning_ntm.cli.report", *heavy) == "[]"
-    assert "lightning'" not in loaded_after("from lightning_ntm.training import open_run, evaluate", *heavy)
+    assert "lightning'" not in loaded_after("from lightning_ntm.evaluation import open_run, evaluate", *heavy)
 
 
 RUNS = """

@@ -6,12 +6,12 @@ import torch
 from hypothesis import given, strategies as st
 
 from lightning_ntm import AssociativeRecall, Copy, DynamicNGrams, PrioritySort
+from lightning_ntm.evaluation.trace import trace_episode
 from lightning_ntm.models import LSTM, NTM
 from lightning_ntm.report.episode import draw_episode
 from lightning_ntm.report.memory import draw_memory
 from lightning_ntm.report.places import draw_places, fit, locations
 from lightning_ntm.report.predictions import draw_predictions
-from lightning_ntm.training.evaluate import trace_episode
 
 
 def one_hot(places, slots):

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from lightning_ntm import NTM, AssociativeRecall, Copy, DynamicNGrams, PrioritySort, RepeatCopy
+from lightning_ntm.evaluation.episodes import batch_generator, chunks
 from lightning_ntm.training import EpisodeData, SequenceLearner
-from lightning_ntm.training.episodes import batch_generator, chunks
 
 
 class Seen(L.Callback):

@@ -16,10 +16,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from lightning_ntm import NTM, Batch, Copy, DynamicNGrams, PrioritySort
 from lightning_ntm.cli import main
+from lightning_ntm.evaluation import open_run
+from lightning_ntm.evaluation.device import HostCopy, chosen_device
+from lightning_ntm.evaluation.evaluate import evaluate, evaluate_pieces
+from lightning_ntm.evaluation.trace import trace_episode
 from lightning_ntm.records import RunFolder
-from lightning_ntm.training import EpisodeData, Run, SequenceLearner, learner as learner_module, open_run, progress
-from lightning_ntm.training.device import HostCopy, chosen_device
-from lightning_ntm.training.evaluate import evaluate, evaluate_pieces, trace_episode
+from lightning_ntm.training import EpisodeData, Run, SequenceLearner, learner as learner_module, progress
 from lightning_ntm.training.learner import default_optimizer
 from lightning_ntm.training.safety import DivergenceError
 

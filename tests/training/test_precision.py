@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from lightning_ntm import LSTM, NTM, Copy, DynamicNGrams
+from lightning_ntm.evaluation import open_run
 from lightning_ntm.records import RunFolder
-from lightning_ntm.training import EpisodeData, Run, SequenceLearner, open_run
+from lightning_ntm.training import EpisodeData, Run, SequenceLearner
 
 CONFIG = """
 seed: 3

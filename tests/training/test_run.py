@@ -9,14 +9,16 @@ from lightning.pytorch.callbacks import EMAWeightAveraging
 from torch.optim.lr_scheduler import StepLR
 
 from lightning_ntm import LSTM, NTM, Copy, DynamicNGrams
+from lightning_ntm.evaluation import open_run
+from lightning_ntm.evaluation.episodes import batch_generator, chunks
+from lightning_ntm.evaluation.noise import WeightNoise
+from lightning_ntm.evaluation.weights import FORMAT, load_weights, save_weights
 from lightning_ntm.records import RunFolder
 from lightning_ntm.tasks import metrics
-from lightning_ntm.training import EpisodeData, Run, SequenceLearner, open_run
+from lightning_ntm.training import EpisodeData, Run, SequenceLearner
 from lightning_ntm.training.callbacks import Keeper
-from lightning_ntm.training.episodes import batch_generator, chunks
 from lightning_ntm.training.learner import default_optimizer, prefer_fused
-from lightning_ntm.training.noise import WeightNoise
-from lightning_ntm.training.weights import FORMAT, load_weights, save_weights, training_state
+from lightning_ntm.training.states import training_state
 
 CONFIG = """
 seed: 3

@@ -11,9 +11,11 @@ import safetensors.torch
 import torch
 from training.test_run import network, run
 
+from lightning_ntm.evaluation import open_run
+from lightning_ntm.evaluation.weights import save_weights
 from lightning_ntm.records import RunFolder
-from lightning_ntm.training import SequenceLearner, open_run
-from lightning_ntm.training.weights import save_weights, training_state
+from lightning_ntm.training import SequenceLearner
+from lightning_ntm.training.states import training_state
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,9 @@ import torch
 from tests.torture import folders, runs
 
 from lightning_ntm import NTM, Copy
+from lightning_ntm.evaluation import open_run, replay
 from lightning_ntm.records import RunFolder
-from lightning_ntm.training import EpisodeData, Run, SequenceLearner, open_run, replay
+from lightning_ntm.training import EpisodeData, Run, SequenceLearner
 from lightning_ntm.training.safety import DivergenceError, LostFolderError
 
 CONFIG = """

@@ -7,10 +7,10 @@ from rich.console import Console
 from rich.table import Table
 
 from lightning_ntm.cli.words import Parser, UsageError, add_device, explained
+from lightning_ntm.evaluation.device import chosen_device, works_ahead
 from lightning_ntm.kernels.cpu.library import entry_points
 from lightning_ntm.records import as_json
 from lightning_ntm.training.bench import bench as rows
-from lightning_ntm.training.device import chosen_device, works_ahead
 
 NOT_MEASURED = "not measured"
 

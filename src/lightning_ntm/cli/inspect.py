@@ -12,11 +12,11 @@ from rich.table import Column, Table
 from lightning_ntm.checks import at_least, at_most
 from lightning_ntm.cli.terminal import Terminal, say, warn
 from lightning_ntm.cli.words import Parser, UsageError, add_device, explained, filled
+from lightning_ntm.evaluation.build import TrainedRun, open_run, warn_beyond_memory
+from lightning_ntm.evaluation.device import chosen_device
+from lightning_ntm.evaluation.episodes import EVALUATION_VERSION
 from lightning_ntm.intervals import in_words
 from lightning_ntm.records import RunFolder, as_json, find, make_folder
-from lightning_ntm.training.build import TrainedRun, open_run, warn_beyond_memory
-from lightning_ntm.training.device import chosen_device
-from lightning_ntm.training.episodes import EVALUATION_VERSION
 
 #: What an episode or a memory beyond this machine ends in.
 _TOO_LARGE = (MemoryError, OverflowError, RuntimeError)
@@ -129,8 +129,8 @@ def _cell(result: dict[str, Any], name: str) -> str:
 
 def figure(argv: list[str]) -> int:
     """Draw one episode of a trained network."""
+    from lightning_ntm.evaluation.trace import trace_episode
     from lightning_ntm.report import draw_episode, save_figure, save_trace
-    from lightning_ntm.training.evaluate import trace_episode
 
     parser = _parser("figure", "Draw an episode of a run: inputs, outputs and the memory at work, as in the paper.")
     parser.add_argument("run", type=filled, metavar="RUN", help="the run folder")
@@ -220,7 +220,7 @@ def _difficulties(arguments: argparse.Namespace, run: TrainedRun) -> list[dict[s
 
 
 def _results(run: TrainedRun, arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    from lightning_ntm.training.evaluate import evaluate_pieces
+    from lightning_ntm.evaluation.evaluate import evaluate_pieces
 
     own_choice = not (arguments.lengths or arguments.vary)
     pieces = arguments.pieces if arguments.pieces is not None else run.task.pieces if own_choice else 1

@@ -28,8 +28,8 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from lightning_ntm.cli.words import UsageError
+from lightning_ntm.evaluation.build import class_of
 from lightning_ntm.tasks.base import Task
-from lightning_ntm.training.build import class_of
 
 _KINDS: dict[str, tuple[type, ...]] = {
     "model": (nn.Module, Task),

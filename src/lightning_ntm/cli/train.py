@@ -23,13 +23,13 @@ from lightning_ntm.cli import words
 from lightning_ntm.cli.named import check_named, forbid_imports
 from lightning_ntm.cli.terminal import say, warn
 from lightning_ntm.cli.words import EndedError, UsageError, explained
+from lightning_ntm.evaluation.build import class_of, warn_beyond_memory
 from lightning_ntm.kernels.cpu.library import missing as kernel_missing
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.records import RunFolder
 from lightning_ntm.records.files import CONFIG_BYTES, read_text
 from lightning_ntm.records.parsing import parse_yaml
 from lightning_ntm.tasks.base import Task
-from lightning_ntm.training.build import class_of, warn_beyond_memory
 from lightning_ntm.training.data import EpisodeData
 from lightning_ntm.training.learner import OptimizerFactory, SchedulerFactory, SequenceLearner
 from lightning_ntm.training.precision import HALF_EPS, check_eps, underflows
@@ -37,7 +37,7 @@ from lightning_ntm.training.processes import check_devices, plugins_of
 from lightning_ntm.training.run import Run, default_name, folder_of, quiet_lightning
 from lightning_ntm.training.safety import DivergenceError, InterruptionError, LostFolderError
 from lightning_ntm.training.slots import check_slots
-from lightning_ntm.training.weights import training_state
+from lightning_ntm.training.states import training_state
 
 #: What is on the left in the default recipe gives way to a choice of the user's on the right.
 _REPLACED = {

@@ -5,19 +5,11 @@ from typing import TYPE_CHECKING
 from lightning_ntm.lazy import loader as _loader
 
 if TYPE_CHECKING:
-    from . import evaluate as evaluate
-    from .build import TrainedRun as TrainedRun, open_run as open_run, replay as replay
     from .data import EpisodeData as EpisodeData
     from .learner import SequenceLearner as SequenceLearner
     from .run import Run as Run
 
-_PLACES = {
-    "EpisodeData": "data",
-    "Run": "run",
-    "SequenceLearner": "learner",
-    **dict.fromkeys(("TrainedRun", "open_run", "replay"), "build"),
-    "evaluate": "evaluate",
-}
+_PLACES = {"EpisodeData": "data", "Run": "run", "SequenceLearner": "learner"}
 __all__ = list(_PLACES)
 __getattr__ = _loader(__name__, _PLACES)
 

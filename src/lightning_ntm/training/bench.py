@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from lightning_ntm.evaluation.device import works_ahead
 from lightning_ntm.models.ntm import NTM
 from lightning_ntm.tasks import metrics
 from lightning_ntm.tasks.copy import Copy
 from lightning_ntm.training import bench_cuda
-from lightning_ntm.training.device import works_ahead
 from lightning_ntm.training.learner import default_optimizer, prefer_fused
 
 #: Batch size, list length, memory slots; all else as in the paper's copy network.

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from lightning_ntm.training.device import HostCopy
+from lightning_ntm.evaluation.device import HostCopy
 
 
 class Fault(NamedTuple):

@@ -14,16 +14,16 @@ from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 
 from lightning_ntm.checks import between, one_of
+from lightning_ntm.evaluation.device import HostCopy, works_ahead
+from lightning_ntm.evaluation.noise import WeightNoise
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.tasks import metrics
 from lightning_ntm.tasks.base import Batch, Task
-from lightning_ntm.training.device import HostCopy, works_ahead
 from lightning_ntm.training.late_check import LateCheck
-from lightning_ntm.training.noise import WeightNoise
 from lightning_ntm.training.precision import check_eps
 from lightning_ntm.training.safety import DivergenceError, largest_gradients
 from lightning_ntm.training.slots import check_slots, drawn_slots, lent_slots
-from lightning_ntm.training.weights import check_optimizer_state
+from lightning_ntm.training.states import check_optimizer_state
 
 OptimizerFactory = Callable[[Iterable[Any]], torch.optim.Optimizer]
 SchedulerFactory = Callable[[torch.optim.Optimizer], LRScheduler | ReduceLROnPlateau]

@@ -7,9 +7,9 @@ from lightning.pytorch.callbacks import ProgressBar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from lightning_ntm.evaluation.device import HostCopy
 from lightning_ntm.records import printable
 from lightning_ntm.tasks import metrics
-from lightning_ntm.training.device import HostCopy
 
 
 class CostBar(ProgressBar):

@@ -14,6 +14,7 @@ from lightning.pytorch.callbacks import Callback, LambdaCallback, ProgressBar
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
+from lightning_ntm.evaluation.weights import save_weights
 from lightning_ntm.records import Claim, RunFolder, as_json, write_whole
 from lightning_ntm.records.files import CONFIG_BYTES, read_text
 from lightning_ntm.training.about import about
@@ -30,7 +31,7 @@ from lightning_ntm.training.learner import SequenceLearner
 from lightning_ntm.training.processes import plugins_of
 from lightning_ntm.training.progress import CostBar
 from lightning_ntm.training.safety import DivergenceError, FinishStep, KeepLock, RandomStates
-from lightning_ntm.training.weights import save_weights, training_state
+from lightning_ntm.training.states import training_state
 
 
 class Run:

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from lightning_ntm import LSTM, Batch, Copy, DynamicNGrams, MemoryModel, Task
+from lightning_ntm.evaluation.episodes import chunks
+from lightning_ntm.evaluation.evaluate import evaluate, evaluate_pieces, margin
 from lightning_ntm.models.lstm import LSTMState
-from lightning_ntm.training.episodes import chunks
-from lightning_ntm.training.evaluate import evaluate, evaluate_pieces, margin
 
 
 class Constant(MemoryModel[LSTMState]):

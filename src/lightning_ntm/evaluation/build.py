@@ -11,15 +11,15 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+from lightning_ntm.evaluation.device import chosen_device
+from lightning_ntm.evaluation.episodes import batch_generator
+from lightning_ntm.evaluation.noise import WeightNoise
+from lightning_ntm.evaluation.weights import check_weights, load_weights
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.records import RunFolder
 from lightning_ntm.records.files import CONFIG_BYTES, read_object, read_text
 from lightning_ntm.records.parsing import parse_yaml
 from lightning_ntm.tasks.base import Batch, Task
-from lightning_ntm.training.device import chosen_device
-from lightning_ntm.training.episodes import batch_generator
-from lightning_ntm.training.noise import WeightNoise
-from lightning_ntm.training.weights import check_weights, load_weights
 
 
 class TrainedRun(NamedTuple):

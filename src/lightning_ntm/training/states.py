@@ -1,120 +1,15 @@
-"""Weights and training states on disk, and what is said when they do not fit."""
+"""Training states as Lightning saves them, checked before anything in them is used."""
 
-import json
 import pickle
-import re
 import zipfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import safetensors
-import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from lightning_ntm.records import write_whole
-
-#: Of the files we write; raised when older programs cannot read them.
-FORMAT = 1
-_NAME = "lightning-ntm"
-
-
-def save_weights(weights: nn.Module | Mapping[str, Tensor], path: Path, *, network: str = "", step: int) -> None:
-    """Write weights as safetensors; equal weights give equal files.
-
-    Args:
-        weights: A network, or its state dict.
-        path: The file.
-        network: The name of its class, of a state dict.
-        step: At which they were these.
-    """
-    if isinstance(weights, nn.Module):
-        weights, network = weights.state_dict(), type(weights).__name__
-    tensors = {name: tensor.detach().contiguous() for name, tensor in weights.items()}
-    about = {"format": f"{_NAME} {FORMAT}", "network": network, "step": str(step)}
-    write_whole(path, _sorted_header(safetensors.torch.save(tensors, about)))
-
-
-def _sorted_header(data: bytes) -> bytes:
-    """Return safetensors whose header is in the order of its names: that of what they say of themselves is random."""
-    end = 8 + int.from_bytes(data[:8], "little")
-    header = json.dumps(json.loads(data[8:end]), sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
-    return data[:8] + header.ljust(end - 8) + data[end:]
-
-
-def load_weights(model: nn.Module, path: Path) -> dict[str, str]:
-    """Load weights into a network and return what the file says of itself, its `step` among it.
-
-    Raises:
-        ValueError: There is no such file, it is damaged, not ours, or of another network.
-    """
-    with _weights(model, path) as (file, about):
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    _check_kinds(model, tensors, path)
-    model.load_state_dict(tensors)
-    return about
-
-
-def check_weights(model: nn.Module, path: Path) -> None:
-    """Raise `ValueError` unless a file has the weights of a network, which may be on the `meta` device."""
-    with _weights(model, path):
-        pass
-
-
-@contextmanager
-def _weights(model: nn.Module, path: Path) -> Iterator[tuple[Any, dict[str, str]]]:
-    """Open a file of weights; nothing of a size that the file chooses is read before it fits the network."""
-    if not path.is_file():
-        raise ValueError(f"there are no weights at {path}.")
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            about = _checked(file.metadata() or {}, path)
-            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-            _check_shapes(model, shapes, path)
-            yield file, about
-    except (safetensors.SafetensorError, OSError) as error:
-        raise ValueError(f"{path} is damaged or not a safetensors file ({error}).") from None
-
-
-def _checked(about: dict[str, str], path: Path) -> dict[str, str]:
-    name, _, number = about.get("format", "").partition(" ")
-    if name != _NAME or not number.isdecimal():
-        raise ValueError(f"{path} was not written by lightning-ntm (its format is {about.get('format')!r}).")
-    _check_format(int(number[:18]), path)
-    if not re.fullmatch(r"\d{1,15}", about.get("step", "")):
-        raise ValueError(f"{path} is damaged: it does not tell the step of its weights.")
-    return about
-
-
-def _check_format(number: Any, path: Path) -> None:
-    if not isinstance(number, int) or number > FORMAT:
-        raise ValueError(
-            f"{path} was written by a newer lightning-ntm (format {number}; this one reads {FORMAT}): upgrade it."
-        )
-
-
-def _check_shapes(model: nn.Module, theirs: Mapping[str, tuple[int, ...]], path: Path) -> None:
-    """Raise `ValueError`, naming the first difference, unless the shapes are those of the network's tensors."""
-    mine = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    for name in sorted(mine.keys() | theirs.keys()):
-        if mine.get(name) != theirs.get(name):
-            raise ValueError(
-                f"{path} is of another network: {name} has shape {theirs.get(name, 'nothing')} there, "
-                f"{mine.get(name, 'nothing')} in {type(model).__name__}."
-            )
-
-
-_FLOATS = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
-
-
-def _check_kinds(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Raise `ValueError` for a tensor that PyTorch would convert to something else: only floats differ in precision."""
-    for name, mine in model.state_dict().items():
-        theirs = tensors[name].dtype
-        if theirs != mine.dtype and not {theirs, mine.dtype} <= _FLOATS:
-            raise ValueError(f"{path} is damaged: {name} is of {theirs} there, of {mine.dtype} in the network.")
+from lightning_ntm.evaluation.weights import FLOATS, FORMAT, check_format, check_kinds, check_shapes
 
 
 def training_state(model: nn.Module, path: Path) -> dict[str, Any]:
@@ -137,14 +32,14 @@ def training_state(model: nn.Module, path: Path) -> dict[str, Any]:
         raise ValueError(f"{path} is damaged or not a training state ({reason}).") from None
     if not isinstance(state, dict) or not _PARTS.keys() <= state.keys():
         raise ValueError(f"{path} is not a training state of lightning-ntm.")
-    _check_format(state.get("lightning_ntm", FORMAT), path)
+    check_format(state.get("lightning_ntm", FORMAT), path)
     for name, like in _PARTS.items():
         check_like(state[name], like, f"{path} is damaged: {name}")
     weights = {name.removeprefix("model."): tensor for name, tensor in state["state_dict"].items()}
     if not all(isinstance(tensor, Tensor) for tensor in weights.values()):
         raise ValueError(f"{path} is damaged: its weights are not all tensors.")
-    _check_shapes(model, {name: tuple(tensor.shape) for name, tensor in weights.items()}, path)
-    _check_kinds(model, weights, path)
+    check_shapes(model, {name: tuple(tensor.shape) for name, tensor in weights.items()}, path)
+    check_kinds(model, weights, path)
     for name in ("Keeper", "Recorder", "RandomStates"):
         if not isinstance(state["callbacks"].get(name), dict):
             raise ValueError(f"{path} is damaged: it lacks the state of {name}.")
@@ -236,6 +131,6 @@ def _states_after_a_step(optimizer: torch.optim.Optimizer) -> list[dict[str, Any
 
 def _fits(value: Any, like: Any) -> bool:
     if isinstance(value, Tensor) and isinstance(like, Tensor):
-        return value.shape == like.shape and (value.dtype == like.dtype or {value.dtype, like.dtype} <= _FLOATS)
+        return value.shape == like.shape and (value.dtype == like.dtype or {value.dtype, like.dtype} <= FLOATS)
     single = like is None or isinstance(like, int | float) or (isinstance(like, Tensor) and not like.shape)
     return value is None or (single and isinstance(value, int | float)) or type(value) is type(like)

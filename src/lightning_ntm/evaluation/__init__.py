@@ -1,0 +1,22 @@
+"""What a trained network does: open a run, evaluate it, trace an episode. Needs no Lightning."""
+
+from typing import TYPE_CHECKING
+
+from lightning_ntm.lazy import loader as _loader
+
+if TYPE_CHECKING:
+    from . import evaluate as evaluate
+    from .build import TrainedRun as TrainedRun, open_run as open_run, replay as replay
+    from .trace import trace_episode as trace_episode
+
+_PLACES = {
+    **dict.fromkeys(("TrainedRun", "open_run", "replay"), "build"),
+    "evaluate": "evaluate",
+    "trace_episode": "trace",
+}
+__all__ = list(_PLACES)
+__getattr__ = _loader(__name__, _PLACES)
+
+
+def __dir__() -> list[str]:
+    return sorted(_PLACES)

@@ -1,0 +1,116 @@
+"""Weights on disk, and the errors when they do not fit a network."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from lightning_ntm.records import write_whole
+
+#: Of the files we write; raised when older programs cannot read them.
+FORMAT = 1
+_NAME = "lightning-ntm"
+
+
+def save_weights(weights: nn.Module | Mapping[str, Tensor], path: Path, *, network: str = "", step: int) -> None:
+    """Write weights as safetensors; equal weights give equal files.
+
+    Args:
+        weights: A network, or its state dict.
+        path: The file.
+        network: The name of its class, of a state dict.
+        step: At which they were these.
+    """
+    if isinstance(weights, nn.Module):
+        weights, network = weights.state_dict(), type(weights).__name__
+    tensors = {name: tensor.detach().contiguous() for name, tensor in weights.items()}
+    about = {"format": f"{_NAME} {FORMAT}", "network": network, "step": str(step)}
+    write_whole(path, _sorted_header(safetensors.torch.save(tensors, about)))
+
+
+def _sorted_header(data: bytes) -> bytes:
+    """Return safetensors whose header is in the order of its names: that of what they say of themselves is random."""
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.dumps(json.loads(data[8:end]), sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    return data[:8] + header.ljust(end - 8) + data[end:]
+
+
+def load_weights(model: nn.Module, path: Path) -> dict[str, str]:
+    """Load weights into a network and return what the file says of itself, its `step` among it.
+
+    Raises:
+        ValueError: There is no such file, it is damaged, not ours, or of another network.
+    """
+    with _weights(model, path) as (file, about):
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    check_kinds(model, tensors, path)
+    model.load_state_dict(tensors)
+    return about
+
+
+def check_weights(model: nn.Module, path: Path) -> None:
+    """Raise `ValueError` unless a file has the weights of a network, which may be on the `meta` device."""
+    with _weights(model, path):
+        pass
+
+
+@contextmanager
+def _weights(model: nn.Module, path: Path) -> Iterator[tuple[Any, dict[str, str]]]:
+    """Open a file of weights; nothing of a size that the file chooses is read before it fits the network."""
+    if not path.is_file():
+        raise ValueError(f"there are no weights at {path}.")
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            about = _checked(file.metadata() or {}, path)
+            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+            check_shapes(model, shapes, path)
+            yield file, about
+    except (safetensors.SafetensorError, OSError) as error:
+        raise ValueError(f"{path} is damaged or not a safetensors file ({error}).") from None
+
+
+def _checked(about: dict[str, str], path: Path) -> dict[str, str]:
+    name, _, number = about.get("format", "").partition(" ")
+    if name != _NAME or not number.isdecimal():
+        raise ValueError(f"{path} was not written by lightning-ntm (its format is {about.get('format')!r}).")
+    check_format(int(number[:18]), path)
+    if not re.fullmatch(r"\d{1,15}", about.get("step", "")):
+        raise ValueError(f"{path} is damaged: it does not tell the step of its weights.")
+    return about
+
+
+def check_format(number: Any, path: Path) -> None:
+    """Raise `ValueError` for a file in a format of a later version."""
+    if not isinstance(number, int) or number > FORMAT:
+        raise ValueError(
+            f"{path} was written by a newer lightning-ntm (format {number}; this one reads {FORMAT}): upgrade it."
+        )
+
+
+def check_shapes(model: nn.Module, theirs: Mapping[str, tuple[int, ...]], path: Path) -> None:
+    """Raise `ValueError`, naming the first difference, unless the shapes are those of the network's tensors."""
+    mine = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    for name in sorted(mine.keys() | theirs.keys()):
+        if mine.get(name) != theirs.get(name):
+            raise ValueError(
+                f"{path} is of another network: {name} has shape {theirs.get(name, 'nothing')} there, "
+                f"{mine.get(name, 'nothing')} in {type(model).__name__}."
+            )
+
+
+FLOATS = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
+
+
+def check_kinds(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Raise `ValueError` for a tensor that PyTorch would convert to something else: only floats differ in precision."""
+    for name, mine in model.state_dict().items():
+        theirs = tensors[name].dtype
+        if theirs != mine.dtype and not {theirs, mine.dtype} <= FLOATS:
+            raise ValueError(f"{path} is damaged: {name} is of {theirs} there, of {mine.dtype} in the network.")
