@@ -14,20 +14,22 @@ MAY_IMPORT = {
     "intervals": set(),
     "kernels": set(),
     "lazy": set(),
-    "records": set(),
+    "measures": set(),
+    "records": {"measures"},
     "signals": set(),
-    "tasks": {"checks"},
+    "tasks": {"checks", "measures"},
     "models": {"checks", "functional", "kernels"},
-    "evaluation": {"checks", "intervals", "lazy", "models", "records", "tasks"},
-    "training": {"checks", "evaluation", "lazy", "kernels", "models", "signals", "tasks", "records"},
+    "evaluation": {"checks", "intervals", "lazy", "measures", "models", "records", "tasks"},
+    "training": {"checks", "evaluation", "lazy", "measures", "kernels", "models", "signals", "tasks", "records"},
     "testing": {"models", "tasks"},
-    "report": {"intervals", "records"},
-    "sweep": {"records"},
+    "report": {"intervals", "measures", "records"},
+    "sweep": {"measures", "records"},
     "cli": {
         "checks",
         "evaluation",
         "intervals",
         "kernels",
+        "measures",
         "models",
         "records",
         "report",
@@ -45,7 +47,7 @@ ONLY_IN = {
     "pandas": {"records"},
     "ray": {"sweep"},
 }
-WITHOUT_TORCH = {"checks", "intervals", "lazy", "records", "report", "signals", "sweep"}
+WITHOUT_TORCH = {"checks", "intervals", "lazy", "measures", "records", "report", "signals", "sweep"}
 
 
 def imports(path):
