@@ -24,6 +24,7 @@ class Measure(NamedTuple):
         near: A run is close to the goal if a validation is better than this.
         digits: Decimals to which values are rounded before two networks are compared; `None` for no rounding.
         optimum: Where the best possible value of each episode is known, the name of its column; else empty.
+        above: Of a measure that is another one minus its optimum, the name of that one; else empty.
         solved_means: Of the goal, a sentence about a run that is solved.
     """
 
@@ -37,6 +38,7 @@ class Measure(NamedTuple):
     near: float | None = None
     digits: int | None = None
     optimum: str = ""
+    above: str = ""
     solved_means: str = ""
 
     def rank(self, value: float) -> float:
@@ -64,7 +66,7 @@ class Measures(NamedTuple):
     each: tuple[Measure, ...]
     without_error: str
 
-    def __getitem__(self, name: str) -> Measure:  # type: ignore[override]
+    def named(self, name: str) -> Measure:
         """Return the measure of a name.
 
         Raises:
@@ -87,7 +89,8 @@ class Measures(NamedTuple):
 
     def rank(self, values: dict[str, float]) -> list[float]:
         """Return numbers that compare as networks do: the list of the better one is lower."""
-        return [measure.rank(values[measure.name]) for measure in self.each if measure.name in values]
+        own = [measure for measure in self.each if not measure.above and measure.name in values]
+        return [measure.rank(values[measure.name]) for measure in own]
 
     def as_object(self) -> dict[str, Any]:
         """Return what `measures.json` holds."""
@@ -116,7 +119,7 @@ _TEXT = 500  # characters
 
 
 def _checked(measure: Measure) -> Measure:
-    names = [measure.name, *([measure.optimum] if measure.optimum else [])]
+    names = [measure.name, *(name for name in (measure.optimum, measure.above) if name)]
     if not all(isinstance(name, str) and _NAME.fullmatch(name) for name in names):
         raise ValueError(f"a measure has the name {str(names[0])[:50]!r}.")
     for text in (measure.label, measure.axis, measure.description, measure.solved_means):
@@ -135,30 +138,41 @@ def _text(value: Any) -> str:
     return value
 
 
-_WRONG_BITS = Measure(
-    "wrong_bits", "wrong bits", "wrong bits per sequence",
-    "Bits of an answer on the wrong side of one half, mean over sequences.",
-    chance=0.5, solved=0.0, near=0.1, solved_means="In its best validation no bit was wrong.",
-)  # fmt: skip
-_BITS_PER_SEQUENCE = Measure(
-    "bits_per_sequence", "bits per sequence", "bits per sequence (cross-entropy)",
-    "Cross-entropy of an answer in bits, summed over the sequence, mean over sequences.", chance=1.0, digits=2,
-)  # fmt: skip
-_REGRET = Measure(
-    "regret_bits", "regret (bits)", "regret (bits above the optimum)",
-    "Bits per sequence above those of the best possible network, on the same sequences.",
-    solved=1.0, near=1.0, solved_means="Its best validation cost at most one bit more than the optimum.",
-)  # fmt: skip
-_WITHOUT_ERROR = "sequences without a wrong bit"
+def uncertain(measures: Measures, cost: str) -> Measures:
+    """Return the measures of answers that nobody can know, but whose best possible cost is known.
 
-#: Of answers in bits that follow from what was shown.
-BITS = Measures((_WRONG_BITS, _BITS_PER_SEQUENCE), _WITHOUT_ERROR)
-#: Of answers in bits that nobody can know, but whose best possible cost is known.
-UNCERTAIN_BITS = Measures(
+    Args:
+        measures: Of an answer that follows from what was shown.
+        cost: The measure, in bits, whose optimum is known. It judges; the goal is to come close to the optimum.
+    """
+    others = tuple(
+        measure._replace(solved=None, near=None, solved_means="") for measure in measures.each if measure.name != cost
+    )
+    regret = Measure(
+        "regret_bits", "regret (bits)", "regret (bits above the optimum)",
+        "Bits per sequence above those of the best possible network, on the same sequences.",
+        solved=1.0, near=1.0, above=cost,
+        solved_means="Its best validation cost at most one bit more than the optimum.",
+    )  # fmt: skip
+    return Measures((measures.named(cost)._replace(optimum="optimal_bits"), *others, regret), measures.without_error)
+
+
+#: Cross-entropy.
+BITS_PER_SEQUENCE = Measure(
+    "bits_per_sequence", "bits per sequence", "bits per sequence (cross-entropy)",
+    "Cross-entropy of an answer in bits, summed over the sequence, mean over sequences.", digits=2,
+)  # fmt: skip
+#: Of answers in bits.
+BITS = Measures(
     (
-        _BITS_PER_SEQUENCE._replace(optimum="optimal_bits"),
-        _WRONG_BITS._replace(solved=None, near=None, solved_means=""),
-        _REGRET,
+        Measure(
+            "wrong_bits", "wrong bits", "wrong bits per sequence",
+            "Bits of an answer on the wrong side of one half, mean over sequences.",
+            chance=0.5, solved=0.0, near=0.1, solved_means="In its best validation no bit was wrong.",
+        ),
+        BITS_PER_SEQUENCE._replace(chance=1.0),
     ),
-    _WITHOUT_ERROR,
-)
+    "sequences without a wrong bit",
+)  # fmt: skip
+#: Of runs that declared nothing, since only answers in bits existed: those of tasks with a known optimum.
+UNCERTAIN_BITS = uncertain(BITS, BITS_PER_SEQUENCE.name)

@@ -1,0 +1,314 @@
+"""What a task asks for: what targets are, what an answer costs in training, and how it is measured.
+
+Costs and measures are sums over the steps where `mask` is true. What stands in other steps, in logits or in targets,
+changes neither them nor their gradients, even where it is NaN.
+"""
+
+import abc
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor
+from torch.nn import functional as F
+
+from lightning_ntm.checks import at_least
+from lightning_ntm.measures import BITS, BITS_PER_SEQUENCE, Measure, Measures, uncertain
+from lightning_ntm.tasks.base import Batch
+
+
+class Answer(abc.ABC):
+    """What every answer promises. A value: two of the same fields are equal.
+
+    Attributes:
+        size: Logits per step, the `output_size` of the network.
+        unit: What an answer is made of, in the singular.
+    """
+
+    size: int
+    unit: ClassVar[str]
+
+    @property
+    @abc.abstractmethod
+    def measures(self) -> Measures:
+        """Declarations of what `measure` returns; the first judges."""
+
+    @abc.abstractmethod
+    def cost(self, logits: Float[Tensor, "batch time outputs"], batch: Batch) -> Float[Tensor, " batch"]:
+        """Return what training minimises, summed over each answer; differentiable."""
+
+    @abc.abstractmethod
+    def units(self, batch: Batch) -> Float[Tensor, " batch"]:
+        """Return how many bits, symbols or numbers each answer has."""
+
+    @abc.abstractmethod
+    def errors(self, logits: Float[Tensor, "batch time outputs"], batch: Batch) -> Float[Tensor, " batch"]:
+        """Return how many units of each answer are wrong. A logit that is NaN is wrong whatever the target."""
+
+    @abc.abstractmethod
+    def measure(self, logits: Float[Tensor, "batch time outputs"], batch: Batch) -> dict[str, Float[Tensor, " batch"]]:
+        """Return each measure of each answer, by name, but for those that compare it to an optimum."""
+
+    @abc.abstractmethod
+    def shown(self, logits: Float[Tensor, "*batch outputs"]) -> Float[Tensor, "*batch outputs"]:
+        """Return what a picture shows: probabilities, or the numbers themselves."""
+
+    @abc.abstractmethod
+    def pictured(self, targets: Shaped[Tensor, "batch time ..."]) -> Float[Tensor, "batch time outputs"]:
+        """Return targets as `shown` would give them for a perfect answer."""
+
+    @abc.abstractmethod
+    def fault(self, batch: Batch) -> str | None:
+        """Return what is wrong with the targets of a batch where they count, or `None`."""
+
+    def compare(
+        self, logits: Float[Tensor, "batch time outputs"], optimal: Float[Tensor, "batch time outputs"], batch: Batch
+    ) -> dict[str, Float[Tensor, " batch"]]:
+        """Return the optimum of each answer and how far a network is from it, where the measures declare that.
+
+        Args:
+            logits: Of the network.
+            optimal: Of the best possible network.
+            batch: The episodes.
+        """
+        mine, best, found = self.measure(logits, batch), self.measure(optimal, batch), dict[str, Tensor]()
+        for measure in self.measures.each:
+            if measure.above:
+                found[self.measures.named(measure.above).optimum] = best[measure.above]
+                found[measure.name] = mine[measure.above] - best[measure.above]
+        return found
+
+
+@dataclass(frozen=True)
+class Bits(Answer):
+    """Independent bits: a logit for each, above zero for 1. Targets are `(batch, time, size)`, 0 or 1.
+
+    Args:
+        size: Bits per step.
+        uncertain: Whether an answer does not follow from what was shown, and the task has `optimal_logits`. Then the
+            cross-entropy judges, since wrong bits never reach 0.
+    """
+
+    size: int
+    uncertain: bool = False
+    unit = "bit"
+
+    def __post_init__(self) -> None:
+        at_least(1, size=self.size)
+
+    @property
+    def measures(self) -> Measures:
+        """Wrong bits and cross-entropy."""
+        return _UNCERTAIN_BITS if self.uncertain else BITS
+
+    def cost(self, logits: Float[Tensor, "batch time outputs"], batch: Batch) -> Float[Tensor, " batch"]:
+        """Cross-entropy of each answer in nats, summed over its steps and bits."""
+        # Selected before the loss, too: the gradient of a cost that is NaN or infinite is NaN even if it is masked.
+        mask = batch.mask.unsqueeze(-1)
+        logits = logits.to(_exact(logits), copy=True).masked_fill_(~mask, 0)  # in the layout of the logits
+        nats = F.binary_cross_entropy_with_logits(logits, batch.targets.to(logits), reduction="none")
+        return torch.where(mask, nats, 0).sum((1, 2))
+
+    def units(self, batch: Batch) -> Float[Tensor, " batch"]:
+        """Return how many bits each answer has."""
+        return (batch.mask.sum(1) * batch.targets.shape[-1]).to(_exact(batch.targets))
+
+    def errors(self, logits: Float[Tensor, "batch time outputs"], batch: Batch) -> Float[Tensor, " batch"]:
+        """Return how many bits of each answer are wrong."""
+        right = torch.where(batch.targets > 0.5, logits > 0, logits <= 0)
+        return (batch.mask.unsqueeze(-1) & ~right).sum((1, 2)).to(_exact(logits))
+
+    def measure(self, logits: Float[Tensor, "batch time outputs"], batch: Batch) -> dict[str, Float[Tensor, " batch"]]:
+        """Return wrong bits and cross-entropy in bits."""
+        wrong, bits = self.errors(logits, batch), in_bits(self.cost(logits, batch))
+        return {BITS.each[0].name: wrong, BITS_PER_SEQUENCE.name: bits}
+
+    def shown(self, logits: Float[Tensor, "*batch outputs"]) -> Float[Tensor, "*batch outputs"]:
+        """Return the probability of each bit."""
+        return logits.sigmoid()
+
+    def pictured(self, targets: Shaped[Tensor, "batch time ..."]) -> Float[Tensor, "batch time outputs"]:
+        """Return the bits."""
+        return targets
+
+    def fault(self, batch: Batch) -> str | None:
+        """Return what is wrong with the targets."""
+        if batch.targets.shape != (*batch.mask.shape, self.size):
+            return f"targets must have shape (batch, time, {self.size}), got {tuple(batch.targets.shape)}"
+        answers = batch.targets[batch.mask]
+        if not ((answers == 0) | (answers == 1)).all():
+            return "targets must be 0 or 1 where the mask is true"
+        return None
+
+
+@dataclass(frozen=True)
+class Symbols(Answer):
+    """One of several symbols in each step: a logit for each. Targets are `(batch, time)`, int64 from 0 to size - 1.
+
+    Args:
+        size: Symbols there are.
+        uncertain: As for `Bits`.
+    """
+
+    size: int
+    uncertain: bool = False
+    unit = "symbol"
+
+    def __post_init__(self) -> None:
+        at_least(2, size=self.size)
+
+    @property
+    def measures(self) -> Measures:
+        """Wrong symbols, cross-entropy, and the share of right symbols."""
+        known = _SYMBOLS.each[0]._replace(chance=1 - 1 / self.size)
+        bits = BITS_PER_SEQUENCE._replace(chance=math.log2(self.size))
+        declared = Measures((known, bits, _SYMBOLS.each[2]._replace(chance=1 / self.size)), _SYMBOLS.without_error)
+        return uncertain(declared, bits.name) if self.uncertain else declared
+
+    def cost(self, logits: Float[Tensor, "batch time outputs"], batch: Batch) -> Float[Tensor, " batch"]:
+        """Cross-entropy of each answer in nats, summed over its steps."""
+        logits = logits.to(_exact(logits), copy=True).masked_fill_(~batch.mask.unsqueeze(-1), 0)
+        targets = batch.targets.masked_fill(~batch.mask, 0)
+        nats = F.cross_entropy(logits.transpose(1, 2), targets, reduction="none")
+        return torch.where(batch.mask, nats, 0).sum(1)
+
+    def units(self, batch: Batch) -> Float[Tensor, " batch"]:
+        """Return how many symbols each answer has."""
+        return batch.mask.sum(1).float()
+
+    def errors(self, logits: Float[Tensor, "batch time outputs"], batch: Batch) -> Float[Tensor, " batch"]:
+        """Return how many symbols of each answer are wrong."""
+        right = (logits.argmax(-1) == batch.targets) & ~logits.isnan().any(-1)
+        return (batch.mask & ~right).sum(1).to(_exact(logits))
+
+    def measure(self, logits: Float[Tensor, "batch time outputs"], batch: Batch) -> dict[str, Float[Tensor, " batch"]]:
+        """Return wrong symbols, cross-entropy in bits, and the share of right symbols."""
+        wrong = self.errors(logits, batch)
+        values = wrong, in_bits(self.cost(logits, batch)), 1 - wrong / self.units(batch)
+        return dict(zip(_SYMBOLS.names, values, strict=True))
+
+    def shown(self, logits: Float[Tensor, "*batch outputs"]) -> Float[Tensor, "*batch outputs"]:
+        """Return the probability of each symbol."""
+        return logits.softmax(-1)
+
+    def pictured(self, targets: Shaped[Tensor, "batch time ..."]) -> Float[Tensor, "batch time outputs"]:
+        """Return the symbols, one-hot."""
+        return F.one_hot(targets.clamp(0, self.size - 1), self.size).float()
+
+    def fault(self, batch: Batch) -> str | None:
+        """Return what is wrong with the targets."""
+        if batch.targets.shape != batch.mask.shape or batch.targets.dtype != torch.int64:
+            return (
+                f"targets must be int64 of shape (batch, time), got {batch.targets.dtype} {tuple(batch.targets.shape)}"
+            )
+        answers = batch.targets[batch.mask]
+        if not ((answers >= 0) & (answers < self.size)).all():
+            return f"targets must be symbols from 0 to {self.size - 1} where the mask is true"
+        return None
+
+
+@dataclass(frozen=True)
+class Numbers(Answer):
+    """Real numbers: the logits are the answer. Targets are `(batch, time, size)`, finite.
+
+    Args:
+        size: Numbers per step.
+        tolerance: A number that is further off than this is wrong. A run whose mean squared error is at most its
+            square has learned the task.
+    """
+
+    size: int
+    tolerance: float = 0.04
+    unit = "number"
+
+    def __post_init__(self) -> None:
+        at_least(1, size=self.size)
+        if not 0 < self.tolerance < math.inf:
+            raise ValueError(f"tolerance (={self.tolerance}) must be above 0 and finite.")
+
+    @property
+    def measures(self) -> Measures:
+        """Mean squared error, and numbers further off than the tolerance."""
+        error, wrong = _NUMBERS.each
+        solved = self.tolerance**2
+        return Measures((error._replace(solved=solved, near=4 * solved), wrong), _NUMBERS.without_error)
+
+    def cost(self, logits: Float[Tensor, "batch time outputs"], batch: Batch) -> Float[Tensor, " batch"]:
+        """Squared error of each answer, summed over its steps and numbers."""
+        mask = batch.mask.unsqueeze(-1)
+        logits = logits.to(_exact(logits), copy=True).masked_fill_(~mask, 0)
+        targets = batch.targets.to(logits).masked_fill(~mask, 0)
+        return (logits - targets).square().sum((1, 2))
+
+    def units(self, batch: Batch) -> Float[Tensor, " batch"]:
+        """Return how many numbers each answer has."""
+        return (batch.mask.sum(1) * self.size).to(_exact(batch.targets))
+
+    def errors(self, logits: Float[Tensor, "batch time outputs"], batch: Batch) -> Float[Tensor, " batch"]:
+        """Return how many numbers of each answer are further off than the tolerance."""
+        right = (logits - batch.targets).abs() <= self.tolerance
+        return (batch.mask.unsqueeze(-1) & ~right).sum((1, 2)).to(_exact(logits))
+
+    def measure(self, logits: Float[Tensor, "batch time outputs"], batch: Batch) -> dict[str, Float[Tensor, " batch"]]:
+        """Return the mean squared error and the wrong numbers."""
+        values = self.cost(logits, batch) / self.units(batch), self.errors(logits, batch)
+        return dict(zip(_NUMBERS.names, values, strict=True))
+
+    def shown(self, logits: Float[Tensor, "*batch outputs"]) -> Float[Tensor, "*batch outputs"]:
+        """Return the numbers."""
+        return logits
+
+    def pictured(self, targets: Shaped[Tensor, "batch time ..."]) -> Float[Tensor, "batch time outputs"]:
+        """Return the numbers."""
+        return targets
+
+    def fault(self, batch: Batch) -> str | None:
+        """Return what is wrong with the targets."""
+        if batch.targets.shape != (*batch.mask.shape, self.size):
+            return f"targets must have shape (batch, time, {self.size}), got {tuple(batch.targets.shape)}"
+        if not batch.targets[batch.mask].isfinite().all():
+            return "targets must be finite where the mask is true"
+        return None
+
+
+def in_bits(nats: Tensor) -> Tensor:
+    """Return cross-entropies in bits."""
+    return nats / math.log(2)
+
+
+def mean(values: Tensor) -> Float[Tensor, ""]:
+    """Return a mean in float64: in float32, 28 of 100 is 0.2800000011920929."""
+    return values.mean(dtype=torch.float64)
+
+
+def _exact(tensor: Tensor) -> torch.dtype:
+    """Return a dtype of at least float32: in bfloat16, 513 is 512."""
+    return torch.promote_types(tensor.dtype, torch.float32)
+
+
+_UNCERTAIN_BITS = uncertain(BITS, BITS_PER_SEQUENCE.name)
+_SYMBOLS = Measures(
+    (
+        Measure(
+            "wrong_symbols", "wrong symbols", "wrong symbols per sequence",
+            "Symbols of an answer that are not the most probable one, mean over sequences.",
+            solved=0.0, near=0.1, solved_means="In its best validation no symbol was wrong.",
+        ),
+        BITS_PER_SEQUENCE,
+        Measure("accuracy", "accuracy", "share of right symbols",
+                "Share of right symbols in an answer, mean over sequences.", better="higher"),
+    ),
+    "sequences without a wrong symbol",
+)  # fmt: skip
+_NUMBERS = Measures(
+    (
+        Measure("squared_error", "squared error", "mean squared error",
+                "Squared error of the numbers of an answer, mean over them and over sequences.",
+                solved_means="In its best validation the squared error was at most that of the tolerance."),
+        Measure("wrong_numbers", "wrong numbers", "wrong numbers per sequence",
+                "Numbers of an answer that are further off than the tolerance, mean over sequences."),
+    ),
+    "sequences without a wrong number",
+)  # fmt: skip
