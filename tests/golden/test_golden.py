@@ -5,11 +5,11 @@ import json
 from pathlib import Path
 
 import pytest
+from tests.golden.trainings import NETWORKS, TASKS, losses, words
 
 from lightning_ntm import tasks
 from lightning_ntm.cli import main
 from lightning_ntm.evaluation.episodes import batch_generator
-from tests.golden.trainings import NETWORKS, TASKS, losses, words
 
 GOLDEN = json.loads((Path(__file__).parent / "golden.json").read_text())
 
