@@ -9,7 +9,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from lightning_ntm.checks import at_least, at_most
 from lightning_ntm.evaluation.device import works_ahead
 from lightning_ntm.evaluation.episodes import batch_generator, chunks
-from lightning_ntm.tasks.base import Batch, Task
+from lightning_ntm.tasks.base import Task
+from lightning_ntm.tasks.batch import Batch
 
 
 class EpisodeData(L.LightningDataModule):
@@ -51,11 +52,14 @@ class EpisodeData(L.LightningDataModule):
         sampler = _Numbers(self.batches_per_epoch, self.trainer.global_rank, self.trainer.world_size, self._trained)
         step = self.trainer.world_size * max(1, self.num_workers)  # from one number to the next in one process
         drawn = _Drawn(self.task, self.seed, self.batch_size, self.batches_per_epoch, step)
+        _check(self.task, self.task.sample(batch_generator(self.seed, "train", 0), self.batch_size))
         return self._loader(drawn, sampler, self.num_workers)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Return the validation set: the whole set in every process, so that all agree."""
         drawn = list(chunks(self.task, self.seed, "validation", self.validation_sequences, self.task.difficulty))
+        for batch in drawn:
+            _check(self.task, batch)
         return self._loader(_Held(drawn), None, 0)
 
     def _trained(self) -> int:
@@ -74,6 +78,13 @@ class EpisodeData(L.LightningDataModule):
             # From pinned memory Lightning copies to a GPU in the background; from other memory a copy waits.
             pin_memory=works_ahead(self.trainer.strategy.root_device),
         )
+
+
+def _check(task: Task, batch: Batch) -> None:
+    """Raise `ValueError` unless the targets of a batch are what the task asks for."""
+    fault = task.answer.fault(batch) or ("" if batch.mask.any() else "the mask is true in no step of a batch")
+    if fault:
+        raise ValueError(f"{type(task).__name__}: {fault}.")
 
 
 class _Drawn(Dataset[Batch]):
