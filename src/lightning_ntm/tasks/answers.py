@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from lightning_ntm.checks import at_least
 from lightning_ntm.measures import BITS, BITS_PER_SEQUENCE, Measure, Measures, uncertain
-from lightning_ntm.tasks.base import Batch
+from lightning_ntm.tasks.batch import Batch
 
 
 class Answer(abc.ABC):
