@@ -97,7 +97,8 @@ def short_names(kind: str) -> dict[str, str]:
     room, base = importlib.import_module(_ROOMS[kind]), _BASES[kind]
     promise = getattr(room, base)
     classes = [c for _, c in inspect.getmembers(room, inspect.isclass) if issubclass(c, promise) and c is not promise]
-    return {c.__name__.casefold(): f"lightning_ntm.{c.__name__}" for c in classes}
+    found = {c.__name__.casefold(): f"lightning_ntm.{c.__name__}" for c in classes}
+    return {name.removesuffix("task") + "s": path for name, path in found.items() if name.endswith("task")} | found
 
 
 def class_path(kind: str, name: str) -> str:

@@ -6,7 +6,7 @@ Nothing that a file holds is executed: pickles in `.npz` files are refused.
 import json
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -96,28 +96,26 @@ def _checked_lengths(source: str, values: Any) -> np.ndarray:
     return lengths.astype(np.int64)
 
 
-def _check_names(source: str, what: str, found: Any, known: Sequence[str], required: Sequence[str] = _NAMES[:2]) -> None:
-    for name in required:
-        if name not in found:
-            there = ", ".join(map(str, found)) or "nothing"
-            raise ValueError(f"{source}: the {what} {name!r} is missing; it has {there}.")
-    for name in found:
+def _check_names(source: str, what: str, found: Iterable[str], known: Sequence[str]) -> None:
+    names = list(found)
+    for name in _NAMES[:2]:
+        if name not in names:
+            raise ValueError(f"{source}: the {what} {name!r} is missing; there is {', '.join(names) or 'nothing'}.")
+    for name in names:
         if name not in known:
-            raise ValueError(f"{source}: unknown {what} {str(name)!r}; known: {', '.join(known)}.")
+            raise ValueError(f"{source}: unknown {what} {name!r}; known: {', '.join(known)}.")
 
 
 def _npz(source: str, path: Path) -> Rows:
     try:
         with np.load(path, allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                raise ValueError("it is one array")
-            _check_names(source, "array", file.files, (*_NAMES, _LENGTHS))
-            arrays = {name: file[name] for name in file.files}
+            names = list(file)
+            arrays = {name: file[name] for name in names if name in (*_NAMES, _LENGTHS)}
     except (ValueError, EOFError, TypeError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
-        if str(error).startswith(source):
-            raise
-        reason = "it holds Python objects, which may run programs" if "pickle" in str(error) else "it is damaged"
+        pickled = "pickle" in str(error) or "Object arrays" in str(error)
+        reason = "it holds Python objects, which may run programs when they are read" if pickled else "it is damaged"
         raise ValueError(f"{source}: not an .npz file of plain arrays: {reason}.") from None
+    _check_names(source, "array", names, (*_NAMES, _LENGTHS))
     return split_rows(source, arrays)
 
 
@@ -148,7 +146,7 @@ def _parquet(source: str, path: Path) -> Rows:
     except (ValueError, TypeError, KeyError, NotImplementedError) as error:
         reason = str(error).partition("\n")[0]
         raise ValueError(f"{source}: not a parquet file that pandas can read ({reason}).") from None
-    _check_names(source, "column", list(frame.columns), _NAMES)
+    _check_names(source, "column", map(str, frame.columns), _NAMES)
     return {name: [_plain(value) for value in frame[name]] for name in _NAMES if name in frame}
 
 

@@ -89,19 +89,21 @@ class Sequences:
             if values.dtype != np.int64:
                 wrong = ~np.isfinite(values).all(axis=1)
                 where = " where the mask is true" if name == "targets" else ""
-                self.refuse(wrong, f"{name} must be finite numbers{where}, not NaN or infinite.")
+                self.refuse(wrong, name, f"finite numbers{where}")
 
-    def refuse(self, wrong: np.ndarray, reason: str) -> None:
-        """Raise `ValueError` for the first step that is wrong, if any is.
+    def refuse(self, wrong: np.ndarray, name: str, allowed: str) -> None:
+        """Raise `ValueError` for the first step whose values are wrong, if there is one.
 
         Args:
             wrong: `(steps,)`, true for each that is wrong.
-            reason: What is wrong; `{input}` and `{target}` stand for the values of that step.
+            name: `inputs` or `targets`.
+            allowed: What they must be.
         """
         if wrong.any():
             step = int(wrong.argmax())
             row = int(np.searchsorted(self.starts, step, side="right")) - 1
-            at_row(self.source, row, reason.format(input=self.inputs[step], target=self.targets[step]))
+            values = np.array2string(getattr(self, name)[step], threshold=8, edgeitems=3)
+            at_row(self.source, row, f"{name} (={values}) must be {allowed}.")
 
     def padded(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return inputs, targets and mask of some sequences, padded with zeros to the longest of them."""
