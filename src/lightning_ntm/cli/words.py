@@ -18,6 +18,7 @@ from lightning_ntm.records.parsing import printable
 #: Rooms whose public names are short names on the command line.
 _ROOMS = {"model": "lightning_ntm.models", "task": "lightning_ntm.tasks"}
 _BASES = {"model": "MemoryModel", "task": "Task"}
+_ALIASES = {"files": "filetask"}
 
 
 _LONGEST = 2000
@@ -97,8 +98,7 @@ def short_names(kind: str) -> dict[str, str]:
     room, base = importlib.import_module(_ROOMS[kind]), _BASES[kind]
     promise = getattr(room, base)
     classes = [c for _, c in inspect.getmembers(room, inspect.isclass) if issubclass(c, promise) and c is not promise]
-    found = {c.__name__.casefold(): f"lightning_ntm.{c.__name__}" for c in classes}
-    return {name.removesuffix("task") + "s": path for name, path in found.items() if name.endswith("task")} | found
+    return {c.__name__.casefold(): f"lightning_ntm.{c.__name__}" for c in classes}
 
 
 def class_path(kind: str, name: str) -> str:
@@ -106,7 +106,8 @@ def class_path(kind: str, name: str) -> str:
     if "." in name:
         return name
     known = short_names(kind)
-    path = known.get(re.sub(r"[-_ ]", "", name).casefold())
+    plain = re.sub(r"[-_ ]", "", name).casefold()
+    path = known.get(_ALIASES.get(plain, plain))
     if path is None:
         shown = [path.rpartition(".")[2] for path in known.values()]
         hint = near(name, shown) or f"; known: {', '.join(shown)}, or the import path of your own."
