@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -122,7 +122,7 @@ class FileTask(Task):
         other._read = {"on": self.layout.fit(other._open("on"))}
         return other
 
-    @property
+    @cached_property
     def version(self) -> int:  # type: ignore[override] # the same paths with other content are other data
         """A number that is another one when the content of a file is: reports do not mix the runs then."""
         hashes = "".join(sha256_of(self._files[name]) for name in ("train", "validation") if name in self._files)
