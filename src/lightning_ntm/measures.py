@@ -54,6 +54,20 @@ class Measure(NamedTuple):
             return False
         return value <= threshold if self.better == "lower" else value >= threshold
 
+    def phrase(self, value: float, width: int = 0) -> str:
+        """Return a value with its label, as `0.25 wrong bits` or `1.50 above the optimum`.
+
+        Args:
+            value: The number.
+            width: Characters to which the number is padded on the left.
+        """
+        return f"{brief(value):>{width}} {'above the optimum' if self.above else self.label}"
+
+
+def brief(value: float) -> str:
+    """Return a number with two decimals; with two digits if it is small, as `0.0016`."""
+    return f"{value:.2f}" if abs(value) >= 0.1 or value == 0 else f"{value:.2g}"
+
 
 class Measures(NamedTuple):
     """All measures of an answer.

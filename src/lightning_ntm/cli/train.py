@@ -646,10 +646,11 @@ def _report(run: Run, result: dict[str, Any]) -> None:
         say(f"{result['step']} steps in {result['seconds']:.0f} s; no weights were kept.")
         return
     best = result["best"]
-    judged_by = run.data.task.answer.measures.each[0].name
-    measured = f"{best[judged_by]:.2f} {judged_by.replace('_', ' ')}" if best else ""
-    if judged_by == "bits_per_sequence" and "regret_bits" in best:
-        measured += f", {best['regret_bits']:.2f} above the optimum,"
+    judge, *others = run.data.task.answer.measures.each
+    measured = judge.phrase(best[judge.name]) if best else ""
+    for other in others:
+        if other.above == judge.name and other.name in best:
+            measured += f", {other.phrase(best[other.name])},"
     kept = f"step {best['step']} with {measured} in validation" if best else "the last weights, without a validation"
     path = run.folder.path
     say(f"{result['step']} steps in {result['seconds']:.0f} s; kept: {kept}.")

@@ -22,16 +22,24 @@ def trace_episode(
         sequence: Number of the episode, from 0.
 
     Returns:
-        `inputs`, `targets`, `mask`, `outputs` (probabilities), what the network's `trace` tells, and of the task,
-        where it has them, `optimal` (the best possible probabilities), `placed_by`, and each of its landmarks as
-        `landmark: NAME`.
+        `inputs`, `targets`, `mask`, `outputs`, the `errors` of each step (how many bits, symbols or numbers are wrong),
+        what the network's `trace` returns, and of the task, where it has them, `optimal` (the best possible outputs),
+        `placed_by`, and each of its landmarks as `landmark: NAME`. Outputs, targets and `optimal` are what the task's
+        answer shows: probabilities and bits, probabilities and one-hot symbols, or numbers.
+
+    Raises:
+        ValueError: The network's output does not fit the answer of the task.
     """
+    answer = task.answer
+    answer.check_size(model.output_size)
     batch = task.batch(seed, "evaluation", sequence, 1, **difficulty)
     traced = model.trace(batch.inputs.to(device_of(model)))
     seen = {**batch._asdict(), **{name: tensor.cpu() for name, tensor in traced.items()}}
-    seen["outputs"] = seen.pop("logits").sigmoid()
+    logits = seen.pop("logits")
+    seen |= {"errors": answer.step_errors(logits, batch), "outputs": answer.shown(logits)}
+    seen["targets"] = answer.pictured(batch.targets)
     optimal, placed_by = task.optimal_logits(batch), task.placed_by(batch)
-    seen |= {} if optimal is None else {"optimal": optimal.sigmoid()}
+    seen |= {} if optimal is None else {"optimal": answer.shown(optimal)}
     seen |= {} if placed_by is None else {"placed_by": placed_by}
     seen |= {f"landmark: {name}": steps for name, steps in task.landmarks(batch).items()}
     return {name: tensor[0].numpy() for name, tensor in seen.items()}

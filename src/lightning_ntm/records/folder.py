@@ -38,6 +38,11 @@ class RunFolder:
         return self.path / "config.yaml"
 
     @property
+    def measures(self) -> Path:
+        """What the run measures of the answers: names, labels and thresholds."""
+        return self.path / "measures.json"
+
+    @property
     def metrics(self) -> Path:
         """What was measured, one JSON object a line."""
         return self.path / "metrics.jsonl"
@@ -123,7 +128,9 @@ class RunFolder:
 
     def began(self) -> bool:
         """Whether something is here that training, begun anew, would not make again: a checkpoint, or a user's file."""
-        again = (self.config, self.about, self.metrics, self.best, self.failed, self.nonfinite, self._lock)
+        again = (
+            self.config, self.measures, self.about, self.metrics, self.best, self.failed, self.nonfinite, self._lock
+        )  # fmt: skip
         names = {path.name for path in (*again, self.nonfinite.with_suffix(".safetensors"))} | {"lightning_logs"}
         found = self.path.iterdir() if self.path.exists() else ()
         return any(path.name not in names and path.suffix != ".tmp" for path in found)
@@ -135,7 +142,7 @@ class RunFolder:
 
     def abandon(self) -> None:
         """Remove the folder of a run that never began: one without results of any kind."""
-        mine = {self.config.name, self.about.name, self._lock.name}
+        mine = {self.config.name, self.measures.name, self.about.name, self._lock.name}
         if {file.name for file in self.path.iterdir()} <= mine:
             shutil.rmtree(self.path)
 

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from lightning_ntm.checks import at_least
 from lightning_ntm.measures import BITS_PER_SEQUENCE
-from lightning_ntm.tasks.answers import Answer, Bits
+from lightning_ntm.tasks.answer import Answer
+from lightning_ntm.tasks.answers import Bits
 from lightning_ntm.tasks.batch import Batch
 from lightning_ntm.tasks.randomness import Split, batch_generator
 

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from lightning_ntm.tasks.answers import Answer, Numbers
+from lightning_ntm.tasks.answer import Answer
+from lightning_ntm.tasks.answers import Numbers
 from lightning_ntm.tasks.base import Task
 from lightning_ntm.tasks.batch import Batch
 from lightning_ntm.tasks.layout import Kind, Layout

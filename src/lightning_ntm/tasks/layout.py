@@ -6,7 +6,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from lightning_ntm.checks import at_least, at_most, one_of
-from lightning_ntm.tasks.answers import Answer, Bits, Numbers, Symbols
+from lightning_ntm.tasks.answer import Answer
+from lightning_ntm.tasks.answers import Bits, Numbers, Symbols
 from lightning_ntm.tasks.sequences import Sequences, numbers
 
 Kind = Literal["bits", "symbols", "numbers"]

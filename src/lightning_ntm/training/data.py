@@ -41,11 +41,10 @@ class EpisodeData(L.LightningDataModule):
         super().__init__()
         at_least(1, batch_size=batch_size, batches_per_epoch=batches_per_epoch)
         at_least(0, seed=seed, num_workers=num_workers)
-        at_most(10**6, batch_size=batch_size)  # far more would never end
+        at_most(10**6, batch_size=batch_size, validation_sequences=validation_sequences or 0)  # more would never end
         self.task, self.seed, self.batch_size, self.num_workers = task, seed, batch_size, num_workers
         self.batches_per_epoch = batches_per_epoch
         self.validation_sequences = sequences_of(task, "validation", validation_sequences=validation_sequences)
-        at_most(10**6, validation_sequences=0 if task.stored("validation") else self.validation_sequences)
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return the batches of this process, from where training stands."""
@@ -53,11 +52,14 @@ class EpisodeData(L.LightningDataModule):
         sampler = _Numbers(self.batches_per_epoch, self.trainer.global_rank, self.trainer.world_size, self._trained)
         step = self.trainer.world_size * max(1, self.num_workers)  # from one number to the next in one process
         drawn = _Drawn(self.task, self.seed, self.batch_size, self.batches_per_epoch, step)
+        _check(self.task, self.task.batch(self.seed, "train", 0, self.batch_size))
         return self._loader(drawn, sampler, self.num_workers)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Return the validation set: the whole set in every process, so that all agree."""
         drawn = list(chunks(self.task, self.seed, "validation", self.validation_sequences, self.task.difficulty))
+        for batch in drawn:
+            _check(self.task, batch)
         return self._loader(_Held(drawn), None, 0)
 
     def _trained(self) -> int:
@@ -76,6 +78,13 @@ class EpisodeData(L.LightningDataModule):
             # From pinned memory Lightning copies to a GPU in the background; from other memory a copy waits.
             pin_memory=works_ahead(self.trainer.strategy.root_device),
         )
+
+
+def _check(task: Task, batch: Batch) -> None:
+    """Raise `ValueError` unless the targets of a batch are what the task asks for."""
+    fault = task.answer.fault(batch) or ("" if batch.mask.any() else "the mask is true in no step of a batch")
+    if fault:
+        raise ValueError(f"{type(task).__name__}: {fault}.")
 
 
 class _Drawn(Dataset[Batch]):
