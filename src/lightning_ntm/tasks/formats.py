@@ -45,8 +45,9 @@ def read_rows(source: str, path: Path) -> Rows:
 def split_rows(source: str, arrays: Mapping[str, Any]) -> Rows:
     """Return the sequences in arrays, by name.
 
-    An array may be padded, with a sequence in each of its first axis; or concatenated, with `lengths` that add up to
-    its first axis. With `lengths` the padding of padded arrays is cut off.
+    An array may be padded, with a sequence in each of its first axis, or concatenated, with `lengths` that add up to
+    its first axis. With `lengths` the padding of padded arrays is cut off. An array of three axes is padded; one of two
+    is concatenated if the lengths add up to its first axis.
 
     Args:
         source: How errors name the arrays.
@@ -74,7 +75,7 @@ def _split(source: str, name: str, values: Any, lengths: np.ndarray | None) -> l
                 "or (sequences, steps) of integers."
             )
         return list(array)
-    if array.ndim and len(array) == lengths.sum():
+    if 0 < array.ndim < (2 if name == "mask" else 3) and len(array) == lengths.sum():
         return np.split(array, np.cumsum(lengths)[:-1])
     if array.ndim > 1 and len(array) == len(lengths) and array.shape[1] >= lengths.max():
         return [one[:length] for one, length in zip(array, lengths, strict=True)]
@@ -108,9 +109,9 @@ def _check_names(source: str, what: str, found: Iterable[str], known: Sequence[s
 
 def _npz(source: str, path: Path) -> Rows:
     try:
-        with np.load(path, allow_pickle=False) as file:
-            names = list(file)
-            arrays = {name: file[name] for name in names if name in (*_NAMES, _LENGTHS)}
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as found:
+            names = list(found)
+            arrays = {name: found[name] for name in names if name in (*_NAMES, _LENGTHS)}
     except (ValueError, EOFError, TypeError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
         pickled = "pickle" in str(error) or "Object arrays" in str(error)
         reason = "it holds Python objects, which may run programs when they are read" if pickled else "it is damaged"
