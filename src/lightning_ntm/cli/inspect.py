@@ -13,10 +13,14 @@ from lightning_ntm.checks import at_least, at_most
 from lightning_ntm.cli.terminal import Terminal, say, warn
 from lightning_ntm.cli.words import Parser, UsageError, add_device, explained, filled
 from lightning_ntm.evaluation.build import TrainedRun, open_run, warn_beyond_memory
+from lightning_ntm.evaluation.contents import changed_file
 from lightning_ntm.evaluation.device import chosen_device
 from lightning_ntm.evaluation.episodes import EVALUATION_VERSION
 from lightning_ntm.intervals import in_words
 from lightning_ntm.records import RunFolder, as_json, find, make_folder
+from lightning_ntm.tasks.base import Task
+from lightning_ntm.tasks.files import FileTask
+from lightning_ntm.tasks.sequences import sha256_of
 
 #: What an episode or a memory beyond this machine ends in.
 _TOO_LARGE = (MemoryError, OverflowError, RuntimeError)
@@ -28,13 +32,14 @@ def evaluate(argv: list[str]) -> int:
     """Measure the kept networks of runs."""
     parser = _parser("evaluate", "Measure the kept network of a run, or of many, on episodes it never saw.")
     parser.add_argument("runs", nargs="+", type=filled, metavar="RUN", help="run folders, or folders that hold them")
-    parser.add_argument("--sequences", type=int, default=100, help="episodes at each difficulty (100)")
+    parser.add_argument("--sequences", type=int, help="episodes at each difficulty (100; of a file all)")
     parser.add_argument("--pieces", type=int, help="also measure this many equal parts of each answer, one by one")
     parser.add_argument("--json", action="store_true", help="print JSON, an object or for several runs a list, alone")
     arguments = _parsed(parser, argv)
     with explained("--"):
-        at_least(1, sequences=arguments.sequences)
-        at_most(_MOST, sequences=arguments.sequences)
+        if arguments.sequences is not None:
+            at_least(1, sequences=arguments.sequences)
+            at_most(_MOST, sequences=arguments.sequences)
         if arguments.pieces is not None:
             at_least(1, pieces=arguments.pieces)
     paths = list(_runs(arguments.runs))
@@ -51,7 +56,7 @@ def evaluate(argv: list[str]) -> int:
     for path, reason in left_out.items():
         warn(f"{path} is left out: {reason}")
     slots = f", {arguments.memory_slots} memory slots" if arguments.memory_slots else ""
-    measured_on = f"{arguments.sequences} sequences{slots}"
+    measured_on = f"{told[0]['results'][0]['sequences']} sequences{slots}"
     if arguments.json:
         print(as_json(told[0] if len(paths) == 1 else told))
     elif len(paths) == 1:
@@ -77,8 +82,10 @@ def _runs(given: list[str]) -> Iterator[str]:
 
 def _evaluated(path: str, arguments: argparse.Namespace) -> list[dict[str, Any]]:
     run = _open(path, arguments)
-    slots = {"memory_slots": run.memory_slots} if run.memory_slots else {}
-    results = [{**slots, **result} for result in _results(run, arguments)]
+    asked: dict[str, Any] = {"memory_slots": run.memory_slots} if run.memory_slots else {}
+    if arguments.on:
+        asked |= {"on": Path(arguments.on).name, "sha256": sha256_of(arguments.on)}
+    results = [{**asked, **result} for result in _results(run, arguments)]
     _keep(path, run.step, results)
     return results
 
@@ -115,7 +122,12 @@ def _confidence(results: list[dict[str, Any]]) -> str:
 def _has_room(name: str, results: list[dict[str, Any]]) -> bool:
     if name == "perfect" and any("optimal_bits" in result for result in results):
         return False  # nobody is
-    shown_otherwise = ("sequences", "memory_slots", "share_wrong_at_most")  # in the title, and below the table
+    shown_otherwise = (
+        "sequences",
+        "memory_slots",
+        "share_wrong_at_most",
+        "sha256",
+    )  # in the title, and below the table
     return name not in shown_otherwise and not name.endswith(("_margin", "_low", "_high"))
 
 
@@ -135,14 +147,18 @@ def figure(argv: list[str]) -> int:
     parser = _parser("figure", "Draw an episode of a run: inputs, outputs and the memory at work, as in the paper.")
     parser.add_argument("run", type=filled, metavar="RUN", help="the run folder")
     parser.add_argument("--output", type=filled, metavar="FOLDER", help="for the pictures (RUN/figures)")
+    parser.add_argument("--sequence", type=int, metavar="NUMBER", help="which episode, counted from 0 (0)")
     arguments = _parsed(parser, argv)
+    with explained("--"):
+        at_least(0, sequence=arguments.sequence or 0)
     run = _open(arguments.run, arguments)
     asked = _difficulties(arguments, run) if arguments.lengths or arguments.vary else [run.task.difficulty]
     for difficulty in asked:
         _warn(run, difficulty)
         with explained("", *_TOO_LARGE):
-            trace = trace_episode(run.model, run.task, difficulty, seed=run.seed)
-        shown = {**difficulty, **({"memory_slots": arguments.memory_slots} if arguments.memory_slots else {})}
+            sequence = arguments.sequence or 0
+            trace = trace_episode(run.model, run.task, difficulty, seed=run.seed, sequence=sequence)
+        shown = {**difficulty, **_shown_of(arguments, run)}
         described = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in shown.items())
         title = f"{type(run.model).__name__} on {type(run.task).__name__}, {described}"
         named = "-".join(f"{name}-{value}" for name, value in shown.items())
@@ -156,12 +172,23 @@ def figure(argv: list[str]) -> int:
     return 0
 
 
+def _shown_of(arguments: argparse.Namespace, run: TrainedRun) -> dict[str, Any]:
+    """Return what the name of a picture says besides the difficulty."""
+    shown: dict[str, Any] = {"memory_slots": arguments.memory_slots} if arguments.memory_slots else {}
+    if arguments.on:
+        shown["on"] = Path(arguments.on).stem
+    if arguments.sequence is not None or run.task.stored("evaluation") is not None:
+        shown["sequence"] = arguments.sequence or 0
+    return shown
+
+
 def _parser(verb: str, description: str) -> Parser:
     parser = Parser(prog=f"ntm {verb}", description=description, allow_abbrev=False)
     parser.add_argument("--lengths", type=_numbers, help="as 10,20,40; short for --vary length=10,20,40")
     parser.add_argument(
         "--vary", type=_varied, action="append", default=[], metavar="NAME=A,B", help="any difficulty of the task"
     )
+    parser.add_argument("--on", type=filled, metavar="FILE", help="another file, for runs on files")
     parser.add_argument("--memory_slots", type=int, help="slots to give the network, if not those of its training")
     add_device(parser)
     return parser
@@ -196,7 +223,21 @@ def _open(path: str, arguments: argparse.Namespace) -> TrainedRun:
         with explained("--"):
             at_least(1, memory_slots=arguments.memory_slots)
     with explained("", *_TOO_LARGE):
-        return open_run(path, memory_slots=arguments.memory_slots, device=arguments.device)
+        run = open_run(path, memory_slots=arguments.memory_slots, device=arguments.device)
+    if not arguments.on:
+        _warn_if_changed(path, run.task)
+        return run
+    if not isinstance(run.task, FileTask):
+        raise UsageError(f"--on (={arguments.on}) is for runs on files; this one is on {type(run.task).__name__}.")
+    with explained("--"):
+        return run._replace(task=run.task.on(arguments.on))
+
+
+def _warn_if_changed(path: str, task: Task) -> None:
+    with explained():
+        changed = changed_file(task, RunFolder(Path(path)).notes(), "validation") if task.files else None
+    if changed:
+        warn(changed)
 
 
 def _difficulties(arguments: argparse.Namespace, run: TrainedRun) -> list[dict[str, int]]:
@@ -210,7 +251,7 @@ def _difficulties(arguments: argparse.Namespace, run: TrainedRun) -> list[dict[s
         return run.task.evaluations
     for name, values in varied.items():
         if name not in run.task.difficulty:
-            known = ", ".join(run.task.difficulty)
+            known = ", ".join(run.task.difficulty) or "none"
             option = "--lengths" if arguments.lengths and name == "length" else f"--vary {name}"
             raise UsageError(f"{option}: {type(run.task).__name__} has no difficulty {name!r}; it has {known}.")
         if min(values) < 1:

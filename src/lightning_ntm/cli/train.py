@@ -267,7 +267,9 @@ def _check_simple(config: Namespace) -> None:
 
 def _data(parts: Namespace, config: Namespace) -> EpisodeData:
     with explained("--data."):
-        return EpisodeData(parts.task, seed=config.seed, **parts.data.as_dict())
+        data = EpisodeData(parts.task, seed=config.seed, **parts.data.as_dict())
+    config.data.validation_sequences = data.validation_sequences
+    return data
 
 
 def _learner(parts: Namespace, config: Namespace) -> SequenceLearner:
@@ -300,6 +302,9 @@ def _parts(parser: ArgumentParser, config: Namespace, argv: list[str]) -> Namesp
         raise UsageError(_too_large(config, told) or words.invalid_value(told)) from error
     except (ImportError, TypeError) as error:
         raise UsageError(words.one_line(error)) from error
+    with explained("--task."):
+        for name, value in parts.task.resolved().items():
+            config.task.init_args[name] = value
     full = _beyond_memory(parts.model, parts.task)
     few = _few_slots(parts, config, asked=_asks_for_slots(argv))
     _check_optimizer(config.optimizer)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lightning_ntm.checks import at_least
 from lightning_ntm.evaluation.device import device_of
-from lightning_ntm.evaluation.episodes import chunks
+from lightning_ntm.evaluation.episodes import chunks, sequences_of
 from lightning_ntm.intervals import none_of, wilson
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.tasks.answer import Answer, mean
@@ -23,7 +23,7 @@ CONFIDENCE = 1.96
 
 
 def evaluate(
-    model: MemoryModel[Any], task: Task, difficulty: dict[str, int], *, sequences: int = 100, seed: int = 1
+    model: MemoryModel[Any], task: Task, difficulty: dict[str, int], *, sequences: int | None = None, seed: int = 1
 ) -> dict[str, Any]:
     """Measure a network on episodes of one difficulty that it never saw.
 
@@ -31,7 +31,7 @@ def evaluate(
         model: The network.
         task: The task it was trained on.
         difficulty: As `{"length": 120}`.
-        sequences: Number of episodes.
+        sequences: Number of episodes; by default 100, of a task of files all.
         seed: Of the episodes.
 
     Returns:
@@ -57,7 +57,7 @@ def evaluate_pieces(
     difficulty: dict[str, int],
     *,
     pieces: int,
-    sequences: int = 100,
+    sequences: int | None = None,
     seed: int = 1,
 ) -> list[dict[str, Any]]:
     """Measure whole answers and, when `pieces` is above 1, each of so many equal parts of them.
@@ -67,7 +67,7 @@ def evaluate_pieces(
         task: The task it was trained on.
         difficulty: As `{"length": 120}`.
         pieces: Parts of an answer, by its steps.
-        sequences: Number of episodes.
+        sequences: Number of episodes; by default 100, of a task of files all.
         seed: Of the episodes.
 
     Returns:
@@ -78,7 +78,8 @@ def evaluate_pieces(
         ValueError: `sequences` or `pieces` is below 1, there are more pieces than steps in an answer,
             the task does not have this difficulty, or the network's output does not fit its answer.
     """
-    at_least(1, sequences=sequences, pieces=pieces)
+    at_least(1, pieces=pieces)
+    sequences = sequences_of(task, "evaluation", sequences=sequences)
     answer = task.answer
     answer.check_size(model.output_size)
     measured: list[list[dict[str, Tensor]]] = [[] for _ in range(pieces + 1 if pieces > 1 else 1)]

@@ -5,15 +5,21 @@ from typing import Any
 import numpy as np
 
 from lightning_ntm.evaluation.device import device_of
-from lightning_ntm.evaluation.episodes import batch_generator
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.tasks.base import Task
 
 
 def trace_episode(
-    model: MemoryModel[Any], task: Task, difficulty: dict[str, int], *, seed: int = 1
+    model: MemoryModel[Any], task: Task, difficulty: dict[str, int], *, seed: int = 1, sequence: int = 0
 ) -> dict[str, np.ndarray]:
     """Run one episode and return all that happened, each array with time first.
+
+    Args:
+        model: The network.
+        task: The task it was trained on.
+        difficulty: As `{"length": 120}`.
+        seed: Of the episodes.
+        sequence: Number of the episode, from 0.
 
     Returns:
         `inputs`, `targets`, `mask`, `outputs`, the `errors` of each step (how many bits, symbols or numbers are wrong),
@@ -26,7 +32,7 @@ def trace_episode(
     """
     answer = task.answer
     answer.check_size(model.output_size)
-    batch = task.sample(batch_generator(seed, "evaluation", 0, difficulty), 1, **difficulty)
+    batch = task.batch(seed, "evaluation", sequence, 1, **difficulty)
     traced = model.trace(batch.inputs.to(device_of(model)))
     seen = {**batch._asdict(), **{name: tensor.cpu() for name, tensor in traced.items()}}
     logits = seen.pop("logits")

@@ -301,6 +301,8 @@ class RunFolder:
         write_whole(self.metrics, "".join(kept))
 
 
+#: What is a text in a row of an evaluation: a part of the answer, and of a user's file the name and the SHA-256.
+_TEXTS = ("answer", "on", "sha256")
 _RESULTS = 2000  # of evaluations; a figure has a place for each
 
 
@@ -314,14 +316,15 @@ def _rows(text: str) -> list[dict[str, Any]] | None:
 
 
 def _is_result(row: Any) -> bool:
-    """Whether all in a row of an evaluation is what it should be: numbers, and which part of an answer it is about."""
+    """Whether a row of an evaluation has only numbers, but for the part of the answer and the file it is about."""
     return (
         isinstance(row, dict)
-        and all(is_measure(value) for name, value in row.items() if name != "answer")
-        and isinstance(row.get("answer", ""), str)
+        and all(is_measure(value) for name, value in row.items() if name not in _TEXTS)
+        and all(isinstance(row.get(name, ""), str) for name in _TEXTS)
     )
 
 
 def difficulty_of(row: dict[str, Any]) -> dict[str, int | str]:
     """Return what was asked for in a row of an evaluation: measures are no whole numbers, but for `sequences`."""
-    return {name: value for name, value in row.items() if isinstance(value, int | str) and name != "sequences"}
+    aside = ("sequences", "sha256")
+    return {name: value for name, value in row.items() if isinstance(value, int | str) and name not in aside}

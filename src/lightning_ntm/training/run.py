@@ -14,6 +14,7 @@ from lightning.pytorch.callbacks import Callback, LambdaCallback, ProgressBar
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
+from lightning_ntm.evaluation.contents import changed_file, contents
 from lightning_ntm.evaluation.weights import save_weights
 from lightning_ntm.records import Claim, RunFolder, as_json, write_whole
 from lightning_ntm.records.files import CONFIG_BYTES, read_text
@@ -176,6 +177,8 @@ class Run:
 
     def _check_data(self) -> None:
         task = self.data.task
+        if fault := changed_file(task, self.folder.notes(), "train", "validation"):
+            raise ValueError(f"{self.folder.path} cannot be resumed: {fault}")
         for note in self.folder.notes():
             if (version := note.get("task_version")) not in (None, task.version):
                 raise ValueError(
@@ -198,6 +201,7 @@ class Run:
                 backend=backend,
                 device=str(self.learner.device),
                 task_version=self.data.task.version,
+                **contents(self.data.task),
                 parameters=sum(weights.numel() for weights in self.learner.model.parameters()),
             )
         )
