@@ -1,9 +1,9 @@
-"""Which episodes a run sees.
+"""The episodes of a run.
 
-Batch number `k` of a run is a function of (task, seed, split, k) and of nothing else. So it is the
-same with any number of loader workers, every rank of a distributed run takes numbers of its own,
-validation sees the same episodes every time, and resuming needs only the number to go on from.
-Episodes of an evaluation depend on their difficulty, too, so that rows of a table are independent.
+Batch number `k` of a run is a function of (task, seed, split, k) alone. It does not depend on the number of loader
+workers. Each rank of a distributed run takes its own numbers. Every validation uses the same episodes. Resuming needs
+only the number of the next batch. Episodes of an evaluation also depend on their difficulty, so that the rows of a
+table are independent.
 """
 
 from collections.abc import Iterator
@@ -16,21 +16,21 @@ from lightning_ntm.tasks.base import Batch, Task
 
 Split = Literal["train", "validation", "evaluation", "memory", "noise"]
 
-#: Raised when the same arguments would give an evaluation other episodes than before.
+#: Increased when the same arguments give an evaluation other episodes than before.
 EVALUATION_VERSION = 2
 
-#: Most episodes that are validated or evaluated at once.
+#: Largest batch of a validation or evaluation.
 CHUNK = 100
 
 
 def batch_generator(
     seed: int, split: Split, number: int, difficulty: dict[str, int] | None = None
 ) -> np.random.Generator:
-    """Return the source of randomness of one batch; different arguments give unrelated ones.
+    """Return the random generator of one batch. Different arguments give independent generators.
 
-    A counter-based generator (Philox), keyed by a hash of the arguments. Seeding from the numbers
-    themselves is not enough: `torch.Generator` keeps only the lower 32 bits of a seed, and NumPy's
-    `SeedSequence` takes (2**32 + 1, 0) for (1, 1).
+    It is a counter-based generator (Philox), keyed by a hash of the arguments. The numbers themselves are not suitable
+    as seeds: `torch.Generator` keeps only the lower 32 bits of a seed, and NumPy's `SeedSequence` gives the same
+    generator for (2**32 + 1, 0) and (1, 1).
     """
     name = f"{seed}/{split}/{number}" + "".join(
         f"/{what}={value}" for what, value in sorted((difficulty or {}).items())
@@ -42,7 +42,7 @@ def batch_generator(
 def chunks(
     task: Task, seed: int, split: Split, sequences: int, difficulty: dict[str, int], chunk: int = CHUNK
 ) -> Iterator[Batch]:
-    """Draw a fixed set of episodes in batches of at most `chunk`."""
+    """Yield a fixed set of episodes in batches of at most `chunk`."""
     keyed = difficulty if split == "evaluation" else None
     for number, start in enumerate(range(0, sequences, chunk)):
         size = min(chunk, sequences - start)
