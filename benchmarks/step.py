@@ -1,8 +1,7 @@
 """Time of a training step: python benchmarks/step.py [--threads 1] [--steps 30].
 
-The paper's copy network (LSTM controller 100, memory 128 x 20, one read and one write head,
-float32), batch 8, length 20 (41 time steps): forward, backward, clipping, optimizer. Prints the median over the steps
-for
+The paper's copy network (LSTM controller 100, memory 128 x 20, one read and one write head, float32), batch 8, length
+20 (41 time steps): forward, backward, clipping, optimizer. Prints the median over the steps for
 - an NTM as most implementations write it (peers.py), our reference loop and our kernel, and the speedup;
 - a step inside `ntm train` with the reference loop and with the kernel, and the time that the training loop adds;
 - sampling a batch, and checking that loss and gradient are finite.

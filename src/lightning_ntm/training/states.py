@@ -85,10 +85,8 @@ def _check_archive(model: nn.Module, path: Path) -> None:
         raise ValueError(f"{path} is damaged or not a training state: it is larger than one of this network can be.")
 
 
-_BESIDE, _TIMES = (
-    2**28,
-    32,
-)  # bytes beside the weights; copies of the weights, of which an optimizer has two and an average one
+#: Bytes of a state beside its copies of the weights, and the number of copies: an optimizer has two, an average one.
+_BESIDE, _TIMES = 2**28, 32
 
 
 def check_optimizer_state(optimizer: torch.optim.Optimizer, state: dict[str, Any], path: Path) -> None:
