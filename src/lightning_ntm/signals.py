@@ -1,4 +1,4 @@
-"""The signals by which a process is told to end: by a user, a scheduler, a terminal that is closed."""
+"""Signals that ask a process to end: from a user, a scheduler or a closed terminal."""
 
 import signal
 
@@ -6,5 +6,5 @@ _ALL = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
 def end_signals() -> list[signal.Signals]:
-    """Return those, besides Ctrl-C, that this process was not started to ignore, as by `nohup`."""
+    """Return these signals without SIGINT and without those that the process ignores, for example under `nohup`."""
     return [number for number in _ALL if signal.getsignal(number) is not signal.SIG_IGN]

@@ -119,7 +119,7 @@ def _planned(given: str | None, arguments: argparse.Namespace, more: list[str]) 
     with explained():
         plan = Plan.of({**({"name": Path(given).stem, **_plan(given)} if given else {}), **said}, more)
     if Path(plan.name).name != plan.name or plan.name.startswith(".") or len(plan.name.encode()) > 200:
-        raise UsageError(f"--name (={plan.name!r}) must be a plain folder name; --runs sets where it stands.")
+        raise UsageError(f"--name (={plan.name!r}) must be a plain folder name; --runs sets its parent folder.")
     return Path(arguments.runs) / plan.name, plan
 
 
