@@ -62,17 +62,24 @@ def _commit(folder: Path) -> str | None:
 
 
 def _git(folder: Path, *words: str) -> "subprocess.CompletedProcess[str] | None":
-    """Return what git says; it writes nothing, asks nobody, and runs none of the programs a repository may name."""
+    """Return the output of git, which writes nothing, prompts for nothing and runs no program named by a repository."""
     command = ["git", "-C", str(folder), *_SAFE, *words]
     try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=10, env={**os.environ, **_QUIET})
+        return subprocess.run(
+            command,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=10,
+            env={**os.environ, **_QUIET},
+        )
     except (OSError, ValueError, subprocess.SubprocessError):
         return None
 
 
 def _processor() -> str:
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return platform.processor() or "unknown processor"
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
