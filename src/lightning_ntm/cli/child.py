@@ -1,4 +1,4 @@
-"""One training of a sweep, in a process that is forked from one with all imports done."""
+"""One training of a sweep, in a process of its own."""
 
 import atexit
 import os
@@ -11,11 +11,12 @@ from typing import NoReturn
 # Imported at the top: this module is loaded before processes are forked.
 import lightning_ntm.cli.train as _loaded  # noqa: F401
 from lightning_ntm.cli import main
+from lightning_ntm.records.writing import open_to_write
 
 
 def train(arguments: list[str], log: Path) -> NoReturn:
     """Run `ntm train` with its output in a file."""
-    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+    output = open_to_write(log, os.O_WRONLY | os.O_APPEND)
     for stream in (sys.stdout, sys.stderr):
         os.dup2(output, stream.fileno())
     # Lightning starts the other processes of a distributed run with these.

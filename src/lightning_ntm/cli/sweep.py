@@ -17,8 +17,8 @@ from lightning_ntm.cli.watch import View, table
 from lightning_ntm.cli.words import Parser, UsageError, command, explained, filled, near
 from lightning_ntm.signals import end_signals
 from lightning_ntm.sweep import End, Engine, LocalEngine, Plan, PlannedRun, Worker, status_of
+from lightning_ntm.sweep.environment import without_ranks
 from lightning_ntm.sweep.plan import read_plan
-from lightning_ntm.sweep.server import without_ranks
 
 _EXAMPLES = """examples:
   ntm sweep --models NTM,LSTM --tasks Copy --seeds 1-10

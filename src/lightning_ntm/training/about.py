@@ -65,14 +65,21 @@ def _git(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str] | N
     """Run git. It writes nothing, does not prompt, and runs no program that the repository configures."""
     command = ["git", "-C", str(folder), *_SAFE, *arguments]
     try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=10, env={**os.environ, **_QUIET})
+        return subprocess.run(
+            command,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=10,
+            env={**os.environ, **_QUIET},
+        )
     except (OSError, ValueError, subprocess.SubprocessError):
         return None
 
 
 def _processor() -> str:
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return platform.processor() or "unknown processor"
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
