@@ -1,5 +1,6 @@
 """Run folders on disk: how they are written, and what is read from many of them."""
 
+from .declared import declared as declared
 from .files import (
     Claim as Claim,
     claim as claim,

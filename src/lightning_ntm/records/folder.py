@@ -43,6 +43,11 @@ class RunFolder:
         return self.path / "metrics.jsonl"
 
     @property
+    def measures(self) -> Path:
+        """Declarations of what is measured."""
+        return self.path / "measures.json"
+
+    @property
     def last(self) -> Path:
         """The whole state of training, to go on from."""
         return self.path / "last.ckpt"
