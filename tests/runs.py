@@ -69,7 +69,7 @@ ANSWERED = {"symbols": Symbols(4), "numbers": Numbers(1)}
 
 
 def write_answered(folder, kind, costs, **more):
-    """Write a run that declares its measures. The first one has the values `costs` in validation, twice that in training.
+    """Write a run that declares its measures. The first has the values `costs` in validation, twice that in training.
 
     An answer has ten symbols or numbers, so a share is 1 minus a tenth of the first measure. The rows of training lack
     the last measure.
