@@ -641,7 +641,7 @@ def _report(run: Run, result: dict[str, Any]) -> None:
         say(f"{result['step']} steps in {result['seconds']:.0f} s; no weights were kept.")
         return
     best = result["best"]
-    judged_by = run.data.task.judged_by
+    judged_by = run.data.task.answer.measures.each[0].name
     measured = f"{best[judged_by]:.2f} {judged_by.replace('_', ' ')}" if best else ""
     if judged_by == "bits_per_sequence" and "regret_bits" in best:
         measured += f", {best['regret_bits']:.2f} above the optimum,"

@@ -19,7 +19,8 @@ from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.records import RunFolder
 from lightning_ntm.records.files import CONFIG_BYTES, read_object, read_text
 from lightning_ntm.records.parsing import parse_yaml
-from lightning_ntm.tasks.base import Batch, Task
+from lightning_ntm.tasks.base import Task
+from lightning_ntm.tasks.batch import Batch
 
 
 class TrainedRun(NamedTuple):

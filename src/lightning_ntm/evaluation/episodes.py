@@ -12,7 +12,8 @@ from typing import Literal
 
 import numpy as np
 
-from lightning_ntm.tasks.base import Batch, Task
+from lightning_ntm.tasks.base import Task
+from lightning_ntm.tasks.batch import Batch
 
 Split = Literal["train", "validation", "evaluation", "memory", "noise"]
 

@@ -15,7 +15,8 @@ from lightning_ntm.evaluation.episodes import chunks
 from lightning_ntm.intervals import none_of, wilson
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.tasks import metrics
-from lightning_ntm.tasks.base import Batch, Task
+from lightning_ntm.tasks.base import Task
+from lightning_ntm.tasks.batch import Batch
 
 #: Half the width of an interval that holds the mean in 95 of 100 evaluations, in standard errors.
 CONFIDENCE = 1.96

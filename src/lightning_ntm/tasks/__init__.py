@@ -1,7 +1,9 @@
 """Tasks: `Task` is the promise, the others keep it."""
 
+from .answers import Answer as Answer, Bits as Bits, Numbers as Numbers, Symbols as Symbols
 from .associative_recall import AssociativeRecall as AssociativeRecall
-from .base import Batch as Batch, Task as Task
+from .base import Task as Task
+from .batch import Batch as Batch
 from .copy import Copy as Copy
 from .dynamic_ngrams import DynamicNGrams as DynamicNGrams
 from .priority_sort import PrioritySort as PrioritySort

@@ -4,10 +4,8 @@ Costs and measures are sums over the steps where `mask` is true. What stands in 
 changes neither them nor their gradients, even where it is NaN.
 """
 
-import abc
 import math
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Shaped
@@ -16,69 +14,8 @@ from torch.nn import functional as F
 
 from lightning_ntm.checks import at_least
 from lightning_ntm.measures import BITS, BITS_PER_SEQUENCE, Measure, Measures, uncertain
-from lightning_ntm.tasks.base import Batch
-
-
-class Answer(abc.ABC):
-    """What every answer promises. A value: two of the same fields are equal.
-
-    Attributes:
-        size: Logits per step, the `output_size` of the network.
-        unit: What an answer is made of, in the singular.
-    """
-
-    size: int
-    unit: ClassVar[str]
-
-    @property
-    @abc.abstractmethod
-    def measures(self) -> Measures:
-        """Declarations of what `measure` returns; the first judges."""
-
-    @abc.abstractmethod
-    def cost(self, logits: Float[Tensor, "batch time outputs"], batch: Batch) -> Float[Tensor, " batch"]:
-        """Return what training minimises, summed over each answer; differentiable."""
-
-    @abc.abstractmethod
-    def units(self, batch: Batch) -> Float[Tensor, " batch"]:
-        """Return how many bits, symbols or numbers each answer has."""
-
-    @abc.abstractmethod
-    def errors(self, logits: Float[Tensor, "batch time outputs"], batch: Batch) -> Float[Tensor, " batch"]:
-        """Return how many units of each answer are wrong. A logit that is NaN is wrong whatever the target."""
-
-    @abc.abstractmethod
-    def measure(self, logits: Float[Tensor, "batch time outputs"], batch: Batch) -> dict[str, Float[Tensor, " batch"]]:
-        """Return each measure of each answer, by name, but for those that compare it to an optimum."""
-
-    @abc.abstractmethod
-    def shown(self, logits: Float[Tensor, "*batch outputs"]) -> Float[Tensor, "*batch outputs"]:
-        """Return what a picture shows: probabilities, or the numbers themselves."""
-
-    @abc.abstractmethod
-    def pictured(self, targets: Shaped[Tensor, "batch time ..."]) -> Float[Tensor, "batch time outputs"]:
-        """Return targets as `shown` would give them for a perfect answer."""
-
-    @abc.abstractmethod
-    def fault(self, batch: Batch) -> str | None:
-        """Return what is wrong with the targets of a batch where they count, or `None`."""
-
-    def compare(
-        self, logits: Float[Tensor, "batch time outputs"], optimal: Float[Tensor, "batch time outputs"], batch: Batch
-    ) -> dict[str, Float[Tensor, " batch"]]:
-        """Return the optimum of each answer and how far a network is from it, where the measures declare that.
-
-        Args:
-            logits: Of the network.
-            optimal: Of the best possible network.
-            batch: The episodes.
-        """
-        mine, best, found = self.measure(logits, batch), self.measure(optimal, batch), dict[str, Tensor]()
-        for measure in self.measures.each:
-            if measure.above:
-                found[self.measures.named(measure.above).optimum] = best[measure.above]
-                found[measure.name] = mine[measure.above] - best[measure.above]
-        return found
+from lightning_ntm.tasks.answer import Answer as Answer, exact
+from lightning_ntm.tasks.batch import Batch
 
 
 @dataclass(frozen=True)
@@ -107,23 +44,24 @@ class Bits(Answer):
         """Cross-entropy of each answer in nats, summed over its steps and bits."""
         # Selected before the loss, too: the gradient of a cost that is NaN or infinite is NaN even if it is masked.
         mask = batch.mask.unsqueeze(-1)
-        logits = logits.to(_exact(logits), copy=True).masked_fill_(~mask, 0)  # in the layout of the logits
+        logits = logits.to(exact(logits), copy=True).masked_fill_(~mask, 0)  # in the layout of the logits
         nats = F.binary_cross_entropy_with_logits(logits, batch.targets.to(logits), reduction="none")
         return torch.where(mask, nats, 0).sum((1, 2))
 
     def units(self, batch: Batch) -> Float[Tensor, " batch"]:
         """Return how many bits each answer has."""
-        return (batch.mask.sum(1) * batch.targets.shape[-1]).to(_exact(batch.targets))
+        return (batch.mask.sum(1) * batch.targets.shape[-1]).to(exact(batch.targets))
 
     def errors(self, logits: Float[Tensor, "batch time outputs"], batch: Batch) -> Float[Tensor, " batch"]:
         """Return how many bits of each answer are wrong."""
         right = torch.where(batch.targets > 0.5, logits > 0, logits <= 0)
-        return (batch.mask.unsqueeze(-1) & ~right).sum((1, 2)).to(_exact(logits))
+        return (batch.mask.unsqueeze(-1) & ~right).sum((1, 2)).to(exact(logits))
 
-    def measure(self, logits: Float[Tensor, "batch time outputs"], batch: Batch) -> dict[str, Float[Tensor, " batch"]]:
-        """Return wrong bits and cross-entropy in bits."""
-        wrong, bits = self.errors(logits, batch), in_bits(self.cost(logits, batch))
-        return {BITS.each[0].name: wrong, BITS_PER_SEQUENCE.name: bits}
+    def raw(
+        self, logits: Float[Tensor, "batch time outputs"], batch: Batch, cost: Float[Tensor, " batch"]
+    ) -> dict[str, Float[Tensor, " batch"]]:
+        """Return wrong bits and cross-entropy."""
+        return {BITS.each[0].name: self.errors(logits, batch), BITS_PER_SEQUENCE.name: cost}
 
     def shown(self, logits: Float[Tensor, "*batch outputs"]) -> Float[Tensor, "*batch outputs"]:
         """Return the probability of each bit."""
@@ -169,7 +107,7 @@ class Symbols(Answer):
 
     def cost(self, logits: Float[Tensor, "batch time outputs"], batch: Batch) -> Float[Tensor, " batch"]:
         """Cross-entropy of each answer in nats, summed over its steps."""
-        logits = logits.to(_exact(logits), copy=True).masked_fill_(~batch.mask.unsqueeze(-1), 0)
+        logits = logits.to(exact(logits), copy=True).masked_fill_(~batch.mask.unsqueeze(-1), 0)
         targets = batch.targets.masked_fill(~batch.mask, 0)
         nats = F.cross_entropy(logits.transpose(1, 2), targets, reduction="none")
         return torch.where(batch.mask, nats, 0).sum(1)
@@ -181,12 +119,14 @@ class Symbols(Answer):
     def errors(self, logits: Float[Tensor, "batch time outputs"], batch: Batch) -> Float[Tensor, " batch"]:
         """Return how many symbols of each answer are wrong."""
         right = (logits.argmax(-1) == batch.targets) & ~logits.isnan().any(-1)
-        return (batch.mask & ~right).sum(1).to(_exact(logits))
+        return (batch.mask & ~right).sum(1).to(exact(logits))
 
-    def measure(self, logits: Float[Tensor, "batch time outputs"], batch: Batch) -> dict[str, Float[Tensor, " batch"]]:
-        """Return wrong symbols, cross-entropy in bits, and the share of right symbols."""
+    def raw(
+        self, logits: Float[Tensor, "batch time outputs"], batch: Batch, cost: Float[Tensor, " batch"]
+    ) -> dict[str, Float[Tensor, " batch"]]:
+        """Return wrong symbols, cross-entropy, and the share of right symbols: 1 of an answer without any."""
         wrong = self.errors(logits, batch)
-        values = wrong, in_bits(self.cost(logits, batch)), 1 - wrong / self.units(batch)
+        values = wrong, cost, 1 - wrong / self.units(batch).clamp(min=1)
         return dict(zip(_SYMBOLS.names, values, strict=True))
 
     def shown(self, logits: Float[Tensor, "*batch outputs"]) -> Float[Tensor, "*batch outputs"]:
@@ -238,22 +178,24 @@ class Numbers(Answer):
     def cost(self, logits: Float[Tensor, "batch time outputs"], batch: Batch) -> Float[Tensor, " batch"]:
         """Squared error of each answer, summed over its steps and numbers."""
         mask = batch.mask.unsqueeze(-1)
-        logits = logits.to(_exact(logits), copy=True).masked_fill_(~mask, 0)
+        logits = logits.to(exact(logits), copy=True).masked_fill_(~mask, 0)
         targets = batch.targets.to(logits).masked_fill(~mask, 0)
         return (logits - targets).square().sum((1, 2))
 
     def units(self, batch: Batch) -> Float[Tensor, " batch"]:
         """Return how many numbers each answer has."""
-        return (batch.mask.sum(1) * self.size).to(_exact(batch.targets))
+        return (batch.mask.sum(1) * self.size).to(exact(batch.targets))
 
     def errors(self, logits: Float[Tensor, "batch time outputs"], batch: Batch) -> Float[Tensor, " batch"]:
         """Return how many numbers of each answer are further off than the tolerance."""
         right = (logits - batch.targets).abs() <= self.tolerance
-        return (batch.mask.unsqueeze(-1) & ~right).sum((1, 2)).to(_exact(logits))
+        return (batch.mask.unsqueeze(-1) & ~right).sum((1, 2)).to(exact(logits))
 
-    def measure(self, logits: Float[Tensor, "batch time outputs"], batch: Batch) -> dict[str, Float[Tensor, " batch"]]:
-        """Return the mean squared error and the wrong numbers."""
-        values = self.cost(logits, batch) / self.units(batch), self.errors(logits, batch)
+    def raw(
+        self, logits: Float[Tensor, "batch time outputs"], batch: Batch, cost: Float[Tensor, " batch"]
+    ) -> dict[str, Float[Tensor, " batch"]]:
+        """Return the mean squared error, 0 of an answer without numbers, and the wrong numbers."""
+        values = cost / self.units(batch).clamp(min=1), self.errors(logits, batch)
         return dict(zip(_NUMBERS.names, values, strict=True))
 
     def shown(self, logits: Float[Tensor, "*batch outputs"]) -> Float[Tensor, "*batch outputs"]:
@@ -271,21 +213,6 @@ class Numbers(Answer):
         if not batch.targets[batch.mask].isfinite().all():
             return "targets must be finite where the mask is true"
         return None
-
-
-def in_bits(nats: Tensor) -> Tensor:
-    """Return cross-entropies in bits."""
-    return nats / math.log(2)
-
-
-def mean(values: Tensor) -> Float[Tensor, ""]:
-    """Return a mean in float64: in float32, 28 of 100 is 0.2800000011920929."""
-    return values.mean(dtype=torch.float64)
-
-
-def _exact(tensor: Tensor) -> torch.dtype:
-    """Return a dtype of at least float32: in bfloat16, 513 is 512."""
-    return torch.promote_types(tensor.dtype, torch.float32)
 
 
 _UNCERTAIN_BITS = uncertain(BITS, BITS_PER_SEQUENCE.name)

@@ -8,7 +8,9 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from lightning_ntm.checks import at_least, ordered
-from lightning_ntm.tasks.base import Batch, Task
+from lightning_ntm.tasks.answers import Bits
+from lightning_ntm.tasks.base import Task
+from lightning_ntm.tasks.batch import Batch
 
 
 @dataclass(frozen=True)
@@ -50,9 +52,9 @@ class AssociativeRecall(Task):
         return self.bits + 2
 
     @property
-    def output_size(self) -> int:
+    def answer(self) -> Bits:
         """Bits."""
-        return self.bits
+        return Bits(self.bits)
 
     @property
     def difficulty(self) -> dict[str, int]:

@@ -1,24 +1,18 @@
 """What every task promises."""
 
 import abc
-from typing import Literal, NamedTuple
+import warnings
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from lightning_ntm.checks import at_least
-
-
-class Batch(NamedTuple):
-    """Episodes padded to one length: presentation, delimiter, then the answer to be given.
-
-    `mask` is true where the answer counts; elsewhere inputs and targets are zero or ignored.
-    """
-
-    inputs: Float[Tensor, "batch time inputs"]
-    targets: Float[Tensor, "batch time outputs"]
-    mask: Bool[Tensor, "batch time"]
+from lightning_ntm.measures import BITS_PER_SEQUENCE
+from lightning_ntm.tasks.answer import Answer
+from lightning_ntm.tasks.answers import Bits
+from lightning_ntm.tasks.batch import Batch
 
 
 class Task(abc.ABC):
@@ -31,10 +25,6 @@ class Task(abc.ABC):
     #: Raised when the same fields and seed would give other data than before.
     version: int = 1
 
-    #: The measure that tells the better of two networks: the weights with the least of it are kept. Where an answer
-    #: does not follow from what was shown, `bits_per_sequence` says more than `wrong_bits`, which never reach 0.
-    judged_by: Literal["wrong_bits", "bits_per_sequence"] = "wrong_bits"
-
     #: Difficulties that count what a network must keep, for each of which a memory needs a slot.
     kept: tuple[str, ...] = ("length", "items")
 
@@ -45,8 +35,23 @@ class Task(abc.ABC):
 
     @property
     @abc.abstractmethod
+    def answer(self) -> Answer:
+        """What is asked for: `Bits(8)`, `Symbols(5)`, `Numbers(1)`. It defines targets, loss and measures.
+
+        A class attribute (`answer = Bits(1)`) where it does not depend on the fields of the task, else a property.
+        """
+
+    @property
     def output_size(self) -> int:
-        """Bits per step of the answer."""
+        """Logits per step, as the answer says."""
+        return self.answer.size
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Let a task that defines `output_size` alone, answer in bits."""
+        super().__init_subclass__(**options)
+        defining = next(one for one in cls.__mro__ if {"answer", "output_size"} & vars(one).keys())
+        if "answer" not in vars(defining):
+            _answer_in_bits(cls)
 
     @property
     @abc.abstractmethod
@@ -115,3 +120,16 @@ class Task(abc.ABC):
                 raise ValueError(f"{type(self).__name__} has no difficulty {asked!r}; it has {known}.")
             at_least(minimum if asked == name else 1, **{asked: value})
         return (difficulty[name],) * 2 if name in difficulty else (low, high)
+
+
+def _answer_in_bits(task: type[Task]) -> None:
+    cross_entropy_judges = getattr(task, "judged_by", None) == BITS_PER_SEQUENCE.name
+    options = ", uncertain=True" if cross_entropy_judges else ""
+    warnings.warn(
+        f"{task.__name__} defines output_size, which ends in version 0.3; define answer = Bits(output_size{options}) "
+        "instead (from lightning_ntm.tasks.answers import Bits).",
+        DeprecationWarning,
+        stacklevel=4,  # the class statement
+    )
+    answer = property(lambda self: Bits(self.output_size, uncertain=cross_entropy_judges))
+    task.answer = answer  # type: ignore[method-assign, assignment]

@@ -6,7 +6,9 @@ import numpy as np
 import torch
 
 from lightning_ntm.checks import at_least, ordered
-from lightning_ntm.tasks.base import Batch, Task
+from lightning_ntm.tasks.answers import Bits
+from lightning_ntm.tasks.base import Task
+from lightning_ntm.tasks.batch import Batch
 
 
 @dataclass(frozen=True)
@@ -40,9 +42,9 @@ class Copy(Task):
         return self.bits + 1
 
     @property
-    def output_size(self) -> int:
+    def answer(self) -> Bits:
         """Bits."""
-        return self.bits
+        return Bits(self.bits)
 
     @property
     def difficulty(self) -> dict[str, int]:

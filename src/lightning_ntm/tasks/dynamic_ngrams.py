@@ -8,7 +8,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lightning_ntm.checks import at_least, at_most, ordered
-from lightning_ntm.tasks.base import Batch, Task
+from lightning_ntm.tasks.answers import Bits
+from lightning_ntm.tasks.base import Task
+from lightning_ntm.tasks.batch import Batch
 
 #: Numbers in the table of next contexts that is held while bits are drawn: it stays in the caches.
 _HELD = 2**16
@@ -34,7 +36,7 @@ class DynamicNGrams(Task):
         targets  0 1 1 0 0 0
     """
 
-    judged_by = "bits_per_sequence"
+    answer = Bits(1, uncertain=True)
     kept = ()  # counts of its contexts would do, whatever the length
 
     n: int = 6
@@ -48,11 +50,6 @@ class DynamicNGrams(Task):
     @property
     def input_size(self) -> int:
         """The bit before."""
-        return 1
-
-    @property
-    def output_size(self) -> int:
-        """The next bit."""
         return 1
 
     @property

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from lightning_ntm.tasks.base import Batch
+from lightning_ntm.tasks.batch import Batch
 
 Nats = TypeVar("Nats", Tensor, float)
 

@@ -9,7 +9,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lightning_ntm.checks import at_least, at_most, ordered
-from lightning_ntm.tasks.base import Batch, Task
+from lightning_ntm.tasks.answers import Bits
+from lightning_ntm.tasks.base import Task
+from lightning_ntm.tasks.batch import Batch
 
 
 @dataclass(frozen=True)
@@ -53,9 +55,9 @@ class PrioritySort(Task):
         return self.bits + 1
 
     @property
-    def output_size(self) -> int:
+    def answer(self) -> Bits:
         """Bits."""
-        return self.bits
+        return Bits(self.bits)
 
     @property
     def difficulty(self) -> dict[str, int]:

@@ -9,7 +9,9 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from lightning_ntm.checks import at_least, one_of, ordered
-from lightning_ntm.tasks.base import Batch, Task
+from lightning_ntm.tasks.answers import Bits
+from lightning_ntm.tasks.base import Task
+from lightning_ntm.tasks.batch import Batch
 
 
 @dataclass(frozen=True)
@@ -61,9 +63,9 @@ class RepeatCopy(Task):
         return self.bits + 2
 
     @property
-    def output_size(self) -> int:
+    def answer(self) -> Bits:
         """Bits and the end marker."""
-        return self.bits + 1
+        return Bits(self.bits + 1)
 
     @property
     def difficulty(self) -> dict[str, int]:

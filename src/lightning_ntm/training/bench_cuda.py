@@ -18,7 +18,7 @@ from torch import Tensor
 
 from lightning_ntm.models.ntm import NTM
 from lightning_ntm.tasks import metrics
-from lightning_ntm.tasks.base import Batch
+from lightning_ntm.tasks.batch import Batch
 from lightning_ntm.tasks.copy import Copy
 from lightning_ntm.training.learner import default_optimizer, prefer_fused
 from lightning_ntm.training.roofline import Rates, backward_cost, floor, forward_cost, recurrent_weights

@@ -21,7 +21,7 @@ from lightning_ntm.checks import at_least
 from lightning_ntm.evaluation.weights import FORMAT, save_weights
 from lightning_ntm.records import RunFolder, write_whole
 from lightning_ntm.tasks import metrics
-from lightning_ntm.tasks.base import Batch
+from lightning_ntm.tasks.batch import Batch
 from lightning_ntm.training.learner import SequenceLearner
 from lightning_ntm.training.states import check_like
 

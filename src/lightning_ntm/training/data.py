@@ -9,7 +9,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from lightning_ntm.checks import at_least, at_most
 from lightning_ntm.evaluation.device import works_ahead
 from lightning_ntm.evaluation.episodes import batch_generator, chunks
-from lightning_ntm.tasks.base import Batch, Task
+from lightning_ntm.tasks.base import Task
+from lightning_ntm.tasks.batch import Batch
 
 
 class EpisodeData(L.LightningDataModule):

@@ -18,7 +18,8 @@ from lightning_ntm.evaluation.device import HostCopy, works_ahead
 from lightning_ntm.evaluation.noise import WeightNoise
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.tasks import metrics
-from lightning_ntm.tasks.base import Batch, Task
+from lightning_ntm.tasks.base import Task
+from lightning_ntm.tasks.batch import Batch
 from lightning_ntm.training.late_check import LateCheck
 from lightning_ntm.training.precision import check_eps
 from lightning_ntm.training.safety import DivergenceError, largest_gradients

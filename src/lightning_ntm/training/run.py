@@ -73,7 +73,7 @@ class Run:
         every = trainer.get("log_every_n_steps")
         self.recorder, self.keeper = (
             Recorder(50 if every is None else every),
-            Keeper(folder, learner.model, data.task.judged_by),
+            Keeper(folder, learner.model, data.task.answer.measures.each[0].name),
         )
         self.trainer = L.Trainer(**self._completed({**trainer, "plugins": plugins_of(trainer)}, stop_when_solved))
         if self.trainer.world_size == 1:
