@@ -52,6 +52,11 @@ class Measure(NamedTuple):
         return self.unit or self.label
 
     @property
+    def title(self) -> str:
+        """The label without what stands in brackets, for buttons and narrow tables."""
+        return self.label.partition(" (")[0] or self.label
+
+    @property
     def close(self) -> float:
         """Of the goal, a run is close to it if a validation is better than this."""
         found = self.solved if self.near is None else self.near
@@ -75,6 +80,20 @@ class Measure(NamedTuple):
         if threshold is None or math.isnan(value):
             return False
         return value <= threshold if self.better == "lower" else value >= threshold
+
+    def phrase(self, value: float, width: int = 0) -> str:
+        """Return a value with its label, as `0.25 wrong bits` or `1.50 above the optimum`.
+
+        Args:
+            value: The number.
+            width: Characters to which the number is padded on the left.
+        """
+        return f"{brief(value):>{width}} {'above the optimum' if self.above else self.label}"
+
+
+def brief(value: float) -> str:
+    """Return a number with two decimals; with two digits if it is small, as `0.0016`."""
+    return f"{value:.2f}" if abs(value) >= 0.1 or value == 0 else f"{value:.2g}"
 
 
 class Measures(NamedTuple):

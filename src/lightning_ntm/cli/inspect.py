@@ -1,11 +1,11 @@
-"""`ntm evaluate` and `ntm figure`: what became of a run."""
+"""`ntm evaluate` and `ntm figure`: measure and draw trained networks."""
 
 import argparse
 import itertools
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from rich.table import Column, Table
 
@@ -16,6 +16,7 @@ from lightning_ntm.evaluation.build import TrainedRun, open_run, warn_beyond_mem
 from lightning_ntm.evaluation.device import chosen_device
 from lightning_ntm.evaluation.episodes import EVALUATION_VERSION
 from lightning_ntm.intervals import in_words
+from lightning_ntm.measures import Measures
 from lightning_ntm.records import RunFolder, as_json, find, make_folder
 
 #: What an episode or a memory beyond this machine ends in.
@@ -26,6 +27,29 @@ _MOST = 10**9
 
 def evaluate(argv: list[str]) -> int:
     """Measure the kept networks of runs."""
+    arguments = _asked(argv)
+    paths = list(_runs(arguments.runs))
+    measured: list[_Measured] = []
+    left_out: dict[str, str] = {}
+    for path in paths:
+        try:
+            measured.append(_evaluated(path, arguments))
+        except UsageError as error:
+            left_out[path] = str(error)
+    if not measured:
+        more = "" if len(set(left_out.values())) == 1 else f" (and {len(left_out) - 1} more cannot be evaluated)"
+        raise UsageError(f"{left_out[paths[0]]}{more}")
+    for path, reason in left_out.items():
+        warn(f"{path} is left out: {reason}")
+    if arguments.json:
+        told = [{"run": one.run, "results": one.results} for one in measured]
+        print(as_json(told[0] if len(paths) == 1 else told))
+    else:
+        Terminal().print(_table(measured, arguments, alone=len(paths) == 1))
+    return 0
+
+
+def _asked(argv: list[str]) -> argparse.Namespace:
     parser = _parser("evaluate", "Measure the kept network of a run, or of many, on episodes it never saw.")
     parser.add_argument("runs", nargs="+", type=filled, metavar="RUN", help="run folders, or folders that hold them")
     parser.add_argument("--sequences", type=int, default=100, help="episodes at each difficulty (100)")
@@ -37,29 +61,15 @@ def evaluate(argv: list[str]) -> int:
         at_most(_MOST, sequences=arguments.sequences)
         if arguments.pieces is not None:
             at_least(1, pieces=arguments.pieces)
-    paths = list(_runs(arguments.runs))
-    told: list[dict[str, Any]] = []
-    left_out: dict[str, str] = {}
-    for path in paths:
-        try:
-            told.append({"run": path, "results": _evaluated(path, arguments)})
-        except UsageError as error:
-            left_out[path] = str(error)
-    if not told:
-        more = "" if len(set(left_out.values())) == 1 else f" (and {len(left_out) - 1} more cannot be evaluated)"
-        raise UsageError(f"{left_out[paths[0]]}{more}")
-    for path, reason in left_out.items():
-        warn(f"{path} is left out: {reason}")
-    slots = f", {arguments.memory_slots} memory slots" if arguments.memory_slots else ""
-    measured_on = f"{arguments.sequences} sequences{slots}"
-    if arguments.json:
-        print(as_json(told[0] if len(paths) == 1 else told))
-    elif len(paths) == 1:
-        Terminal().print(_table(told[0]["results"], f"{paths[0]}, {measured_on}"))
-    else:
-        rows = [{"run": Path(one["run"]).name, **row} for one in told for row in one["results"]]
-        Terminal().print(_table(rows, f"{len(told)} runs, each: {measured_on}"))
-    return 0
+    return arguments
+
+
+class _Measured(NamedTuple):
+    """What was measured of one run: a row for each difficulty, and the declarations of the measures."""
+
+    run: str
+    results: list[dict[str, Any]]
+    measures: Measures
 
 
 def _runs(given: list[str]) -> Iterator[str]:
@@ -75,12 +85,12 @@ def _runs(given: list[str]) -> Iterator[str]:
                 yield one
 
 
-def _evaluated(path: str, arguments: argparse.Namespace) -> list[dict[str, Any]]:
+def _evaluated(path: str, arguments: argparse.Namespace) -> _Measured:
     run = _open(path, arguments)
     slots = {"memory_slots": run.memory_slots} if run.memory_slots else {}
     results = [{**slots, **result} for result in _results(run, arguments)]
     _keep(path, run.step, results)
-    return results
+    return _Measured(path, results, run.task.answer.measures)
 
 
 def _keep(path: str, step: int, results: list[dict[str, Any]]) -> None:
@@ -91,16 +101,25 @@ def _keep(path: str, step: int, results: list[dict[str, Any]]) -> None:
         warn(f"not kept for ntm report: {error}")
 
 
-def _table(results: list[dict[str, Any]], title: str) -> Table:
-    """Show what has room on a terminal; `--json` tells all."""
-    columns = [
-        name for name in dict.fromkeys(name for result in results for name in result) if _has_room(name, results)
-    ]
-    headers = [Column(name.replace("_", " "), overflow="fold" if name == "run" else "ellipsis") for name in columns]
-    table = Table(*headers, title=title, caption=_confidence(results))
+def _table(measured: list[_Measured], arguments: argparse.Namespace, *, alone: bool) -> Table:
+    """Show what has room on a terminal; `--json` prints everything."""
+    results = [{**({} if alone else {"run": Path(one.run).name}), **row} for one in measured for row in one.results]
+    declared = {measure.name: measure for one in measured for measure in one.measures.each}
+    optima = {measure.optimum for measure in declared.values()}
+    found = dict.fromkeys(name for result in results for name in result)
+    columns = [name for name in found if _has_room(name, results, optima)]
+    titles = {name: declared[name].label if name in declared else name.replace("_", " ") for name in columns}
+    headers = [Column(titles[name], overflow="fold" if name == "run" else "ellipsis") for name in columns]
+    table = Table(*headers, title=_title(measured, arguments, alone), caption=_confidence(results))
     for result in results:
         table.add_row(*(_cell(result, name) for name in columns))
     return table
+
+
+def _title(measured: list[_Measured], arguments: argparse.Namespace, alone: bool) -> str:
+    slots = f", {arguments.memory_slots} memory slots" if arguments.memory_slots else ""
+    runs = f"{measured[0].run}," if alone else f"{len(measured)} runs, each:"
+    return f"{runs} {arguments.sequences} sequences{slots}"
 
 
 def _confidence(results: list[dict[str, Any]]) -> str:
@@ -112,19 +131,23 @@ def _confidence(results: list[dict[str, Any]]) -> str:
     return text
 
 
-def _has_room(name: str, results: list[dict[str, Any]]) -> bool:
-    if name == "perfect" and any("optimal_bits" in result for result in results):
-        return False  # nobody is
+def _has_room(name: str, results: list[dict[str, Any]], optima: set[str]) -> bool:
+    if name == "perfect" and any(optima & result.keys() for result in results):
+        return False  # the best possible network makes errors, too
     shown_otherwise = ("sequences", "memory_slots", "share_wrong_at_most")  # in the title, and below the table
     return name not in shown_otherwise and not name.endswith(("_margin", "_low", "_high"))
 
 
 def _cell(result: dict[str, Any], name: str) -> str:
     value, margin = result.get(name, ""), result.get(f"{name}_margin", math.nan)
-    shown = f"{value:.2f}" if isinstance(value, float) else str(value)
+    if not isinstance(value, float):
+        return str(value)
     if f"{name}_low" in result:
-        return f"{shown} ({result[f'{name}_low']:.2f} to {result[f'{name}_high']:.2f})"
-    return f"{shown} ± {margin:.2f}" if margin >= 0.005 else shown  # never ± 0.00
+        return f"{value:.2f} ({result[f'{name}_low']:.2f} to {result[f'{name}_high']:.2f})"
+    largest = max(abs(value), 0.0 if math.isnan(margin) else margin)
+    digits = 1 - math.floor(math.log10(largest)) if 1e-9 < largest < 0.1 else 2
+    shown = f"{value:.{digits}f}"
+    return f"{shown} ± {margin:.{digits}f}" if margin >= 0.5 * 10**-digits else shown  # never ± 0.00
 
 
 def figure(argv: list[str]) -> int:
