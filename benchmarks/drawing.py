@@ -17,7 +17,7 @@ from lightning_ntm import NTM, Batch, Task
 from lightning_ntm.cli.words import presets
 from lightning_ntm.evaluation.build import build
 from lightning_ntm.evaluation.episodes import batch_generator
-from lightning_ntm.tasks import metrics
+from lightning_ntm.tasks.answer import Answer
 from lightning_ntm.training.learner import default_optimizer, prefer_fused
 
 #: Batches that `ntm train` draws at once.
@@ -32,14 +32,14 @@ def parts(name: str) -> tuple[Task, NTM]:
     return task, build(config["model"], NTM, input_size=task.input_size, output_size=task.output_size)
 
 
-def training_step(model: NTM) -> Callable[[Batch], None]:
+def training_step(model: NTM, answer: Answer) -> Callable[[Batch], None]:
     optimizer = default_optimizer(model.parameters())
     prefer_fused(optimizer)
 
     def step(batch: Batch) -> None:
         optimizer.zero_grad()
-        nats = metrics.nats_per_sequence(model(batch.inputs)[0], batch)
-        (nats.sum() / metrics.answer_bits(batch).sum()).backward()
+        costs = answer.cost(model(batch.inputs)[0], batch)
+        (costs.sum() / answer.units(batch).sum()).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
 
@@ -49,7 +49,7 @@ def training_step(model: NTM) -> Callable[[Batch], None]:
 def medians(name: str, batch_size: int, turns: int) -> tuple[float, float]:
     """Return milliseconds for drawing a batch and for the step on it."""
     task, model = parts(name)
-    step, drawing, stepping = training_step(model), [], []
+    step, drawing, stepping = training_step(model, task.answer), [], []
     for turn in range(turns + 1):  # one to warm up
         numbers = range(AHEAD * turn, AHEAD * (turn + 1))
         start = time.perf_counter()

@@ -48,7 +48,7 @@ from lightning_ntm.evaluation.episodes import batch_generator  # noqa: E402
 from lightning_ntm.evaluation.evaluate import evaluate  # noqa: E402
 from lightning_ntm.models.ntm import NTM  # noqa: E402
 from lightning_ntm.records import write_whole  # noqa: E402
-from lightning_ntm.tasks import metrics  # noqa: E402
+from lightning_ntm.tasks.answers import Bits  # noqa: E402
 from lightning_ntm.tasks.base import Batch  # noqa: E402
 from lightning_ntm.tasks.copy import Copy  # noqa: E402
 from lightning_ntm.training.bench_cuda import (  # noqa: E402
@@ -299,8 +299,9 @@ def stacked_step(stack: Any, optimizer: torch.optim.Optimizer, episodes: Batch) 
 def stacked_loss(logits: Tensor, episodes: Batch) -> Tensor:
     """Return the sum over networks of each one's mean over the bits of its answers, of which no other one depends."""
     every = Batch(*(part.flatten(0, 1) for part in episodes))
-    nats = metrics.nats_per_sequence(logits.flatten(0, 1), every).view(len(logits), -1)
-    bits = metrics.answer_bits(every).view(len(logits), -1)
+    answer = Bits(logits.shape[-1])
+    nats = answer.cost(logits.flatten(0, 1), every).view(len(logits), -1)
+    bits = answer.units(every).view(len(logits), -1)
     return (nats.sum(1) / bits.sum(1)).sum()
 
 

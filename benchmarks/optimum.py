@@ -12,7 +12,6 @@ import torch
 from lightning_ntm import DynamicNGrams
 from lightning_ntm.evaluation.episodes import chunks
 from lightning_ntm.evaluation.evaluate import margin
-from lightning_ntm.tasks import metrics
 
 
 def main() -> None:
@@ -22,8 +21,9 @@ def main() -> None:
     task, bits, wrong = DynamicNGrams(), [], []
     for batch in chunks(task, 1, "evaluation", arguments.sequences, task.difficulty, chunk=1000):
         optimal = task.optimal_logits(batch)
-        bits.append(metrics.bits_per_sequence(optimal, batch))
-        wrong.append(metrics.wrong_bits(optimal, batch))
+        measured = task.answer.measure(optimal, batch)
+        bits.append(measured["bits_per_sequence"])
+        wrong.append(measured["wrong_bits"])
     cost, coins = torch.cat(bits), task.n - 1
     print(f"all {task.length} bits       {cost.mean():7.2f} ± {margin(cost):.2f} bits, with the {coins} fair coins")
     print(f"the {task.length - coins} foretold   {cost.mean() - coins:7.2f} ± {margin(cost):.2f} bits")

@@ -23,7 +23,6 @@ from torch.nn import functional as F
 from lightning_ntm import NTM, Copy
 from lightning_ntm.evaluation.episodes import batch_generator
 from lightning_ntm.records import RunFolder
-from lightning_ntm.tasks import metrics
 from lightning_ntm.training import EpisodeData, Run, SequenceLearner
 from lightning_ntm.training.learner import default_optimizer, prefer_fused
 
@@ -66,8 +65,8 @@ def our_step(backend: str) -> Callable[[], None]:
     model, batch = NTM(9, 8, backend=backend), TASK.sample(batch_generator(1, "train", 0), 8)
 
     def loss() -> torch.Tensor:
-        nats = metrics.nats_per_sequence(model(batch.inputs)[0], batch)
-        return nats.sum() / metrics.answer_bits(batch).sum()
+        nats = TASK.answer.cost(model(batch.inputs)[0], batch)
+        return nats.sum() / TASK.answer.units(batch).sum()
 
     return training_step(model, loss)
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from lightning_ntm import Batch, Copy, Task
+from lightning_ntm.tasks.answers import Bits
 
 
 @dataclass(frozen=True)
@@ -29,9 +30,9 @@ class Reverse(Task):
         return self.copy.input_size
 
     @property
-    def output_size(self) -> int:
+    def answer(self) -> Bits:
         """As copy."""
-        return self.copy.output_size
+        return self.copy.answer
 
     @property
     def difficulty(self) -> dict[str, int]:

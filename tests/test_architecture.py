@@ -44,7 +44,7 @@ ONLY_IN = {
     "lightning": {"training", "cli"},
     "jsonargparse": {"cli"},
     "matplotlib": {"report"},
-    "pandas": {"records"},
+    "pandas": {"records", "tasks"},
     "ray": {"sweep"},
 }
 WITHOUT_TORCH = {"checks", "intervals", "lazy", "measures", "records", "report", "signals", "sweep"}

@@ -14,7 +14,6 @@ from torch import nn
 
 from lightning_ntm import NTM, Copy
 from lightning_ntm.evaluation.episodes import batch_generator
-from lightning_ntm.tasks import metrics
 from lightning_ntm.tasks.base import Batch
 
 ROOT = Path(__file__).parents[1]
@@ -197,8 +196,8 @@ def test_networks_side_by_side_have_the_gradients_of_each_alone(gpu):
         found = [parameter.grad.clone() for parameter in member.parameters()]
         member.zero_grad()
         episodes = task.sample(batch_generator(seed, "train", 0), 2)
-        nats = metrics.nats_per_sequence(member(episodes.inputs)[0], episodes)
-        (nats.sum() / metrics.answer_bits(episodes).sum()).backward()
+        nats = task.answer.cost(member(episodes.inputs)[0], episodes)
+        (nats.sum() / task.answer.units(episodes).sum()).backward()
         for one, parameter in zip(found, member.parameters(), strict=True):
             torch.testing.assert_close(one, parameter.grad, rtol=1e-5, atol=1e-8)  # rounding of padded steps
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.tasks.base import Task
+from lightning_ntm.tasks.batch import Batch
 
 
 def check_task(task: Task) -> None:
@@ -26,17 +27,25 @@ def check_task(task: Task) -> None:
 
     size, time, _ = batch.inputs.shape
     assert batch.inputs.shape == (size, time, task.input_size), f"{name}.input_size is not that of its inputs."
-    assert batch.targets.shape == (size, time, task.output_size), f"{name}.output_size is not that of its targets."
     assert batch.mask.shape == (size, time), f"{name} has a mask of the wrong shape."
     assert batch.mask.any(dim=1).all(), f"{name} has an episode with nothing to answer."
     assert torch.isfinite(batch.inputs).all(), f"{name} has inputs that are not finite."
-    answers = batch.targets[batch.mask]
-    assert ((answers == 0) | (answers == 1)).all(), f"{name} has answers that are not bits."
+    fault = task.answer.fault(batch)
+    assert fault is None, f"{name}: {fault}."
+    _check_optimum(task, batch)
     evaluated = [sorted(difficulty.items()) for difficulty in task.evaluations]
     assert all(evaluated.count(one) == 1 for one in evaluated), f"{name}.evaluations has a difficulty twice."
     for key, hardest in task.difficulty.items():
         harder = task.sample(np.random.default_rng(1), 2, **{key: 3 * hardest})
         assert torch.isfinite(harder.inputs).all(), f"{name} cannot be made harder than training along {key!r}."
+
+
+def _check_optimum(task: Task, batch: Batch) -> None:
+    """Check that the best possible answers are known exactly where the answer declares an optimum."""
+    declared = any(measure.optimum for measure in task.answer.measures.each)
+    known = task.optimal_logits(batch) is not None
+    means = "must" if declared else "cannot"
+    assert known == declared, f"{type(task).__name__} {means} have optimal_logits, as its answer is {task.answer}."
 
 
 def check_model(model: MemoryModel[Any]) -> None:

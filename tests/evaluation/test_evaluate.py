@@ -11,6 +11,7 @@ from lightning_ntm import LSTM, Batch, Copy, DynamicNGrams, MemoryModel, Task
 from lightning_ntm.evaluation.episodes import chunks
 from lightning_ntm.evaluation.evaluate import evaluate, evaluate_pieces, margin
 from lightning_ntm.models.lstm import LSTMState
+from lightning_ntm.tasks.answers import Bits
 
 
 class Constant(MemoryModel[LSTMState]):
@@ -31,7 +32,7 @@ class Constant(MemoryModel[LSTMState]):
 class Ramp(Task):
     """Episode k of a batch asks for 4 bits, the last k of them 1; the best network gives 1/4 to each."""
 
-    input_size = output_size = 1
+    input_size, answer = 1, Bits(1, uncertain=True)
 
     @property
     def difficulty(self):

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from lightning_ntm import LSTM, NTM, Copy
-from lightning_ntm.tasks import metrics
 
 HALVES = (torch.float16, torch.bfloat16)
 NETWORKS = {
@@ -83,8 +82,8 @@ def test_half_precision_trains(make, dtype):
     optimizer = torch.optim.RMSprop(model.parameters(), lr=1e-3, alpha=0.95, momentum=0.9, eps=1e-4)
     for step in range(300):
         batch = task.sample(np.random.default_rng(step), 8)
-        nats = metrics.nats_per_sequence(model(batch.inputs.to(dtype))[0], batch)
-        loss = nats.sum() / metrics.answer_bits(batch).sum()
+        nats = task.answer.cost(model(batch.inputs.to(dtype))[0], batch)
+        loss = nats.sum() / task.answer.units(batch).sum()
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, strategies as st
 
 from lightning_ntm import DynamicNGrams
-from lightning_ntm.tasks import metrics
+from lightning_ntm.tasks.answers import Bits
 
 
 def bits_of(batch, episode=0):
@@ -133,15 +133,19 @@ def test_the_optimal_estimator_is_bayes_rule_over_all_tables():
             weight = weight * (one if bit else 1 - one)
 
 
+def bits_per_sequence(logits, batch):
+    return Bits(1).measure(logits, batch)["bits_per_sequence"]
+
+
 def test_the_optimum_is_that_of_the_paper():
     task, costs = DynamicNGrams(), []
     for number in range(10):
         batch = task.sample(np.random.default_rng(number), 1000)
-        costs.append(metrics.bits_per_sequence(task.optimal_logits(batch), batch))
+        costs.append(bits_per_sequence(task.optimal_logits(batch), batch))
     # 132.98 by a Monte Carlo of its own; sequences differ by 36 bits, so the mean of 10,000 by 0.36.
     assert torch.cat(costs).mean().item() == pytest.approx(132.98, abs=1.5)
     batch.mask[:, :5] = False
-    without = metrics.bits_per_sequence(task.optimal_logits(batch), batch)
+    without = bits_per_sequence(task.optimal_logits(batch), batch)
     assert (costs[-1] - without).tolist() == pytest.approx([5] * 1000)
 
 
@@ -152,13 +156,13 @@ def test_the_longer_a_sequence_the_more_is_known():
     for start in (0, 100, 300):
         mask = torch.zeros_like(batch.mask)
         mask[:, start : start + 100] = True
-        parts.append(metrics.bits_per_sequence(task.optimal_logits(batch), batch._replace(mask=mask)).mean())
+        parts.append(bits_per_sequence(task.optimal_logits(batch), batch._replace(mask=mask)).mean())
     assert parts[0] > parts[1] + 5 > parts[2] + 6
 
 
 def test_its_length_does_not_have_to_fit_into_a_memory():
     assert DynamicNGrams().kept == ()
-    assert DynamicNGrams().judged_by == "bits_per_sequence"
+    assert DynamicNGrams().answer.measures.each[0].name == "bits_per_sequence"
 
 
 @pytest.mark.parametrize(

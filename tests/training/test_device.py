@@ -21,6 +21,7 @@ from lightning_ntm.evaluation.device import HostCopy, chosen_device
 from lightning_ntm.evaluation.evaluate import evaluate, evaluate_pieces
 from lightning_ntm.evaluation.trace import trace_episode
 from lightning_ntm.records import RunFolder
+from lightning_ntm.tasks.answers import Bits
 from lightning_ntm.training import EpisodeData, Run, SequenceLearner, learner as learner_module, progress
 from lightning_ntm.training.learner import default_optimizer
 from lightning_ntm.training.safety import DivergenceError
@@ -267,9 +268,9 @@ def test_the_bar_shows_a_cost_once_it_can_be_read_without_waiting(monkeypatch):
     bar.bar = SimpleNamespace(update=lambda task, **told: shown.append(told.get("description")))
     bar.shown = 0
     batch = Copy(bits=3).sample(np.random.default_rng(0), 4, length=2)
-    wrong = {"logits": 1 - 2 * batch.targets}
+    wrong = {"logits": 1 - 2 * batch.targets, "costs": torch.zeros(4)}
     for step in range(10, 14):
-        trainer, module = Mock(spec=L.Trainer, global_step=step), Mock(spec=L.LightningModule)
+        trainer, module = Mock(spec=L.Trainer, global_step=step), Mock(spec=L.LightningModule, answer=Bits(3))
         bar.on_train_batch_end(trainer, module, wrong, batch, 0)
     assert shown == [None, None, None, "a    6.00 wrong bits in training", None]
 
@@ -294,7 +295,7 @@ def test_a_task_is_asked_for_the_optimum_with_tensors_on_the_cpu():
     learner._trainer = SimpleNamespace(datamodule=SimpleNamespace(task=Near()))
     batch = Near().sample(None, 3)
     away = Batch(*(part.as_subclass(Away) for part in batch))
-    assert torch.equal(learner._optimal_bits(away).cpu(), learner._optimal_bits(batch))
+    assert torch.equal(learner._optimal_logits(away).cpu(), learner._optimal_logits(batch))
 
 
 @pytest.mark.parametrize(("device", "pinned"), [("cpu", False), ("cuda", True), ("mps", False)])

@@ -13,8 +13,9 @@ from lightning_ntm.evaluation import open_run
 from lightning_ntm.evaluation.episodes import batch_generator, chunks
 from lightning_ntm.evaluation.noise import WeightNoise
 from lightning_ntm.evaluation.weights import FORMAT, load_weights, save_weights
+from lightning_ntm.measures import BITS, UNCERTAIN_BITS
 from lightning_ntm.records import RunFolder
-from lightning_ntm.tasks import metrics
+from lightning_ntm.tasks.answers import Bits
 from lightning_ntm.training import EpisodeData, Run, SequenceLearner
 from lightning_ntm.training.callbacks import Keeper
 from lightning_ntm.training.learner import default_optimizer, prefer_fused
@@ -56,6 +57,10 @@ def run(path, steps=12, resume=False, stop_when_solved=0, model=None, task=None,
     return Run(learner, data, options, RunFolder(path), CONFIG, resume=resume, stop_when_solved=stop_when_solved)
 
 
+def bits_per_sequence(logits, batch):
+    return Bits(3).measure(logits, batch)["bits_per_sequence"]
+
+
 def measured(path):
     """Rows without what depends on the clock."""
     rows = RunFolder(path).rows()
@@ -72,8 +77,8 @@ def test_rows_say_what_was_trained_and_validated(tmp_path):
     assert [row["sequences"] for row in rows] == [4 * row["step"] for row in rows]
     (batch,) = chunks(Copy(bits=3, max_length=4), 3, "validation", 30, {"length": 4})
     logits = finished.learner.model(batch.inputs)[0]
-    assert rows[-1]["validation_wrong_bits"] == pytest.approx(metrics.wrong_bits(logits, batch).mean().item())
-    bits = metrics.bits_per_sequence(logits, batch).mean().item()
+    assert rows[-1]["validation_wrong_bits"] == pytest.approx(Bits(3).errors(logits, batch).mean().item())
+    bits = bits_per_sequence(logits, batch).mean().item()
     assert rows[-1]["validation_bits_per_sequence"] == pytest.approx(bits)
     assert rows[-1]["validation_loss"] == pytest.approx(bits * torch.tensor(2.0).log().item() / 12)
 
@@ -107,7 +112,7 @@ def test_means_of_counts_have_no_rounding_errors(tmp_path, sequences):
     trained, validated = measured(tmp_path / "a")
     batches = chunks(task, 3, "validation", sequences, {"length": 4})
     model = finished.learner.model
-    wrong = torch.cat([metrics.wrong_bits(model(batch.inputs)[0], batch) for batch in batches]).long()
+    wrong = torch.cat([Bits(3).errors(model(batch.inputs)[0], batch) for batch in batches]).long()
     assert validated["validation_wrong_bits"] == round(wrong.sum().item() / sequences, 10)
     assert validated["validation_perfect"] == round((wrong == 0).sum().item() / sequences, 10)
     assert finished.keeper.best["wrong_bits"] == validated["validation_wrong_bits"]
@@ -122,7 +127,7 @@ def test_validation_of_a_task_with_an_optimum_measures_the_regret(tmp_path):
     row = measured(tmp_path / "a")[-1]
     (batch,) = chunks(task, 3, "validation", 30, {"length": 12})
     bits, optimal = (
-        metrics.bits_per_sequence(logits, batch).mean().item()
+        bits_per_sequence(logits, batch).mean().item()
         for logits in (finished.learner.model(batch.inputs)[0], task.optimal_logits(batch))
     )
     assert finished.keeper.best["regret_bits"] == row["validation_regret_bits"]
@@ -139,9 +144,9 @@ def test_training_is_measured_over_all_batches_before_their_updates(tmp_path):
     for number in range(3):
         batch = task.sample(batch_generator(3, "train", number), 4)
         logits, _ = model(batch.inputs)
-        loss = metrics.nats_per_sequence(logits, batch).sum() / metrics.answer_bits(batch).sum()
+        loss = Bits(3).cost(logits, batch).sum() / Bits(3).units(batch).sum()
         losses.append(loss.item())
-        wrong.append(metrics.wrong_bits(logits, batch).mean().item())
+        wrong.append(Bits(3).errors(logits, batch).mean().item())
         optimizer.zero_grad()
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0).item()
@@ -260,7 +265,7 @@ def test_the_gradient_is_that_of_the_weights_with_their_noise(tmp_path):
     noise.put_on(other.parameters(), 3, 0)
     batch = task.sample(batch_generator(3, "train", 0), 4)
     logits, _ = other(batch.inputs)
-    (metrics.nats_per_sequence(logits, batch).sum() / metrics.answer_bits(batch).sum()).backward()
+    (Bits(3).cost(logits, batch).sum() / Bits(3).units(batch).sum()).backward()
     torch.testing.assert_close(seen[0], [p.grad for p in other.parameters()])
     assert not torch.equal(next(other.parameters()), next(model.parameters()))
     noise.take_off()
@@ -328,7 +333,7 @@ def test_the_weights_that_were_measured_are_kept_when_a_callback_swaps_them(tmp_
     trained.fit()
     opened = open_run(tmp_path / "a")
     [batch] = trained.data.val_dataloader()
-    wrong = metrics.wrong_bits(opened.model(batch.inputs)[0], batch)
+    wrong = Bits(3).errors(opened.model(batch.inputs)[0], batch)
     told = {row["step"]: row["validation_wrong_bits"] for row in measured(tmp_path / "a") if "validation_loss" in row}
     assert float(wrong.mean()) == pytest.approx(told[opened.step], abs=1e-6)
     assert min(told.values()) == told[opened.step]
@@ -337,19 +342,20 @@ def test_the_weights_that_were_measured_are_kept_when_a_callback_swaps_them(tmp_
 def test_where_answers_are_uncertain_the_fewest_bits_are_kept(tmp_path):
     finished = run(tmp_path / "a", steps=8)
     finished.fit()
-    keeper = Keeper(RunFolder(tmp_path / "a"), finished.learner.model, "bits_per_sequence")
+    keeper = Keeper(RunFolder(tmp_path / "a"), finished.learner.model, UNCERTAIN_BITS)
     for wrong_bits, bits, kept in ((3, 9.0, 9.0), (1, 10.0, 9.0), (5, 8.0, 8.0), (4, 8.004, 8.004), (5, 8.0, 8.004)):
         trainer = worse(finished, wrong_bits)
         trainer.callback_metrics["validation_bits_per_sequence"] = torch.tensor(bits)
         keeper.on_validation_end(trainer, finished.learner)
         assert keeper.best["bits_per_sequence"] == pytest.approx(kept)
     assert keeper.best["wrong_bits"] == 4
-    assert run(tmp_path / "b").keeper.judged_by == "wrong_bits"
+    assert run(tmp_path / "b").keeper.measures == BITS
 
 
 def worse(finished, wrong_bits):
     trainer = finished.trainer
     trainer.callback_metrics["validation_wrong_bits"] = torch.tensor(wrong_bits)
+    trainer.callback_metrics["validation_perfect"] = torch.tensor(float(wrong_bits == 0))
     return trainer
 
 

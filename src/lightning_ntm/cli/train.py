@@ -267,7 +267,9 @@ def _check_simple(config: Namespace) -> None:
 
 def _data(parts: Namespace, config: Namespace) -> EpisodeData:
     with explained("--data."):
-        return EpisodeData(parts.task, seed=config.seed, **parts.data.as_dict())
+        data = EpisodeData(parts.task, seed=config.seed, **parts.data.as_dict())
+    config.data.validation_sequences = data.validation_sequences
+    return data
 
 
 def _learner(parts: Namespace, config: Namespace) -> SequenceLearner:
@@ -300,6 +302,9 @@ def _parts(parser: ArgumentParser, config: Namespace, argv: list[str]) -> Namesp
         raise UsageError(_too_large(config, told) or words.invalid_value(told)) from error
     except (ImportError, TypeError) as error:
         raise UsageError(words.one_line(error)) from error
+    with explained("--task."):
+        for name, value in parts.task.resolved().items():
+            config.task.init_args[name] = value
     full = _beyond_memory(parts.model, parts.task)
     few = _few_slots(parts, config, asked=_asks_for_slots(argv))
     _check_optimizer(config.optimizer)
@@ -641,10 +646,11 @@ def _report(run: Run, result: dict[str, Any]) -> None:
         say(f"{result['step']} steps in {result['seconds']:.0f} s; no weights were kept.")
         return
     best = result["best"]
-    judged_by = run.data.task.answer.measures.each[0].name
-    measured = f"{best[judged_by]:.2f} {judged_by.replace('_', ' ')}" if best else ""
-    if judged_by == "bits_per_sequence" and "regret_bits" in best:
-        measured += f", {best['regret_bits']:.2f} above the optimum,"
+    judge, *others = run.data.task.answer.measures.each
+    measured = judge.phrase(best[judge.name]) if best else ""
+    for other in others:
+        if other.above == judge.name and other.name in best:
+            measured += f", {other.phrase(best[other.name])},"
     kept = f"step {best['step']} with {measured} in validation" if best else "the last weights, without a validation"
     path = run.folder.path
     say(f"{result['step']} steps in {result['seconds']:.0f} s; kept: {kept}.")

@@ -18,6 +18,7 @@ from lightning_ntm.records.parsing import printable
 #: Rooms whose public names are short names on the command line.
 _ROOMS = {"model": "lightning_ntm.models", "task": "lightning_ntm.tasks"}
 _BASES = {"model": "MemoryModel", "task": "Task"}
+_ALIASES = {"files": "filetask"}
 
 
 _LONGEST = 2000
@@ -105,7 +106,8 @@ def class_path(kind: str, name: str) -> str:
     if "." in name:
         return name
     known = short_names(kind)
-    path = known.get(re.sub(r"[-_ ]", "", name).casefold())
+    plain = re.sub(r"[-_ ]", "", name).casefold()
+    path = known.get(_ALIASES.get(plain, plain))
     if path is None:
         shown = [path.rpartition(".")[2] for path in known.values()]
         hint = near(name, shown) or f"; known: {', '.join(shown)}, or the import path of your own."

@@ -12,7 +12,6 @@ import torch
 from torch import nn
 
 from lightning_ntm.evaluation.device import chosen_device
-from lightning_ntm.evaluation.episodes import batch_generator
 from lightning_ntm.evaluation.noise import WeightNoise
 from lightning_ntm.evaluation.weights import check_weights, load_weights
 from lightning_ntm.models.base import MemoryModel
@@ -81,7 +80,7 @@ def replay(path: Path | str) -> tuple[MemoryModel[Any], Batch]:
             model.memory_slots = slots
         if deviation := step.get("weight_noise"):
             WeightNoise(deviation).put_on(model.parameters(), seed, number)
-        return model.train(), task.sample(batch_generator(seed, "train", number), batch_size)
+        return model.train(), task.batch(seed, "train", number, batch_size)
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise ValueError(f"{folder.nonfinite} does not tell which batch it was ({error}).") from None
 

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from lightning_ntm.checks import at_least
 from lightning_ntm.evaluation.device import device_of
-from lightning_ntm.evaluation.episodes import chunks
+from lightning_ntm.evaluation.episodes import chunks, sequences_of
 from lightning_ntm.intervals import none_of, wilson
 from lightning_ntm.models.base import MemoryModel
-from lightning_ntm.tasks import metrics
+from lightning_ntm.tasks.answer import Answer, mean
 from lightning_ntm.tasks.base import Task
 from lightning_ntm.tasks.batch import Batch
 
@@ -23,7 +23,7 @@ CONFIDENCE = 1.96
 
 
 def evaluate(
-    model: MemoryModel[Any], task: Task, difficulty: dict[str, int], *, sequences: int = 100, seed: int = 1
+    model: MemoryModel[Any], task: Task, difficulty: dict[str, int], *, sequences: int | None = None, seed: int = 1
 ) -> dict[str, Any]:
     """Measure a network on episodes of one difficulty that it never saw.
 
@@ -31,21 +31,21 @@ def evaluate(
         model: The network.
         task: The task it was trained on.
         difficulty: As `{"length": 120}`.
-        sequences: Number of episodes.
+        sequences: Number of episodes; by default 100, of a task of files all.
         seed: Of the episodes.
 
     Returns:
-        The difficulty, mean `wrong_bits` and `bits_per_sequence`, the share of episodes that are
-        `perfect` (no wrong bit) with its 95 % confidence interval from `perfect_low` to `perfect_high`
-        (Wilson), and the number of `sequences`; for each of the two means a `_margin`, half the width of
-        its 95 % confidence interval (nan where all episodes cost the same, which does not prove that all
-        others do). Where no bit was wrong, `share_wrong_at_most` is the largest share of episodes with a
-        wrong bit of which so many may show none (95 % confidence; about 3 in 100 for 100 episodes). Of
-        a task with a known optimum also mean `optimal_bits`, and `regret_bits`: bits per sequence more
-        than the optimum on the same episodes, with its margin.
+        The difficulty, the mean of each measure of the task's answer by its name, and the number of `sequences`; the
+        share of episodes that are `perfect` (without an error) with its 95 % confidence interval from `perfect_low` to
+        `perfect_high` (Wilson). Each measure has a `_margin`, half the width of its 95 % confidence interval (nan where
+        all episodes have the same value, which does not prove that all others do). Where there was no error,
+        `share_wrong_at_most` is the largest share of episodes with an error that is consistent with this (95 %
+        confidence; about 3 in 100 for 100 episodes). If the task knows the best possible answers, also the mean of
+        the optimum and of the distance to it on the same episodes.
 
     Raises:
-        ValueError: `sequences` is below 1, or the task does not have this difficulty.
+        ValueError: `sequences` is below 1, the task does not have this difficulty, or the network's output does not fit
+            its answer.
     """
     return evaluate_pieces(model, task, difficulty, pieces=1, sequences=sequences, seed=seed)[0]
 
@@ -57,7 +57,7 @@ def evaluate_pieces(
     difficulty: dict[str, int],
     *,
     pieces: int,
-    sequences: int = 100,
+    sequences: int | None = None,
     seed: int = 1,
 ) -> list[dict[str, Any]]:
     """Measure whole answers and, when `pieces` is above 1, each of so many equal parts of them.
@@ -67,7 +67,7 @@ def evaluate_pieces(
         task: The task it was trained on.
         difficulty: As `{"length": 120}`.
         pieces: Parts of an answer, by its steps.
-        sequences: Number of episodes.
+        sequences: Number of episodes; by default 100, of a task of files all.
         seed: Of the episodes.
 
     Returns:
@@ -76,24 +76,28 @@ def evaluate_pieces(
 
     Raises:
         ValueError: `sequences` or `pieces` is below 1, there are more pieces than steps in an answer,
-            or the task does not have this difficulty.
+            the task does not have this difficulty, or the network's output does not fit its answer.
     """
-    at_least(1, sequences=sequences, pieces=pieces)
-    costs: list[list[dict[str, Tensor]]] = [[] for _ in range(pieces + 1 if pieces > 1 else 1)]
+    at_least(1, pieces=pieces)
+    sequences = sequences_of(task, "evaluation", sequences=sequences)
+    answer = task.answer
+    answer.check_size(model.output_size)
+    measured: list[list[dict[str, Tensor]]] = [[] for _ in range(pieces + 1 if pieces > 1 else 1)]
     steps = 0
     device = device_of(model)
     for batch in chunks(task, seed, "evaluation", sequences, difficulty):
         logits, optimal = model(batch.inputs.to(device))[0].cpu(), task.optimal_logits(batch)
         steps = max(steps, int(batch.mask.sum(1).max()))
-        for cost, mask in zip(costs, _masks(batch, pieces), strict=True):
-            cost.append(_costs(logits, optimal, batch._replace(mask=mask)))
+        for values, mask in zip(measured, _masks(batch, pieces), strict=True):
+            values.append(_measured(answer, logits, optimal, batch._replace(mask=mask)))
+    optima = {measure.optimum for measure in answer.measures.each}
     rows = []
-    for piece, cost in enumerate(costs):
+    for piece, values in enumerate(measured):
         row: dict[str, Any] = {**difficulty}
         if pieces > 1:
             first, last = (-(-steps * end // pieces) for end in (piece - 1, piece))
             row["answer"] = f"{first + 1}-{last}" if piece else "whole"
-        rows.append({**row, **_summary({name: torch.cat([c[name] for c in cost]) for name in cost[0]})})
+        rows.append({**row, **_summary({name: torch.cat([v[name] for v in values]) for name in values[0]}, optima)})
     return rows
 
 
@@ -108,29 +112,23 @@ def _masks(batch: Batch, pieces: int) -> list[Tensor]:
     return [batch.mask, *(batch.mask & (part == piece) for piece in range(pieces))]
 
 
-def _costs(logits: Tensor, optimal: Tensor | None, batch: Batch) -> dict[str, Tensor]:
-    """Return the measures of each episode."""
-    bits = metrics.bits_per_sequence(logits, batch)
-    costs = {"wrong_bits": metrics.wrong_bits(logits, batch), "bits_per_sequence": bits}
-    if optimal is not None:
-        costs["optimal_bits"] = metrics.bits_per_sequence(optimal, batch)
-        costs["regret_bits"] = bits - costs["optimal_bits"]
-    return costs
+def _measured(answer: Answer, logits: Tensor, optimal: Tensor | None, batch: Batch) -> dict[str, Tensor]:
+    """Return each measure of each episode, and whether it is perfect."""
+    measured = answer.measure(logits, batch)
+    compared = {} if optimal is None else answer.compare(measured, optimal, batch)
+    return {"perfect": answer.errors(logits, batch) == 0, **measured, **compared}
 
 
-def _summary(costs: dict[str, Tensor]) -> dict[str, Any]:
-    wrong_bits, sequences = costs["wrong_bits"], len(costs["wrong_bits"])
-    summary = {name: float(metrics.mean(costs[name])) for name in ("wrong_bits", "bits_per_sequence")}
-    right = int((wrong_bits == 0).sum())
+def _summary(measured: dict[str, Tensor], optima: set[str]) -> dict[str, Any]:
+    """Return means and margins of measures, but no margins of `optima`, which are those of the episodes."""
+    perfect = measured.pop("perfect")
+    right, sequences = int(perfect.sum()), len(perfect)
+    summary: dict[str, Any] = {name: float(mean(values)) for name, values in measured.items()}
     summary |= {"perfect": right / sequences, "sequences": sequences}
     summary["perfect_low"], summary["perfect_high"] = wilson(right, sequences)
     if right == sequences:
         summary["share_wrong_at_most"] = none_of(sequences)
-    summary |= {name: float(metrics.mean(cost)) for name, cost in costs.items() if name not in summary}
-    for name, cost in costs.items():
-        if name != "optimal_bits":
-            summary[f"{name}_margin"] = margin(cost)
-    return summary
+    return summary | {f"{name}_margin": margin(values) for name, values in measured.items() if name not in optima}
 
 
 def margin(values: Tensor) -> float:

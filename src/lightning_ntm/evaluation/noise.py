@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from lightning_ntm.evaluation.episodes import batch_generator
+from lightning_ntm.tasks.randomness import batch_generator
 
 
 class WeightNoise:

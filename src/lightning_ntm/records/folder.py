@@ -38,14 +38,14 @@ class RunFolder:
         return self.path / "config.yaml"
 
     @property
+    def measures(self) -> Path:
+        """What the run measures of the answers: names, labels and thresholds."""
+        return self.path / "measures.json"
+
+    @property
     def metrics(self) -> Path:
         """What was measured, one JSON object a line."""
         return self.path / "metrics.jsonl"
-
-    @property
-    def measures(self) -> Path:
-        """Declarations of what is measured."""
-        return self.path / "measures.json"
 
     @property
     def last(self) -> Path:
@@ -128,7 +128,9 @@ class RunFolder:
 
     def began(self) -> bool:
         """Whether something is here that training, begun anew, would not make again: a checkpoint, or a user's file."""
-        again = (self.config, self.about, self.metrics, self.best, self.failed, self.nonfinite, self._lock)
+        again = (
+            self.config, self.measures, self.about, self.metrics, self.best, self.failed, self.nonfinite, self._lock
+        )  # fmt: skip
         names = {path.name for path in (*again, self.nonfinite.with_suffix(".safetensors"))} | {"lightning_logs"}
         found = self.path.iterdir() if self.path.exists() else ()
         return any(path.name not in names and path.suffix != ".tmp" for path in found)
@@ -140,7 +142,7 @@ class RunFolder:
 
     def abandon(self) -> None:
         """Remove the folder of a run that never began: one without results of any kind."""
-        mine = {self.config.name, self.about.name, self._lock.name}
+        mine = {self.config.name, self.measures.name, self.about.name, self._lock.name}
         if {file.name for file in self.path.iterdir()} <= mine:
             shutil.rmtree(self.path)
 
@@ -299,6 +301,8 @@ class RunFolder:
         write_whole(self.metrics, "".join(kept))
 
 
+#: What is a text in a row of an evaluation: a part of the answer, and of a user's file the name and the SHA-256.
+_TEXTS = ("answer", "on", "sha256")
 _RESULTS = 2000  # of evaluations; a figure has a place for each
 
 
@@ -312,14 +316,15 @@ def _rows(text: str) -> list[dict[str, Any]] | None:
 
 
 def _is_result(row: Any) -> bool:
-    """Whether all in a row of an evaluation is what it should be: numbers, and which part of an answer it is about."""
+    """Whether a row of an evaluation has only numbers, but for the part of the answer and the file it is about."""
     return (
         isinstance(row, dict)
-        and all(is_measure(value) for name, value in row.items() if name != "answer")
-        and isinstance(row.get("answer", ""), str)
+        and all(is_measure(value) for name, value in row.items() if name not in _TEXTS)
+        and all(isinstance(row.get(name, ""), str) for name in _TEXTS)
     )
 
 
 def difficulty_of(row: dict[str, Any]) -> dict[str, int | str]:
     """Return what was asked for in a row of an evaluation: measures are no whole numbers, but for `sequences`."""
-    return {name: value for name, value in row.items() if isinstance(value, int | str) and name != "sequences"}
+    aside = ("sequences", "sha256")
+    return {name: value for name, value in row.items() if isinstance(value, int | str) and name not in aside}

@@ -28,7 +28,7 @@ def load(*folders: Path | str) -> "pd.DataFrame":
     Returns:
         One row for each measurement. The columns are `run` (the path of its folder below the folder given), `model`,
         `task`, `seed`, `split` (`train` or `validation`), `step`, `sequences` and `seconds` until then, and the
-        measures that the runs declare, as `wrong_bits` (means over sequences; NaN where they were not finite, or
+        measures that the runs declare (means over sequences; NaN where they were not finite, or
         not measured in a run or split). A `SkippedRunWarning` names each run that is left out, and why; so does
         `attrs["skipped"]`.
 

@@ -17,8 +17,9 @@ from lightning_ntm.records.parsing import parse_yaml
 
 #: What a plan may say, each a list or one value; `options` and `grid` are mappings from an option of `ntm train`.
 KEYS = ("name", "configs", "models", "tasks", "seeds", "options", "grid")
-#: Options of `ntm train` that take a file, and where a sweep has its copies of these.
-_FILED = ("--config", "--model", "--task", "--data", "--trainer", "--optimizer", "--scheduler")
+#: Options of `ntm train` that take a file, and where a sweep has its copies of these. Files of data are not copied.
+_DATA = ("--task.train", "--task.validation")
+_FILED = ("--config", "--model", "--task", "--data", "--trainer", "--optimizer", "--scheduler", *_DATA)
 _FILES, _YAML = "files", (".yaml", ".yml", ".json")
 _LONGEST = 200  # bytes in the name of a run: file systems take 255, and files beside it have longer names
 #: What the sweep says to each run itself, and how it is told.
@@ -107,6 +108,8 @@ class Plan:
 
         def kept(option: str, value: str) -> str:
             path = Path(value)
+            if option in _DATA:
+                return str(path.absolute()) if path.is_file() else value
             if not (path.is_file() and (option == "--config" or path.suffix in _YAML)) or path.parent == files:
                 return value
             copy = files / f"{option.removeprefix('--')}-{path.name}"

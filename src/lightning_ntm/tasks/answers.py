@@ -126,7 +126,7 @@ class Symbols(Answer):
     ) -> dict[str, Float[Tensor, " batch"]]:
         """Return wrong symbols, cross-entropy, and the share of right symbols: 1 of an answer without any."""
         wrong = self.errors(logits, batch)
-        values = wrong, cost, 1 - wrong / self.units(batch).clamp(min=1)
+        values = wrong, cost, 1 - wrong.double() / self.units(batch).clamp(min=1)
         return dict(zip(_SYMBOLS.names, values, strict=True))
 
     def shown(self, logits: Float[Tensor, "*batch outputs"]) -> Float[Tensor, "*batch outputs"]:

@@ -10,7 +10,6 @@ import torch
 
 from lightning_ntm.evaluation.device import works_ahead
 from lightning_ntm.models.ntm import NTM
-from lightning_ntm.tasks import metrics
 from lightning_ntm.tasks.copy import Copy
 from lightning_ntm.training import bench_cuda
 from lightning_ntm.training.learner import default_optimizer, prefer_fused
@@ -65,7 +64,7 @@ def _row(batch: int, length: int, slots: int, threads: int, peak: float, repeats
         def gradients(model: NTM = model) -> None:
             logits, _ = model(episodes.inputs)
             model.zero_grad()
-            (metrics.nats_per_sequence(logits, episodes).sum() / metrics.answer_bits(episodes).sum()).backward()
+            (task.answer.cost(logits, episodes).sum() / task.answer.units(episodes).sum()).backward()
 
         def update(model: NTM = model, optimizer: torch.optim.Optimizer = optimizer) -> None:
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from lightning_ntm.models.ntm import NTM
-from lightning_ntm.tasks import metrics
+from lightning_ntm.tasks.answers import Bits
 from lightning_ntm.tasks.batch import Batch
 from lightning_ntm.tasks.copy import Copy
 from lightning_ntm.training.learner import default_optimizer, prefer_fused
@@ -89,13 +89,13 @@ def _step_and_forward(model: NTM, episodes: Batch, repeats: int) -> tuple[float,
 
 def training_step(model: torch.nn.Module, episodes: Batch) -> Callable[[], None]:
     """Return a training step as that of `ntm train`: forward, backward, clipping, optimiser."""
-    optimizer = default_optimizer(model.parameters())
+    optimizer, answer = default_optimizer(model.parameters()), Bits(episodes.targets.shape[-1])
     prefer_fused(optimizer)
 
     def step() -> None:
         optimizer.zero_grad()
-        nats = metrics.nats_per_sequence(model(episodes.inputs)[0], episodes)
-        (nats.sum() / metrics.answer_bits(episodes).sum()).backward()
+        costs = answer.cost(model(episodes.inputs)[0], episodes)
+        (costs.sum() / answer.units(episodes).sum()).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
 

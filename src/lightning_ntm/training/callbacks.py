@@ -6,7 +6,7 @@ import time
 from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import lightning as L
 import torch
@@ -19,8 +19,9 @@ from torch import Tensor, nn
 
 from lightning_ntm.checks import at_least
 from lightning_ntm.evaluation.weights import FORMAT, save_weights
+from lightning_ntm.measures import BITS, Measures
 from lightning_ntm.records import RunFolder, write_whole
-from lightning_ntm.tasks import metrics
+from lightning_ntm.tasks.answer import in_unit
 from lightning_ntm.tasks.batch import Batch
 from lightning_ntm.training.learner import SequenceLearner
 from lightning_ntm.training.states import check_like
@@ -75,20 +76,22 @@ class Recorder(Callback):
 
     Args:
         every: Steps between two measurements, at least 1.
+        measures: Of the task's answer.
     """
 
-    def __init__(self, every: int = 50):
+    def __init__(self, every: int = 50, measures: Measures = BITS):
         at_least(1, log_every_n_steps=every)
         self.every, self.sequences, self.seconds = every, 0, 0.0
+        self.names = ("loss", *_compared(measures))
         self.clock: float | None = None  # when the time that counts was last added up
         self._clear()
 
     def _clear(self) -> None:
         self.steps, self.batches, self.skipped, self.interval_seconds = 0, 0, 0, 0.0
         self.gradient_norm: Tensor | float = 0.0
-        self.sums = dict.fromkeys(("loss", "wrong_bits", "bits_per_sequence"), 0.0)
+        self.sums = dict.fromkeys(self.names, 0.0)
         # What is not added up yet: operations of PyTorch at each step would cost more.
-        self.waiting: list[tuple[Tensor, Tensor, Tensor]] = []
+        self.waiting: list[dict[str, Tensor]] = []
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed run goes on from, an unfinished interval included."""
@@ -127,7 +130,7 @@ class Recorder(Callback):
         if module.skipped:
             self.skipped += 1
         else:
-            self._add(outputs, batch)
+            self._add(outputs, module.answer.raw(outputs["logits"], batch, outputs["costs"]))
             self.gradient_norm = module.gradient_norm
         self.sequences += len(batch.inputs) * trainer.world_size
         self._add_time()
@@ -138,22 +141,20 @@ class Recorder(Callback):
             module.check_last_step()
             self._write_training(trainer)
 
-    @torch.no_grad()
-    def _add(self, outputs: Any, batch: Batch) -> None:
-        wrong = metrics.wrong_bits(outputs["logits"], batch)
-        self.waiting.append((outputs["cost"], wrong, outputs["nats"]))
+    def _add(self, outputs: Any, measured: dict[str, Tensor]) -> None:
+        self.waiting.append({"loss": outputs["undivided"], **measured})
         self.batches += 1
         if len(self.waiting) == _MOST_WAITING:
             self._add_up()
 
     def _add_up(self) -> None:
         # In Python's floats and batch by batch: the sums do not depend on where a run was interrupted.
-        for name, values in zip(self.sums, zip(*self.waiting, strict=True), strict=False):
+        for name in self.names if self.waiting else ():
+            values = [measured[name] for measured in self.waiting]
             sizes = [value.numel() for value in values]
             numbers = iter(torch.cat([value.reshape(-1) for value in values]).tolist())
             for size in sizes:
-                mean = math.fsum(islice(numbers, size)) / size
-                self.sums[name] += metrics.in_bits(mean) if name == "bits_per_sequence" else mean
+                self.sums[name] += in_unit(name, math.fsum(islice(numbers, size)) / size)
         self.waiting.clear()
 
     def _add_time(self) -> None:
@@ -188,19 +189,16 @@ class Recorder(Callback):
 class Keeper(Checkpoint):
     """Keeps the whole state of the last validation, and the weights of the best one.
 
-    The best has the least of the measure that the task is judged by, then of the other one; of equals it is the last.
+    The first measure decides which is the best. Ties go to the next measures, and then to the latest validation.
 
     Args:
         folder: Where they are kept.
         model: The network whose weights are kept.
-        judged_by: That measure.
+        measures: Of the task's answer.
     """
 
-    def __init__(
-        self, folder: RunFolder, model: nn.Module, judged_by: Literal["wrong_bits", "bits_per_sequence"] = "wrong_bits"
-    ):
-        self.folder, self.model = folder, model
-        self.judged_by = judged_by
+    def __init__(self, folder: RunFolder, model: nn.Module, measures: Measures = BITS):
+        self.folder, self.model, self.measures = folder, model, measures
         self.best: dict[str, float] = {}
         self.saved: int | None = None  # the step of the state on disk
         self.validated: dict[str, Tensor] = {}  # the weights that are measured, by now perhaps not those of the network
@@ -213,7 +211,7 @@ class Keeper(Checkpoint):
         """Go on from a saved state."""
         best = state_dict.get("best")
         if best != {}:
-            like = {"step": 0, **dict.fromkeys(_MEASURES[:2], 0.0)}
+            like = {"step": 0, **dict.fromkeys(_compared(self.measures), 0.0)}
             known = {name: best.get(name) for name in like} if isinstance(best, dict) else best
             check_like(known, like, "the best validation in the saved state")
         self.best = dict(best or {})
@@ -233,23 +231,13 @@ class Keeper(Checkpoint):
         if trainer.sanity_checking:
             return
         seen = validated(trainer)
-        measured = {name: seen[key] for name in _MEASURES if (key := f"validation_{name}") in seen}
-        if not self.best or self._rank(measured) <= self._rank(self.best):
+        measured = {name: seen[key] for name in self.measures.names if (key := f"validation_{name}") in seen}
+        if not self.best or self.measures.rank(measured) <= self.measures.rank(self.best):
             self.best = {"step": trainer.global_step, **measured}
             if trainer.is_global_zero:
                 network = type(self.model).__name__
                 save_weights(weights or self.model, self.folder.best, network=network, step=trainer.global_step)
         self._save(trainer)
-
-    def _rank(self, measured: dict[str, float]) -> list[float]:
-        """Return a key to sort validations by: the weights of the least are kept; if several are equal, of the last.
-
-        Bits count to a hundredth: what is below, once all is solved, depends on the episodes that were drawn, while
-        weights go on settling and do better beyond the lengths of training.
-        """
-        told = {"wrong_bits": measured["wrong_bits"], "bits_per_sequence": round(measured["bits_per_sequence"], 2)}
-        ranked = sorted(told, key=lambda name: name != self.judged_by)
-        return [math.inf if math.isnan(told[name]) else told[name] for name in ranked]
 
     def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Keep the end; without any validation, its weights are the best there are.
@@ -269,11 +257,13 @@ class Keeper(Checkpoint):
         self.saved = trainer.global_step
 
 
-_MEASURES = ("wrong_bits", "bits_per_sequence", "regret_bits")  # the last where a task knows its optimum
+def _compared(measures: Measures) -> list[str]:
+    """Return the names of the measures by which networks are compared: of all but the distance to an optimum."""
+    return [measure.name for measure in measures.each if not measure.above]
 
 
 class StopWhenSolved(Callback):
-    """Ends training after a number of validations in a row without a wrong bit.
+    """Ends training after a number of validations in a row without an error.
 
     Args:
         validations: That number, at least 1.
@@ -295,7 +285,7 @@ class StopWhenSolved(Callback):
         """Count, and stop when it is enough."""
         if trainer.sanity_checking:
             return
-        self.in_a_row = self.in_a_row + 1 if trainer.callback_metrics["validation_wrong_bits"] == 0 else 0
+        self.in_a_row = self.in_a_row + 1 if trainer.callback_metrics["validation_perfect"] == 1 else 0
         if self.in_a_row >= self.validations:
             trainer.should_stop = True
 

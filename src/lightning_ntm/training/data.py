@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from lightning_ntm.checks import at_least, at_most
 from lightning_ntm.evaluation.device import works_ahead
-from lightning_ntm.evaluation.episodes import batch_generator, chunks
+from lightning_ntm.evaluation.episodes import chunks, sequences_of
 from lightning_ntm.tasks.base import Task
 from lightning_ntm.tasks.batch import Batch
 
@@ -21,7 +21,7 @@ class EpisodeData(L.LightningDataModule):
         seed: Of the episodes, at least 0.
         batch_size: Episodes in a training batch, on each device.
         batches_per_epoch: Batches that Lightning calls an epoch; the data never repeat.
-        validation_sequences: Episodes in the validation set.
+        validation_sequences: Episodes in the validation set; by default 100, of a task of files all.
         num_workers: Processes that draw batches ahead; 0 draws them in the training process. The
             batches are the same.
 
@@ -35,16 +35,16 @@ class EpisodeData(L.LightningDataModule):
         seed: int = 1,
         batch_size: int = 8,
         batches_per_epoch: int = 500,
-        validation_sequences: int = 100,
+        validation_sequences: int | None = None,
         num_workers: int = 0,
     ):
         super().__init__()
         at_least(1, batch_size=batch_size, batches_per_epoch=batches_per_epoch)
-        at_least(1, validation_sequences=validation_sequences)
         at_least(0, seed=seed, num_workers=num_workers)
-        at_most(10**6, batch_size=batch_size, validation_sequences=validation_sequences)  # far more would never end
+        at_most(10**6, batch_size=batch_size, validation_sequences=validation_sequences or 0)  # more would never end
         self.task, self.seed, self.batch_size, self.num_workers = task, seed, batch_size, num_workers
-        self.batches_per_epoch, self.validation_sequences = batches_per_epoch, validation_sequences
+        self.batches_per_epoch = batches_per_epoch
+        self.validation_sequences = sequences_of(task, "validation", validation_sequences=validation_sequences)
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return the batches of this process, from where training stands."""
@@ -52,11 +52,14 @@ class EpisodeData(L.LightningDataModule):
         sampler = _Numbers(self.batches_per_epoch, self.trainer.global_rank, self.trainer.world_size, self._trained)
         step = self.trainer.world_size * max(1, self.num_workers)  # from one number to the next in one process
         drawn = _Drawn(self.task, self.seed, self.batch_size, self.batches_per_epoch, step)
+        _check(self.task, self.task.batch(self.seed, "train", 0, self.batch_size))
         return self._loader(drawn, sampler, self.num_workers)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Return the validation set: the whole set in every process, so that all agree."""
         drawn = list(chunks(self.task, self.seed, "validation", self.validation_sequences, self.task.difficulty))
+        for batch in drawn:
+            _check(self.task, batch)
         return self._loader(_Held(drawn), None, 0)
 
     def _trained(self) -> int:
@@ -75,6 +78,13 @@ class EpisodeData(L.LightningDataModule):
             # From pinned memory Lightning copies to a GPU in the background; from other memory a copy waits.
             pin_memory=works_ahead(self.trainer.strategy.root_device),
         )
+
+
+def _check(task: Task, batch: Batch) -> None:
+    """Raise `ValueError` unless the targets of a batch are what the task asks for."""
+    fault = task.answer.fault(batch) or ("" if batch.mask.any() else "the mask is true in no step of a batch")
+    if fault:
+        raise ValueError(f"{type(task).__name__}: {fault}.")
 
 
 class _Drawn(Dataset[Batch]):
@@ -96,7 +106,7 @@ class _Drawn(Dataset[Batch]):
     def __getitem__(self, number: int) -> Batch:
         if number not in self.ahead:
             numbers = range(number, number + 8 * self.step, self.step)
-            self.ahead = {n: self.task.sample(batch_generator(self.seed, "train", n), self.batch_size) for n in numbers}
+            self.ahead = {n: self.task.batch(self.seed, "train", n, self.batch_size) for n in numbers}
         return self.ahead.pop(number)
 
 

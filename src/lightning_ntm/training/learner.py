@@ -17,7 +17,8 @@ from lightning_ntm.checks import between, one_of
 from lightning_ntm.evaluation.device import HostCopy, works_ahead
 from lightning_ntm.evaluation.noise import WeightNoise
 from lightning_ntm.models.base import MemoryModel
-from lightning_ntm.tasks import metrics
+from lightning_ntm.tasks.answer import Answer, exact, mean
+from lightning_ntm.tasks.answers import Bits
 from lightning_ntm.tasks.base import Task
 from lightning_ntm.tasks.batch import Batch
 from lightning_ntm.training.late_check import LateCheck
@@ -67,7 +68,9 @@ def _total_norm_on_device(gradients: list[Tensor], *, clipped: bool) -> Tensor:
 
 
 class SequenceLearner(L.LightningModule):
-    """Trains any `MemoryModel` on the batches of any `Task`, by masked binary cross-entropy.
+    """Trains any `MemoryModel` on the batches of any `Task`, by the cost of the task's answer.
+
+    In a Trainer of your own the answer is that of the datamodule's `task`. Without one it is `Bits(model.output_size)`.
 
     Args:
         model: The network.
@@ -76,8 +79,8 @@ class SequenceLearner(L.LightningModule):
             every step. One that watches a plateau moves on with every validation instead.
         decay_after: Without a scheduler, the share of all steps after which the learning rate falls
             linearly to zero, in [0, 1]; 1 keeps it to the end.
-        loss: `mean` over all bits of the answers in a batch, or `sum` over each answer and mean
-            over the batch.
+        loss: `mean` over all units (bits, symbols, numbers) of the answers in a batch, or `sum` over each answer and
+            mean over the batch.
         on_nonfinite: `stop` with `DivergenceError` at a loss or gradient that is not finite, or `skip` that step.
         min_memory_slots: Train each batch with so many memory slots or more, up to all that the network has: drawn
             batch by batch, so that it cannot rely on slots that stay free. 0 always trains with all.
@@ -103,6 +106,7 @@ class SequenceLearner(L.LightningModule):
         between(0, 1, weight_noise=weight_noise)
         check_slots(model, min_memory_slots)
         self.model, self.optimizer, self.scheduler = model, optimizer, scheduler
+        self.answer: Answer = Bits(model.output_size)
         self.decay_after, self.loss, self.on_nonfinite = decay_after, loss, on_nonfinite
         self.min_memory_slots, self.noise = min_memory_slots, WeightNoise(weight_noise)
         self.gradient_norm: float | Tensor = 0.0
@@ -115,6 +119,16 @@ class SequenceLearner(L.LightningModule):
         else:
             super().__setattr__(name, value)
 
+    def setup(self, stage: str) -> None:
+        """Take the answer of the task, if there is one.
+
+        Raises:
+            ValueError: The network's output does not fit it.
+        """
+        if self._task is not None:
+            self.answer = self._task.answer
+        self.answer.check_size(self.model.output_size)
+
     def forward(self, inputs: Tensor) -> Tensor:
         """Return the logits of whole sequences."""
         return self.model(inputs)[0]
@@ -125,11 +139,11 @@ class SequenceLearner(L.LightningModule):
             self.noise.put_on(self.model.parameters(), self._seed, self._batch_number())
         with self._lent_memory():
             logits = self(batch.inputs)
-        nats = metrics.nats_per_sequence(logits, batch)
-        loss = self._loss(nats, batch)
+        costs = self._costs(logits, batch)
+        loss = self._loss(costs, batch)
         self.latest_loss = loss.detach()
-        # Lightning divides "loss" when gradients are accumulated; what is measured is not.
-        return {"loss": loss, "cost": loss.detach(), "nats": nats.detach(), "logits": logits.detach()}
+        # Lightning divides "loss" when gradients are accumulated; "undivided" is what is measured.
+        return {"loss": loss, "undivided": loss.detach(), "costs": costs.detach(), "logits": logits.detach()}
 
     def on_after_backward(self) -> None:
         """Take the noise off the weights again."""
@@ -224,6 +238,10 @@ class SequenceLearner(L.LightningModule):
         return drawn_slots(self.min_memory_slots, most, self._seed, batch)
 
     @property
+    def _task(self) -> Task | None:
+        return getattr(getattr(self.trainer, "datamodule", None), "task", None)
+
+    @property
     def _seed(self) -> int:
         return getattr(getattr(self.trainer, "datamodule", None), "seed", 0)
 
@@ -242,28 +260,21 @@ class SequenceLearner(L.LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Measure a batch of the validation set."""
         logits = self(batch.inputs)
-        wrong, bits = metrics.wrong_bits(logits, batch), metrics.bits_per_sequence(logits, batch)
-        measured = {
-            "validation_loss": self._loss(metrics.nats_per_sequence(logits, batch), batch),
-            "validation_wrong_bits": metrics.mean(wrong),
-            "validation_bits_per_sequence": metrics.mean(bits),
-            "validation_perfect": metrics.mean((wrong == 0).to(wrong)),
-        }
-        if (optimal := self._optimal_bits(batch)) is not None:
-            measured["validation_optimal_bits"] = metrics.mean(optimal)
-            measured["validation_regret_bits"] = metrics.mean(bits.double() - optimal.double())
+        costs, right = self._costs(logits, batch), self.answer.errors(logits, batch) == 0
+        measured = self.answer.measure(logits, batch, costs)
+        means = {"loss": self._loss(costs, batch), **{name: mean(values) for name, values in measured.items()}}
+        means["perfect"] = mean(right.float())
+        if (optimal := self._optimal_logits(batch)) is not None:
+            means |= {name: mean(values) for name, values in self.answer.compare(measured, optimal, batch).items()}
         # The recorder hands them to the loggers; every process measures the same set.
-        self.log_dict(measured, batch_size=len(wrong), logger=False, sync_dist=False)
+        logged = {f"validation_{name}": value for name, value in means.items()}
+        self.log_dict(logged, batch_size=len(costs), logger=False, sync_dist=False)
 
-    def _optimal_bits(self, batch: Batch) -> Tensor | None:
-        """Return what the best possible network would cost, where the task knows it."""
-        task: Task | None = getattr(getattr(self.trainer, "datamodule", None), "task", None)
-        # Tasks know nothing of devices: like the episodes they draw, those they are given are on the CPU.
-        logits = task.optimal_logits(Batch(*(part.cpu() for part in batch))) if task else None
-        if logits is None:
-            return None
-        exact = torch.promote_types(batch.targets.dtype, torch.float32)
-        return metrics.bits_per_sequence(logits.to(batch.targets.device, exact), batch)
+    def _optimal_logits(self, batch: Batch) -> Tensor | None:
+        """Return the answers of the best possible network, if the task knows them."""
+        # Tasks use no devices: they get batches on the CPU, as those that they draw.
+        logits = self._task.optimal_logits(Batch(*(part.cpu() for part in batch))) if self._task else None
+        return None if logits is None else logits.to(batch.targets.device, exact(batch.targets))
 
     def on_validation_epoch_end(self) -> None:
         """Tell a scheduler that watches a plateau how it goes."""
@@ -318,5 +329,13 @@ class SequenceLearner(L.LightningModule):
 
         return LambdaLR(optimizer, share)
 
-    def _loss(self, nats: Tensor, batch: Batch) -> Tensor:
-        return nats.mean() if self.loss == "sum" else nats.sum() / metrics.answer_bits(batch).sum()
+    def _costs(self, logits: Tensor, batch: Batch) -> Tensor:
+        try:
+            return self.answer.cost(logits, batch)
+        except (IndexError, ValueError, RuntimeError) as error:
+            if fault := self.answer.fault(batch):
+                raise ValueError(f"{type(self._task).__name__}: {fault}.") from error
+            raise
+
+    def _loss(self, costs: Tensor, batch: Batch) -> Tensor:
+        return costs.mean() if self.loss == "sum" else costs.sum() / self.answer.units(batch).sum()

@@ -8,20 +8,23 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from lightning_ntm.evaluation.device import HostCopy
+from lightning_ntm.measures import BITS, Measures
 from lightning_ntm.records import printable
-from lightning_ntm.tasks import metrics
+from lightning_ntm.tasks.answer import in_unit
+from lightning_ntm.training.learner import SequenceLearner
 
 
 class CostBar(ProgressBar):
-    """Shows the cost, in wrong bits per sequence, while a network trains.
+    """Shows the first measure while a network trains, and all in a line for each validation.
 
     Args:
         name: Of the run.
+        measures: Of the task's answer.
     """
 
-    def __init__(self, name: str):
+    def __init__(self, name: str, measures: Measures = BITS):
         super().__init__()
-        self.name, self.enabled = printable(name), True
+        self.name, self.measures, self.enabled = printable(name), measures, True
         self.bar: Progress | None = None
         self.cost: HostCopy | None = None  # not shown yet
 
@@ -38,7 +41,7 @@ class CostBar(ProgressBar):
         if not self.enabled:
             return
         self.console = Console(highlight=False, markup=False)
-        self.console.print(f"{self.name}: costs in validation, lower is better", soft_wrap=True)
+        self.console.print(f"{self.name}: means over sequences in validation", soft_wrap=True)
         if self.console.is_terminal:
             columns = (
                 TextColumn("{task.description}", markup=False),
@@ -50,33 +53,36 @@ class CostBar(ProgressBar):
             self.shown = self.bar.add_task(self.name, total=_total_steps(trainer), completed=trainer.global_step)
             self.bar.start()
 
-    def on_train_batch_end(
-        self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    def on_train_batch_end(  # type: ignore[override]
+        self, trainer: L.Trainer, module: SequenceLearner, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Move the bar, and show the cost of a batch in ten, as soon as it can be read without waiting for a GPU."""
         if not self.bar:
             return
         self.bar.update(self.shown, completed=trainer.global_step)
         if trainer.global_step % 10 == 0:
-            self.cost = HostCopy(metrics.wrong_bits(outputs["logits"], batch).mean())
+            raw = module.answer.raw(outputs["logits"], batch, outputs["costs"])
+            self.cost = HostCopy(raw[self.measures.each[0].name].mean())
         if self.cost and self.cost.arrived():
             (cost,) = self.cost.read()
             self.cost = None
-            self.bar.update(self.shown, description=f"{self.name}  {cost:6.2f} wrong bits in training")
+            judge = self.measures.each[0]
+            phrase = judge.phrase(in_unit(judge.name, cost), width=6)
+            self.bar.update(self.shown, description=f"{self.name}  {phrase} in training")
 
     def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Write a line."""
         if not self.enabled or trainer.sanity_checking:
             return
-        seen = trainer.callback_metrics
-        last = f"{float(seen['validation_perfect']):4.0%} without error"
-        if "validation_regret_bits" in seen:
-            last = f"{float(seen['validation_regret_bits']):7.2f} above the optimum"
-        self.console.print(
-            f"step {trainer.global_step:>7}  {float(seen['validation_wrong_bits']):8.2f} wrong bits  "
-            f"{float(seen['validation_bits_per_sequence']):9.2f} bits per sequence  {last}",
-            soft_wrap=True,
-        )
+        seen = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        parts = [
+            measure.phrase(seen[name], width=8)
+            for measure in self.measures.each
+            if (name := f"validation_{measure.name}") in seen
+        ]
+        if not any(measure.above for measure in self.measures.each):  # else hardly any sequence is without an error
+            parts.append(f"{seen['validation_perfect']:4.0%} without error")
+        self.console.print(f"step {trainer.global_step:>7}  {'  '.join(parts)}", soft_wrap=True)
 
     def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Close the bar."""

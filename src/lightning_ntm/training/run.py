@@ -14,6 +14,7 @@ from lightning.pytorch.callbacks import Callback, LambdaCallback, ProgressBar
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
+from lightning_ntm.evaluation.contents import changed_file, contents
 from lightning_ntm.evaluation.weights import save_weights
 from lightning_ntm.records import Claim, RunFolder, as_json, write_whole
 from lightning_ntm.records.files import CONFIG_BYTES, read_text
@@ -46,10 +47,11 @@ class Run:
         config: The resolved configuration, as YAML.
         resume: Go on from the folder's training state instead of making the folder. If the training was killed before
             it saved one, it starts from the beginning.
-        stop_when_solved: End after this many validations in a row without a wrong bit; 0 never.
+        stop_when_solved: End after this many validations in a row without an error; 0 never.
 
     Raises:
-        ValueError: The folder exists (without `resume`), or holds nothing that can be resumed.
+        ValueError: The folder exists (without `resume`), or holds nothing that can be resumed; or the network's output
+            does not fit the answer of the task.
     """
 
     def __init__(
@@ -65,15 +67,16 @@ class Run:
     ):
         self.learner, self.data, self.folder, self.resume = learner, data, folder, resume
         self.config, self.began = config, False
+        data.task.answer.check_size(learner.model.output_size)
         self.claim: Claim | None = None
         self.unlock: Callable[[], object] = lambda: None
         quiet_lightning()
         # A trial run, and Lightning's own benchmark mode, keep nothing.
         self.keeps = not (trainer.get("fast_dev_run") or trainer.get("barebones"))
-        every = trainer.get("log_every_n_steps")
+        every, measures = trainer.get("log_every_n_steps"), data.task.answer.measures
         self.recorder, self.keeper = (
-            Recorder(50 if every is None else every),
-            Keeper(folder, learner.model, data.task.answer.measures.each[0].name),
+            Recorder(50 if every is None else every, measures),
+            Keeper(folder, learner.model, measures),
         )
         self.trainer = L.Trainer(**self._completed({**trainer, "plugins": plugins_of(trainer)}, stop_when_solved))
         if self.trainer.world_size == 1:
@@ -149,6 +152,7 @@ class Run:
             self.folder.create()
             self._lock()
             write_whole(self.folder.config, self.config)
+            self._declare()
             return
         self.folder.require()
         self._lock()
@@ -162,12 +166,19 @@ class Run:
             raise ValueError(f"max_steps (={end}) must be at least {step}, where {self.folder.path} stands.")
         self.folder.rows()  # damaged metrics are told before anything is changed
 
+    def _declare(self) -> None:
+        """Write what this run measures: folders of older runs lack it."""
+        measures = self.data.task.answer.measures.as_object()
+        write_whole(self.folder.measures, as_json(measures, indent=2) + "\n")
+
     def _lock(self) -> None:
         self.claim = self.folder.lock()
         self.unlock = weakref.finalize(self, self.claim)
 
     def _check_data(self) -> None:
         task = self.data.task
+        if fault := changed_file(task, self.folder.notes(), "train", "validation"):
+            raise ValueError(f"{self.folder.path} cannot be resumed: {fault}")
         for note in self.folder.notes():
             if (version := note.get("task_version")) not in (None, task.version):
                 raise ValueError(
@@ -190,12 +201,14 @@ class Run:
                 backend=backend,
                 device=str(self.learner.device),
                 task_version=self.data.task.version,
+                **contents(self.data.task),
                 parameters=sum(weights.numel() for weights in self.learner.model.parameters()),
             )
         )
         if not self.resume:
             return
         self.folder.sweep()
+        self._declare()
         for end in (self.folder.failed, self.folder.result):  # it has not ended any more
             end.unlink(missing_ok=True)
         if self._goes_on():
@@ -223,7 +236,7 @@ class Run:
         given = trainer.get("callbacks") or []
         given = given if isinstance(given, list) else [given]
         if trainer.get("enable_progress_bar") is not False and not any(isinstance(c, ProgressBar) for c in given):
-            callbacks.append(CostBar(self.folder.path.name))
+            callbacks.append(CostBar(self.folder.path.name, self.data.task.answer.measures))
         if stop_when_solved:
             callbacks.append(StopWhenSolved(stop_when_solved))
         if not self.keeps:

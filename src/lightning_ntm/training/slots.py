@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from lightning_ntm.checks import at_least, ordered
-from lightning_ntm.evaluation.episodes import batch_generator
 from lightning_ntm.models.base import MemoryModel
+from lightning_ntm.tasks.randomness import batch_generator
 
 
 def drawn_slots(least: int, most: int, seed: int, number: int) -> int:
