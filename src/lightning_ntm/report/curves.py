@@ -93,7 +93,7 @@ class Vertical:
 
     def __init__(self, measure: Measure, scale: Scale, values: np.ndarray):
         self.measure, self.scale, self.values = measure, scale, values
-        self.floor = floor_of(values)
+        self.floor = floor_of(values, min(1e-3, max(1e-12, measure.solved / 10)) if measure.solved else 1e-3)
 
     def shown(self, values: Any) -> Any:
         """Return where values are drawn: those below the axis at its lower end."""

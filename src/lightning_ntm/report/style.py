@@ -86,10 +86,10 @@ def peaks(weights: np.ndarray, rows: int = 100, columns: int = 500) -> np.ndarra
     return weights
 
 
-def floor_of(values: np.ndarray) -> float:
-    """Return the power of ten that stands for zero on a logarithmic axis: at or below all that is above it."""
+def floor_of(values: np.ndarray, least: float = 1e-3) -> float:
+    """Return the power of ten that stands for zero on a logarithmic axis: at or below all values above `least`."""
     positive = values[np.isfinite(values) & (values > 0)]
-    lowest = max(1e-3, float(positive.min())) if positive.size else 1e-3
+    lowest = max(least, float(positive.min())) if positive.size else least
     return float(10.0 ** math.floor(math.log10(lowest) + 1e-6))  # 0.01 in single precision is a little less
 
 
