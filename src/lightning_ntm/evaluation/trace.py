@@ -25,7 +25,8 @@ def trace_episode(
         `inputs`, `targets`, `mask`, `outputs`, the `errors` of each step (how many bits, symbols or numbers are wrong),
         what the network's `trace` returns, and of the task, where it has them, `optimal` (the best possible outputs),
         `placed_by`, and each of its landmarks as `landmark: NAME`. Outputs, targets and `optimal` are what the task's
-        answer shows: probabilities and bits, probabilities and one-hot symbols, or numbers.
+        answer shows: probabilities and bits, probabilities and one-hot symbols, or numbers. Each measure of the
+        episode is `measure: NAME`, a single number.
 
     Raises:
         ValueError: The network's output does not fit the answer of the task.
@@ -38,8 +39,12 @@ def trace_episode(
     logits = seen.pop("logits")
     seen |= {"errors": answer.step_errors(logits, batch), "outputs": answer.shown(logits)}
     seen["targets"] = answer.pictured(batch.targets)
+    measured = answer.measure(logits, batch)
     optimal, placed_by = task.optimal_logits(batch), task.placed_by(batch)
-    seen |= {} if optimal is None else {"optimal": answer.shown(optimal)}
+    if optimal is not None:
+        seen["optimal"] = answer.shown(optimal)
+        measured |= answer.compare(measured, optimal, batch)
+    seen |= {f"measure: {name}": value for name, value in measured.items()}
     seen |= {} if placed_by is None else {"placed_by": placed_by}
     seen |= {f"landmark: {name}": steps for name, steps in task.landmarks(batch).items()}
     return {name: tensor[0].numpy() for name, tensor in seen.items()}

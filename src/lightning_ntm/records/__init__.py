@@ -1,5 +1,6 @@
 """Run folders on disk: how they are written, and what is read from many of them."""
 
+from .declared import declared as declared
 from .files import read_json as read_json
 from .finding import find as find
 from .folder import RunFolder as RunFolder

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from lightning_ntm.records import difficulty_of
-from lightning_ntm.report.experiment import Experiment, Run
+from lightning_ntm.report.experiment import Experiment
+from lightning_ntm.report.run import Run
 
 
 @dataclass(frozen=True)
