@@ -17,8 +17,8 @@ from lightning_ntm.cli.watch import View, table
 from lightning_ntm.cli.words import Parser, UsageError, command, explained, filled, near
 from lightning_ntm.signals import end_signals
 from lightning_ntm.sweep import End, Engine, LocalEngine, Plan, PlannedRun, Worker, status_of
+from lightning_ntm.sweep.environment import without_ranks
 from lightning_ntm.sweep.plan import read_plan
-from lightning_ntm.sweep.server import without_ranks
 
 _EXAMPLES = """examples:
   ntm sweep --models NTM,LSTM --tasks Copy --seeds 1-10
@@ -119,7 +119,7 @@ def _planned(given: str | None, arguments: argparse.Namespace, more: list[str]) 
     with explained():
         plan = Plan.of({**({"name": Path(given).stem, **_plan(given)} if given else {}), **said}, more)
     if Path(plan.name).name != plan.name or plan.name.startswith(".") or len(plan.name.encode()) > 200:
-        raise UsageError(f"--name (={plan.name!r}) must be a plain folder name; --runs sets where it stands.")
+        raise UsageError(f"--name (={plan.name!r}) must be a plain folder name; --runs sets its parent folder.")
     return Path(arguments.runs) / plan.name, plan
 
 
