@@ -268,7 +268,8 @@ def _check_simple(config: Namespace) -> None:
 def _data(parts: Namespace, config: Namespace) -> EpisodeData:
     with explained("--data."):
         data = EpisodeData(parts.task, seed=config.seed, **parts.data.as_dict())
-    config.data.validation_sequences = data.validation_sequences
+    if parts.task.stored("validation") is None:
+        config.data.validation_sequences = data.validation_sequences
     return data
 
 
