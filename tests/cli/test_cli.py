@@ -77,7 +77,8 @@ def test_learns_a_small_copy_task_to_zero_error(solved, capsys):
     assert done.stderr == ""
     assert "0.00 wrong bits" in done.stdout
     assert {file.name for file in folder.iterdir()} == {
-        ".lock", "about.jsonl", "best.safetensors", "config.yaml", "last.ckpt", "metrics.jsonl", "result.json"
+        ".lock", "about.jsonl", "best.safetensors", "config.yaml", "last.ckpt", "measures.json", "metrics.jsonl",
+        "result.json",
     }  # fmt: skip
     best = json.loads((folder / "result.json").read_text())["best"]
     assert best["wrong_bits"] == 0
