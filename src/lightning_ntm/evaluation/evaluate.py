@@ -4,6 +4,7 @@ A network runs on the device it is on. Episodes are drawn, and answers are measu
 """
 
 import math
+from collections import defaultdict
 from typing import Any
 
 import torch
@@ -82,17 +83,17 @@ def evaluate_pieces(
     sequences = sequences_of(task, "evaluation", sequences=sequences)
     answer, device = task.answer, device_of(model)
     answer.check_size(model.output_size)
-    measured: list[list[dict[str, Tensor]]] = [[] for _ in range(pieces + 1 if pieces > 1 else 1)]
+    measured: defaultdict[int, list[dict[str, Tensor]]] = defaultdict(list)  # of the whole, then of each part
     steps = 0
     for batch in chunks(task, seed, "evaluation", sequences, difficulty):
         logits, optimal = model(batch.inputs.to(device))[0].cpu(), task.optimal_logits(batch)
         steps = max(steps, int(batch.mask.sum(1).max()))
-        for values, mask in zip(measured, _masks(batch, pieces), strict=True):
-            values.append(_measured(answer, logits, optimal, batch._replace(mask=mask)))
+        for piece, mask in enumerate(_masks(batch, pieces)):
+            measured[piece].append(_measured(answer, logits, optimal, batch._replace(mask=mask)))
     optima = {measure.optimum for measure in answer.measures.each}
     return [
         {**difficulty, **_part(piece, pieces, steps), **_summary(values, optima)}
-        for piece, values in enumerate(measured)
+        for piece, values in measured.items()
     ]
 
 
