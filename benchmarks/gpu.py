@@ -353,7 +353,7 @@ def batches_on_device(settings: Settings, seeds: Sequence[int]) -> Iterator[Batc
 def ten_seeds(settings: Settings, seconds: float) -> Figure:
     """Train networks side by side on copy by our recipe, for so many seconds at most, and measure each.
 
-    The recipe is presets/copy.yaml, but for two things: the number of memory slots of a step, drawn for the first seed,
+    The recipe is recipes/copy.yaml, but for two things: the number of memory slots of a step, drawn for the first seed,
     is that of all networks, and the last weights are measured, not those with the best validation.
     """
     from lightning_ntm.models.stack import Stack
