@@ -14,9 +14,9 @@ import torch
 import yaml
 
 from lightning_ntm import NTM, Batch, Task
-from lightning_ntm.cli.words import presets
 from lightning_ntm.evaluation.build import build
 from lightning_ntm.evaluation.episodes import batch_generator
+from lightning_ntm.recipes import presets
 from lightning_ntm.tasks.answer import Answer
 from lightning_ntm.training.learner import default_optimizer, prefer_fused
 

@@ -355,7 +355,7 @@ def batches_on_device(settings: Settings, seeds: Sequence[int]) -> Iterator[Batc
 def ten_seeds(settings: Settings, seconds: float) -> Figure:
     """Train networks side by side on copy with our recipe, for at most `seconds`, and evaluate each.
 
-    Two things differ from the recipe presets/copy.yaml. All networks share the number of memory slots of a step, which
+    Two things differ from the recipe recipes/copy.yaml. All networks share the number of memory slots of a step, which
     is drawn for the first seed. The last weights are evaluated, not those with the best validation.
     """
     from lightning_ntm.models.stack import Stack

@@ -20,8 +20,8 @@ import yaml
 from rich.console import Console
 
 from lightning_ntm.cli import inspect, main
-from lightning_ntm.cli.words import presets
 from lightning_ntm.intervals import none_of
+from lightning_ntm.recipes import presets
 
 ROOT = Path(__file__).parents[2]
 NTM = [sys.executable, "-m", "lightning_ntm.cli"]

@@ -10,7 +10,7 @@ from lightning_ntm.cli.train import check
 from lightning_ntm.sweep import Plan, numbers
 from lightning_ntm.sweep.plan import read_plan
 
-PLANS = Path(str(files("lightning_ntm") / "presets" / "plans"))
+PLANS = Path(str(files("lightning_ntm") / "recipes" / "plans"))
 
 
 def test_every_combination_the_first_seed_of_all_first():

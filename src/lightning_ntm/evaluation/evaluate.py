@@ -92,8 +92,7 @@ def evaluate_pieces(
             measured[piece].append(_measured(answer, logits, optimal, batch._replace(mask=mask)))
     optima = {measure.optimum for measure in answer.measures.each}
     return [
-        {**difficulty, **_part(piece, pieces, steps), **_summary(values, optima)}
-        for piece, values in measured.items()
+        {**difficulty, **_part(piece, pieces, steps), **_summary(values, optima)} for piece, values in measured.items()
     ]
 
 
