@@ -14,7 +14,7 @@ The time of a step is at least each of three times, and their largest is the flo
   multiprocessors that have a sequence to run.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from lightning_ntm.models.controllers import LSTMController
 from lightning_ntm.models.ntm import NTM
@@ -118,7 +118,7 @@ def floor(cost: Cost, rates: Rates, sequences: int) -> Floor:
 
 def recurrent_weights(model: NTM) -> int:
     """Return the weights that a program multiplies with in each step: of all but the inputs, and of the heads."""
-    read, hidden = model.num_read_heads * model.memory_width, model.controller.hidden_size
+    read, hidden = model.num_read_heads * model.memory_width, model.heads.in_features
     own = hidden if _recurrent(model) else 0
     inputs = (read + own) + (_layers(model) - 1) * (hidden + own)
     return inputs * _gates_per_unit(model) * hidden + hidden * model.heads.out_features
@@ -139,7 +139,7 @@ def saved_numbers(model: NTM) -> int:
     Activated gates and cells of the controller, what the heads emit, cosines, content weights and weightings of each
     head, the memory, and what each layer of the controller is given besides the inputs.
     """
-    hidden, layers, recurrent = model.controller.hidden_size, _layers(model), _recurrent(model)
+    hidden, layers, recurrent = model.heads.in_features, _layers(model), _recurrent(model)
     cells, own = (layers * hidden, hidden) if recurrent else (0, 0)
     heads = model.num_read_heads + model.num_write_heads
     given = model.num_read_heads * model.memory_width + own + (layers - 1) * (hidden + own)
@@ -156,7 +156,8 @@ def _recurrent(model: NTM) -> bool:
 
 
 def _layers(model: NTM) -> int:
-    return len(model.controller.layers)
+    controller: Any = model.controller
+    return int(controller.num_layers)
 
 
 def _gates_per_unit(model: NTM) -> int:
@@ -165,14 +166,14 @@ def _gates_per_unit(model: NTM) -> int:
 
 def _gates(model: NTM) -> int:
     """Activations of all layers of the controller."""
-    return _layers(model) * _gates_per_unit(model) * model.controller.hidden_size
+    return _layers(model) * _gates_per_unit(model) * model.heads.in_features
 
 
 def _input_sums(model: NTM) -> int:
     """The share of the inputs, and the biases, in the first layer of the controller."""
-    return _gates_per_unit(model) * model.controller.hidden_size
+    return _gates_per_unit(model) * model.heads.in_features
 
 
 def _outputs(model: NTM) -> int:
     """What the output layer is given: the controller's output and the reads."""
-    return model.controller.hidden_size + model.num_read_heads * model.memory_width
+    return model.heads.in_features + model.num_read_heads * model.memory_width
