@@ -18,7 +18,7 @@ from lightning_ntm.records import RunFolder
 from lightning_ntm.tasks.answers import Bits
 from lightning_ntm.training import EpisodeData, Run, SequenceLearner
 from lightning_ntm.training.callbacks import Keeper
-from lightning_ntm.training.learner import default_optimizer, prefer_fused
+from lightning_ntm.training.optimizer import default_optimizer, prefer_fused
 from lightning_ntm.training.states import training_state
 
 CONFIG = """
