@@ -3,6 +3,8 @@
 import json
 import os
 
+from lightning_ntm.measures import BITS
+
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{name}: &{name} [{', '.join([f'*{before}'] * 10)}]\n" for before, name in zip("abcdefgh", "bcdefghi", strict=True)
 )
@@ -59,6 +61,12 @@ def device(name):
     return link
 
 
+def declare(**fields):
+    """Declare the measures of bits, with other fields of the first one."""
+    first, second = BITS.as_object()["measures"]
+    return put("measures.json", json.dumps({**BITS.as_object(), "measures": [{**first, **fields}, second]}))
+
+
 MEASURED = {"length": 3, "wrong_bits": 1.0, "bits_per_sequence": 2.0, "perfect": 0.5, "sequences": 9}
 #: By name, what spoils a run folder, and what a reader says of it; nothing where it is read all the same.
 SPOILED = {
@@ -87,6 +95,20 @@ SPOILED = {
     "deep row": (put("metrics.jsonl", f'{{"step": 1, "a": {DEEP_JSON}}}\n'), None),
     "endless row": (put("metrics.jsonl", "[" * 3_000_000), "metrics.jsonl is damaged"),
     "huge metrics": (sparse("metrics.jsonl", 2**40), "metrics.jsonl is damaged: it is larger than"),
+    "measures of YAML": (put("measures.json", "measures:\n- name: a\n"), "measures.json is damaged: it is no JSON"),
+    "measures of another kind": (put("measures.json", '{"measures": 3}'), "it does not declare measures"),
+    "no measures": (put("measures.json", '{"measures": [], "without_error": ""}'), "must declare 1 to 16 measures"),
+    "huge measures": (sparse("measures.json", 2**40), "measures.json is damaged: it is larger than"),
+    "deep measures": (put("measures.json", DEEP_JSON), "measures.json is damaged"),
+    "a path for a measure": (declare(name="../../a"), "a measure has the name"),
+    "markup for a measure": (declare(name="a]<script>"), "a measure has the name"),
+    "a step for a measure": (declare(name="step"), "a measure has the name"),
+    "a list for a label": (declare(label=["a"]), "a text in it is too long, or not printable"),
+    "a long label": (declare(label="a" * 10_000), "a text in it is too long"),
+    "a text for a threshold": (declare(solved="0"), "a threshold of wrong_bits"),
+    "an endless threshold": (declare(solved=10**400), "a threshold of wrong_bits"),
+    "a threshold that is no number": (declare(near=float("nan")), "a threshold of wrong_bits"),
+    "control characters in a label": (declare(label="\x1b[31mred\0"), None),
     "result of words": (put("result.json", '{"step": "last"}'), "result.json is damaged: it has no step"),
     "deep result": (put("result.json", f'{{"step": 300, "a": {DEEP_JSON}}}'), "result.json is damaged"),
     "texts in an evaluation": (
@@ -105,6 +127,7 @@ SPOILED = {
             "metrics.jsonl": "metrics.jsonl is damaged: it is no regular file",
             "result.json": "result.json is damaged: it is no regular file",
             "evaluation.json": "evaluation.json is damaged: it is no regular file",
+            "measures.json": "measures.json is damaged: it is no regular file",
             "about.jsonl": "about.jsonl is damaged: it is no regular file",
             "best.safetensors": None,
             ".lock": None,

@@ -2,6 +2,8 @@
 
 import json
 
+from lightning_ntm.tasks.answers import Numbers, Symbols
+
 CONFIG = """\
 name: {name}
 runs: runs
@@ -59,4 +61,29 @@ def write_run(
                 file.write(json.dumps(row) + "\n")
     if result:
         (folder / "result.json").write_text(json.dumps({"step": 100 * len(costs), "best": {}}))
+    return folder
+
+
+#: Answers of other kinds than bits.
+ANSWERED = {"symbols": Symbols(4), "numbers": Numbers(1)}
+
+
+def write_answered(folder, kind, costs, **more):
+    """Write a run that declares its measures. The first has the values `costs` in validation, twice that in training.
+
+    An answer has ten symbols or numbers, so a share is 1 minus a tenth of the first measure. The rows of training lack
+    the last measure.
+    """
+    measures = ANSWERED[kind].measures
+    write_run(folder, costs=costs, **more)
+    (folder / "measures.json").write_text(json.dumps(measures.as_object()))
+    rows = []
+    for number, cost in enumerate(costs, start=1):
+        counted = {"step": 100 * number, "sequences": 800 * number, "seconds": 2.0 * number}
+        values = [cost if place == 0 else 1 - cost / 10 if one.better == "higher" else 3 * cost
+                  for place, one in enumerate(measures.each)]  # fmt: skip
+        trained = {f"train_{name}": 2 * value for name, value in zip(measures.names[:-1], values, strict=False)}
+        validated = {f"validation_{name}": value for name, value in zip(measures.names, values, strict=True)}
+        rows += [{**counted, **trained}, {**counted, **validated}]
+    (folder / "metrics.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
     return folder

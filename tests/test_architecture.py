@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "training": {"checks", "evaluation", "lazy", "measures", "kernels", "models", "signals", "tasks", "records"},
     "testing": {"models", "tasks"},
     "report": {"intervals", "measures", "records"},
-    "sweep": {"measures", "records"},
+    "sweep": {"measures", "records", "signals"},
     "cli": {
         "checks",
         "evaluation",
@@ -44,7 +44,7 @@ ONLY_IN = {
     "lightning": {"training", "cli"},
     "jsonargparse": {"cli"},
     "matplotlib": {"report"},
-    "pandas": {"records"},
+    "pandas": {"records", "tasks"},
     "ray": {"sweep"},
 }
 WITHOUT_TORCH = {"checks", "intervals", "lazy", "measures", "records", "report", "signals", "sweep"}

@@ -2,11 +2,23 @@
 
 import inspect
 
+import numpy as np
 import pytest
 import torch
 
 import lightning_ntm
-from lightning_ntm import LSTM, NTM, Batch, Copy, MemoryModel, Task, models, tasks, testing
+from lightning_ntm import LSTM, NTM, Batch, Copy, FileTask, MemoryModel, Task, models, tasks, testing
+
+
+def from_arrays():
+    numbers = np.random.default_rng(0)
+    train, validation = ({"inputs": numbers.normal(size=(20, 5, 2)), "targets": numbers.integers(2, size=(20, 5, 1))}
+                         for _ in range(2))  # fmt: skip
+    return FileTask.from_arrays(train, validation)
+
+
+#: How those are made that need arguments.
+MADE = {FileTask: from_arrays}
 
 
 def concrete(room, base):
@@ -16,7 +28,7 @@ def concrete(room, base):
 
 @pytest.mark.parametrize("task", concrete(tasks, Task))
 def test_task(task):
-    testing.check_task(task())
+    testing.check_task(MADE.get(task, task)())
 
 
 @pytest.mark.parametrize("model", concrete(models, MemoryModel))

@@ -12,12 +12,13 @@ if TYPE_CHECKING:
         Batch as Batch,
         Copy as Copy,
         DynamicNGrams as DynamicNGrams,
+        FileTask as FileTask,
         PrioritySort as PrioritySort,
         RepeatCopy as RepeatCopy,
         Task as Task,
     )
 
-_TASKS = ("AssociativeRecall", "Batch", "Copy", "DynamicNGrams", "PrioritySort", "RepeatCopy", "Task")
+_TASKS = ("AssociativeRecall", "Batch", "Copy", "DynamicNGrams", "FileTask", "PrioritySort", "RepeatCopy", "Task")
 
 _PLACES = {
     **{room: room for room in ("functional", "records")},

@@ -26,6 +26,9 @@ class Measure(NamedTuple):
         optimum: Where the best possible value of each episode is known, the name of its column; else empty.
         above: Of a measure that is another one minus its optimum, the name of that one; else empty.
         solved_means: Of the goal, a sentence about a run that is solved.
+        near_means: Of the goal, what a run that is close has reached, as `under 1 bit of regret`; if empty, the text
+            is made from `near`.
+        unit: What stands after a value, as `bits of regret`; if empty, the label.
     """
 
     name: str
@@ -40,6 +43,30 @@ class Measure(NamedTuple):
     optimum: str = ""
     above: str = ""
     solved_means: str = ""
+    near_means: str = ""
+    unit: str = ""
+
+    @property
+    def quantity(self) -> str:
+        """What stands after a value, as in `3 wrong bits`."""
+        return self.unit or self.label
+
+    @property
+    def title(self) -> str:
+        """The label without what stands in brackets, for buttons and narrow tables."""
+        return self.label.partition(" (")[0] or self.label
+
+    @property
+    def close(self) -> float:
+        """Of the goal, a run is close to it if a validation is better than this."""
+        found = self.solved if self.near is None else self.near
+        return math.nan if found is None else found
+
+    @property
+    def close_means(self) -> str:
+        """Of the goal, what a run that is close has reached, in words."""
+        side = "under" if self.better == "lower" else "over"
+        return self.near_means or f"{side} {self.close:g} {self.quantity}"
 
     def rank(self, value: float) -> float:
         """Return a number that is lower for better values; infinity for NaN."""
@@ -101,6 +128,16 @@ class Measures(NamedTuple):
         """The measure that tells when a run has learned its task, if one does."""
         return next((measure for measure in self.each if measure.solved is not None), None)
 
+    @property
+    def ordered(self) -> tuple[Measure, ...]:
+        """All measures in the order of tables: the goal comes first, the measure with an optimum last."""
+        return tuple(sorted(self.each, key=lambda measure: (measure != self.goal, bool(measure.optimum))))
+
+    @property
+    def with_optimum(self) -> Measure | None:
+        """The measure whose best possible value is known, if there is one."""
+        return next((measure for measure in self.each if measure.optimum), None)
+
     def rank(self, values: dict[str, float]) -> list[float]:
         """Return numbers that compare as networks do: the list of the better one is lower."""
         own = [measure for measure in self.each if not measure.above and measure.name in values]
@@ -118,32 +155,53 @@ class Measures(NamedTuple):
             ValueError: It is something else.
         """
         try:
-            each = tuple(_checked(Measure(**one)) for one in value["measures"])
+            each = tuple(_measure(one) for one in value["measures"])
             measures = cls(each, _text(value["without_error"]))
         except (TypeError, KeyError) as error:
             raise ValueError(f"it does not declare measures ({error}).") from None
-        if not 1 <= len(each) <= _MOST or len(set(measures.names)) < len(each):
-            raise ValueError(f"it must declare 1 to {_MOST} measures, each once.")
+        _check_together(measures)
         return measures
 
 
 _MOST = 16
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,49}")
 _TEXT = 500  # characters
+_LARGEST = 10**15
+#: What else is measured, or tells one row of a table from another.
+_TAKEN = {"step", "sequences", "seconds", "loss", "perfect", "answer", "written"}
+_TAKEN |= {"run", "model", "task", "seed", "split"}
 
 
-def _checked(measure: Measure) -> Measure:
-    names = [measure.name, *(name for name in (measure.optimum, measure.above) if name)]
-    if not all(isinstance(name, str) and _NAME.fullmatch(name) for name in names):
-        raise ValueError(f"a measure has the name {str(names[0])[:50]!r}.")
-    for text in (measure.label, measure.axis, measure.description, measure.solved_means):
+def _measure(value: dict[str, Any]) -> Measure:
+    """Return one measure, checked; a later version may tell more of it."""
+    measure = Measure(**{name: value[name] for name in Measure._fields if name in value})
+    if not isinstance(measure.name, str) or not _NAME.fullmatch(measure.name) or measure.name in _TAKEN:
+        raise ValueError(f"a measure has the name {str(measure.name)[:50]!r}.")
+    texts = (measure.label, measure.axis, measure.description, measure.optimum, measure.above)
+    for text in (*texts, measure.solved_means, measure.near_means, measure.unit):
         _text(text)
-    numbers = [number for number in (measure.chance, measure.solved, measure.near) if number is not None]
-    if not all(type(number) in (int, float) and math.isfinite(number) for number in numbers):
-        raise ValueError(f"a threshold of {measure.name} is no finite number.")
-    if measure.better not in ("lower", "higher") or type(measure.digits) not in (int, type(None)):
-        raise ValueError(f"{measure.name} is not declared rightly.")
+    for number in (measure.chance, measure.solved, measure.near):
+        if number is not None and not (type(number) in (int, float) and -_LARGEST <= number <= _LARGEST):
+            raise ValueError(f"a threshold of {measure.name} is not a number, or is too large.")
+    if measure.better not in ("lower", "higher"):
+        raise ValueError(f"of {measure.name} neither lower nor higher values are better.")
+    if measure.digits is not None and (type(measure.digits) is not int or abs(measure.digits) > 15):
+        raise ValueError(f"the digits of {measure.name} are not a whole number up to 15.")
     return measure
+
+
+def _check_together(measures: Measures) -> None:
+    names = [*measures.names, *(measure.optimum for measure in measures.each if measure.optimum)]
+    if not 1 <= len(measures.each) <= _MOST or len(set(names)) < len(names):
+        raise ValueError(f"it must declare 1 to {_MOST} measures, each once.")
+    if sum(measure.solved is not None for measure in measures.each) > 1:
+        raise ValueError("more than one of its measures is the goal.")
+    known = measures.with_optimum
+    if len(names) > len(measures.each) + 1 or not (known is None or _NAME.fullmatch(known.optimum)):
+        raise ValueError("it must name at most one optimum, in lower-case letters, digits and underscores.")
+    above = {measure.above for measure in measures.each} - {""}
+    if above and not (known and above == {known.name} and not known.above):
+        raise ValueError("a measure is above the optimum of one that has none.")
 
 
 def _text(value: Any) -> str:
@@ -167,6 +225,7 @@ def uncertain(measures: Measures, cost: str) -> Measures:
         "Bits per sequence above those of the best possible network, on the same sequences.",
         solved=1.0, near=1.0, above=cost,
         solved_means="Its best validation cost at most one bit more than the optimum.",
+        near_means="under 1 bit of regret", unit="bits of regret",
     )  # fmt: skip
     return Measures((measures.named(cost)._replace(optimum="optimal_bits"), *others, regret), measures.without_error)
 

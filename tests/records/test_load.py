@@ -5,13 +5,12 @@ import warnings
 
 import numpy as np
 import pytest
-from runs import write_run
+from runs import ANSWERED, write_answered, write_run
 
 import lightning_ntm
 from lightning_ntm.records import RunFolder, SkippedRunWarning, load
 
-COLUMNS = ["run", "model", "task", "seed", "split", "step", "sequences", "seconds", "wrong_bits", "bits_per_sequence",
-           "regret_bits"]  # fmt: skip
+COLUMNS = ["run", "model", "task", "seed", "split", "step", "sequences", "seconds", "wrong_bits", "bits_per_sequence"]
 
 
 def test_one_row_for_each_measurement(tmp_path):
@@ -20,8 +19,7 @@ def test_one_row_for_each_measurement(tmp_path):
     write_run(tmp_path / "lstm", model="LSTM", task="RepeatCopy", costs=[1.0])
     frame = lightning_ntm.records.load(tmp_path)
     assert list(frame.columns) == COLUMNS
-    assert frame.regret_bits.isna().all()
-    assert frame.drop(columns="regret_bits").to_numpy().tolist() == [
+    assert frame.to_numpy().tolist() == [
         ["deep/ntm-copy-seed2", "NTM", "Copy", 2, "train", 100, 800, 2.0, 6.0, 18.0],
         ["deep/ntm-copy-seed2", "NTM", "Copy", 2, "validation", 100, 800, 2.0, 3.0, 9.0],
         ["deep/ntm-copy-seed10", "NTM", "Copy", 10, "train", 100, 800, 2.0, 8.0, 24.0],
@@ -32,7 +30,7 @@ def test_one_row_for_each_measurement(tmp_path):
         ["lstm", "LSTM", "RepeatCopy", 1, "validation", 100, 800, 2.0, 1.0, 3.0],
     ]
     kinds = {name: frame[name].dtype.kind for name in COLUMNS[3:]}
-    assert "".join(kinds[name] for name in COLUMNS[5:]) == "iiffff"
+    assert "".join(kinds[name] for name in COLUMNS[5:]) == "iifff"
     assert kinds["seed"] == "i"
     assert frame.attrs["skipped"] == {}
 
@@ -62,6 +60,26 @@ def test_the_regret_is_that_of_validations(tmp_path):
     frame = load(write_run(tmp_path / "a", task="DynamicNGrams", costs=[50.0, None, 45.5], optimum=133.0))
     assert frame[frame.split == "train"].regret_bits.isna().all()
     assert frame[frame.split == "validation"].regret_bits.fillna(-1).tolist() == [17.0, -1.0, 3.5]
+
+
+@pytest.mark.parametrize("kind", ANSWERED)
+def test_the_columns_are_the_measures_that_runs_declare(tmp_path, kind):
+    measures = ANSWERED[kind].measures
+    frame = load(write_answered(tmp_path / "a", kind, [8.0, 4.0]))
+    assert list(frame.columns)[8:] == list(measures.names)
+    assert frame[frame.split == "validation"][measures.names[0]].tolist() == [8.0, 4.0]
+    lacking = frame[frame.split == "train"][measures.names[-1]]
+    assert lacking.isna().all(), "it is not measured in training"
+
+
+def test_runs_of_different_measures_stand_in_one_frame(tmp_path):
+    write_run(tmp_path / "bits", costs=[1.0])
+    write_answered(tmp_path / "symbols", "symbols", [8.0])
+    frame = load(tmp_path).set_index(["run", "split"])
+    assert list(frame.columns)[6:] == ["wrong_bits", "bits_per_sequence", "wrong_symbols", "accuracy"]
+    assert np.isnan(frame.wrong_bits["symbols", "validation"])
+    assert np.isnan(frame.accuracy["bits", "validation"])
+    assert frame.wrong_symbols["symbols", "validation"] == 8
 
 
 def test_a_line_cut_short_by_a_crash_is_not_read_and_rows_of_other_loggers_are_none_of_ours(tmp_path):

@@ -70,7 +70,7 @@ def test_a_curve_says_its_seed_and_value(trained, page, chromium, scale):
 
 def test_the_end_of_a_training_curve_in_the_other_measure(trained, page, chromium):
     with opened(chromium, page) as tab:
-        tab.locator("label[for=bits-per-sequence]").click()
+        tab.locator("label[for=measure-bits-per-sequence]").click()
         worst = plot(tab, "train").locator('[data-run="0"]')
         tab.mouse.move(*end_of(tab, worst, 1))
         said = tab.locator("#tip").inner_text()

@@ -1,5 +1,7 @@
 """Pictures of one episode: what they show against what was put in."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 import torch
@@ -7,15 +9,24 @@ from hypothesis import given, strategies as st
 
 from lightning_ntm import AssociativeRecall, Copy, DynamicNGrams, PrioritySort
 from lightning_ntm.evaluation.trace import trace_episode
+from lightning_ntm.measures import BITS, UNCERTAIN_BITS
 from lightning_ntm.models import LSTM, NTM
-from lightning_ntm.report.episode import draw_episode
+from lightning_ntm.report.episode import cost, draw_episode
 from lightning_ntm.report.memory import draw_memory
 from lightning_ntm.report.places import draw_places, fit, locations
 from lightning_ntm.report.predictions import draw_predictions
+from lightning_ntm.tasks.answer import Answer
+from lightning_ntm.tasks.answers import Numbers, Symbols
+from lightning_ntm.tasks.base import Task
+from lightning_ntm.tasks.batch import Batch
 
 
 def one_hot(places, slots):
     return np.eye(slots)[np.asarray(places) % slots]
+
+
+def drawn_of(trace, task):
+    return draw_episode(trace, "a run", task.answer.measures, task.answer.unit)
 
 
 def test_a_location_is_the_slot_that_is_looked_at():
@@ -85,7 +96,8 @@ def test_numbers_in_some_steps_in_all_or_in_none():
     assert everywhere.get_xlim() == (-0.5, 5.5)
     blank = {name: np.zeros((6, 1)) for name in ("inputs", "targets", "outputs")}
     nowhere = {**trace, **blank, "add": np.zeros((6, 1, 2)), "reads": np.zeros((6, 1, 2)), "mask": np.ones(6, bool)}
-    assert list(draw_episode({**nowhere, "placed_by": np.full(6, np.nan)}, "a run")) == ["memory"]
+    nowhere |= {"placed_by": np.full(6, np.nan), "measure: wrong_bits": np.float32(3)}
+    assert list(draw_episode(nowhere, "a run", BITS, "bit")) == ["memory"]
 
 
 def test_more_heads_than_colours_differ_by_their_marks():
@@ -103,8 +115,7 @@ def test_the_gap_to_the_optimum_is_added_up():
         "optimal": np.array([[0.5], [0.75], [0.5]]),
         "mask": np.array([True, True, True]),
     }
-    figure = draw_predictions(trace, "a run")
-    assert figure.get_suptitle() == "a run: 4.00 bits, the optimum 4.00"
+    figure = draw_predictions(trace, "a run", "bit")
     foretold, lost = figure.axes
     np.testing.assert_allclose(lost.lines[1].get_ydata(), [0, -1, 0])  # 1, 1 and 2 bits against 1, 2 and 1
     np.testing.assert_allclose(foretold.lines[1].get_ydata(), [0.5, 0.5, 0.25])
@@ -115,7 +126,7 @@ def test_each_task_has_the_pictures_it_has_numbers_for():
     pictures = {}
     for task in (Copy(max_length=3), DynamicNGrams(length=12), PrioritySort(items=4, highest=2)):
         trace = trace_episode(NTM(task.input_size, task.output_size, **network), task, task.difficulty)
-        drawn = draw_episode(trace, "a run")
+        drawn = drawn_of(trace, task)
         pictures[type(task).__name__] = list(drawn)
         told = drawn["memory"].get_suptitle()
         assert ("the optimum" in told) == ("optimal" in trace) == (not told.endswith(" wrong bits"))
@@ -126,13 +137,13 @@ def test_each_task_has_the_pictures_it_has_numbers_for():
     }
     task = PrioritySort(items=4, highest=2)
     trace = trace_episode(LSTM(task.input_size, task.output_size, num_layers=1), task, task.difficulty)
-    assert list(draw_episode(trace, "a run")) == ["memory"]  # without a memory nothing is placed
+    assert list(drawn_of(trace, task)) == ["memory"]  # without a memory nothing is placed
 
 
 def test_landmarks_are_pointed_out_and_named():
     task = AssociativeRecall(max_items=3)
     trace = trace_episode(NTM(task.input_size, task.output_size, memory_slots=16), task, {"items": 3})
-    figure = draw_memory(trace, "a run")
+    figure = draw_memory(trace, "a run", "bit")
     named = [text.get_text() for text in figure.legends[0].get_texts()]
     assert named == ["the item asked for", "the item that follows", "the query"]
     steps = {name: np.flatnonzero(trace[f"landmark: {name}"]) for name in named}
@@ -147,7 +158,7 @@ def test_a_long_episode_keeps_its_bits_and_shows_each_slot_that_is_looked_at():
     looked_at = one_hot(np.arange(steps), slots)[:, None]
     names = ("inputs", "targets", "outputs")
     trace = {**dict.fromkeys(names, bits), "mask": np.ones(steps, bool), "add": bits[:, None], "reads": bits[:, None]}
-    figure = draw_memory({**trace, "write_weights": looked_at, "read_weights": looked_at}, "a run")
+    figure = draw_memory({**trace, "write_weights": looked_at, "read_weights": looked_at}, "a run", "bit")
     for column, last in zip(figure.subfigs, (2, 3), strict=True):
         np.testing.assert_array_equal(column.axes[0].images[0].get_array(), bits.T)
         weightings = column.axes[last].images[0]
@@ -160,5 +171,80 @@ def test_a_network_that_answers_nan_is_drawn_and_all_its_bits_are_wrong(model):
     task = Copy(max_length=3)
     network = model(task.input_size, task.output_size, hidden_size=8)
     torch.nn.init.constant_(network.output.bias, np.nan)
-    figure = draw_memory(trace_episode(network, task, {"length": 3}), "a run")
-    assert figure.get_suptitle().endswith("24 wrong bits")
+    drawn = drawn_of(trace_episode(network, task, {"length": 3}), task)
+    assert drawn["memory"].get_suptitle() == "a run: 24 wrong bits"
+
+
+def test_an_episode_is_told_in_the_words_of_the_declarations():
+    told = lambda measures, **values: cost(  # noqa: E731
+        {f"measure: {name}": np.float64(value) for name, value in values.items()}, measures
+    )
+    assert told(BITS, wrong_bits=3) == "3 wrong bits"
+    assert told(UNCERTAIN_BITS, bits_per_sequence=45.25, optimal_bits=43.5) == (
+        "45.25 bits per sequence, the optimum 43.50"
+    )
+    assert told(Symbols(3).measures, wrong_symbols=1, accuracy=0.9) == "1 wrong symbols"
+    assert told(Numbers(1).measures, squared_error=0.00156) == "0.0016 squared error"
+
+
+def images(figure, title):
+    axes = [axis for column in figure.subfigs for axis in column.axes if axis.get_title(loc="left") == title]
+    return axes[0], axes[0].images[0]
+
+
+def test_symbols_are_drawn_as_rows():
+    task = Asked(Symbols(3))
+    trace = trace_episode(LSTM(3, 3, hidden_size=4, num_layers=1), task, {"length": 4})
+    figure = drawn_of(trace, task)["memory"]
+    axis, targets = images(figure, "Targets")
+    assert axis.get_ylabel() == "symbol"
+    assert targets.get_clim() == (0, 1)
+    np.testing.assert_array_equal(targets.get_array().filled(-1)[:, 4:], np.eye(3)[[0, 1, 2, 0]].T)
+    assert targets.get_array().mask[:, :4].all(), "no answer is asked for"
+    outputs = images(figure, "Outputs")[1].get_array()[:, 4:]
+    np.testing.assert_allclose(outputs.sum(axis=0), 1, rtol=1e-5)
+
+
+def test_numbers_are_drawn_in_the_same_colours_whatever_their_size():
+    task = Asked(Numbers(1))
+    trace = trace_episode(LSTM(3, 1, hidden_size=4, num_layers=1), task, {"length": 4})
+    figure = drawn_of(trace, task)["memory"]
+    (axis, targets), (_, outputs) = (images(figure, name) for name in ("Targets", "Outputs"))
+    assert axis.get_ylabel() == "number"
+    assert targets.get_array().compressed().tolist() == [-3, -1, 1, 3]
+    assert targets.get_clim() == outputs.get_clim() == (-3, 3)
+    assert "squared error" in figure.get_suptitle()
+
+
+def test_predictions_of_symbols_are_the_chances_of_those_that_came():
+    trace = {
+        "targets": np.eye(3)[[0, 2]],
+        "outputs": np.array([[0.5, 0.25, 0.25], [0.5, 0.25, 0.25]]),
+        "optimal": np.array([[0.25, 0.5, 0.25], [0.25, 0.25, 0.5]]),
+        "mask": np.array([True, True]),
+    }
+    chance, lost = draw_predictions(trace, "a run", "symbol").axes
+    assert [line.get_ydata().tolist() for line in chance.lines] == [[0.25, 0.5], [0.5, 0.25]]
+    np.testing.assert_allclose(lost.lines[1].get_ydata(), [-1, 0])
+
+
+@dataclass(frozen=True)
+class Asked(Task):
+    """Four steps without an answer, then answers that are always the same."""
+
+    asked: Answer
+    input_size = 3
+
+    @property
+    def answer(self):
+        return self.asked
+
+    @property
+    def difficulty(self):
+        return {"length": 4}
+
+    def sample(self, generator, batch_size, **difficulty):
+        mask = torch.tensor([False] * 4 + [True] * 4).expand(batch_size, 8)
+        numbers = torch.tensor([0.0] * 4 + [-3.0, -1.0, 1.0, 3.0]).view(1, 8, 1).expand(batch_size, 8, 1)
+        symbols = torch.tensor([0] * 4 + [0, 1, 2, 0]).expand(batch_size, 8)
+        return Batch(torch.zeros(batch_size, 8, 3), symbols if self.answer.unit == "symbol" else numbers, mask)

@@ -8,6 +8,8 @@ import pytest
 from hostile import SPOILED
 from runs import write_run
 
+from lightning_ntm.cli import main
+from lightning_ntm.records import SkippedRunWarning, load
 from lightning_ntm.report.experiment import read_experiment
 from lightning_ntm.report.figures import Figures
 from lightning_ntm.report.page import render
@@ -27,6 +29,9 @@ def test_a_spoiled_folder_is_named_and_the_others_are_read(tmp_path, kind):
     before, begun = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
     experiment, html = page_of(tmp_path)
     status = status_of(tmp_path, PlannedRun("bad", ()))
+    if "measures" in (says or ""):
+        assert status.state == "unreadable"
+        assert says in status.message
     assert time.monotonic() - begun < 5
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 2 * before
     assert isinstance(status.step, int)
@@ -52,6 +57,23 @@ def test_figures_take_any_name(tmp_path):
         text = (run / "config.yaml").read_text()
         (run / "config.yaml").write_text(text.replace("lightning_ntm.NTM", '"' + model.replace("\x1b", "\\e") + '"'))
     assert write_report([tmp_path])[0].read_text().count("$x$_{") > 0
+
+
+def test_a_report_names_runs_with_damaged_measures_and_ends_well(tmp_path, capsys):
+    write_run(tmp_path / "good", seed=2)
+    bad = write_run(tmp_path / "bad")
+    (bad / "measures.json").write_text("measures: [\x1b[31m]")
+    assert main(["report", str(tmp_path)]) == 0
+    html = (tmp_path / "report.html").read_text()
+    assert "1 not readable" in html
+    assert "measures.json is damaged: it is no JSON object." in html
+    capsys.readouterr()
+    assert main(["report", str(bad)]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "measures.json is damaged" in error
+    with pytest.warns(SkippedRunWarning, match=r"measures\.json is damaged"):
+        assert set(load(tmp_path).run) == {"good"}
 
 
 def closed(monkeypatch, folder):

@@ -47,6 +47,10 @@ def written(value):
     return f"{value:,.0f}" if value == 0 or value >= 100 else f"{value:.2f}" if value >= 0.01 else f"{value:.1g}"
 
 
+def drawn(experiment, measure, scale):
+    return draw_curves(experiment, "validation", experiment.measures.named(measure), scale)
+
+
 def report(folder):
     return write_report([folder])[0].read_text()
 
@@ -150,7 +154,7 @@ def test_a_known_optimum_is_drawn_and_costs_are_judged_by_the_regret(tmp_path):
     assert data["runs"][0]["validation"]["regret_bits"] == [17.0, 0.5, 0.8]
     assert data["runs"][1]["evaluation"]["regret_bits"] == [5.25]
     assert "Its best validation cost at most one bit more than the optimum." in html
-    assert re.search(r'id="regret-bits" checked', html)
+    assert re.search(r'id="measure-regret-bits" checked', html)
     drawn = {path.stem for path in (tmp_path / "figures").glob("*.svg")}
     assert "validation-regret-bits-log" in drawn
     assert "training-regret-bits" not in drawn
@@ -166,7 +170,7 @@ def test_each_network_has_the_line_of_the_optimum_on_its_seeds_within_the_pictur
         write_run(tmp_path / f"a{seed}", task="DynamicNGrams", costs=[60.0, 50.0], seed=seed, optimum=optimum)
     write_run(tmp_path / "b", task="DynamicNGrams", costs=[60.0, 50.0], hidden=7, optimum=85.0)
     write_run(tmp_path / "begun", task="DynamicNGrams", costs=[], seed=3, result=False)
-    figure = draw_curves(read_experiment(tmp_path), "validation", "bits_per_sequence", scale)
+    figure = drawn(read_experiment(tmp_path), "bits_per_sequence", scale)
     [axis], told = figure.axes, [text.get_text() for text in figure.legends[0].texts]
     level = {line.get_ydata()[0] for line in axis.lines if len(set(line.get_ydata())) == 1}
     assert level == {80.0, 85.0}
@@ -181,7 +185,7 @@ def test_runs_measured_without_their_regret_are_compared_by_what_all_have(tmp_pa
     html = report_without_figures(tmp_path)
     assert "44.70 ± 0.30 wrong bits at the end" in text(html, "<h1>", "<main>")
     assert "Regret is left out: these runs were measured without it: old." in html
-    assert 'id="regret-bits"' not in html
+    assert 'id="measure-regret-bits"' not in html
 
 
 def test_a_run_that_went_on_with_a_newer_version_has_its_regret_from_the_beginning(tmp_path):
@@ -190,7 +194,7 @@ def test_a_run_that_went_on_with_a_newer_version_has_its_regret_from_the_beginni
     old = [{k: v for k, v in json.loads(line).items() if "optimal" not in k and "regret" not in k} for line in lines]
     (run / "metrics.jsonl").write_text("\n".join([*map(json.dumps, old[:6]), *lines[6:]]) + "\n")
     [read] = read_experiment(tmp_path).runs
-    assert np.nan_to_num(read.validation.regret_bits, nan=-1).round(9).tolist() == [17.0, 0.5, -1.0, 0.2]
+    assert np.nan_to_num(read.validation.values["regret_bits"], nan=-1).round(9).tolist() == [17.0, 0.5, -1.0, 0.2]
     assert read.close == (200.0, 4.0)
 
 
@@ -241,7 +245,7 @@ def test_long_names_of_networks_stay_within_the_picture(tmp_path):
     config.write_text(
         config.read_text().replace("    backend", "".join(f"    option_{n}: {n}\n" for n in range(20)) + "    backend")
     )
-    figure = draw_curves(read_experiment(tmp_path), "validation", "wrong_bits", "linear")
+    figure = drawn(read_experiment(tmp_path), "wrong_bits", "linear")
     [legend] = figure.legends
     assert legend.get_window_extent().width <= figure.bbox.width
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from lightning_ntm.report.statistics import align, first_below, gather, reached, spread
+from lightning_ntm.report.statistics import align, first_beyond, gather, reached, spread
 
 
 @given(st.lists(st.floats(0, 1e6), min_size=1))
@@ -31,9 +31,16 @@ def test_a_run_that_never_got_there_counts_as_infinity():
     assert all(math.isnan(value) for value in reached([]))
 
 
-def test_first_below_is_the_place_of_the_first():
-    assert first_below(np.array([3.0, 0.1, 0.09, 5.0, 0.0]), 0.1) == 2
-    assert first_below(np.array([np.nan, 1.0]), 0.1) is None
+def test_the_place_of_the_first_value_that_is_better_than_a_threshold():
+    assert first_beyond(np.array([3.0, 0.1, 0.09, 5.0, 0.0]), 0.1) == 2
+    assert first_beyond(np.array([np.nan, 1.0]), 0.1) is None
+    assert first_beyond(np.array([0.5, np.nan, 0.9, 0.91]), 0.9, "higher") == 3
+    assert first_beyond(np.array([0.5, 0.9]), 0.9, "higher") is None
+
+
+def test_the_worst_share_is_the_smallest():
+    assert spread([0.5, 1.0, 0.75], "higher").worst == 0.5
+    assert spread([0.5, 1.0, 0.75]).worst == 1.0
 
 
 def test_curves_are_aligned_by_straight_lines_and_ended_ones_keep_their_last_value():

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 from rich.console import Console
-from runs import write_run
+from runs import write_answered, write_run
 from tests.torture.runs import NTM, OFTEN, TINY, end_sweep, environment, remains, train
 
 from lightning_ntm.cli.watch import View, table
@@ -43,9 +43,9 @@ def test_a_run_that_ended_before_anything_was_logged_stands_at_its_end(tmp_path)
 
 
 @pytest.mark.parametrize(("measured", "cell", "words"), [
-    ({"validation_wrong_bits": 4.0}, "4.00 wrong", "4.00 wrong bits in the last validation"),
-    ({"validation_wrong_bits": 4.0, "validation_regret_bits": 0.25}, "0.25 regret", "0.25 bits above the optimum in"),
-    ({"validation_wrong_bits": 4.0, "validation_regret_bits": None}, "4.00 wrong", "4.00 wrong bits in the last"),
+    ({"validation_wrong_bits": 4.0}, "4.00 wrong bits", "4.00 wrong bits in the last validation"),
+    ({"validation_wrong_bits": 4.0, "validation_regret_bits": 0.25}, "0.25 regret", "0.25 above the optimum in the"),
+    ({"validation_wrong_bits": 4.0, "validation_regret_bits": None}, "4.00 wrong bits", "4.00 wrong bits in the last"),
 ])  # fmt: skip
 def test_the_cost_of_the_last_validation_is_told(tmp_path, measured, cell, words):
     write_run(tmp_path / "ntm-dynamicngrams-seed1", costs=())
@@ -54,6 +54,21 @@ def test_the_cost_of_the_last_validation_is_told(tmp_path, measured, cell, words
     folder.append({"step": 12000, **measured})
     folder.append({"step": 12050, "train_wrong_bits": 3.0})
     folder.result.write_text('{"step": 12050}')
+    assert_told(tmp_path, run, cell, words)
+
+
+@pytest.mark.parametrize(("kind", "cell", "words"), [
+    ("symbols", "3.00 wrong symbols", "3.00 wrong symbols in the last validation"),
+    ("numbers", "3.00 squared error", "3.00 squared error in the last validation"),
+])  # fmt: skip
+def test_the_last_validation_is_told_in_the_words_of_the_run(tmp_path, kind, cell, words):
+    write_answered(tmp_path / "ntm-dynamicngrams-seed1", kind, [5.0] * 119 + [3.0])
+    RunFolder(tmp_path / "ntm-dynamicngrams-seed1").append({"step": 12050, "train_loss": 3.0})
+    (tmp_path / "ntm-dynamicngrams-seed1" / "result.json").write_text('{"step": 12050}')
+    assert_told(tmp_path, PlannedRun("ntm-dynamicngrams-seed1", ()), cell, words)
+
+
+def assert_told(tmp_path, run, cell, words):
     console = Console(width=80, record=True, file=io.StringIO())
     with View(tmp_path, Plan("a", (run,)), console, quiet=True) as view:
         view.states[run.name] = "running"

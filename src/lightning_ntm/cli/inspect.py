@@ -1,22 +1,23 @@
-"""`ntm evaluate` and `ntm figure`: what became of a run."""
+"""`ntm evaluate` and `ntm figure`: measure and draw trained networks."""
 
 import argparse
 import itertools
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from rich.table import Column, Table
-
 from lightning_ntm.checks import at_least, at_most
+from lightning_ntm.cli.results import Measured, table
 from lightning_ntm.cli.terminal import Terminal, say, warn
 from lightning_ntm.cli.words import Parser, UsageError, add_device, explained, filled
 from lightning_ntm.evaluation.build import TrainedRun, open_run, warn_beyond_memory
+from lightning_ntm.evaluation.contents import changed_file
 from lightning_ntm.evaluation.device import chosen_device
 from lightning_ntm.evaluation.episodes import EVALUATION_VERSION
-from lightning_ntm.intervals import in_words
 from lightning_ntm.records import RunFolder, as_json, find, make_folder
+from lightning_ntm.tasks.base import Task
+from lightning_ntm.tasks.files import FileTask
+from lightning_ntm.tasks.sequences import sha256_of
 
 #: What an episode or a memory beyond this machine ends in.
 _TOO_LARGE = (MemoryError, OverflowError, RuntimeError)
@@ -26,40 +27,42 @@ _MOST = 10**9
 
 def evaluate(argv: list[str]) -> int:
     """Measure the kept networks of runs."""
-    parser = _parser("evaluate", "Measure the kept network of a run, or of many, on episodes it never saw.")
-    parser.add_argument("runs", nargs="+", type=filled, metavar="RUN", help="run folders, or folders that hold them")
-    parser.add_argument("--sequences", type=int, default=100, help="episodes at each difficulty (100)")
-    parser.add_argument("--pieces", type=int, help="also measure this many equal parts of each answer, one by one")
-    parser.add_argument("--json", action="store_true", help="print JSON, an object or for several runs a list, alone")
-    arguments = _parsed(parser, argv)
-    with explained("--"):
-        at_least(1, sequences=arguments.sequences)
-        at_most(_MOST, sequences=arguments.sequences)
-        if arguments.pieces is not None:
-            at_least(1, pieces=arguments.pieces)
+    arguments = _asked(argv)
     paths = list(_runs(arguments.runs))
-    told: list[dict[str, Any]] = []
+    measured: list[Measured] = []
     left_out: dict[str, str] = {}
     for path in paths:
         try:
-            told.append({"run": path, "results": _evaluated(path, arguments)})
+            measured.append(_evaluated(path, arguments))
         except UsageError as error:
             left_out[path] = str(error)
-    if not told:
+    if not measured:
         more = "" if len(set(left_out.values())) == 1 else f" (and {len(left_out) - 1} more cannot be evaluated)"
         raise UsageError(f"{left_out[paths[0]]}{more}")
     for path, reason in left_out.items():
         warn(f"{path} is left out: {reason}")
-    slots = f", {arguments.memory_slots} memory slots" if arguments.memory_slots else ""
-    measured_on = f"{arguments.sequences} sequences{slots}"
     if arguments.json:
+        told = [{"run": one.run, "results": one.results} for one in measured]
         print(as_json(told[0] if len(paths) == 1 else told))
-    elif len(paths) == 1:
-        Terminal().print(_table(told[0]["results"], f"{paths[0]}, {measured_on}"))
     else:
-        rows = [{"run": Path(one["run"]).name, **row} for one in told for row in one["results"]]
-        Terminal().print(_table(rows, f"{len(told)} runs, each: {measured_on}"))
+        Terminal().print(table(measured, arguments.memory_slots, alone=len(paths) == 1))
     return 0
+
+
+def _asked(argv: list[str]) -> argparse.Namespace:
+    parser = _parser("evaluate", "Measure the kept network of a run, or of many, on episodes it never saw.")
+    parser.add_argument("runs", nargs="+", type=filled, metavar="RUN", help="run folders, or folders that hold them")
+    parser.add_argument("--sequences", type=int, help="episodes at each difficulty (100; of a file all)")
+    parser.add_argument("--pieces", type=int, help="also measure this many equal parts of each answer, one by one")
+    parser.add_argument("--json", action="store_true", help="print JSON, an object or for several runs a list, alone")
+    arguments = _parsed(parser, argv)
+    with explained("--"):
+        if arguments.sequences is not None:
+            at_least(1, sequences=arguments.sequences)
+            at_most(_MOST, sequences=arguments.sequences)
+        if arguments.pieces is not None:
+            at_least(1, pieces=arguments.pieces)
+    return arguments
 
 
 def _runs(given: list[str]) -> Iterator[str]:
@@ -75,12 +78,14 @@ def _runs(given: list[str]) -> Iterator[str]:
                 yield one
 
 
-def _evaluated(path: str, arguments: argparse.Namespace) -> list[dict[str, Any]]:
+def _evaluated(path: str, arguments: argparse.Namespace) -> Measured:
     run = _open(path, arguments)
-    slots = {"memory_slots": run.memory_slots} if run.memory_slots else {}
-    results = [{**slots, **result} for result in _results(run, arguments)]
+    asked: dict[str, Any] = {"memory_slots": run.memory_slots} if run.memory_slots else {}
+    if arguments.on:
+        asked |= {"on": Path(arguments.on).name, "sha256": sha256_of(arguments.on)}
+    results = [{**asked, **result} for result in _results(run, arguments)]
     _keep(path, run.step, results)
-    return results
+    return Measured(path, results, run.task.answer.measures)
 
 
 def _keep(path: str, step: int, results: list[dict[str, Any]]) -> None:
@@ -91,42 +96,6 @@ def _keep(path: str, step: int, results: list[dict[str, Any]]) -> None:
         warn(f"not kept for ntm report: {error}")
 
 
-def _table(results: list[dict[str, Any]], title: str) -> Table:
-    """Show what has room on a terminal; `--json` tells all."""
-    columns = [
-        name for name in dict.fromkeys(name for result in results for name in result) if _has_room(name, results)
-    ]
-    headers = [Column(name.replace("_", " "), overflow="fold" if name == "run" else "ellipsis") for name in columns]
-    table = Table(*headers, title=title, caption=_confidence(results))
-    for result in results:
-        table.add_row(*(_cell(result, name) for name in columns))
-    return table
-
-
-def _confidence(results: list[dict[str, Any]]) -> str:
-    """Say what the sequences can show."""
-    text = "±, and in brackets: 95 % confidence."
-    if clean := [result for result in results if "share_wrong_at_most" in result]:
-        share = in_words(clean[0]["share_wrong_at_most"])
-        text += f"\nNot one error in {clean[0]['sequences']} sequences shows that {share} have one (95 % confidence)."
-    return text
-
-
-def _has_room(name: str, results: list[dict[str, Any]]) -> bool:
-    if name == "perfect" and any("optimal_bits" in result for result in results):
-        return False  # nobody is
-    shown_otherwise = ("sequences", "memory_slots", "share_wrong_at_most")  # in the title, and below the table
-    return name not in shown_otherwise and not name.endswith(("_margin", "_low", "_high"))
-
-
-def _cell(result: dict[str, Any], name: str) -> str:
-    value, margin = result.get(name, ""), result.get(f"{name}_margin", math.nan)
-    shown = f"{value:.2f}" if isinstance(value, float) else str(value)
-    if f"{name}_low" in result:
-        return f"{shown} ({result[f'{name}_low']:.2f} to {result[f'{name}_high']:.2f})"
-    return f"{shown} ± {margin:.2f}" if margin >= 0.005 else shown  # never ± 0.00
-
-
 def figure(argv: list[str]) -> int:
     """Draw one episode of a trained network."""
     from lightning_ntm.evaluation.trace import trace_episode
@@ -135,14 +104,18 @@ def figure(argv: list[str]) -> int:
     parser = _parser("figure", "Draw an episode of a run: inputs, outputs and the memory at work, as in the paper.")
     parser.add_argument("run", type=filled, metavar="RUN", help="the run folder")
     parser.add_argument("--output", type=filled, metavar="FOLDER", help="for the pictures (RUN/figures)")
+    parser.add_argument("--sequence", type=int, metavar="NUMBER", help="which episode, counted from 0 (0)")
     arguments = _parsed(parser, argv)
+    with explained("--"):
+        at_least(0, sequence=arguments.sequence or 0)
     run = _open(arguments.run, arguments)
     asked = _difficulties(arguments, run) if arguments.lengths or arguments.vary else [run.task.difficulty]
     for difficulty in asked:
         _warn(run, difficulty)
         with explained("", *_TOO_LARGE):
-            trace = trace_episode(run.model, run.task, difficulty, seed=run.seed)
-        shown = {**difficulty, **({"memory_slots": arguments.memory_slots} if arguments.memory_slots else {})}
+            sequence = arguments.sequence or 0
+            trace = trace_episode(run.model, run.task, difficulty, seed=run.seed, sequence=sequence)
+        shown = {**difficulty, **_shown_of(arguments, run)}
         described = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in shown.items())
         title = f"{type(run.model).__name__} on {type(run.task).__name__}, {described}"
         named = "-".join(f"{name}-{value}" for name, value in shown.items())
@@ -151,9 +124,19 @@ def figure(argv: list[str]) -> int:
             if not arguments.output:
                 make_folder(folder)
             save_trace(trace, folder / f"memory-{named}.npz")
-            for picture, drawn in draw_episode(trace, title).items():
+            for picture, drawn in draw_episode(trace, title, run.task.answer.measures, run.task.answer.unit).items():
                 say("\n".join(map(str, save_figure(drawn, folder / f"{picture}-{named}"))))
     return 0
+
+
+def _shown_of(arguments: argparse.Namespace, run: TrainedRun) -> dict[str, Any]:
+    """Return what the name of a picture says besides the difficulty."""
+    shown: dict[str, Any] = {"memory_slots": arguments.memory_slots} if arguments.memory_slots else {}
+    if arguments.on:
+        shown["on"] = Path(arguments.on).stem
+    if arguments.sequence is not None or run.task.stored("evaluation") is not None:
+        shown["sequence"] = arguments.sequence or 0
+    return shown
 
 
 def _parser(verb: str, description: str) -> Parser:
@@ -162,6 +145,7 @@ def _parser(verb: str, description: str) -> Parser:
     parser.add_argument(
         "--vary", type=_varied, action="append", default=[], metavar="NAME=A,B", help="any difficulty of the task"
     )
+    parser.add_argument("--on", type=filled, metavar="FILE", help="another file, for runs on files")
     parser.add_argument("--memory_slots", type=int, help="slots to give the network, if not those of its training")
     add_device(parser)
     return parser
@@ -196,7 +180,21 @@ def _open(path: str, arguments: argparse.Namespace) -> TrainedRun:
         with explained("--"):
             at_least(1, memory_slots=arguments.memory_slots)
     with explained("", *_TOO_LARGE):
-        return open_run(path, memory_slots=arguments.memory_slots, device=arguments.device)
+        run = open_run(path, memory_slots=arguments.memory_slots, device=arguments.device)
+    if not arguments.on:
+        _warn_if_changed(path, run.task)
+        return run
+    if not isinstance(run.task, FileTask):
+        raise UsageError(f"--on (={arguments.on}) is for runs on files; this one is on {type(run.task).__name__}.")
+    with explained("--"):
+        return run._replace(task=run.task.on(arguments.on))
+
+
+def _warn_if_changed(path: str, task: Task) -> None:
+    with explained():
+        changed = changed_file(task, RunFolder(Path(path)).notes(), "validation") if task.files else None
+    if changed:
+        warn(changed)
 
 
 def _difficulties(arguments: argparse.Namespace, run: TrainedRun) -> list[dict[str, int]]:
@@ -210,7 +208,7 @@ def _difficulties(arguments: argparse.Namespace, run: TrainedRun) -> list[dict[s
         return run.task.evaluations
     for name, values in varied.items():
         if name not in run.task.difficulty:
-            known = ", ".join(run.task.difficulty)
+            known = ", ".join(run.task.difficulty) or "none"
             option = "--lengths" if arguments.lengths and name == "length" else f"--vary {name}"
             raise UsageError(f"{option}: {type(run.task).__name__} has no difficulty {name!r}; it has {known}.")
         if min(values) < 1:

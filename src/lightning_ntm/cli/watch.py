@@ -1,4 +1,4 @@
-"""How a sweep stands, shown to a person: a live table, lines, a table once."""
+"""The state of a sweep on a terminal: a live table, a line for each change, or a table once."""
 
 from collections import Counter
 from pathlib import Path
@@ -8,11 +8,12 @@ from rich.live import Live
 from rich.table import Column, Table
 from rich.text import Text
 
+from lightning_ntm.measures import brief
 from lightning_ntm.sweep import Plan, State, Status, status_of
 
 
 class View:
-    """What a person watching a sweep sees: a live table, or a line whenever a run gets on."""
+    """A sweep on a terminal: a live table, or a line whenever the state of a run changes."""
 
     def __init__(self, folder: Path, plan: Plan, console: Console, *, quiet: bool):
         self.folder, self.plan, self.console = folder, plan, console
@@ -33,7 +34,7 @@ class View:
             self.live.stop()
 
     def look(self) -> None:
-        """Show how the runs stand now."""
+        """Show the present state of the runs."""
         try:
             statuses = self._statuses()
         except OSError:
@@ -56,25 +57,23 @@ def _line(status: Status) -> str:
     if status.state == "running":
         return f"{status.name}: running"
     cost = ""
-    if status.regret_bits is not None:
-        cost = f", {status.regret_bits:.2f} bits above the optimum in the last validation"
-    elif status.wrong_bits is not None:
-        cost = f", {status.wrong_bits:.2f} wrong bits in the last validation"
+    if status.measure is not None and status.value is not None:
+        cost = f", {status.measure.phrase(status.value)} in the last validation"
     return f"{status.name}: {status.state} at step {status.step}{cost}"
 
 
 def _cost(status: Status) -> str:
-    """Return the cost in so few words that a table has room for them."""
-    if status.regret_bits is not None:
-        return f"{status.regret_bits:.2f} regret"
-    return "" if status.wrong_bits is None else f"{status.wrong_bits:.2f} wrong"
+    """Return the last validation in few words, since a table has little room."""
+    if status.measure is None or status.value is None:
+        return ""
+    return f"{brief(status.value)} {status.measure.title}"
 
 
 _ORDER: tuple[State, ...] = ("running", "failed", "unreadable", "interrupted", "done", "waiting")
 
 
 def table(statuses: list[Status], height: int | None = None) -> Group:
-    """Return a table of all runs, or of those that fit, what moves first, and a line that counts them."""
+    """Return a table of all runs, or of those that fit, running ones first, and a line that counts them."""
     shown = sorted(statuses, key=lambda status: _ORDER.index(status.state)) if height else statuses
     run = Column("run", overflow="ellipsis" if height else "fold", no_wrap=bool(height))
     table = Table(run, "state", "step", "validation", "steps/s", "left", box=None, pad_edge=False)
@@ -93,7 +92,7 @@ def table(statuses: list[Status], height: int | None = None) -> Group:
 
 
 def _all_left(statuses: list[Status]) -> list[str]:
-    """Return in words how long all runs need at the present pace; runs not begun are taken for as long as others."""
+    """Return in words how long all runs need at the present pace; a run that was not begun counts as an average one."""
     lengths, pace = [status.steps for status in statuses if status.steps], [s.pace for s in statuses]
     if not lengths or not sum(pace):
         return []

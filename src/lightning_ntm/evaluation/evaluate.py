@@ -4,6 +4,7 @@ A network runs on the device it is on. Episodes are drawn, and answers are measu
 """
 
 import math
+from collections import defaultdict
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from lightning_ntm.checks import at_least
 from lightning_ntm.evaluation.device import device_of
-from lightning_ntm.evaluation.episodes import chunks
+from lightning_ntm.evaluation.episodes import chunks, sequences_of
 from lightning_ntm.intervals import none_of, wilson
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.tasks.answer import Answer, mean
@@ -23,7 +24,7 @@ CONFIDENCE = 1.96
 
 
 def evaluate(
-    model: MemoryModel[Any], task: Task, difficulty: dict[str, int], *, sequences: int = 100, seed: int = 1
+    model: MemoryModel[Any], task: Task, difficulty: dict[str, int], *, sequences: int | None = None, seed: int = 1
 ) -> dict[str, Any]:
     """Measure a network on episodes of one difficulty that it never saw.
 
@@ -31,7 +32,7 @@ def evaluate(
         model: The network.
         task: The task it was trained on.
         difficulty: As `{"length": 120}`.
-        sequences: Number of episodes.
+        sequences: Number of episodes; by default 100, of a task of files all.
         seed: Of the episodes.
 
     Returns:
@@ -57,7 +58,7 @@ def evaluate_pieces(
     difficulty: dict[str, int],
     *,
     pieces: int,
-    sequences: int = 100,
+    sequences: int | None = None,
     seed: int = 1,
 ) -> list[dict[str, Any]]:
     """Measure whole answers and, when `pieces` is above 1, each of so many equal parts of them.
@@ -67,7 +68,7 @@ def evaluate_pieces(
         task: The task it was trained on.
         difficulty: As `{"length": 120}`.
         pieces: Parts of an answer, by its steps.
-        sequences: Number of episodes.
+        sequences: Number of episodes; by default 100, of a task of files all.
         seed: Of the episodes.
 
     Returns:
@@ -78,20 +79,20 @@ def evaluate_pieces(
         ValueError: `sequences` or `pieces` is below 1, there are more pieces than steps in an answer,
             the task does not have this difficulty, or the network's output does not fit its answer.
     """
-    at_least(1, sequences=sequences, pieces=pieces)
+    at_least(1, pieces=pieces)
+    sequences = sequences_of(task, "evaluation", sequences=sequences)
     answer, device = task.answer, device_of(model)
     answer.check_size(model.output_size)
-    measured: list[list[dict[str, Tensor]]] = [[] for _ in range(pieces + 1 if pieces > 1 else 1)]
+    measured: defaultdict[int, list[dict[str, Tensor]]] = defaultdict(list)  # of the whole, then of each part
     steps = 0
     for batch in chunks(task, seed, "evaluation", sequences, difficulty):
         logits, optimal = model(batch.inputs.to(device))[0].cpu(), task.optimal_logits(batch)
         steps = max(steps, int(batch.mask.sum(1).max()))
-        for values, mask in zip(measured, _masks(batch, pieces), strict=True):
-            values.append(_measured(answer, logits, optimal, batch._replace(mask=mask)))
+        for piece, mask in enumerate(_masks(batch, pieces)):
+            measured[piece].append(_measured(answer, logits, optimal, batch._replace(mask=mask)))
     optima = {measure.optimum for measure in answer.measures.each}
     return [
-        {**difficulty, **_part(piece, pieces, steps), **_summary(values, optima)}
-        for piece, values in enumerate(measured)
+        {**difficulty, **_part(piece, pieces, steps), **_summary(values, optima)} for piece, values in measured.items()
     ]
 
 

@@ -2,17 +2,17 @@
 
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lightning_ntm.records.parsing import printable
-from lightning_ntm.records.reading import MEASURES, REGRET, SPLITS, read
+from lightning_ntm.records.reading import SPLITS, Measured, Series, read
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_NUMBERS = ("step", "sequences", "seconds", *MEASURES, REGRET)
+_COUNTED = ("step", "sequences", "seconds")
 
 
 class SkippedRunWarning(UserWarning):
@@ -26,11 +26,10 @@ def load(*folders: Path | str) -> "pd.DataFrame":
         folders: As `"runs/ten-seeds"`.
 
     Returns:
-        One row a measurement, with the columns `run` (the path of its folder below the folder given),
-        `model`, `task`, `seed`, `split` (`train` or `validation`), `step`, `sequences` and `seconds` until
-        then, `wrong_bits` and `bits_per_sequence` (means over sequences; NaN where they were not finite), and
-        `regret_bits` above the best possible cost (NaN in training, and where a task does not know that cost).
-        What was left out, and why, is told by a `SkippedRunWarning` for each run and is in
+        One row for each measurement. The columns are `run` (the path of its folder below the folder given), `model`,
+        `task`, `seed`, `split` (`train` or `validation`), `step`, `sequences` and `seconds` until then, and the
+        measures that the runs declare (means over sequences; NaN where they were not finite, or
+        not measured in a run or split). A `SkippedRunWarning` names each run that is left out, and why; so does
         `attrs["skipped"]`.
 
     Raises:
@@ -46,11 +45,27 @@ def load(*folders: Path | str) -> "pd.DataFrame":
     for path, reason in reasons.items():
         warnings.warn(f"{printable(path)} is left out: {reason}", SkippedRunWarning, stacklevel=2)
     parts = [(run, split, getattr(run, split)) for run in runs for split in SPLITS]
-    lengths = [len(series.step) for _, _, series in parts]
-    told = {"run": [run.name for run, _, _ in parts], "split": [split for _, split, _ in parts]}
-    told |= {name: [getattr(run, name) for run, _, _ in parts] for name in ("model", "task", "seed")}
-    columns = {name: pd.Series(told[name]).repeat(lengths).array for name in ("run", "model", "task", "seed", "split")}
-    columns |= {name: np.concatenate([getattr(series, name) for _, _, series in parts] or [[]]) for name in _NUMBERS}
-    frame = pd.DataFrame(columns)
+    frame = pd.DataFrame({**_named(parts), **_numbers(parts)})
     frame.attrs["skipped"] = reasons
     return frame
+
+
+def _named(parts: list[tuple[Measured, str, Series]]) -> dict[str, Any]:
+    import pandas as pd
+
+    lengths = [len(series.step) for _, _, series in parts]
+    told = {"run": [run.name for run, _, _ in parts]}
+    told |= {name: [getattr(run, name) for run, _, _ in parts] for name in ("model", "task", "seed")}
+    told["split"] = [split for _, split, _ in parts]
+    return {name: pd.Series(values).repeat(lengths).array for name, values in told.items()}
+
+
+def _numbers(parts: list[tuple[Measured, str, Series]]) -> dict[str, np.ndarray]:
+    names = dict.fromkeys(name for run, _, _ in parts for name in run.measures.names)
+    columns = {name: [getattr(series, name) for _, _, series in parts] for name in _COUNTED}
+    columns |= {name: [_values(series, name) for _, _, series in parts] for name in names}
+    return {name: np.concatenate(values or [[]]) for name, values in columns.items()}
+
+
+def _values(series: Series, name: str) -> np.ndarray:
+    return series.values[name] if name in series.values else np.full(len(series.step), np.nan)

@@ -1,4 +1,4 @@
-"""What run folders say of their measurements, without PyTorch; what cannot be read is told, run by run."""
+"""The measurements in run folders, read without PyTorch. Each run that cannot be read is named, with the reason."""
 
 from collections import defaultdict
 from dataclasses import dataclass
@@ -8,15 +8,14 @@ from typing import Any, Literal
 
 import numpy as np
 
+from lightning_ntm.measures import BITS, UNCERTAIN_BITS, Measures
 from lightning_ntm.records.configuration import flat_config
+from lightning_ntm.records.declared import declared
 from lightning_ntm.records.files import CONFIG_BYTES, read_json, read_text
 from lightning_ntm.records.finding import find
 from lightning_ntm.records.folder import RunFolder
 from lightning_ntm.records.parsing import LARGEST, as_json, parse_yaml, printable
 
-MEASURES = ("wrong_bits", "bits_per_sequence")
-#: Bits per sequence above the best possible cost: measured in validation alone, of tasks that know it.
-REGRET = "regret_bits"
 SPLITS = ("train", "validation")
 _LONGEST = 500  # letters of a reason
 _COUNTED = ("step", "sequences", "seconds")
@@ -26,21 +25,20 @@ _COUNTED = ("step", "sequences", "seconds")
 class Series:
     """The measurements of one run in training or in validation, one entry each, in their order.
 
-    What was not finite is NaN. `optimal_bits` is the best possible cost, of validation sequences, which are the same
-    throughout a run; NaN in training, and where the task does not know it.
+    Args:
+        step: Training steps until then.
+        sequences: Sequences seen until then.
+        seconds: Time spent in training until then.
+        values: The values of each measure, by name. NaN where they were not finite, or not measured in this split.
+        optimum: The best possible value of the measure that has an optimum, on the validation sequences, which are
+            the same throughout a run; NaN in training, and where it is not known.
     """
 
     step: np.ndarray
     sequences: np.ndarray
     seconds: np.ndarray
-    wrong_bits: np.ndarray
-    bits_per_sequence: np.ndarray
-    optimal_bits: float
-
-    @property
-    def regret_bits(self) -> np.ndarray:
-        """Bits per sequence above the best possible cost."""
-        return self.bits_per_sequence - self.optimal_bits
+    values: dict[str, np.ndarray]
+    optimum: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +49,7 @@ class Measured:
         name: The path of its folder below the folder that was read.
         model: The name of the network's class.
         task: The name of the task's class.
+        measures: Declarations of what it measures.
     """
 
     name: str
@@ -60,6 +59,7 @@ class Measured:
     seed: int
     train: Series
     validation: Series
+    measures: Measures
 
 
 @dataclass(frozen=True)
@@ -143,15 +143,17 @@ def _read(name: str, folder: RunFolder) -> Measured:
     if not folder.config.is_file():
         told = read_json(folder.failed).get("message")
         raise ValueError(f"it never began: {told}" if told else f"it has no {folder.config.name}.")
-    model, task, seed = _identity(read_text(folder.config, CONFIG_BYTES))
-    columns = {split: _Columns(split) for split in SPLITS}
+    identity, told = _identity(read_text(folder.config, CONFIG_BYTES)), declared(folder)
+    columns = [_Columns(split, told or UNCERTAIN_BITS) for split in SPLITS]
     try:
         for _, rows in folder.parts():
-            for split in SPLITS:
-                columns[split].add(rows)
+            for column in columns:
+                column.add(rows)
     except KeyError as error:
         raise ValueError(f"{folder.metrics.name} is damaged: a measurement lacks {error}.") from error
-    return Measured(name, folder, model, task, seed, *(columns[split].series() for split in SPLITS))
+    train, validation = (column.series() for column in columns)
+    older = BITS if np.isnan(validation.optimum) else UNCERTAIN_BITS
+    return Measured(name, folder, *identity, train, validation, told or older)
 
 
 def _identity(text: str) -> tuple[str, str, int]:
@@ -186,10 +188,12 @@ def _classes(text: str) -> tuple[str, str]:
 class _Columns:
     """Collects the measurements of one split from rows."""
 
-    def __init__(self, split: str):
-        self.names = (*_COUNTED, *(f"{split}_{measure}" for measure in MEASURES))
-        self.first, self.optimum = self.names[len(_COUNTED)], f"{split}_optimal_bits"
-        self.parts: list[list[np.ndarray]] = [[] for _ in self.names]
+    def __init__(self, split: str, measures: Measures):
+        known = measures.with_optimum
+        self.measures, self.optimum = measures, f"{split}_{known.optimum}" if known else ""
+        self.columns = {name: f"{split}_{name}" for name in measures.names}
+        self.counted: dict[str, list[np.ndarray]] = {name: [] for name in _COUNTED}
+        self.values: dict[str, list[np.ndarray]] = {measure.name: [] for measure in measures.each if not measure.above}
         self.optimal = np.nan
 
     def add(self, rows: list[dict[str, Any]]) -> None:
@@ -199,18 +203,27 @@ class _Columns:
             KeyError: A number is missing.
             ValueError: Something else stands where a number belongs.
         """
-        mine = [row for row in rows if self.first in row]
-        for name, parts in zip(self.names, self.parts, strict=True):
-            kind = np.int64 if name in ("step", "sequences") else np.float64
+        columns = [self.columns[name] for name in self.values]
+        mine = [row for row in rows if any(map(row.__contains__, columns))]
+        for name, parts in self.counted.items():
+            kind = np.float64 if name == "seconds" else np.int64
             parts.append(_numbers([row[name] for row in mine], name, kind))
-        if np.isnan(self.optimal):
+        for name, parts in self.values.items():
+            column = self.columns[name]
+            parts.append(_numbers([row.get(column) for row in mine], column, np.float64))
+        if np.isnan(self.optimal) and self.optimum:
             known = (value for row in mine if (value := row.get(self.optimum)) is not None)
             self.optimal = float(_numbers([next(known, None)], self.optimum, np.float64)[0])
 
     def series(self) -> Series:
         """Return all that was added."""
-        step, sequences, seconds, wrong, bits = (np.concatenate(parts or [np.array([])]) for parts in self.parts)
-        return Series(step.astype(np.int64), sequences.astype(np.int64), seconds, wrong, bits, self.optimal)
+        counted = {name: np.concatenate(parts or [np.array([])]) for name, parts in self.counted.items()}
+        counted |= {name: counted[name].astype(np.int64) for name in ("step", "sequences")}
+        values = {name: np.concatenate(parts or [np.array([])]) for name, parts in self.values.items()}
+        for measure in self.measures.each:
+            if measure.above:
+                values[measure.name] = values[measure.above] - self.optimal
+        return Series(**counted, values=values, optimum=self.optimal)
 
 
 def _numbers(values: list[Any], name: str, kind: type) -> np.ndarray:

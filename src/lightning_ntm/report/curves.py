@@ -9,13 +9,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from lightning_ntm.report.experiment import Experiment, Network, Run
+from lightning_ntm.measures import Measure
+from lightning_ntm.report.experiment import Experiment, Network
 from lightning_ntm.report.lengths import Lengths, lengths_of
+from lightning_ntm.report.run import Run
 from lightning_ntm.report.statistics import Aligned, align, gather
 from lightning_ntm.report.style import (
     INK,
     SOFT,
-    TITLES,
     Scale,
     color,
     dashes,
@@ -23,83 +24,106 @@ from lightning_ntm.report.style import (
     new_figure,
     plain,
     scale_axis,
+    scale_share,
 )  # fmt: skip
 
-#: Letters of the name of a network that have room in the picture; the page tells the rest.
+#: Most letters of a network's name in a picture; the page has the whole name.
 _WIDEST = 70
 
 
-def draw_curves(experiment: Experiment, split: str, measure: str, scale: Scale) -> Figure:
-    """Draw a cost against batches: each network's mean ± std and median, its seeds faintly behind."""
+def draw_curves(experiment: Experiment, split: str, measure: Measure, scale: Scale) -> Figure:
+    """Draw a measure against batches: each network's mean ± std and median, its seeds faintly behind."""
     figure, [axis] = new_figure()
     optimal = _optimal(experiment, split, measure)
-    floor = floor_of(np.append(_all(experiment.runs, split, measure), list(optimal.values())))
-    least = floor if scale == "log" else 0.0
+    drawn = Vertical(measure, scale, np.append(_all(experiment.runs, split, measure), list(optimal.values())))
     for network in reversed(experiment.networks):
-        _draw_seeds(axis, network, split, measure, least, alpha=_faint(network))
+        _draw_seeds(axis, network, split, drawn, alpha=_faint(network))
     for network in reversed(experiment.networks):
         curves = [_curve(run, split, measure) for run in network.runs]
         aligned = align(curves, [run.ended for run in network.runs])
-        _draw_summary(axis, network, aligned, least)
-    for shade, bits in optimal.items():
-        axis.axhline(max(least, bits), **{**_OPTIMUM, "color": shade})
-    scale_axis(axis, scale, floor)
+        _draw_summary(axis, network, aligned, drawn)
+    for shade, value in optimal.items():
+        axis.axhline(drawn.shown(value), **{**_OPTIMUM, "color": shade})
+    drawn.finish(axis)
     axis.set_xlabel("batches")
-    axis.set_ylabel(TITLES[measure])
     _legend(figure, experiment.networks, _named_optimum(optimal))
     return figure
 
 
-def draw_seeds(networks: list[Network], measure: str, scale: Scale) -> Figure:
+def draw_seeds(networks: list[Network], measure: Measure, scale: Scale) -> Figure:
     """Draw the validation of every seed against batches, a panel for each network."""
     figure, axes = new_figure(len(networks), [network.label for network in networks] if len(networks) > 1 else ())
-    floor = floor_of(_all([run for network in networks for run in network.runs], "validation", measure))
-    least = floor if scale == "log" else 0.0
+    drawn = Vertical(measure, scale, _all([run for network in networks for run in network.runs], "validation", measure))
     for axis, network in zip(axes, networks, strict=True):
-        _draw_seeds(axis, network, "validation", measure, least, alpha=_faint(network, 0.8))
-        scale_axis(axis, scale, floor)
-        _name_unsolved(axis, network, measure, least)
+        _draw_seeds(axis, network, "validation", drawn, alpha=_faint(network, 0.8))
+        drawn.finish(axis)
+        _name_unsolved(axis, network, drawn)
         axis.set_xlabel("batches")
-        axis.set_ylabel(TITLES[measure])
     return figure
 
 
-def draw_lengths(experiment: Experiment, measure: str, scale: Scale) -> Figure:
-    """Draw the cost of the kept weights at each difficulty that was evaluated."""
+def draw_lengths(experiment: Experiment, measure: Measure, scale: Scale) -> Figure:
+    """Draw what the kept weights reach at each difficulty that was evaluated."""
     figure, [axis] = new_figure()
     lengths = lengths_of(experiment)
-    values = [lengths.values(run, measure) for run in experiment.runs]
-    floor = floor_of(np.concatenate([value for _, value in values] or [np.empty(0)]))
-    least = floor if scale == "log" else 0.0
+    values = [lengths.values(run, measure.name) for run in experiment.runs]
+    drawn = Vertical(measure, scale, np.concatenate([value for _, value in values] or [np.empty(0)]))
     for network in reversed(experiment.networks):
         for run in network.runs:
-            place, value = lengths.values(run, measure)
+            place, value = lengths.values(run, measure.name)
             line = {"color": color(network.color), "alpha": _faint(network), "linewidth": 0.9}
-            axis.plot(place, np.maximum(value, least), gid=f"run-{run.number}", **line)
-        gathered = gather([lengths.values(run, measure) for run in network.runs])
-        _draw_summary(axis, network, gathered, least, marker="o")
-    optimum = _draw_optimal_lengths(axis, experiment, lengths, least) if measure == "bits_per_sequence" else []
-    scale_axis(axis, scale, floor)
+            axis.plot(place, drawn.shown(value), gid=f"run-{run.number}", **line)
+        gathered = gather([lengths.values(run, measure.name) for run in network.runs])
+        _draw_summary(axis, network, gathered, drawn, marker="o")
+    optimum = _draw_optimal_lengths(axis, experiment, lengths, drawn) if measure.optimum else []
+    drawn.finish(axis)
     _name_difficulties(axis, lengths)
-    axis.set_ylabel(TITLES[measure])
     _legend(figure, experiment.networks, optimum)
     return figure
 
 
-def _curve(run: Run, split: str, measure: str) -> tuple[np.ndarray, np.ndarray]:
+class Vertical:
+    """The vertical axis of a figure, the same for all its panels.
+
+    Args:
+        measure: What it shows.
+        scale: Linear or logarithmic.
+        values: All that is drawn.
+    """
+
+    def __init__(self, measure: Measure, scale: Scale, values: np.ndarray):
+        self.measure, self.scale, self.values = measure, scale, values
+        self.floor = floor_of(values, min(1e-3, max(1e-12, measure.solved / 10)) if measure.solved else 1e-3)
+
+    def shown(self, values: Any) -> Any:
+        """Return where values are drawn: those below the axis at its lower end."""
+        if self.measure.better == "higher":
+            return values
+        return np.maximum(values, self.floor if self.scale == "log" else 0.0)
+
+    def finish(self, axis: Any) -> None:
+        """Scale and name the axis, once everything is drawn."""
+        axis.set_ylabel(plain(self.measure.axis))
+        if self.measure.better == "higher":
+            scale_share(axis, self.values)
+        else:
+            scale_axis(axis, self.scale, self.floor)
+
+
+def _curve(run: Run, split: str, measure: Measure) -> tuple[np.ndarray, np.ndarray]:
     series = getattr(run, split)
-    return series.step, getattr(series, measure)
+    return series.step, series.values[measure.name]
 
 
-def _all(runs: list[Run], split: str, measure: str) -> np.ndarray:
+def _all(runs: list[Run], split: str, measure: Measure) -> np.ndarray:
     return np.concatenate([_curve(run, split, measure)[1] for run in runs] or [np.empty(0)])
 
 
-def _draw_seeds(axis: Any, network: Network, split: str, measure: str, least: float, alpha: float) -> None:
+def _draw_seeds(axis: Any, network: Network, split: str, drawn: Vertical, alpha: float) -> None:
     for run in network.runs:
-        step, value = _curve(run, split, measure)
+        step, value = _curve(run, split, drawn.measure)
         line = {"color": color(network.color), "alpha": alpha, "linewidth": 0.9, "solid_joinstyle": "round"}
-        axis.plot(step, np.maximum(value, least), gid=f"run-{run.number}", **line)
+        axis.plot(step, drawn.shown(value), gid=f"run-{run.number}", **line)
 
 
 def _faint(network: Network, darkest: float = 0.3) -> float:
@@ -107,10 +131,10 @@ def _faint(network: Network, darkest: float = 0.3) -> float:
     return float(np.clip(10 * darkest / len(network.runs), 0.2 * darkest, darkest))
 
 
-def _draw_summary(axis: Any, network: Network, aligned: Aligned, least: float, **more: Any) -> None:
+def _draw_summary(axis: Any, network: Network, aligned: Aligned, drawn: Vertical, **more: Any) -> None:
     own, number = {"color": color(network.color)}, network.color
     low, high, mean, median = (
-        np.maximum(value, least)
+        drawn.shown(value)
         for value in (aligned.mean - aligned.std, aligned.mean + aligned.std, aligned.mean, aligned.median)
     )
     axis.fill_between(aligned.step, low, high, alpha=0.14, linewidth=0, gid=f"deviation-{number}", **own)
@@ -122,16 +146,16 @@ def _draw_summary(axis: Any, network: Network, aligned: Aligned, least: float, *
 _OPTIMUM: dict[str, Any] = {"color": INK, "linestyle": (0, (5, 3)), "linewidth": 1.2}
 
 
-def _optimal(experiment: Experiment, split: str, measure: str) -> dict[str, float]:
-    """Return what the best possible network costs, as figure 13 of the paper shows it, by the colour of the line.
+def _optimal(experiment: Experiment, split: str, measure: Measure) -> dict[str, float]:
+    """Return the best possible value, as figure 13 of the paper shows it, by the colour of the line.
 
-    It is measured in validation alone. Where networks have seeds whose sequences differ by more than a hundredth of
-    it, each has a line of its own.
+    It is known in validation alone. Where the optima of networks differ by more than a hundredth, since their seeds
+    have other sequences, each network has a line of its own.
     """
-    if (split, measure) != ("validation", "bits_per_sequence"):
+    if split != "validation" or not measure.optimum:
         return {}
-    each = {color(network.color): network.optimal_bits for network in experiment.networks}
-    found = {shade: bits for shade, bits in each.items() if math.isfinite(bits)}
+    each = {color(network.color): network.optimum for network in experiment.networks}
+    found = {shade: value for shade, value in each.items() if math.isfinite(value)}
     if found and max(found.values()) <= 1.01 * min(found.values()):
         return {INK: sum(found.values()) / len(found)}
     return found
@@ -143,12 +167,13 @@ def _named_optimum(optimal: dict[str, float]) -> list[Any]:
     return [Line2D([], [], label=label, **_OPTIMUM)] if optimal else []
 
 
-def _draw_optimal_lengths(axis: Any, experiment: Experiment, lengths: Lengths, least: float) -> list[Any]:
-    optimal = gather([lengths.values(run, "optimal_bits") for run in experiment.runs])
+def _draw_optimal_lengths(axis: Any, experiment: Experiment, lengths: Lengths, drawn: Vertical) -> list[Any]:
+    optimal = gather([lengths.values(run, drawn.measure.optimum) for run in experiment.runs])
     if not optimal.step.size:
         return []
-    shown = np.maximum(optimal.mean, least)
-    return list(axis.plot(optimal.step, shown, label="optimum", marker="_", markersize=9, **_OPTIMUM))
+    return list(
+        axis.plot(optimal.step, drawn.shown(optimal.mean), label="optimum", marker="_", markersize=9, **_OPTIMUM)
+    )
 
 
 def _legend(figure: Figure, networks: list[Network], more: list[Any]) -> None:
@@ -170,13 +195,15 @@ def _legend(figure: Figure, networks: list[Network], more: list[Any]) -> None:
         legend.remove()
 
 
-def _name_unsolved(axis: Any, network: Network, measure: str, least: float) -> None:
+def _name_unsolved(axis: Any, network: Network, drawn: Vertical) -> None:
     """Write the seed at the end of the worst curves of runs that are not solved, where there is room for it."""
-    unsolved = [run for run in network.runs if not run.solved and math.isfinite(run.final(measure) or math.nan)]
+    ends = [(run, value) for run in network.runs if (value := run.final(drawn.measure.name)) is not None]
+    unsolved = [(run, value) for run, value in ends if not run.solved and math.isfinite(value)]
+    unsolved.sort(key=lambda end: end[1], reverse=drawn.measure.better == "lower")
     taken: list[float] = []
-    for run in sorted(unsolved, key=lambda run: -(run.final(measure) or 0))[:4]:
-        step, value = _curve(run, "validation", measure)
-        at = (float(step[-1]), max(least, float(value[-1])))
+    for run, _ in unsolved[:4]:
+        step, values = _curve(run, "validation", drawn.measure)
+        at = (float(step[-1]), float(drawn.shown(values[-1])))
         height = axis.transData.transform(at)[1]
         if all(abs(height - other) > 14 for other in taken):
             taken.append(height)

@@ -1,29 +1,42 @@
-"""All pictures of one episode that its trace has the numbers for."""
+"""All pictures of one episode for which its trace has the numbers."""
 
 from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from lightning_ntm.measures import Measures, brief
 from lightning_ntm.report.memory import draw_memory
 from lightning_ntm.report.places import draw_places
-from lightning_ntm.report.predictions import draw_predictions
+from lightning_ntm.report.predictions import PREDICTED, draw_predictions
 
 
-def draw_episode(trace: Mapping[str, np.ndarray], title: str) -> dict[str, Figure]:
+def draw_episode(trace: Mapping[str, np.ndarray], title: str, measures: Measures, unit: str) -> dict[str, Figure]:
     """Draw one episode.
 
     Args:
-        trace: Arrays with time first, as `trace_episode` of the training returns them.
+        trace: Arrays with time first, as `trace_episode` of `evaluation` returns them.
         title: What was run, for the line above each picture.
+        measures: Declarations of the measures in the trace.
+        unit: What an answer is made of, in the singular.
 
     Returns:
-        By name, `memory`; `predictions` where the optimal ones are known; and `places` where the task has a number
-        for what is written.
+        By name, `memory`; `predictions` of bits or symbols where the optimal ones are known; and `places` where the
+        task has a number for what is written.
     """
-    figures = {"memory": draw_memory(trace, title)}
-    if "optimal" in trace:
-        figures["predictions"] = draw_predictions(trace, title)
+    told = f"{title}: {cost(trace, measures)}"
+    figures = {"memory": draw_memory(trace, told, unit)}
+    if "optimal" in trace and unit in PREDICTED:
+        figures["predictions"] = draw_predictions(trace, told, unit)
     if "write_weights" in trace and np.isfinite(trace.get("placed_by", np.nan)).any():
         figures["places"] = draw_places(trace, title)
     return figures
+
+
+def cost(trace: Mapping[str, np.ndarray], measures: Measures) -> str:
+    """Return in words what an episode cost: the goal, or the measure with an optimum beside that."""
+    shown = measures.with_optimum or measures.ordered[0]
+    value = float(trace[f"measure: {shown.name}"])
+    text = f"{value:.0f}" if value.is_integer() else brief(value)
+    best = trace.get(f"measure: {shown.optimum}")
+    return f"{text} {shown.quantity}" + ("" if best is None else f", the optimum {brief(float(best))}")

@@ -1,24 +1,22 @@
-"""Which figures a report has, drawn: for the page and for files of their own."""
+"""The figures of a report, for the page and as files."""
 
-import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from html import escape
 from typing import get_args
 
+import numpy as np
 from matplotlib.figure import Figure
 
-from lightning_ntm.records.reading import REGRET
+from lightning_ntm.measures import Measure
+from lightning_ntm.records.reading import SPLITS
 from lightning_ntm.report.curves import draw_curves, draw_lengths, draw_seeds
 from lightning_ntm.report.experiment import Experiment
-from lightning_ntm.report.style import TITLES, Scale, styled
+from lightning_ntm.report.style import Scale, styled
 from lightning_ntm.report.svg import inline, png_of, svg_of
 
 #: Panels that a page shows each on its own; beyond them it would be all pictures.
 PANELS = 12
-
-_ALONE = "Regret is measured in validation alone."
 
 
 @dataclass(frozen=True)
@@ -35,64 +33,92 @@ class Figures:
     files: dict[str, bytes]
 
 
+@dataclass(frozen=True)
+class View:
+    """What some figures show: a measure, on an axis of some scale."""
+
+    measure: Measure
+    scale: Scale
+
+    @property
+    def tags(self) -> str:
+        """Attributes by which the page shows a figure or hides it. One that has no other scale is always shown."""
+        scale = f' data-scale="{self.scale}"' if len(scales(self.measure)) > 1 else ""
+        return f'data-measure="{self.measure.name}"{scale}'
+
+    @property
+    def ending(self) -> str:
+        """What the names of files end in."""
+        return f"-{self.measure.name.replace('_', '-')}{'-log' if self.scale == 'log' else ''}"
+
+
+def scales(measure: Measure) -> tuple[Scale, ...]:
+    """Return the scales of a measure: shares come close to 1, where a logarithmic axis shows nothing."""
+    return get_args(Scale) if measure.better == "lower" else ("linear",)
+
+
 def draw(experiment: Experiment) -> Figures:
-    """Draw everything, in each measure there is, with a linear and a logarithmic axis."""
+    """Draw every measure, with a linear and a logarithmic axis."""
     page: dict[str, list[str]] = {"validation": [], "training": [], "seeds": [], "lengths": []}
-    files: dict[str, bytes] = {}
+    figures = Figures(page, {})
     evaluated = any(run.evaluation for run in experiment.runs)
     with styled():
-        for measure, scale in itertools.product(experiment.measures, get_args(Scale)):
-            add = partial(_add, page, files, measure, scale)
-            for section, split in (("validation", "validation"), ("training", "train")):
-                if (split, measure) == ("train", REGRET):
-                    page[section].append(f'<p class="note" data-measure="{measure}" data-scale="{scale}">{_ALONE}</p>')
-                else:
-                    add(section, split, draw_curves(experiment, split, measure, scale))
-            if evaluated:
-                add("lengths", "evaluation", draw_lengths(experiment, measure, scale))
-            page["seeds"] += _each_network(experiment, measure, scale)
-            files |= _files(f"seeds{_ending(measure, scale)}", draw_seeds(experiment.networks, measure, scale))
-    return Figures(page, files)
+        for measure in experiment.measures.ordered:
+            for view in (View(measure, scale) for scale in scales(measure)):
+                _draw_splits(figures, experiment, view)
+                if evaluated:
+                    known = experiment.evaluated.named(measure.name)
+                    _add(figures, view, "lengths", "evaluation", draw_lengths(experiment, known, view.scale))
+                page["seeds"] += _each_network(experiment, view)
+                every = draw_seeds(experiment.networks, measure, view.scale)
+                figures.files.update(_files(f"seeds{view.ending}", every))
+    return figures
 
 
-def _add(
-    page: dict[str, list[str]],
-    files: dict[str, bytes],
-    measure: str,
-    scale: Scale,
-    section: str,
-    split: str,
-    figure: Figure,
-) -> None:
-    stem = f"{section}{_ending(measure, scale)}"
+def _draw_splits(figures: Figures, experiment: Experiment, view: View) -> None:
+    measure = view.measure
+    for section, split in (("validation", "validation"), ("training", "train")):
+        if split == "train" and _in_validation_alone(experiment, measure):
+            note = f"{capitalized(measure.title)} is measured in validation alone."
+            figures.page[section].append(f'<p class="note" {view.tags}>{escape(note)}</p>')
+        else:
+            _add(figures, view, section, split, draw_curves(experiment, split, measure, view.scale))
+
+
+def _in_validation_alone(experiment: Experiment, measure: Measure) -> bool:
+    train, validation = (
+        any(np.isfinite(getattr(run, split).values[measure.name]).any() for run in experiment.runs) for split in SPLITS
+    )
+    return bool(measure.above) or (validation and not train and any(len(run.train.step) for run in experiment.runs))
+
+
+def capitalized(text: str) -> str:
+    """Return a text with a capital letter at its beginning."""
+    return text[:1].upper() + text[1:]
+
+
+def _add(figures: Figures, view: View, section: str, split: str, figure: Figure) -> None:
+    stem = f"{section}{view.ending}"
     drawn = _files(stem, figure)
-    files |= drawn
-    what = f"{section}: {TITLES[measure]}, mean, deviation and median of each network and each seed"
-    page[section].append(_plot(figure, drawn[f"{stem}.svg"], stem, what, split, measure, scale))
+    figures.files.update(drawn)
+    what = f"{section}: {view.measure.axis}, mean, deviation and median of each network and each seed"
+    figures.page[section].append(_plot(figure, drawn[f"{stem}.svg"], stem, what, f'data-split="{split}" {view.tags}'))
 
 
-def _each_network(experiment: Experiment, measure: str, scale: Scale) -> Iterator[str]:
+def _each_network(experiment: Experiment, view: View) -> Iterator[str]:
     for place, network in enumerate(experiment.networks[:PANELS]):
-        figure = draw_seeds([network], measure, scale)
-        stem, what = (
-            f"seeds-{place}{_ending(measure, scale)}",
-            f"{network.label}: validation of each seed, {TITLES[measure]}",
-        )
+        figure = draw_seeds([network], view.measure, view.scale)
+        stem = f"seeds-{place}{view.ending}"
+        what = f"{network.label}: validation of each seed, {view.measure.axis}"
         runs = " ".join(str(run.number) for run in network.runs)
-        plot = _plot(figure, svg_of(figure), stem, what, "validation", measure, scale, f'data-runs="{runs}"')
+        tags = f'data-split="validation" {view.tags} data-runs="{runs}"'
+        plot = _plot(figure, svg_of(figure), stem, what, tags)
         yield plot.replace("<svg", f"<figcaption>{escape(network.label)}</figcaption><svg", 1)
 
 
-def _plot(
-    figure: Figure, svg: bytes, stem: str, what: str, split: str, measure: str, scale: Scale, more: str = ""
-) -> str:
-    tags = f'data-split="{split}" data-measure="{measure}" data-scale="{scale}" {more}'
+def _plot(figure: Figure, svg: bytes, stem: str, what: str, tags: str) -> str:
     return f'<figure class="plot" {tags}>{inline(figure, svg, f"{stem}-", what)}</figure>'
 
 
 def _files(stem: str, figure: Figure) -> dict[str, bytes]:
     return {f"{stem}.svg": svg_of(figure), f"{stem}.png": png_of(figure)}
-
-
-def _ending(measure: str, scale: Scale) -> str:
-    return f"-{measure.replace('_', '-')}{'-log' if scale == 'log' else ''}"

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from lightning_ntm.records import difficulty_of
-from lightning_ntm.report.experiment import Experiment, Run
+from lightning_ntm.report.experiment import Experiment
+from lightning_ntm.report.run import Run
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,14 @@ def lengths_of(experiment: Experiment) -> Lengths:
     names = dict.fromkeys(name for difficulty in difficulties for name in difficulty)
     varied = tuple(name for name in names if len({str(difficulty.get(name)) for difficulty in difficulties}) > 1)
     shown = varied or tuple(names)
-    ordered = sorted(difficulties, key=lambda difficulty: [float(difficulty.get(name, 0)) for name in shown])
+    ordered = sorted(difficulties, key=lambda difficulty: [_order(difficulty.get(name, 0)) for name in shown])
     axis = Lengths(" x ".join(name.replace("_", " ") for name in shown), {}, shown)
     for number, difficulty in enumerate(ordered):
-        alone = len(shown) == 1 and shown[0] in difficulty
-        axis.places[axis._written(difficulty)] = float(difficulty[shown[0]]) if alone else float(number)
+        alone = difficulty.get(shown[0]) if len(shown) == 1 else None
+        axis.places[axis._written(difficulty)] = float(alone) if isinstance(alone, int) else float(number)
     return axis
+
+
+def _order(value: int | str) -> tuple[float, str]:
+    """Return what sorts numbers by size, and then names of files."""
+    return (float(value), "") if isinstance(value, int) else (np.inf, value)

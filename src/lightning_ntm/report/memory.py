@@ -11,7 +11,6 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 
 from lightning_ntm.records import write_whole
-from lightning_ntm.report.predictions import told_cost
 from lightning_ntm.report.style import WIDTH, color, peaks
 
 _LANDMARK = "landmark: "
@@ -19,31 +18,42 @@ _FAINT = 0.22
 
 
 class Panel(NamedTuple):
-    """One picture over time: a row for each channel or slot, a column for each step."""
+    """One picture over time: a row for each channel or slot, a column for each step.
+
+    Args:
+        title: Above the picture.
+        values: Time first.
+        rows: What a row is.
+        signed: Whether colours tell the sign. Values are from 0 to 1 if not.
+        labels: Of the rows, where they are not counted from 0.
+        largest: The absolute value with the darkest colour; `None` for the largest one in the picture.
+    """
 
     title: str
     values: np.ndarray
     rows: str
     signed: bool = False
     labels: np.ndarray | None = None
+    largest: float | None = None
 
 
-def draw_memory(trace: Mapping[str, np.ndarray], title: str) -> Figure:
+def draw_memory(trace: Mapping[str, np.ndarray], title: str, unit: str) -> Figure:
     """Draw one episode.
 
     Args:
         trace: Arrays with time first: `inputs`, `targets`, `outputs` and `mask`; for a network with
             a memory also `add`, `reads`, `write_weights` and `read_weights`; steps to point out as
             `landmark: NAME`, `(time,)`.
-        title: What was run, for the line above the picture.
+        title: What was run and what it cost, for the line above the picture.
+        unit: What an answer is made of, in the singular.
     """
-    sides = _panels(trace)
+    sides = _panels(trace, unit)
     heights = [[min(30, max(8, panel.values.shape[1])) for panel in panels] for panels in sides]
     # Inches: of a row or slot, and of a title with the room around it.
     tallest = max(0.02 * sum(shares) + 0.36 * len(shares) for shares in heights)
     landmarks = {name.removeprefix(_LANDMARK): trace[name] for name in trace if name.startswith(_LANDMARK)}
     figure = Figure(figsize=(WIDTH, max(4, tallest + 0.9)), layout="constrained")
-    figure.suptitle(f"{title}: {_cost(trace)}", fontsize=10)
+    figure.suptitle(title, fontsize=10)
     columns: Any = figure.subfigures(1, 2)
     for column, panels, shares in zip(columns, sides, heights, strict=True):
         axes = column.subplots(len(panels), 1, sharex=True, squeeze=False, height_ratios=shares)[:, 0]
@@ -77,13 +87,9 @@ def save_trace(trace: Mapping[str, np.ndarray], path: Path) -> None:
     write_whole(path, packed.getbuffer())
 
 
-def _panels(trace: Mapping[str, np.ndarray]) -> tuple[list[Panel], list[Panel]]:
-    answered = trace["mask"][:, None]
+def _panels(trace: Mapping[str, np.ndarray], unit: str) -> tuple[list[Panel], list[Panel]]:
     left = [Panel("Inputs", trace["inputs"], "channel", signed=bool(trace["inputs"].min() < 0))]
-    right = [
-        Panel("Targets", np.where(answered, trace["targets"], np.nan), "bit"),
-        Panel("Outputs", np.where(answered, trace["outputs"], np.nan), "bit"),
-    ]
+    right = _answers(trace, unit)
     if "write_weights" not in trace:
         return [*left, *_hidden(trace)], right
     slots, all_slots = _used_slots(trace), trace["write_weights"].shape[-1]
@@ -98,6 +104,16 @@ def _panels(trace: Mapping[str, np.ndarray]) -> tuple[list[Panel], list[Panel]]:
             side.append(Panel(names[0] + of, vectors[:, head], "width", signed=True))
             side.append(Panel(names[1] + of + shown, weights[:, head, slots], "slot", labels=slots))
     return left, right
+
+
+def _answers(trace: Mapping[str, np.ndarray], unit: str) -> list[Panel]:
+    """Return targets and outputs in the same colours: probabilities, or numbers of any size and sign."""
+    answered = trace["mask"][:, None]
+    shown = {name: np.where(answered, trace[name.lower()], np.nan) for name in ("Targets", "Outputs")}
+    finite = np.concatenate([values[np.isfinite(values)] for values in shown.values()])
+    signed = bool(finite.size) and not (finite.min() >= 0 and finite.max() <= 1)
+    largest = float(np.abs(finite).max()) if signed else None
+    return [Panel(name, values, unit, signed, largest=largest) for name, values in shown.items()]
 
 
 def _hidden(trace: Mapping[str, np.ndarray]) -> list[Panel]:
@@ -120,14 +136,6 @@ def _used_slots(trace: Mapping[str, np.ndarray], margin: int = 2) -> np.ndarray:
     return (first + np.arange(slots - gaps[widest] + 1 + 2 * margin)) % slots
 
 
-def _cost(trace: Mapping[str, np.ndarray]) -> str:
-    """Return in words what an episode cost: wrong bits, but where nobody is without."""
-    if "optimal" in trace:
-        return told_cost(trace)
-    right = np.where(trace["targets"] > 0.5, trace["outputs"] > 0.5, trace["outputs"] <= 0.5)  # NaN is wrong
-    return f"{(~right & trace['mask'][:, None]).sum()} wrong bits"
-
-
 def _point_out(axis: Any, landmarks: Mapping[str, np.ndarray]) -> None:
     for number, steps in enumerate(landmarks.values()):
         edges = np.flatnonzero(np.diff(np.concatenate([[False], steps, [False]])))
@@ -135,8 +143,12 @@ def _point_out(axis: Any, landmarks: Mapping[str, np.ndarray]) -> None:
             axis.axvspan(first - 0.5, after - 0.5, color=color(number), alpha=_FAINT, linewidth=0)
 
 
+def _largest(panel: Panel) -> float:
+    return max(1e-6, float(np.nanmax(np.abs(panel.values)))) if panel.largest is None else panel.largest
+
+
 def _draw(figure: Any, axis: Any, panel: Panel) -> None:
-    largest = max(1e-6, float(np.nanmax(np.abs(panel.values)))) if panel.signed else 1.0
+    largest = _largest(panel) if panel.signed else 1.0
     steps, rows = panel.values.shape
     image = axis.imshow(
         panel.values.T if panel.labels is None else peaks(panel.values.T),  # bits would all but end up black

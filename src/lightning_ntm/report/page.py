@@ -15,13 +15,14 @@ from typing import Any
 
 import numpy as np
 
+from lightning_ntm.measures import Measure, Measures
 from lightning_ntm.records import Series, make_folder, write_whole
 from lightning_ntm.records.files import open_regular
-from lightning_ntm.records.reading import REGRET
 from lightning_ntm.report import tables
-from lightning_ntm.report.experiment import OPTIMAL, Experiment, Goal, Network, Run, read_experiment
-from lightning_ntm.report.figures import PANELS, Figures, draw
+from lightning_ntm.report.experiment import Experiment, Network, read_experiment
+from lightning_ntm.report.figures import PANELS, Figures, capitalized, draw
 from lightning_ntm.report.lengths import Lengths, lengths_of
+from lightning_ntm.report.run import Run
 from lightning_ntm.report.statistics import reached, spread
 from lightning_ntm.report.svg import MARK
 from lightning_ntm.report.tables import duration, number
@@ -76,19 +77,19 @@ def render(experiment: Experiment, figures: Figures) -> str:
     )
     differing, shared = tables.configuration(experiment)
     labels = [network.label for network in experiment.networks]
+    measures = experiment.measures.ordered
     runs, left = len(experiment.runs), sum(run.state == "not readable" for run in experiment.skipped)
     return Template(template).substitute(
         mark=MARK,
         version=escape(version("lightning-ntm")),
-        style=style,
+        style=style + "\n" + "\n".join(map(_hidden, measures)),
         script=script,
         data=_embedded(_data(experiment)),
         title=escape(f"{_listed(labels)} on {experiment.task}"),
-        statements="".join(f"<li>{_statement(network, experiment.goal)}</li>" for network in experiment.networks),
-        measures="".join(_choice(measure, place == 0) for place, measure in enumerate(experiment.measures)),
-        solved=experiment.goal.means,
-        close=experiment.goal.close,
-        optimum=_OPTIMUM if experiment.goal is OPTIMAL or tables.knows_regret(experiment) else "",
+        statements="".join(f"<li>{_statement(network, measures[0])}</li>" for network in experiment.networks),
+        measures="".join(_choice(measure, chosen=measure is measures[0]) for measure in measures),
+        terms=_terms(experiment),
+        worst=_worst(measures),
         warning=_warning(experiment),
         runs=f"{runs} run{'s' * (runs != 1)}" + (f", {left} more not readable" if left else ""),
         chips="".join(_chips(network) for network in experiment.networks),
@@ -112,37 +113,71 @@ def _listed(labels: list[str]) -> str:
     return " and ".join([", ".join(labels[:-1]), labels[-1]] if len(labels) > 1 else labels)
 
 
-def _choice(measure: str, chosen: bool) -> str:
-    """Return what chooses the measure that figures show."""
-    name, words = measure.replace("_", "-"), "regret" if measure == REGRET else measure.replace("_", " ")
-    checked = " checked" if chosen else ""
-    return f'<input type="radio" name="measure" id="{name}"{checked}><label for="{name}">{words}</label>\n'
+def _choice(measure: Measure, *, chosen: bool) -> str:
+    """Return the radio button of a measure, by which figures are shown."""
+    name, checked = _id(measure), " checked" if chosen else ""
+    return (
+        f'<input type="radio" name="measure" id="{name}"{checked}><label for="{name}">{escape(measure.title)}</label>\n'
+    )
 
 
-_OPTIMUM = (
-    "<div><dt>optimum, regret</dt><dd>Nobody can foretell all answers of this task: the best possible network costs "
-    "the optimum. Regret is what a network costs above it, in bits per sequence, on the same sequences.</dd></div>"
-)
+def _hidden(measure: Measure) -> str:
+    """Return the style by which the radio button of a measure hides the figures of others."""
+    name = measure.name
+    return f"body:has(#{_id(measure)}:checked) [data-measure]:not([data-measure={name}]) {{ display: none; }}"
 
 
-def _statement(network: Network, goal: Goal) -> str:
-    """Return what became of a network, in a sentence with numbers."""
+def _id(measure: Measure) -> str:
+    return f"measure-{measure.name.replace('_', '-')}"
+
+
+def _terms(experiment: Experiment) -> str:
+    """Return what the words of the tables mean."""
+    goal = experiment.measures.goal
+    terms = {"solved": goal.solved_means} if goal else {}
+    terms["tried"] = "Runs that finished or failed. Unfinished runs are not counted in these tables."
+    if goal:
+        terms["95 % interval"] = "The shares of solved seeds that this outcome does not rule out (Wilson)."
+        terms["batches, seconds"] = (
+            "Training steps, and time spent in them without validation, up to the first validation with "
+            f"{goal.close_means}; a run without one counts as never."
+        )
+    terms |= {measure.label: measure.description for measure in experiment.evaluated.ordered}
+    if experiment.evaluated.with_optimum:
+        terms["optimum"] = "What the best possible network reaches: nobody can know all answers of this task."
+    return "".join(f"<div><dt>{escape(term)}</dt><dd>{escape(means)}</dd></div>\n" for term, means in terms.items())
+
+
+def _worst(measures: Sequence[Measure]) -> str:
+    """Return which of several values is the worst."""
+    shares = " and ".join(measure.label for measure in measures if measure.better == "higher")
+    return "the largest" + (f", of {escape(shares)} the smallest" if shares else "")
+
+
+def _statement(network: Network, measure: Measure) -> str:
+    """Return the result of a network, in a sentence with numbers."""
     tried, waiting = len(network.tried), len(network.runs) - len(network.tried)
     name = f"<strong>{tables.named(network)}</strong>"
     more = f" {waiting} not finished yet." if waiting else ""
     if not tried:
         return f"{name}: no run has ended yet.{more}"
+    if measure.solved is None:
+        return f"{name}: {tried} seed{'s' * (tried != 1)}; {_cost(network, measure)}.{more}"
     solved = f"{name}: <b>{network.solved} of {tried}</b> seed{'s' * (tried != 1)} solved"
     batches, seconds = (reached([run.close[place] for run in network.tried])[0] for place in (0, 1))
     if math.isfinite(batches):
-        after = f"median <b>{number(batches)}</b> batches ({duration(seconds)}) to under {goal.close}"
+        after = f"median <b>{number(batches)}</b> batches ({duration(seconds)}) to {escape(measure.close_means)}"
         return f"{solved}, {after}.{more}"
-    found = [value for run in network.tried if (value := run.final(goal.measure)) is not None]
+    return f"{solved}; {_cost(network, measure)}.{more}"
+
+
+def _cost(network: Network, measure: Measure) -> str:
+    found = [value for run in network.tried if (value := run.final(measure.name)) is not None]
     end = spread([value for value in found if math.isfinite(value)])
     if math.isnan(end.mean):
-        return f"{solved}; no validation was measured.{more}"
-    cost = f"<b>{number(end.mean)} ± {number(end.std)}</b> {goal.unit} at the end (median {number(end.median)})"
-    return f"{solved}; {cost}.{more}"
+        return "no validation was measured"
+    cost = f"<b>{number(end.mean)} ± {number(end.std)}</b> {escape(measure.quantity)}"
+    return f"{cost} at the end (median {number(end.median)})"
 
 
 def _warning(experiment: Experiment) -> str:
@@ -151,10 +186,10 @@ def _warning(experiment: Experiment) -> str:
     counts |= Counter(run.state for run in experiment.skipped)
     told = [f"{count} {state}" for state, count in counts.items() if count]
     missing = f'<p class="warning"><a href="#not-finished">{escape(", ".join(told))}</a></p>' if told else ""
-    old = escape(", ".join(experiment.without_optimum))
-    return missing + (
-        f'<p class="note">Regret is left out: these runs were measured without it: {old}.</p>' if old else ""
-    )
+    if not experiment.left_out:
+        return missing
+    left_out = f"{capitalized(experiment.left_out)} is left out: these runs were measured without it: "
+    return f'{missing}<p class="note">{escape(left_out + ", ".join(experiment.without_it))}.</p>'
 
 
 def _chips(network: Network) -> str:
@@ -190,30 +225,31 @@ def _lengths(experiment: Experiment, figures: Figures) -> str:
 
 def _data(experiment: Experiment) -> dict[str, Any]:
     """Return what the script shows when a curve is pointed at."""
-    axis = lengths_of(experiment)
+    axis, measures = lengths_of(experiment), experiment.measures
     runs = [
         {
             "name": run.name,
             "seed": run.seed,
             "network": network.label,
-            "train": _points(run.train, experiment.measures),
-            "validation": _points(run.validation, experiment.measures),
-            "evaluation": _evaluated(axis, run, experiment.measures),
+            "train": _points(run.train, measures),
+            "validation": _points(run.validation, measures),
+            "evaluation": _evaluated(axis, run, measures),
         }
         for run in experiment.runs
         for network in experiment.networks
         if run in network.runs
     ]
-    return {"runs": runs, "axis": axis.name}
+    return {"runs": runs, "axis": axis.name, "words": {measure.name: measure.quantity for measure in measures.each}}
 
 
-def _evaluated(axis: Lengths, run: Run, measures: Sequence[str]) -> dict[str, list[Any]]:
-    measured = {measure: _short(axis.values(run, measure)[1]) for measure in measures}
-    return {"step": axis.values(run, measures[0])[0].tolist(), **measured, "written": list(axis.rows(run))}
+def _evaluated(axis: Lengths, run: Run, measures: Measures) -> dict[str, list[Any]]:
+    found = {name: axis.values(run, name) for name in measures.names}
+    values = {name: _short(value) for name, (_, value) in found.items()}
+    return {"step": found[measures.names[0]][0].tolist(), **values, "written": list(axis.rows(run))}
 
 
-def _points(series: Series, measures: Sequence[str]) -> dict[str, list[Any]]:
-    return {"step": series.step.tolist(), **{measure: _short(getattr(series, measure)) for measure in measures}}
+def _points(series: Series, measures: Measures) -> dict[str, list[Any]]:
+    return {"step": series.step.tolist(), **{name: _short(series.values[name]) for name in measures.names}}
 
 
 def _short(values: np.ndarray) -> list[float | None]:

@@ -1,7 +1,7 @@
-"""The arithmetic of the report: what ten seeds say together."""
+"""The arithmetic of the report: summaries of several runs."""
 
 import math
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Shaped
@@ -11,7 +11,7 @@ _GRID = 500
 
 
 class Spread(NamedTuple):
-    """How numbers of several runs lie; the standard deviation is that of these numbers (divided by n)."""
+    """A summary of the numbers of several runs; the standard deviation is that of these numbers (divided by n)."""
 
     mean: float
     std: float
@@ -28,12 +28,13 @@ class Aligned(NamedTuple):
     median: Float[np.ndarray, " steps"]
 
 
-def spread(values: list[float]) -> Spread:
-    """Return mean, standard deviation, median and largest of some numbers; NaN of none."""
+def spread(values: list[float], better: Literal["lower", "higher"] = "lower") -> Spread:
+    """Return mean, standard deviation, median and worst of some numbers; NaN of none."""
     if not values:
         return Spread(*[math.nan] * 4)
     found = np.asarray(values)
-    return Spread(float(found.mean()), float(found.std()), float(np.median(found)), float(found.max()))
+    worst = found.max() if better == "lower" else found.min()
+    return Spread(float(found.mean()), float(found.std()), float(np.median(found)), float(worst))
 
 
 def reached(values: list[float]) -> tuple[float, float]:
@@ -45,10 +46,12 @@ def reached(values: list[float]) -> tuple[float, float]:
     return sum(middle) / len(middle), ordered[-1]
 
 
-def first_below(values: Shaped[np.ndarray, " steps"], threshold: float) -> int | None:
-    """Return the place of the first number below a threshold, if there is any."""
-    below = np.flatnonzero(values < threshold)
-    return int(below[0]) if below.size else None
+def first_beyond(
+    values: Shaped[np.ndarray, " steps"], threshold: float, better: Literal["lower", "higher"] = "lower"
+) -> int | None:
+    """Return the place of the first number that is better than a threshold, if there is any."""
+    found = np.flatnonzero(values < threshold if better == "lower" else values > threshold)
+    return int(found[0]) if found.size else None
 
 
 def align(curves: list[tuple[np.ndarray, np.ndarray]], ended: list[bool]) -> Aligned:

@@ -1,4 +1,4 @@
-"""How the report's figures look: colours everybody can tell apart, few lines, room around them."""
+"""The style of the report's figures: colours that everybody can tell apart, and few lines."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -20,11 +20,6 @@ _DASHES: tuple[Any, ...] = ("-", (0, (6, 2)), (0, (3, 1.5)), (0, (6, 1.5, 1.5, 1
 WIDTH = 7.0
 
 Scale = Literal["linear", "log"]
-TITLES = {
-    "wrong_bits": "wrong bits per sequence",
-    "bits_per_sequence": "bits per sequence (cross-entropy)",
-    "regret_bits": "regret (bits above the optimum)",
-}
 _RC = {
     "svg.fonttype": "none",
     "svg.hashsalt": "lightning-ntm",
@@ -91,10 +86,10 @@ def peaks(weights: np.ndarray, rows: int = 100, columns: int = 500) -> np.ndarra
     return weights
 
 
-def floor_of(values: np.ndarray) -> float:
-    """Return the power of ten that stands for zero on a logarithmic axis: at or below all that is above it."""
+def floor_of(values: np.ndarray, least: float = 1e-3) -> float:
+    """Return the power of ten that stands for zero on a logarithmic axis: at or below all values above `least`."""
     positive = values[np.isfinite(values) & (values > 0)]
-    lowest = max(1e-3, float(positive.min())) if positive.size else 1e-3
+    lowest = max(least, float(positive.min())) if positive.size else least
     return float(10.0 ** math.floor(math.log10(lowest) + 1e-6))  # 0.01 in single precision is a little less
 
 
@@ -111,6 +106,19 @@ def scale_axis(axis: Any, scale: Scale, floor: float) -> None:
     else:
         axis.yaxis.set_major_locator(MaxNLocator(6))
         axis.set_ylim(bottom=-0.012 * top, top=top)  # a line at zero shows whole
+    _count_steps(axis)
+
+
+def scale_share(axis: Any, values: np.ndarray) -> None:
+    """Make the vertical axis linear, from 0 to 1 if all values are within that."""
+    finite = values[np.isfinite(values)]
+    axis.yaxis.set_major_locator(MaxNLocator(6))
+    if not finite.size or (finite.min() >= 0 and finite.max() <= 1):
+        axis.set_ylim(bottom=-0.012, top=1.012)  # lines at both ends show whole
+    _count_steps(axis)
+
+
+def _count_steps(axis: Any) -> None:
     axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
 

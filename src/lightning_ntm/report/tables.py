@@ -1,4 +1,4 @@
-"""The tables of a report, as HTML. All that comes from files passes `escape`."""
+"""The tables of a report, as HTML. All texts from files pass `escape`."""
 
 import math
 from collections import Counter
@@ -7,15 +7,16 @@ from html import escape
 from typing import Any
 
 from lightning_ntm.intervals import in_words, none_of, wilson
-from lightning_ntm.records.reading import MEASURES, REGRET
+from lightning_ntm.measures import Measure
 from lightning_ntm.report.configuration import differences, shorten, shown
-from lightning_ntm.report.experiment import Experiment, Network, Run
+from lightning_ntm.report.experiment import Experiment, Network
 from lightning_ntm.report.lengths import lengths_of
+from lightning_ntm.report.run import Run
 from lightning_ntm.report.statistics import Spread, reached, spread
 
 
 def number(value: float | None) -> str:
-    """Return a number as a reader wants it: about three digits, thousands apart, nothing for NaN."""
+    """Return a number with about three digits and a comma for thousands, a dash for NaN, `never` for infinity."""
     if value is None or math.isnan(value):
         return "&ndash;"
     if math.isinf(value):
@@ -26,7 +27,7 @@ def number(value: float | None) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Return a time in the unit a reader thinks in."""
+    """Return a time in hours, minutes, seconds or milliseconds."""
     if seconds is None or not math.isfinite(seconds):
         return number(seconds)
     for size, unit in ((3600, "h"), (60, "min"), (1, "s")):
@@ -60,10 +61,23 @@ def named(network: Network) -> str:
 
 def success(experiment: Experiment) -> str:
     """Return how many seeds were solved, and when."""
-    close = f"batches to &lt; {experiment.goal.near:g}: median"
-    head = ["network", "solved of tried", "95 % interval", close, "worst", "seconds: median", "worst",
-            "parameters", "time per batch"]  # fmt: skip
-    return table(head, [[named(network), *_success(network)] for network in experiment.networks])
+    goal = experiment.measures.goal
+    head = ["network"]
+    if goal is not None:
+        head += ["solved of tried", "95 % interval", f"batches to {beyond(goal)}: median", "worst", "seconds: median",
+                 "worst"]  # fmt: skip
+    head += ["parameters", "time per batch"]
+    rows = []
+    for network in experiment.networks:
+        step = spread([run.step_seconds for run in network.runs if run.step_seconds is not None]).median
+        counts = " / ".join(f"{count:,}" for count in parameters(network)) or "&ndash;"
+        rows.append([named(network), *(_success(network) if goal else ()), counts, duration(step)])
+    return table(head, rows)
+
+
+def beyond(goal: Measure) -> str:
+    """Return what a run that is close to the goal has reached, as a sign and a number."""
+    return f"{'&lt;' if goal.better == 'lower' else '&gt;'} {goal.close:g}"
 
 
 def _success(network: Network) -> list[str]:
@@ -72,7 +86,6 @@ def _success(network: Network) -> list[str]:
     batches, seconds = (reached([run.close[place] for run in tried]) for place in (0, 1))
     never = sum(math.isinf(run.close[0]) for run in tried)
     counted = f" ({never} seed{'s' * (never != 1)})" if never else ""
-    step = spread([run.step_seconds for run in network.runs if run.step_seconds is not None]).median
     return [
         f"{network.solved} of {len(tried)}",
         f"{100 * low:.0f} to {100 * high:.0f} %" if tried else "&ndash;",
@@ -80,8 +93,6 @@ def _success(network: Network) -> list[str]:
         number(batches[1]) + counted,
         number(seconds[0]),
         number(seconds[1]),
-        " / ".join(f"{count:,}" for count in parameters(network)) or "&ndash;",
-        duration(step),
     ]
 
 
@@ -93,23 +104,24 @@ def parameters(network: Network) -> list[int]:
 
 def final_cost(experiment: Experiment) -> str:
     """Return what the last validation measured."""
-    head = ["network", *(title for measure in experiment.measures for title in (
-        f"{_words(measure)}: mean ± std", "median", "worst"
-    ))]  # fmt: skip
+    measures = experiment.measures.ordered
+    head = ["network", *(title for measure in measures for title in _spread_titles(measure))]
     rows = []
     for network in experiment.networks:
-        cells = [cell for measure in experiment.measures for cell in _final(network.tried, measure)]
-        rows.append([named(network), *cells])
+        rows.append([named(network)])
+        for measure in measures:
+            finals = [run.final(measure.name) for run in network.tried]
+            rows[-1] += _spread([value for value in finals if value is not None and math.isfinite(value)], measure)
     return table(head, rows)
 
 
-def _words(measure: str) -> str:
-    return "regret (bits)" if measure == REGRET else measure.replace("_", " ")
+def _spread_titles(measure: Measure) -> list[str]:
+    return [f"{escape(measure.label)}: mean ± std", "median", "worst"]
 
 
-def _final(runs: list[Run], measure: str) -> list[str]:
-    found = [value for run in runs if (value := run.final(measure)) is not None and math.isfinite(value)]
-    end = spread(found)
+def _spread(values: Iterable[float | None], measure: Measure) -> list[str]:
+    found = [value for value in values if value is not None]
+    end = spread(found, measure.better)
     return [_mean(end, len(found)), number(end.median), number(end.worst)]
 
 
@@ -121,35 +133,32 @@ def _mean(of: Spread, count: int) -> str:
 
 def by_length(experiment: Experiment) -> str:
     """Return what the kept weights reach at each difficulty that was evaluated."""
-    lengths = lengths_of(experiment)
-    head = ["network", escape(lengths.name), "seeds", "wrong bits: mean ± std", "median", "worst",
-            "bits per sequence: mean ± std", "sequences without a wrong bit (95 % confidence)"]  # fmt: skip
-    known = knows_regret(experiment)
-    head += ["regret (bits): mean ± std", "median", "worst"] if known else []
+    lengths, measures = lengths_of(experiment), experiment.evaluated
+    first, *others = (measure for measure in measures.ordered if not measure.above)
+    above = [measure for measure in measures.each if measure.above]
+    head = ["network", escape(lengths.name), "seeds", *_spread_titles(first)]
+    head += [_spread_titles(measure)[0] for measure in others]
+    head += [f"{escape(measures.without_error)} (95 % confidence)"]
+    head += [title for measure in above for title in _spread_titles(measure)]
     rows = []
     for network in experiment.networks:
         for written in lengths.places:
             found = [row for run in network.runs if (row := lengths.rows(run).get(written))]
             if not found:
                 continue
-            wrong, bits = (spread([row[name] for row in found]) for name in MEASURES)
-            cells = [
-                _mean(wrong, len(found)),
-                number(wrong.median),
-                number(wrong.worst),
-                _mean(bits, len(found)),
-                _without_error(found),
-            ]
-            if known:
-                regrets = [value for row in found if (value := row.get(REGRET)) is not None]
-                regret = spread(regrets)
-                cells += [_mean(regret, len(regrets)), number(regret.median), number(regret.worst)]
-            rows.append([named(network), escape(written), str(len(found)), *cells])
+            cells = [named(network), escape(written), str(len(found)), *_measured(found, first)]
+            cells += [_measured(found, measure)[0] for measure in others]
+            cells += [_without_error(found)]
+            rows.append(cells + [cell for measure in above for cell in _measured(found, measure)])
     return table(head, rows)
 
 
+def _measured(rows: list[dict[str, Any]], measure: Measure) -> list[str]:
+    return _spread([row.get(measure.name) for row in rows], measure)
+
+
 def _without_error(rows: list[dict[str, Any]]) -> str:
-    """Return the share of sequences without a wrong bit, and how far that can be trusted."""
+    """Return the share of sequences without an error, and its confidence interval."""
     tried = sum(row["sequences"] for row in rows)
     right = sum(round(row["perfect"] * row["sequences"]) for row in rows)
     if right == tried:
@@ -158,25 +167,24 @@ def _without_error(rows: list[dict[str, Any]]) -> str:
     return f"{100 * right / tried:.3g} % ({100 * low:.3g} to {100 * high:.3g} %)"
 
 
-def knows_regret(experiment: Experiment) -> bool:
-    """Whether an evaluation tells the regret."""
-    return any(REGRET in row for run in experiment.runs for row in run.evaluation)
-
-
 def each_run(experiment: Experiment) -> str:
     """Return a line for every run."""
-    goal = experiment.goal
-    head = ["run", "network", "seed", "state", "solved", f"batches to &lt; {goal.near:g}", f"best {goal.unit}",
-            f"last {goal.unit}", "last bits per sequence"]  # fmt: skip
+    goal, runs = experiment.measures.goal, experiment.runs
     by_run = {run.number: network for network in experiment.networks for run in network.runs}
-    runs = experiment.runs
-    rows = [
-        [escape(run.name), named(by_run[run.number]), str(run.seed), run.status, "yes" if run.solved else "no",
-         number(run.close[0]), number(run.best), number(run.final(goal.measure)),
-         number(run.final("bits_per_sequence"))]
-        for run in runs
-    ]  # fmt: skip
-    return table(head, rows, [f'data-run="{run.number}"' for run in runs])
+    columns: dict[str, list[str]] = {
+        "run": [escape(run.name) for run in runs],
+        "network": [named(by_run[run.number]) for run in runs],
+        "seed": [str(run.seed) for run in runs],
+        "state": [run.status for run in runs],
+    }
+    if goal is not None:
+        columns["solved"] = ["yes" if run.solved else "no" for run in runs]
+        columns[f"batches to {beyond(goal)}"] = [number(run.close[0]) for run in runs]
+        columns[f"best {escape(goal.quantity)}"] = [number(run.best) for run in runs]
+    for measure in experiment.measures.ordered:
+        columns[f"last {escape(measure.quantity)}"] = [number(run.final(measure.name)) for run in runs]
+    rows = [list(row) for row in zip(*columns.values(), strict=True)]
+    return table(list(columns), rows, [f'data-run="{run.number}"' for run in runs])
 
 
 def not_finished(experiment: Experiment) -> str:
@@ -189,7 +197,7 @@ def not_finished(experiment: Experiment) -> str:
 
 
 def configuration(experiment: Experiment) -> tuple[str, str]:
-    """Return in what the networks differ, and what they share."""
+    """Return the options in which the networks differ, and those that they share."""
     configs = [network.runs[0].config for network in experiment.networks]
     differing = differences(configs)
     rows = [[escape(name), *(escape(shown(value)) for value in values)] for name, values in differing.items()]

@@ -6,5 +6,6 @@ from .base import Task as Task
 from .batch import Batch as Batch
 from .copy import Copy as Copy
 from .dynamic_ngrams import DynamicNGrams as DynamicNGrams
+from .files import FileTask as FileTask
 from .priority_sort import PrioritySort as PrioritySort
 from .repeat_copy import RepeatCopy as RepeatCopy

@@ -13,6 +13,7 @@ from lightning_ntm.measures import BITS_PER_SEQUENCE
 from lightning_ntm.tasks.answer import Answer
 from lightning_ntm.tasks.answers import Bits
 from lightning_ntm.tasks.batch import Batch
+from lightning_ntm.tasks.randomness import Split, batch_generator
 
 
 class Task(abc.ABC):
@@ -82,6 +83,38 @@ class Task(abc.ABC):
             ValueError: A difficulty has an unknown name or is below 1.
         """
 
+    def batch(
+        self, seed: int, split: Split, number: int, batch_size: int, end: int | None = None, /, **difficulty: int
+    ) -> Batch:
+        """Return a batch of a run, a function of the arguments alone. `sample` draws it from their generator.
+
+        A task that keeps its sequences overrides this: it gives those from `number * batch_size` on.
+
+        Args:
+            seed: Of the run.
+            split: What the batch is for.
+            number: Of the batch in its split, from 0.
+            batch_size: Sequences in each batch but the last.
+            end: Sequences in the split; the last batch has only those before it.
+            difficulty: As for `sample`.
+        """
+        size = batch_size if end is None else min(batch_size, end - number * batch_size)
+        drawn_by = batch_generator(seed, split, number, difficulty if split == "evaluation" else None)
+        return self.sample(drawn_by, size, **difficulty)
+
+    def stored(self, split: Split) -> int | None:
+        """Return how many sequences a split has; `None` where they are drawn, without end."""
+        return None
+
+    @property
+    def files(self) -> dict[str, str]:
+        """Files that sequences come from: absolute paths by the argument that names them."""
+        return {}
+
+    def resolved(self) -> dict[str, Any]:
+        """Return arguments to be kept in a run's configuration in place of those given, such as absolute paths."""
+        return {}
+
     def optimal_logits(self, batch: Batch) -> Float[Tensor, "batch time outputs"] | None:
         """Return what the best possible network would answer to a batch, as finite logits.
 
@@ -116,7 +149,7 @@ class Task(abc.ABC):
         """
         for asked, value in difficulty.items():
             if asked not in self.difficulty:
-                known = ", ".join(self.difficulty)
+                known = ", ".join(self.difficulty) or "none"
                 raise ValueError(f"{type(self).__name__} has no difficulty {asked!r}; it has {known}.")
             at_least(minimum if asked == name else 1, **{asked: value})
         return (difficulty[name],) * 2 if name in difficulty else (low, high)

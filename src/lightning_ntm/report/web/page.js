@@ -1,9 +1,8 @@
 "use strict";
 // The page reads without this script. It adds: what a curve says where it is pointed at, and picking out a seed.
 (() => {
-  const { runs, axis } = JSON.parse(document.getElementById("data").textContent);
+  const { runs, axis, words } = JSON.parse(document.getElementById("data").textContent);
   const tip = document.getElementById("tip");
-  const words = { wrong_bits: "wrong bits", bits_per_sequence: "bits per sequence", regret_bits: "bits of regret" };
   const near = 30; // in units of the drawing, a 374th of its width each
   let picked = null;
 

@@ -1,0 +1,78 @@
+"""The table of `ntm evaluate`."""
+
+import math
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rich.table import Column, Table
+
+from lightning_ntm.intervals import in_words
+from lightning_ntm.measures import Measures
+
+
+class Measured(NamedTuple):
+    """What was measured of one run: a row for each difficulty, and the declarations of the measures."""
+
+    run: str
+    results: list[dict[str, Any]]
+    measures: Measures
+
+
+def table(measured: list[Measured], slots: int | None, *, alone: bool) -> Table:
+    """Return what has room on a terminal; `--json` prints everything.
+
+    Args:
+        measured: Runs, at least one.
+        slots: Memory slots that the user asked for.
+        alone: Whether the user named one run alone.
+    """
+    results = [{**({} if alone else {"run": Path(one.run).name}), **row} for one in measured for row in one.results]
+    declared = {measure.name: measure for one in measured for measure in one.measures.each}
+    optima = {measure.optimum for measure in declared.values()}
+    found = dict.fromkeys(name for result in results for name in result)
+    columns = [name for name in found if _has_room(name, results, optima)]
+    titles = {name: declared[name].label if name in declared else name.replace("_", " ") for name in columns}
+    headers = [Column(titles[name], overflow="fold" if name == "run" else "ellipsis") for name in columns]
+    drawn = Table(*headers, title=_title(measured, slots, alone), caption=_confidence(results))
+    for result in results:
+        drawn.add_row(*(_cell(result, name) for name in columns))
+    return drawn
+
+
+def _title(measured: list[Measured], slots: int | None, alone: bool) -> str:
+    memory = f", {slots} memory slots" if slots else ""
+    runs = f"{measured[0].run}," if alone else f"{len(measured)} runs, each:"
+    return f"{runs} {measured[0].results[0]['sequences']} sequences{memory}"
+
+
+def _confidence(results: list[dict[str, Any]]) -> str:
+    """Return the notes below the table: what the intervals are, and what no error in so many sequences shows."""
+    text = "±, and in brackets: 95 % confidence."
+    if clean := [result for result in results if "share_wrong_at_most" in result]:
+        share = in_words(clean[0]["share_wrong_at_most"])
+        text += f"\nNot one error in {clean[0]['sequences']} sequences shows that {share} have one (95 % confidence)."
+    return text
+
+
+def _has_room(name: str, results: list[dict[str, Any]], optima: set[str]) -> bool:
+    if name == "perfect" and any(optima & result.keys() for result in results):
+        return False  # the best possible network makes errors, too
+    shown_otherwise = (
+        "sequences",
+        "memory_slots",
+        "share_wrong_at_most",
+        "sha256",
+    )  # in the title, and below the table
+    return name not in shown_otherwise and not name.endswith(("_margin", "_low", "_high"))
+
+
+def _cell(result: dict[str, Any], name: str) -> str:
+    value, margin = result.get(name, ""), result.get(f"{name}_margin", math.nan)
+    if not isinstance(value, float):
+        return str(value)
+    if f"{name}_low" in result:
+        return f"{value:.2f} ({result[f'{name}_low']:.2f} to {result[f'{name}_high']:.2f})"
+    largest = max(abs(value), 0.0 if math.isnan(margin) else margin)
+    digits = 1 - math.floor(math.log10(largest)) if 1e-9 < largest < 0.1 else 2
+    shown = f"{value:.{digits}f}"
+    return f"{shown} ± {margin:.{digits}f}" if margin >= 0.5 * 10**-digits else shown  # never ± 0.00

@@ -1,0 +1,129 @@
+"""One run, as a report needs it: what it measured, its configuration, and whether it finished."""
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from lightning_ntm.measures import Measures
+from lightning_ntm.records import Measured, RunFolder, Series
+from lightning_ntm.records.configuration import flat_config
+from lightning_ntm.records.files import CONFIG_BYTES, read_object, read_text
+from lightning_ntm.report.configuration import shorten
+from lightning_ntm.report.statistics import first_beyond
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One seed: its measurements, its configuration by dotted name, and whether it finished.
+
+    Args:
+        measures: Declarations of what it measures.
+        number: Its place among all runs of the report.
+        status: `finished`, `failed` or `unfinished`, with `reason` in words for the last two.
+        notes: Who trained it and with what, oldest first.
+        evaluation: What its kept weights reach at chosen difficulties.
+        outdated: Whether the weights that are kept now are not the ones that were evaluated.
+        evaluation_version: Of the episodes of the evaluation; 0 without one.
+    """
+
+    measures: Measures
+    number: int
+    name: str
+    seed: int
+    task: str
+    train: Series
+    validation: Series
+    config: dict[str, Any]
+    status: str
+    reason: str
+    notes: list[dict[str, Any]]
+    evaluation: list[dict[str, Any]]
+    outdated: bool
+    evaluation_version: int
+
+    @property
+    def ended(self) -> bool:
+        """Whether it finished or failed."""
+        return self.status != "unfinished"
+
+    @cached_property
+    def best(self) -> float | None:
+        """The best value of the goal in a validation; `None` where there is none."""
+        goal = self.measures.goal
+        if goal is None or not np.isfinite(values := self.validation.values[goal.name]).any():
+            return None
+        return float(np.nanmin(values) if goal.better == "lower" else np.nanmax(values))
+
+    @property
+    def solved(self) -> bool:
+        """Whether its best validation reaches the goal."""
+        goal = self.measures.goal
+        return goal is not None and self.best is not None and goal.reaches(self.best, goal.solved)
+
+    def final(self, measure: str) -> float | None:
+        """Return the last validation of a measure; `None` when there was no validation."""
+        values = self.validation.values[measure]
+        return float(values[-1]) if len(values) else None
+
+    @cached_property
+    def close(self) -> tuple[float, float]:
+        """Batches and seconds until the first validation that is close to the goal; infinite when there is none."""
+        goal = self.measures.goal
+        place = first_beyond(self.validation.values[goal.name], goal.close, goal.better) if goal else None
+        if place is None:
+            return float("inf"), float("inf")
+        return float(self.validation.step[place]), float(self.validation.seconds[place])
+
+    @property
+    def step_seconds(self) -> float | None:
+        """Seconds of training per batch, without validation; `None` before the first measurement."""
+        last = [series for series in (self.train, self.validation) if len(series.step)][:1]
+        return float(last[0].seconds[-1] / last[0].step[-1]) if last else None
+
+
+def run_of(number: int, one: Measured) -> Run:
+    """Return what a report needs of a run.
+
+    Raises:
+        OSError: A file of it cannot be read.
+        ValueError: A file of it is damaged.
+    """
+    config, notes = flat_config(read_text(one.folder.config, CONFIG_BYTES)), one.folder.notes()
+    measured = (one.name, one.seed, one.task, one.train, one.validation)
+    evaluation, outdated, version = _evaluation(one.folder, one.measures)
+    return Run(one.measures, number, *measured, config, *_ending(one), notes, evaluation, outdated, version)
+
+
+def _ending(one: Measured) -> tuple[str, str]:
+    """Return how a run ended; one that was resumed after its result has measurements beyond it."""
+    folder = one.folder
+    last = max((int(series.step[-1]) for series in (one.train, one.validation) if len(series.step)), default=0)
+    if folder.result.exists() and folder.outcome(folder.result) >= last:
+        return "finished", ""
+    if folder.failed.exists():
+        told = read_object(folder.failed)
+        message = shorten(str(told.get("message", "no message")))
+        return "failed", f"given up after {shorten(str(told.get('attempts', '?')))} attempts: {message}"
+    if folder.nonfinite.exists() and (step := folder.outcome(folder.nonfinite)) > last:
+        return "failed", f"loss or gradient was not finite in step {step}"
+    return "unfinished", f"stands at step {last:,}" if last else "has not measured anything yet"
+
+
+def _evaluation(folder: RunFolder, measures: Measures) -> tuple[list[dict[str, Any]], bool, int]:
+    step, results, version = folder.results()
+    needed = {*(measure.name for measure in measures.each if not measure.above), "perfect", "sequences"}
+    if not all(_measured(row, needed) for row in results):
+        raise ValueError(f"{folder.evaluation.name} is damaged: its results lack a measure.")
+    # JSON has no NaN, which is the cost of a network that answers NaN.
+    rows = ({name: math.nan if value is None else value for name, value in row.items()} for row in results)
+    whole = [row for row in rows if row.pop("answer", "whole") == "whole"]  # not parts of an answer
+    return whole, bool(whole) and folder.kept_step() not in (None, step), version
+
+
+def _measured(row: dict[str, Any], needed: set[str]) -> bool:
+    if not all(isinstance(row.get(name, ""), int | float | None) for name in needed):
+        return False
+    return isinstance(row["sequences"], int) and row["sequences"] > 0 and 0 <= (row["perfect"] or 0) <= 1

@@ -1,0 +1,24 @@
+"""The source of randomness of each batch."""
+
+from hashlib import blake2b
+from typing import Literal
+
+import numpy as np
+
+Split = Literal["train", "validation", "evaluation", "memory", "noise", "order"]
+
+
+def batch_generator(
+    seed: int, split: Split, number: int, difficulty: dict[str, int] | None = None
+) -> np.random.Generator:
+    """Return the source of randomness of one batch; different arguments give unrelated ones.
+
+    A counter-based generator (Philox), keyed by a hash of the arguments. Seeding from the numbers
+    themselves is not enough: `torch.Generator` keeps only the lower 32 bits of a seed, and NumPy's
+    `SeedSequence` takes (2**32 + 1, 0) for (1, 1).
+    """
+    name = f"{seed}/{split}/{number}" + "".join(
+        f"/{what}={value}" for what, value in sorted((difficulty or {}).items())
+    )
+    key = int.from_bytes(blake2b(name.encode(), digest_size=16).digest(), "little")
+    return np.random.Generator(np.random.Philox(key=key))
