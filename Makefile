@@ -35,6 +35,8 @@ check: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/mypy --platform win32
+	$(BIN)/mypy --platform darwin
 
 # The kernel's tests once more, with every access and every undefined operation checked.
 SANITIZED := $(VENV)/libntm-sanitized.so

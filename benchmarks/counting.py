@@ -1,11 +1,13 @@
 """How networks count repeats: python benchmarks/counting.py RUN... [--length 10] [--repeats 20] [--sequences 100].
 
-For runs on repeat copy, by number of repeats: the share of episodes whose only end marker stands where it belongs, and
-after how many repeats the first one stands (the median). Then the count itself. Of an LSTM controller the cell that
-moves most evenly from repeat to repeat, with lists of the length and of twice that; episodes have the most repeats of
-training, or --repeats where the number is shown in unary. A feed-forward controller keeps its count in the memory: of
-all that is read at the end of a repeat, the number that moves most (in the median) from one to the next. Where the
-number is shown as one value, also where the count begins in episodes with fewer repeats and more.
+For runs on repeat copy, by number of repeats: the share of episodes with exactly one end marker, in the right place,
+and the number of repeats before the first end marker (the median). Then the count itself:
+
+- LSTM controller: the cell that changes most evenly from repeat to repeat, for lists of --length and of twice that.
+  Episodes have the training maximum of repeats, or --repeats if the number is in unary.
+- feed-forward controller: the count is in the memory. Of the numbers read at the end of each repeat, the one that
+  changes most (in the median) from repeat to repeat.
+- number of repeats as one value: also the value after the first repeat, in episodes with fewer and with more repeats.
 """
 
 import argparse
@@ -26,7 +28,7 @@ def _episodes(run: TrainedRun, sequences: int, **difficulty: int) -> Batch:
 
 @torch.inference_mode()
 def markers(run: TrainedRun, length: int, repeats: int, sequences: int) -> tuple[float, float]:
-    """Return the share of episodes that end where they should, and the repeats before the first end marker."""
+    """Return the share of episodes that end in the right place, and the repeats before the first end marker."""
     batch = _episodes(run, sequences, length=length, repeats=repeats)
     logits, _ = run.model(batch.inputs)
     ends = logits[..., -1][batch.mask].view(sequences, -1) > 0
@@ -37,7 +39,7 @@ def markers(run: TrainedRun, length: int, repeats: int, sequences: int) -> tuple
 
 @torch.inference_mode()
 def at_ends(run: TrainedRun, what: str, length: int, repeats: int) -> tuple[Tensor, Tensor]:
-    """Return what a trace tells, of one episode: at each step before the answer, and at the end of each repeat."""
+    """Return a field of the trace of one episode: at each step before the answer, and at the end of each repeat."""
     batch = _episodes(run, 1, length=length, repeats=repeats)
     seen = run.model.trace(batch.inputs)[what][0].flatten(1)
     answered = batch.mask[0].nonzero()[:, 0]
@@ -45,14 +47,17 @@ def at_ends(run: TrainedRun, what: str, length: int, repeats: int) -> tuple[Tens
 
 
 def tell_begins(run: TrainedRun, what: str, length: int, most: int, place: int) -> None:
-    """Print where the count stands after the first repeat, by the number of repeats."""
+    """Print the value of the count after the first repeat, by the number of repeats."""
     numbers = (*range(2, most + 3, 2), 2 * most)
     begins = {repeats: at_ends(run, what, length, repeats)[1][0, place] for repeats in numbers}
-    print("  where it begins:", ", ".join(f"{number:.2f} for {repeats}" for repeats, number in begins.items()))
+    print(
+        "  value after the first repeat:",
+        ", ".join(f"{number:.2f} for {repeats}" for repeats, number in begins.items()),
+    )
 
 
 def tell_count(run: TrainedRun, length: int, most: int) -> None:
-    """Print the number that moves most from repeat to repeat, and where it begins by the number of repeats."""
+    """Print the read number that changes most from repeat to repeat, and its start by the number of repeats."""
     read = at_ends(run, "reads", length, most)[1]
     place = read.diff(dim=0).abs().median(0).values.argmax()
     print(f"  the count, {most} repeats:", *(f"{number:.2f}" for number in read[:, place]))
@@ -60,10 +65,10 @@ def tell_count(run: TrainedRun, length: int, most: int) -> None:
 
 
 def tell_cell(run: TrainedRun, length: int, repeats: int) -> None:
-    """Print the cell that moves most evenly from repeat to repeat, with lists of this length and of twice that."""
+    """Print the cell that changes most evenly from repeat to repeat, for lists of this length and of twice that."""
     seen = {size: at_ends(run, "cell", size, repeats) for size in (length, 2 * length)}
     steps = torch.cat([after.diff(dim=0) for _, after in seen.values()])
-    place = (steps.median(0).values.abs() / (steps.std(0) + 1e-6)).argmax()  # a cell may not move at all
+    place = (steps.median(0).values.abs() / (steps.std(0) + 1e-6)).argmax()  # a cell may be constant
     if run.task.number == "unary":
         before = seen[length][0]
         print(f"  a cell, while {repeats} is shown:", *(f"{number:.1f}" for number in before[-repeats:, place]))
@@ -77,7 +82,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+")
     parser.add_argument("--length", type=int, default=10)
-    parser.add_argument("--repeats", type=int, default=20, help="most repeats (20)")
+    parser.add_argument("--repeats", type=int, default=20, help="largest number of repeats (20)")
     parser.add_argument("--sequences", type=int, default=100)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -89,13 +94,13 @@ def main() -> None:
         print(Path(path).name)
         for repeats in sorted({max(1, most - 1), *range(most, most + 4), arguments.repeats}):
             right, first = markers(run, arguments.length, repeats, arguments.sequences)
-            print(f"  {repeats} repeats: end marker right {right:.0%}, the first after {first:.1f}")
+            print(f"  {repeats} repeats: end marker correct {right:.0%}, first one after {first:.1f}")
         if not isinstance(run.model, NTM) or most < 2:
-            continue  # no memory to see the count in, or nothing to count
+            continue  # no memory that could hold the count, or nothing to count
         counted = arguments.repeats if run.task.number == "unary" else most
         if run.model.controller.num_layers and counted > 1:
             tell_cell(run, arguments.length, counted)
-        elif run.task.number == "scalar":  # shown in unary, it is counted by a head's place: see ntm figure
+        elif run.task.number == "scalar":  # in unary the location of a head is the count: see ntm figure
             tell_count(run, arguments.length, most)
 
 

@@ -1,8 +1,8 @@
-"""What drawing a batch costs beside the training step on it: python benchmarks/drawing.py [--turns 10].
+"""Time to sample a batch, beside the training step on it: python benchmarks/drawing.py [--turns 10].
 
-For each of the paper's tasks, at the hardest of training, with the NTM of its preset (LSTM controller),
-the fastest backend and one thread: drawing eight batches as `ntm train` does, then forward, backward,
-clipping and optimiser on each. Medians for one batch, taken in turns so that both meet the same machine.
+For each of the paper's tasks, at the training maximum, with the NTM of its preset (LSTM controller), the fastest
+backend and one thread: sample eight batches as `ntm train` does, then run forward, backward, clipping and optimizer on
+each. Prints medians per batch. The two measurements alternate, so that both see the same load of the machine.
 """
 
 import argparse
@@ -14,13 +14,13 @@ import torch
 import yaml
 
 from lightning_ntm import NTM, Batch, Task
-from lightning_ntm.cli.words import presets
 from lightning_ntm.evaluation.build import build
 from lightning_ntm.evaluation.episodes import batch_generator
+from lightning_ntm.recipes import presets
 from lightning_ntm.tasks.answer import Answer
 from lightning_ntm.training.learner import default_optimizer, prefer_fused
 
-#: Batches that `ntm train` draws at once.
+#: Batches that `ntm train` samples at once.
 AHEAD = 8
 TASKS = ("copy", "repeat-copy", "associative-recall", "dynamic-ngrams", "priority-sort")
 
@@ -47,7 +47,7 @@ def training_step(model: NTM, answer: Answer) -> Callable[[Batch], None]:
 
 
 def medians(name: str, batch_size: int, turns: int) -> tuple[float, float]:
-    """Return milliseconds for drawing a batch and for the step on it."""
+    """Return milliseconds for sampling a batch and for the step on it."""
     task, model = parts(name)
     step, drawing, stepping = training_step(model, task.answer), [], []
     for turn in range(turns + 1):  # one to warm up
@@ -64,13 +64,15 @@ def medians(name: str, batch_size: int, turns: int) -> tuple[float, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--turns", type=int, default=10, help="turns to take the median of (10)")
+    parser.add_argument("--turns", type=int, default=10, help="number of measurements for the median (10)")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     for name in TASKS:
         for batch_size in (8, 64):
             draw, step = medians(name, batch_size, arguments.turns)
-            print(f"{name:<19} batch {batch_size:2}  {draw:5.2f} ms drawn  {step:7.2f} ms a step  {draw / step:.1%}")
+            print(
+                f"{name:<19} batch {batch_size:2}  {draw:5.2f} ms to sample  {step:7.2f} ms per step  {draw / step:.1%}"
+            )
 
 
 if __name__ == "__main__":

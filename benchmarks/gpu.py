@@ -1,20 +1,21 @@
-"""The kernel on a GPU, tested and measured: python benchmarks/gpu.py [--out FILE.json] [--skip-tests].
+"""Tests and timings of the kernel on a GPU: python benchmarks/gpu.py [--out FILE.json] [--skip-tests].
 
-Runs the kernel's tests on the device, then prints one JSON object with a key for each figure, and progress on stderr.
-A figure that cannot be measured is {"error": why}, as one for which there was no time. All ends within 8 minutes.
-On SIGTERM the figures so far are printed; with --out they are in the file after each figure.
+Runs the kernel's tests on the device. Then prints one JSON object with a key for each figure, and progress on stderr. A
+figure that cannot be measured, or for which no time is left, is {"error": reason}. The script ends within 8 minutes. On
+SIGTERM it prints the figures so far. With --out it writes them to the file after each figure.
 
-The network is the paper's copy network (LSTM controller 100, memory 128 x 20, float32) where nothing else is said. A
-training step is one on lists of 20, so on 41 time steps. Figures:
-- step, module_per_head, reference_loop: a training step at batch 8 of ours, of an NTM as it is usually written
-  (peers.py) and of our loop; faster: how many times ours is faster.
-- programs_batch_N: the kernel's two programs alone, in microseconds for a time step of the whole batch.
-- floors_batch_N: how near that is to what the GPU could reach (lightning_ntm.training.roofline).
+The network is the paper's copy network (LSTM controller 100, memory 128 x 20, float32) unless stated otherwise. A
+training step is on lists of length 20 (41 time steps). Figures:
+- step, module_per_head, reference_loop: a training step at batch 8 with the kernel, of an NTM as most implementations
+  write it (peers.py), and with the reference loop; faster: the speedup of the kernel.
+- programs_batch_N: the kernel's two programs alone, in microseconds per time step of the whole batch.
+- floors_batch_N: the lower bound of these times, and the share reached (lightning_ntm.training.roofline).
 - bf16, feedforward, large_memory: step and programs at batch 8, with bfloat16 autocast, another controller, 1024 x 64.
-- side_by_side: a training step of ten networks in one launch, and of one.
-- ten_seeds: ten networks trained on copy by our recipe, side by side, and what each reaches at length 20.
+- side_by_side: a training step of ten networks in one launch, and of one network.
+- ten_seeds: ten networks trained side by side on copy with our recipe, and the wrong bits of each at length 20.
 
-It needs no installation: PyTorch, Triton, Lightning and what they bring are enough, and pytest for the tests.
+The package need not be installed. PyTorch, Triton, Lightning and their dependencies are enough, and pytest for the
+tests.
 """
 
 import argparse
@@ -65,32 +66,32 @@ from lightning_ntm.training.slots import drawn_slots  # noqa: E402
 Figure = dict[str, Any]
 
 TESTS = ("tests/kernels/test_triton.py", "tests/kernels/test_graphs.py", "tests/training/test_device.py")
-#: Seconds for the tests, and for all; those that are left for measuring networks when their training must end; and
-#: those by which a figure may be late before all ends.
+#: Seconds for the tests; for the script; reserved to evaluate networks after their training; of overtime for a figure
+#: before the script is stopped.
 TESTS_LIMIT, LIMIT, MEASURING, GRACE = 200, 450, 25, 20
-#: Training steps whose batches are drawn and copied to the GPU at once, and those that the host may be ahead.
+#: Training steps whose batches are sampled and copied to the GPU at once; steps that the host may be ahead.
 CHUNK, AHEAD = 16, 128
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What is measured, and how often.
+    """Sizes of the measurements.
 
     Args:
-        device: Where.
+        device: Device of all measurements.
         batches: Training steps of the ten networks.
         network: Arguments of the network.
-        task: Copy.
-        batch_size: Of a training step.
+        task: The copy task.
+        batch_size: Batch size of a training step.
         programs: Batch sizes at which the programs are timed alone.
-        floors: Batch sizes at which they are compared with a floor.
+        floors: Batch sizes at which their times are compared with the lower bound.
         large_memory: Arguments of the network with a large memory.
-        num_networks: Networks side by side.
-        least_slots: Least memory slots of a batch, when they are trained on copy.
-        repeats: Times to take the median of.
-        slow_repeats: Likewise, of what takes most of a second.
-        num_workers: Processes that draw batches.
-        sequences: Episodes on which a trained network is measured.
+        num_networks: Number of networks side by side.
+        least_slots: Smallest number of memory slots of a batch in the training on copy.
+        repeats: Number of repeats for a median.
+        slow_repeats: Number of repeats for measurements that take most of a second.
+        num_workers: Processes that sample batches.
+        sequences: Episodes on which a trained network is evaluated.
     """
 
     device: torch.device
@@ -115,18 +116,18 @@ class Settings:
         return NTM(*sizes, **{**self.network, **options}).to(self.device)
 
     def episodes(self, batch_size: int | None = None, seed: int = 1) -> Batch:
-        """Return a batch on the device, of the longest lists."""
+        """Return a batch of the longest lists on the device."""
         size = batch_size or self.batch_size
         drawn = self.task.sample(batch_generator(seed, "train", 0), size, **self.task.difficulty)
         return on_device(drawn, self.device)
 
 
 class Report:
-    """Figures by name, kept as they come.
+    """Figures by name, stored as they are measured.
 
     Args:
-        out: A file that holds all figures after each of them; `None` for none.
-        seconds: Time for all of them.
+        out: A file to which all figures are written after each one; `None` for no file.
+        seconds: Time limit of all figures.
     """
 
     def __init__(self, out: Path | None, seconds: float):
@@ -138,7 +139,7 @@ class Report:
         return self.start + self.seconds - time.monotonic()
 
     def measure(self, name: str, figure: Callable[[], Figure]) -> None:
-        """Measure a figure; what goes wrong is its value, so that it does not cost the others."""
+        """Measure a figure. An error becomes its value, so that the other figures are still measured."""
         try:
             self.figures[name] = figure() if self.left() > 0 else {"error": "there was no time left"}
         except Exception as error:
@@ -159,7 +160,7 @@ class Report:
 
 
 def machine(settings: Settings) -> Figure:
-    """Return the names and versions of what is measured."""
+    """Return the names and versions of the GPU and the software."""
     import triton
 
     return {
@@ -173,7 +174,7 @@ def machine(settings: Settings) -> Figure:
 
 
 def clocks() -> Figure:
-    """Return the clocks, in MHz, and the power, in watts, of each GPU now, as nvidia-smi tells them."""
+    """Return the current clocks in MHz and power in watts of each GPU, from nvidia-smi."""
     names = ("clocks.sm", "clocks.max.sm", "clocks.mem", "clocks.max.mem", "power.draw", "power.limit")
     command = ["nvidia-smi", f"--query-gpu={','.join(names)}", "--format=csv,noheader,nounits"]
     ran = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20)
@@ -181,7 +182,7 @@ def clocks() -> Figure:
 
 
 def run_tests(limit: float = TESTS_LIMIT, paths: Sequence[str] = TESTS) -> Figure:
-    """Run tests in a process of their own, and return pytest's last line."""
+    """Run tests in a separate process, and return pytest's last line."""
     command = [sys.executable, "-m", "pytest", "-q", *paths, "-o", "addopts=", "-o", "filterwarnings="]
     path = os.pathsep.join(filter(None, (str(ROOT / "src"), os.environ.get("PYTHONPATH"))))
     environment = {**os.environ, "PYTHONPATH": path}
@@ -208,7 +209,7 @@ def our_step(settings: Settings, repeats: int, **options: Any) -> Figure:
 
 
 def module_per_head(settings: Settings) -> Figure:
-    """Return milliseconds of a training step of an NTM as it is usually written."""
+    """Return milliseconds of a training step of an NTM with one module per head."""
     torch.manual_seed(1)
     model = ModulePerHeadNTM(settings.task.input_size, settings.task.output_size).to(settings.device)
     episodes, optimizer = settings.episodes(), default_optimizer(model.parameters())
@@ -225,13 +226,13 @@ def module_per_head(settings: Settings) -> Figure:
 
 
 def faster(figures: dict[str, Figure]) -> Figure:
-    """Return how many times faster our step is than the others."""
+    """Return the speedup of our step over the others."""
     ours = figures["step"]["step_ms"]
     return {f"than_{name}": figures[name]["step_ms"] / ours for name in ("module_per_head", "reference_loop")}
 
 
 def programs(settings: Settings, batch_size: int) -> Figure:
-    """Return microseconds of each program alone for a time step of the whole batch."""
+    """Return microseconds of each program alone per time step of the whole batch."""
     return _programs(settings.model(backend="triton"), settings, batch_size)
 
 
@@ -241,7 +242,7 @@ def _programs(model: nn.Module, settings: Settings, batch_size: int) -> Figure:
 
 
 def floors(settings: Settings, batch_size: int) -> Figure:
-    """Return times, floors and shares of the programs, and the rates of the GPU behind the floors."""
+    """Return times, lower bounds and shares of the programs, and the rates of the GPU behind the bounds."""
     model, episodes, card = settings.model(backend="triton"), settings.episodes(batch_size), Card(settings.device)
     figures = program_figures(card, model, episodes, settings.repeats)
     return {**figures, "rates_per_second": card.rates(model, batch_size)._asdict()}
@@ -269,7 +270,7 @@ def variant(settings: Settings, *, autocast: bool = False, **options: Any) -> Fi
 
 
 def side_by_side(settings: Settings) -> Figure:
-    """Return milliseconds of a training step of many networks in one call, of one network, and what that gains."""
+    """Return milliseconds of a training step of many networks in one call and of one network, and the speedup."""
     from lightning_ntm.models.stack import Stack
 
     seeds = range(1, settings.num_networks + 1)
@@ -288,16 +289,17 @@ def side_by_side(settings: Settings) -> Figure:
     }
 
 
-def stacked_step(stack: Any, optimizer: torch.optim.Optimizer, episodes: Batch) -> None:
-    """Take a training step of each network, its own gradient clipped."""
+def stacked_step(stack: Any, optimizer: torch.optim.Optimizer, episodes: Batch, slots: int | None = None) -> None:
+    """Take a training step of each network, with `slots` memory slots or all. Each is clipped by its own norm."""
     optimizer.zero_grad()
-    stacked_loss(stack(episodes.inputs)[0], episodes).backward()
+    state = stack.initial_state(episodes.inputs.shape[1], slots=slots)
+    stacked_loss(stack(episodes.inputs, state)[0], episodes).backward()
     stack.clip_gradients(1.0)
     optimizer.step()
 
 
 def stacked_loss(logits: Tensor, episodes: Batch) -> Tensor:
-    """Return the sum over networks of each one's mean over the bits of its answers, of which no other one depends."""
+    """Return the sum over networks of each network's mean loss over the bits of its answers."""
     every = Batch(*(part.flatten(0, 1) for part in episodes))
     answer = Bits(logits.shape[-1])
     nats = answer.cost(logits.flatten(0, 1), every).view(len(logits), -1)
@@ -306,10 +308,10 @@ def stacked_loss(logits: Tensor, episodes: Batch) -> Tensor:
 
 
 class SeedBatches(Dataset[tuple[Batch, list[int]]]):
-    """Training batches of networks side by side, by number: those of CHUNK steps as one item.
+    """Training batches of networks side by side. An item holds the batches of CHUNK steps.
 
-    Each network sees the batches that `ntm train` draws for its seed. Those of a step share no length: all are padded,
-    and the second part of an item holds the number of time steps that a step needs.
+    Each network sees the batches that `ntm train` samples for its seed. Their lengths differ within a step, so all are
+    padded. The second part of an item is the number of time steps that each step needs.
     """
 
     def __init__(self, task: Copy, seeds: Sequence[int], steps: int, batch_size: int):
@@ -328,7 +330,7 @@ class SeedBatches(Dataset[tuple[Batch, list[int]]]):
         return self.task.sample(batch_generator(seed, "train", step), self.batch_size)
 
     def _padded(self, drawn: list[list[Batch]], name: str, time: int) -> Tensor:
-        """Return a part of the batches: steps x networks x batch x time, then what a part has."""
+        """Return a field of the batches: steps x networks x batch x time, then the axes of the field."""
         padded = []
         for step in drawn:
             parts = [getattr(batch, name) for batch in step]
@@ -338,7 +340,7 @@ class SeedBatches(Dataset[tuple[Batch, list[int]]]):
 
 
 def batches_on_device(settings: Settings, seeds: Sequence[int]) -> Iterator[Batch]:
-    """Yield the batch of each training step on the device, drawn by processes and copied in the background."""
+    """Yield the batch of each training step on the device. Processes sample them; they are copied in the background."""
     loader = DataLoader(
         SeedBatches(settings.task, seeds, settings.batches, settings.batch_size),
         batch_size=None,
@@ -352,10 +354,10 @@ def batches_on_device(settings: Settings, seeds: Sequence[int]) -> Iterator[Batc
 
 
 def ten_seeds(settings: Settings, seconds: float) -> Figure:
-    """Train networks side by side on copy by our recipe, for so many seconds at most, and measure each.
+    """Train networks side by side on copy with our recipe, for at most `seconds`, and evaluate each.
 
-    The recipe is presets/copy.yaml, but for two things: the number of memory slots of a step, drawn for the first seed,
-    is that of all networks, and the last weights are measured, not those with the best validation.
+    Two things differ from the recipe recipes/copy.yaml. All networks share the number of memory slots of a step, which
+    is drawn for the first seed. The last weights are evaluated, not those with the best validation.
     """
     from lightning_ntm.models.stack import Stack
 
@@ -384,35 +386,33 @@ def ten_seeds(settings: Settings, seconds: float) -> Figure:
 
 
 def compile_sizes(stack: Any, settings: Settings, seeds: Sequence[int]) -> None:
-    """Compile the programs for each size of memory that training draws: there is one for each power of two."""
+    """Compile the programs for each memory size of the training. There is one program for each power of two."""
     most = stack.memory_slots
     drawn = zip(*(settings.episodes(seed=seed) for seed in seeds), strict=True)
     episodes = Batch(*(torch.stack(parts) for parts in drawn))
     powers = {1 << (slots - 1).bit_length(): slots for slots in range(settings.least_slots, most + 1)}
     for slots in powers.values():
-        stack.memory_slots = slots
-        stacked_loss(stack(episodes.inputs)[0], episodes).backward()
-    stack.memory_slots = most
+        state = stack.initial_state(settings.batch_size, slots=slots)
+        stacked_loss(stack(episodes.inputs, state)[0], episodes).backward()
     stack.zero_grad()
     _wait(settings.device)
 
 
 def train(stack: Any, settings: Settings, seeds: Sequence[int], deadline: float) -> int:
-    """Train until all steps are done or the deadline has come; return the number of steps."""
+    """Train until all steps are done or the deadline has passed; return the number of steps."""
     most, steps, tail = stack.memory_slots, settings.batches, settings.batches / 2
     optimizer = default_optimizer(stack.parameters())
     prefer_fused(optimizer)
     schedule = LambdaLR(optimizer, lambda step: min(1.0, (steps - step) / tail))
     done = 0
     for done, episodes in enumerate(batches_on_device(settings, seeds), start=1):
-        stack.memory_slots = drawn_slots(settings.least_slots, most, seeds[0], done - 1)
-        stacked_step(stack, optimizer, episodes)
+        slots = drawn_slots(settings.least_slots, most, seeds[0], done - 1)
+        stacked_step(stack, optimizer, episodes, slots)
         schedule.step()
         if done % AHEAD == 0:
-            _wait(settings.device)  # else the host would queue more than there is time for
+            _wait(settings.device)  # otherwise the host would queue more steps than fit before the deadline
             if time.monotonic() > deadline:
                 break
-    stack.memory_slots = most
     _wait(settings.device)
     return done
 
@@ -442,12 +442,12 @@ def measure_all(report: Report, settings: Settings) -> None:
 
 
 def end(number: int, frame: FrameType | None) -> None:
-    """End with what there is."""
+    """End with the figures so far."""
     raise SystemExit(128 + number)
 
 
 def small(settings: Settings) -> Settings:
-    """Return settings that take seconds on a CPU, to see that everything runs."""
+    """Return settings that take seconds on a CPU, to test that everything runs."""
     return Settings(
         settings.device,
         batches=min(settings.batches, CHUNK + 2),
@@ -468,10 +468,10 @@ def small(settings: Settings) -> Settings:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, help="a file for the figures, too, written after each")
-    parser.add_argument("--skip-tests", action="store_true", help="measure only")
+    parser.add_argument("--out", type=Path, help="also write the figures to this file, after each figure")
+    parser.add_argument("--skip-tests", action="store_true", help="do not run the tests")
     parser.add_argument("--batches", type=int, default=10_000, help="training steps of the ten networks (10000)")
-    parser.add_argument("--limit", type=int, default=LIMIT, help=f"seconds for all ({LIMIT})")
+    parser.add_argument("--limit", type=int, default=LIMIT, help=f"time limit in seconds ({LIMIT})")
     parser.add_argument("--device", default="cuda", help="cuda or cuda:N (cuda)")
     parser.add_argument("--small", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()

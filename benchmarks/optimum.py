@@ -1,8 +1,8 @@
-"""What dynamic n-grams cost the optimal estimator: python benchmarks/optimum.py [--sequences 20000].
+"""Cost of the optimal predictor on dynamic n-grams: python benchmarks/optimum.py [--sequences 20000].
 
-The NTM paper draws it at about 133 bits a sequence (figure 13). Prints the mean over that many sequences of
-200 bits, with its 95 % confidence interval, of all bits and of those that have a context; its wrong bits; and
-how far two sequences are apart, which is why a network is compared with it sequence by sequence.
+Figure 13 of the NTM paper shows about 133 bits per sequence. Prints the mean over sequences of 200 bits with its 95 %
+confidence interval: bits per sequence for all bits and for those with a context, and wrong bits. Then the standard
+deviation between sequences. It is large, so a network is compared with the optimum on the same sequences.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from lightning_ntm.evaluation.evaluate import margin
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sequences", type=int, default=20000, help="sequences to take the mean of (20000)")
+    parser.add_argument("--sequences", type=int, default=20000, help="number of sequences (20000)")
     arguments = parser.parse_args()
     task, bits, wrong = DynamicNGrams(), [], []
     for batch in chunks(task, 1, "evaluation", arguments.sequences, task.difficulty, chunk=1000):
@@ -25,10 +25,10 @@ def main() -> None:
         bits.append(measured["bits_per_sequence"])
         wrong.append(measured["wrong_bits"])
     cost, coins = torch.cat(bits), task.n - 1
-    print(f"all {task.length} bits       {cost.mean():7.2f} ± {margin(cost):.2f} bits, with the {coins} fair coins")
-    print(f"the {task.length - coins} foretold   {cost.mean() - coins:7.2f} ± {margin(cost):.2f} bits")
+    print(f"all {task.length} bits       {cost.mean():7.2f} ± {margin(cost):.2f} bits, the first {coins} random")
+    print(f"the {task.length - coins} after them {cost.mean() - coins:7.2f} ± {margin(cost):.2f} bits")
     print(f"wrong bits         {torch.cat(wrong).mean():7.2f} ± {margin(torch.cat(wrong)):.2f}")
-    print(f"one sequence       {cost.std():7.2f} bits of standard deviation")
+    print(f"standard deviation {cost.std():7.2f} bits, between sequences")
 
 
 if __name__ == "__main__":

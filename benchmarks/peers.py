@@ -1,7 +1,6 @@
-"""How NTMs are usually written in PyTorch: a module for each head, a loop over the batch to shift.
+"""An NTM as most PyTorch implementations write it: one module per head, and a loop over the batch for the shift.
 
-The yardstick of `step.py`, nothing else. The same mathematics and sizes as our network with its
-defaults, in the structure that public implementations share.
+`step.py` and `gpu.py` compare with it. It has the same equations and sizes as our network with its defaults.
 """
 
 import torch

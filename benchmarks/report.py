@@ -1,6 +1,6 @@
-"""What reading and reporting many runs cost: python benchmarks/report.py.
+"""Time to load and to report many runs: python benchmarks/report.py.
 
-Writes run folders of 200 measurements each, as many seeds of two networks, and times
+Writes run folders with 200 measurements each, with the same number of seeds for two networks. Times
 `lightning_ntm.records.load` on 1,000 of them and `ntm report` on 100.
 """
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-ROWS = 100  # of training, and as many of validation
+ROWS = 100  # rows of training, and the same number of validation
 CONFIG = """\
 name: {name}
 runs: runs
@@ -74,7 +74,7 @@ def main() -> None:
         load = "import sys, lightning_ntm.records as r; {}; assert len(r.load(sys.argv[1])) == 200 * 1000"
         program = min(seconds("-c", load.format("0"), str(thousand)) for _ in range(3))
         imports = min(seconds("-c", "import lightning_ntm.records, pandas") for _ in range(3))
-        print(f"load, 1,000 runs of 200 rows   {program - imports:.2f} s; {program:.2f} s as a program of its own")
+        print(f"load, 1,000 runs of 200 rows   {program - imports:.2f} s; {program:.2f} s with the start of Python")
         report = min(seconds("-m", "lightning_ntm.cli", "report", str(hundred)) for _ in range(2))
         size = (hundred / "report.html").stat().st_size / 1e6
         print(f"report, 100 runs of 200 rows   {report:.2f} s, {size:.2f} MB")

@@ -1,13 +1,13 @@
-"""How the kernel grows: python benchmarks/scaling.py [--threads 1].
+"""How the time of the kernel scales: python benchmarks/scaling.py [--threads 1].
 
-The paper's copy network at batch 8, forward and backward, in microseconds for each step of each sequence:
-- with the length of the sequences (flat is best);
-- with the number of memory slots, also divided by them (flat or falling is best);
+The paper's copy network at batch 8, forward and backward, in microseconds per time step and sequence:
+- by length of the sequences (constant is best);
+- by number of memory slots, also divided by it (constant or falling is best);
 - one thread against two, at batch 8 and 64;
-- where the time of a training step at batch 8 goes with one thread and two: in the kernel's calls, which
-  threads share, and around them, in PyTorch's autograd and optimiser, which one thread does; and what two
-  threads would gain if the kernel halved exactly;
-- 10,000 steps with `checkpoint_every=256`: the time, and the memory the process grew by.
+- a training step at batch 8 with one thread and two: time in the kernel, which runs in parallel, and outside it, in
+  PyTorch's autograd and optimizer, which run on one thread; and the gain of two threads if the kernel took exactly half
+  the time;
+- 10,000 time steps with `checkpoint_every=256`: the time, and the growth of the process's memory.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from lightning_ntm.kernels.cpu import sequence
 
 
 def microseconds(batch: int, length: int, slots: int, repeats: int, checkpoint_every: int = 0) -> float:
-    """Median time of forward and backward, by step and sequence, after two runs to warm up."""
+    """Return the median time of forward and backward per time step and sequence, after two runs to warm up."""
     model, inputs = NTM(9, 8, memory_slots=slots, checkpoint_every=checkpoint_every), torch.randn(batch, length, 9)
     times = []
     for _ in range(repeats + 2):
@@ -35,7 +35,7 @@ def microseconds(batch: int, length: int, slots: int, repeats: int, checkpoint_e
 
 
 def parts_of_a_step(threads: int, steps: int = 200) -> tuple[float, float]:
-    """Median milliseconds of a training step at batch 8 and length 20, within the kernel's calls and around them."""
+    """Return median milliseconds of a training step at batch 8 and length 20, in the kernel and outside it."""
     torch.set_num_threads(threads)
     call, step, within, around = sequence._call, our_step("cpu"), [], []
     spent = 0.0
@@ -69,26 +69,27 @@ def main() -> None:
     microseconds(8, 40, 128, 5)
     before = grown_megabytes()
     took = microseconds(8, 10_000, 128, 1, checkpoint_every=256)
-    print(f"length 10,000 in pieces of 256  {took:7.2f} us, {grown_megabytes() - before:.0f} MB")
+    print(f"length 10,000 in parts of 256   {took:7.2f} us, {grown_megabytes() - before:.0f} MB")
     for length, repeats in ((40, 60), (400, 20), (4000, 5)):
         print(f"length {length:>6}                   {microseconds(8, length, 128, repeats):7.2f} us")
     for slots in (128, 256, 512, 1024, 2048, 4096, 8192):
         took = microseconds(8, 41, slots, 30 if slots <= 512 else 5)
-        print(f"slots {slots:>7}                   {took:7.2f} us, {1000 * took / slots:.1f} ns for each slot")
+        print(f"slots {slots:>7}                   {took:7.2f} us, {1000 * took / slots:.1f} ns per slot")
     for batch in (8, 64):
         by_threads = []
         for threads in (1, 2):
             torch.set_num_threads(threads)
             by_threads.append(microseconds(batch, 41, 128, 60))
         print(
-            f"batch {batch:>4}, one thread and two  {by_threads[0]:7.2f} and {by_threads[1]:.2f} us, "
+            f"batch {batch:>4}, one thread, two     {by_threads[0]:7.2f} and {by_threads[1]:.2f} us, "
             f"{by_threads[0] / by_threads[1]:.2f} times"
         )
     (one, beside), (two, beside_two) = parts_of_a_step(1), parts_of_a_step(2)
-    print(f"training step, one thread       {one:.2f} ms in the kernel and {beside:.2f} around it")
+    print(f"training step, one thread       {one:.2f} ms in the kernel and {beside:.2f} outside it")
     print(
-        f"training step, two threads      {two:.2f} ms in the kernel ({one / two:.2f} times) and {beside_two:.2f} "
-        f"around it: {(one + beside) / (two + beside_two):.2f} times; at most {(one + beside) / (one / 2 + beside):.2f}"
+        f"training step, two threads      {two:.2f} ms in the kernel ({one / two:.2f} times) and "
+        f"{beside_two:.2f} outside it: {(one + beside) / (two + beside_two):.2f} times; "
+        f"at most {(one + beside) / (one / 2 + beside):.2f}"
     )
 
 

@@ -1,8 +1,8 @@
-"""What the seeds of a sweep reach: python benchmarks/seeds.py FOLDER [--measure bits_per_sequence] [--sequences 1000].
+"""Results of each seed of a sweep: python benchmarks/seeds.py FOLDER [--measure bits_per_sequence] [--sequences 1000].
 
-Prints, for each run of the folder, the first validation without a wrong bit (measured in regret: with at most one
-bit), the measure in the validation that was kept, and what its kept weights reach on episodes never seen, at the
-difficulties its task is measured at; then the median and the worst of the seeds, in every measure there is.
+Prints for each run of the folder the first validation without a wrong bit (by regret: within one bit), the measure in
+the validation whose weights were kept, and the measure of these weights on new episodes, at the default difficulties of
+the task. Then prints the median and the worst of the seeds, in every available measure.
 """
 
 import argparse
@@ -16,12 +16,12 @@ from lightning_ntm.records import RunFolder, find
 
 MEASURES = ("wrong_bits", "bits_per_sequence", "regret_bits")
 
-#: At each difficulty what was measured, by name.
+#: The measures by name, for each difficulty.
 Results = dict[str, dict[str, float]]
 
 
 def measured(folder: RunFolder, measure: str, sequences: int) -> tuple[str, Results]:
-    """Return the line of a run, and all that it was measured by."""
+    """Return the line of a run, and its measures."""
     judge, within = ("validation_regret_bits", 1) if measure == "regret_bits" else ("validation_wrong_bits", 0)
     rows, run = folder.rows(), open_run(folder.path)
     solved = [row["step"] for row in rows if (cost := row.get(judge)) is not None and cost <= within]
@@ -33,7 +33,7 @@ def measured(folder: RunFolder, measure: str, sequences: int) -> tuple[str, Resu
         at = "x".join(map(str, difficulty.values()))
         values[at] = result
         if measure not in result:
-            raise SystemExit(f"{measure} is not known of {type(run.task).__name__}, whose best possible cost is 0.")
+            raise SystemExit(f"--measure (={measure}) is not a measure of {type(run.task).__name__}: its optimum is 0.")
         shown.append(f"{at}: {result[measure]:.2f}" + ("" if within else f" ({result['perfect']:.0%})"))
     kept = "".join(f"{cost:.2f}" for row in best if (cost := row.get(f"validation_{measure}")) is not None)
     first = solved[0] if solved else "never" if any(judge in row for row in rows) else "-"
@@ -41,7 +41,7 @@ def measured(folder: RunFolder, measure: str, sequences: int) -> tuple[str, Resu
 
 
 def over_seeds(name: str, of: Callable[[list[float]], float], runs: list[Results], measure: str) -> str:
-    """Return one number of all runs, at each difficulty."""
+    """Return one number over all runs, at each difficulty."""
     shown = [f"{at}: {of([values[at][measure] for values in runs]):.2f}" for at in runs[0]]
     return f"{f'{name}, {words(measure)}':<48}  {'  '.join(shown)}"
 

@@ -1,11 +1,10 @@
-"""What a training step costs: python benchmarks/step.py [--threads 1] [--steps 30].
+"""Time of a training step: python benchmarks/step.py [--threads 1] [--steps 30].
 
-The paper's copy network (LSTM controller 100, memory 128 x 20, one read and one write head,
-float32), batch 8, length 20, so 41 steps of the network: forward, backward, clipping, optimiser.
-Prints the median over the steps for
-- an NTM as it is usually written (peers.py), our reference loop and our kernel, and what they gain;
-- drawing a batch; seeing that loss and gradient are finite;
-- a step inside `ntm train` with the reference loop and with the kernel, and what the training loop adds.
+The paper's copy network (LSTM controller 100, memory 128 x 20, one read and one write head, float32), batch 8, length
+20 (41 time steps): forward, backward, clipping, optimizer. Prints the median over the steps for
+- an NTM as most implementations write it (peers.py), our reference loop and our kernel, and the speedup;
+- a step inside `ntm train` with the reference loop and with the kernel, and the time that the training loop adds;
+- sampling a batch, and checking that loss and gradient are finite.
 """
 
 import argparse
@@ -27,11 +26,11 @@ from lightning_ntm.training import EpisodeData, Run, SequenceLearner
 from lightning_ntm.training.learner import default_optimizer, prefer_fused
 
 TASK = Copy(min_length=20, max_length=20)
-BACKENDS = ("cpu", "reference")  # the fast one first: the loops leave a heap in pieces that it would pay for
+BACKENDS = ("cpu", "reference")  # the fast one first: the loops fragment the heap, which would slow it down
 
 
 def milliseconds(work: Callable[[], object], steps: int) -> float:
-    """Median time of `work`, after three runs to warm up."""
+    """Return the median time of `work`, after three runs to warm up."""
     times = []
     for step in range(steps + 3):
         start = time.perf_counter()
@@ -72,7 +71,7 @@ def our_step(backend: str) -> Callable[[], None]:
 
 
 def step_in_training(backend: str, steps: int) -> float:
-    """Median time of a step inside a run, by the run's own record of every 50 steps; validation left out."""
+    """Return the median time of a step inside a run without validation, from the run's own log of every 50 steps."""
     options = {
         "max_steps": steps,
         "num_sanity_val_steps": 0,
@@ -88,8 +87,8 @@ def step_in_training(backend: str, steps: int) -> float:
         return 1000 / statistics.median(row["steps_per_second"] for row in folder.rows())
 
 
-def looks() -> Callable[[], bool]:
-    """The norm of the gradient is there already, for the record and for clipping."""
+def finite_check() -> Callable[[], bool]:
+    """Return the check of one step. The norm of the gradient is already computed, for logging and clipping."""
     norm, loss = torch.ones(()), torch.ones(())
     return lambda: math.isfinite(float(norm)) and math.isfinite(float(loss))
 
@@ -98,24 +97,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=1, help="threads of PyTorch (1)")
     parser.add_argument(
-        "--steps", type=int, default=30, help="steps to take the median of (30); ten times as many inside ntm train"
+        "--steps", type=int, default=30, help="number of steps for the median (30); ten times as many inside ntm train"
     )
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     ours = {backend: milliseconds(our_step(backend), arguments.steps) for backend in BACKENDS}
     inside = {backend: step_in_training(backend, 10 * arguments.steps) for backend in BACKENDS}
     peer = milliseconds(peer_step(), arguments.steps)
-    print(f"module per head        {peer:8.2f} ms a step")
+    print(f"module per head        {peer:8.2f} ms per step")
     for backend in reversed(BACKENDS):
         alone, run = ours[backend], inside[backend]
-        print(f"{backend:<22} {alone:8.2f} ms a step, {peer / alone:.1f} times faster")
+        print(f"{backend:<22} {alone:8.2f} ms per step, {peer / alone:.1f} times faster")
         print(
-            f"  inside ntm train     {run:8.2f} ms, {peer / run:.1f} times faster; the loop costs {run - alone:.2f} ms"
+            f"  inside ntm train     {run:8.2f} ms, {peer / run:.1f} times faster; training adds {run - alone:.2f} ms"
         )
     numbers = iter(range(10**9))
     drawn = milliseconds(lambda: TASK.sample(batch_generator(1, "train", next(numbers)), 8), 20 * arguments.steps)
-    print(f"drawing a batch        {drawn:8.2f} ms")
-    print(f"seeing what is finite  {milliseconds(looks(), 20 * arguments.steps):8.4f} ms")
+    print(f"sampling a batch       {drawn:8.2f} ms")
+    print(f"checking for nan, inf  {milliseconds(finite_check(), 20 * arguments.steps):8.4f} ms")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Wrong bits over the lengths of training, as docs/ten-seeds.md compares them: python benchmarks/ten_seeds.py FOLDER.
+"""Wrong bits over the training lengths, for docs/ten-seeds.md: python benchmarks/ten_seeds.py FOLDER.
 
-For each network of a sweep on copy: the mean of its kept weights over lists of every length of training, 100 each,
-with mean, standard deviation (divided by n), median and worst over the seeds.
+For each network of a sweep on copy: the mean wrong bits of its kept weights over 100 lists of each training length, and
+their mean, population standard deviation, median and maximum over the seeds.
 """
 
 import statistics

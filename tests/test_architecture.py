@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "training": {"checks", "evaluation", "lazy", "measures", "kernels", "models", "signals", "tasks", "records"},
     "testing": {"models", "tasks"},
     "report": {"intervals", "measures", "records"},
-    "sweep": {"measures", "records"},
+    "sweep": {"measures", "records", "signals"},
     "cli": {
         "checks",
         "evaluation",

@@ -1,4 +1,4 @@
-"""Every command and every script of the README runs as it stands there."""
+"""The commands and scripts of the README and of the pages on the command line and Python run; all links resolve."""
 
 import re
 import shlex
@@ -11,13 +11,21 @@ from runs import write_run
 from lightning_ntm.cli import main
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text()
-#: Shortens a training; all else stays as it is written.
+README = ROOT / "README.md"
+COMMAND_LINE = ROOT / "docs" / "command-line.md"
+PYTHON = ROOT / "docs" / "python.md"
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+#: Shortens a training. All other options stay as written.
 BRIEF = ["--trainer.max_steps=2", "--trainer.val_check_interval=1", "--data.validation_sequences=2"]
 
 
-def blocks(language):
-    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.DOTALL | re.MULTILINE)
+def blocks(page, language):
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+
+
+def commands(page):
+    lines = [shlex.split(line, comments=True) for block in blocks(page, "sh") for line in block.splitlines()]
+    return [line[1:] for line in lines if line and line[0] == "ntm"]
 
 
 @pytest.fixture(autouse=True)
@@ -28,23 +36,37 @@ def _own_folder(tmp_path, monkeypatch):
         (tmp_path / example.name).write_text(example.read_text())
 
 
-def test_every_command_runs():
-    commands = [shlex.split(line, comments=True) for block in blocks("sh") for line in block.splitlines()]
-    ours = [command[1:] for command in commands if command and command[0] == "ntm"]
-    assert {command[0] for command in ours} == {"train", "sweep", "evaluate", "figure", "report", "bench"}
-    for command in ours:
+@pytest.mark.parametrize("page", [README, COMMAND_LINE], ids=lambda page: page.name)
+def test_every_command_runs(page):
+    for command in commands(page):
         trains = (command[0] == "train" and "--resume" not in command) or "--seeds" in command
         brief = [word.replace("1-10", "1") for word in command] + (BRIEF if trains else [])
         assert main(brief) == 0, command
 
 
+def test_the_readme_shows_every_verb():
+    assert {command[0] for command in commands(README)} == {"train", "sweep", "evaluate", "figure", "report", "bench"}
+
+
+def test_the_readme_is_short():
+    assert len(README.read_text().splitlines()) <= 200
+
+
 def test_every_make_target_exists():
     makefile = (ROOT / "Makefile").read_text()
-    for target in re.findall(r"`?make (\w+)`?", README):
+    targets = re.findall(r"^make (\w+)", "".join(blocks(README, "sh")), flags=re.MULTILINE)
+    assert targets == ["demo", "test"]
+    for target in targets:
         assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
 
 
-@pytest.mark.parametrize("script", blocks("python"))
+@pytest.mark.parametrize("script", [*blocks(README, "python"), *blocks(PYTHON, "python")])
 def test_every_script_runs(script, tmp_path):
     write_run(tmp_path / "runs" / "copy" / "ntm-copy-seed1")
     exec(compile(script.replace("5000", "2"), "README.md", "exec"), {})
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_leads_to_a_file(page):
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
+        assert target.startswith("https://") or (page.parent / target).exists(), target

@@ -1,10 +1,10 @@
-"""The sentence a user reads when a number is out of range, worded once for all rooms."""
+"""Range checks of arguments, with the same error message everywhere."""
 
 
 def at_least(minimum: int, **values: float) -> None:
-    """Raise `ValueError` for the first value below `minimum`; names are those the user typed."""
+    """Raise `ValueError` for the first value below `minimum`. The message names the keyword."""
     for name, value in values.items():
-        if not value >= minimum:  # so written, nan is none
+        if not value >= minimum:  # also true for nan
             raise ValueError(f"{name} (={value}) must be at least {minimum}.")
 
 
@@ -16,7 +16,7 @@ def at_most(maximum: float, **values: float) -> None:
 
 
 def between(minimum: float, maximum: float, **values: float) -> None:
-    """Raise `ValueError` for the first value that is not within these two."""
+    """Raise `ValueError` for the first value below `minimum` or above `maximum`."""
     for name, value in values.items():
         if not minimum <= value <= maximum:
             raise ValueError(f"{name} (={value}) must be between {minimum:g} and {maximum:g}.")
@@ -30,7 +30,7 @@ def one_of(allowed: tuple[str, ...], **values: str) -> None:
 
 
 def ordered(**values: float) -> None:
-    """Raise `ValueError` unless the values, given as lowest first, do not fall."""
+    """Raise `ValueError` unless each value is at least the one before it."""
     names, numbers = list(values), list(values.values())
     for i in range(len(names) - 1):
         if numbers[i] > numbers[i + 1]:

@@ -1,8 +1,7 @@
 """Equations of a differentiable memory (Graves et al. 2014, section 3), one function each.
 
-Shapes: any number of leading `*batch` axes, so that the same code serves one sequence, a
-mini-batch, or a stack of seeds. `slots` is the paper's N, `width` its M, `shifts` the number of
-allowed moves of a head, always odd: -k, ..., 0, ..., k.
+Shapes: any number of leading `*batch` axes, for one sequence, a mini-batch or a stack of seeds. `slots` is the paper's
+N, `width` its M. `shifts` is the number of allowed shifts of a head: -k, ..., 0, ..., k. It is odd.
 
 A *weighting* is a distribution over the slots: non-negative, with sum 1.
 """
@@ -14,8 +13,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-#: Inside the square roots of the cosine similarity and inside the logarithm of sharpening: a zero
-#: vector and a zero weight must have finite gradients. The same in every backend.
+#: Added inside the square roots of the cosine similarity and the logarithm of sharpening, so that a zero vector and a
+#: zero weight have finite gradients. All backends use the same value.
 EPSILON = 1e-12
 
 
@@ -37,10 +36,10 @@ def content_weights(
     key: Float[Tensor, "*batch heads width"],
     strength: Float[Tensor, "*batch heads"],
 ) -> Float[Tensor, "*batch heads slots"]:
-    """Weighting by content: a softmax over the similarity of each slot to the key. Eq. 5.
+    """Content weighting: a softmax over the similarity of each slot to the key. Eq. 5.
 
     Args:
-        strength: The paper's beta, at least 0; the larger, the more the best match wins.
+        strength: The paper's beta, at least 0. A larger value gives more weight to the best match.
     """
     return F.softmax(strength.unsqueeze(-1) * cosine_similarity(key, memory), dim=-1)
 
@@ -50,10 +49,10 @@ def interpolate(
     content: Float[Tensor, "*batch heads slots"],
     gate: Float[Tensor, "*batch heads"],
 ) -> Float[Tensor, "*batch heads slots"]:
-    """Mix the weighting by content with that of the previous step. Eq. 7.
+    """Interpolate between the previous weighting and the content weighting. Eq. 7.
 
     Args:
-        gate: The paper's g, in [0, 1]; 0 keeps the previous weighting, 1 takes the new one.
+        gate: The paper's g, in [0, 1]. 0 gives the previous weighting, 1 the content weighting.
     """
     return torch.lerp(previous, content, gate.unsqueeze(-1))
 
@@ -61,14 +60,14 @@ def interpolate(
 def shift(
     weights: Float[Tensor, "*batch heads slots"], moves: Float[Tensor, "*batch heads shifts"]
 ) -> Float[Tensor, "*batch heads slots"]:
-    """Rotate each weighting by a distribution over moves: a circular convolution. Eq. 8.
+    """Circular convolution of each weighting with a distribution over shifts. Eq. 8.
 
     Args:
-        moves: The paper's s; `moves[..., i]` is the share that moves by `i - shifts // 2` slots,
-            to higher slots when positive; what leaves at one end enters at the other.
+        moves: The paper's s. `moves[..., i]` is the share that moves by `i - shifts // 2` slots, to higher slots when
+            positive. The slots form a circle.
     """
-    reach = moves.shape[-1] // 2
-    moved = [weights.roll(offset, dims=-1) for offset in range(-reach, reach + 1)]
+    max_shift = moves.shape[-1] // 2
+    moved = [weights.roll(offset, dims=-1) for offset in range(-max_shift, max_shift + 1)]
     return (moves.unsqueeze(-2) @ torch.stack(moved, dim=-2)).squeeze(-2)
 
 
@@ -77,11 +76,11 @@ def sharpen(
 ) -> Float[Tensor, "*batch heads slots"]:
     """Raise each weight to a power and normalise. Eq. 9.
 
-    Computed as a softmax of logarithms: dividing by a sum plus a small constant loses the weight
-    of a diffuse head altogether (128 equal weights to the power 9 sum to 1e-17).
+    Computed as a softmax of logarithms. Division by a sum plus a small constant would lose the weight of a diffuse
+    head: 128 equal weights to the power 9 sum to 1e-17.
 
     Args:
-        sharpening: The paper's gamma, at least 1; 1 changes nothing.
+        sharpening: The paper's gamma, at least 1. 1 changes nothing.
     """
     return F.softmax(sharpening.unsqueeze(-1) * (weights + EPSILON).log(), dim=-1)
 
@@ -93,7 +92,7 @@ def location_weights(
     moves: Float[Tensor, "*batch heads shifts"],
     sharpening: Float[Tensor, "*batch heads"],
 ) -> Float[Tensor, "*batch heads slots"]:
-    """The final weighting: interpolation, shift and sharpening, in this order. Eqs. 7 to 9."""
+    """The new weighting: interpolation, shift and sharpening, in this order. Eqs. 7 to 9."""
     return sharpen(shift(interpolate(previous, content, gate), moves), sharpening)
 
 
@@ -113,17 +112,17 @@ def write(
     """All heads erase, then all heads add. Eqs. 3 and 4.
 
     Args:
-        erase: The paper's e, in [0, 1]; 1 at a slot with weight 1 forgets what was there.
+        erase: The paper's e, in [0, 1]. 1 at a slot with weight 1 erases the slot.
         add: The paper's a.
     """
     for head in range(weights.shape[-2]):
-        forgotten = weights[..., head, :, None] * erase[..., head, None, :]  # *batch slots width
-        memory = torch.addcmul(memory, memory, forgotten, value=-1)
+        erased = weights[..., head, :, None] * erase[..., head, None, :]  # *batch slots width
+        memory = torch.addcmul(memory, memory, erased, value=-1)
     return memory + weights.mT @ add
 
 
 def limit_gradient(weights: Float[Tensor, "*batch heads slots"], limit: float) -> Float[Tensor, "*batch heads slots"]:
-    """Return the weightings as they are; their gradient is held within `limit` to either side, number by number."""
+    """Return the weightings unchanged; clamp each number of their gradient to [-limit, limit]."""
     return _LimitedGradient.apply(weights, limit)
 
 
@@ -144,4 +143,4 @@ class _LimitedGradient(torch.autograd.Function):
 
     @staticmethod
     def jvp(ctx: Any, tangent: Tensor, _: None) -> Tensor:
-        return tangent.view_as(tangent)  # only what flows back is limited
+        return tangent.view_as(tangent)  # only the backward pass is limited

@@ -1,15 +1,15 @@
-"""What a number of trials can show of a share."""
+"""Confidence intervals of a share, from a number of trials."""
 
 import math
 
 
 def wilson(solved: int, tried: int, z: float = 1.959963984540054) -> tuple[float, float]:
-    """Return the interval of Wilson (1927) for a share: the shares that `solved` of `tried` does not reject.
+    """Return the confidence interval of Wilson (1927) for the share `solved` / `tried`.
 
     Args:
         solved: From 0 to `tried`.
-        tried: With 0 the interval is all from 0 to 1.
-        z: Width in standard deviations; the default holds 95 % of a normal distribution.
+        tried: Number of trials. With 0 the interval is [0, 1].
+        z: Half the width in standard deviations. The default gives 95 % confidence.
     """
     if not 0 <= solved <= tried:
         raise ValueError(f"solved (={solved}) must be between 0 and tried (={tried}).")
@@ -24,7 +24,7 @@ def wilson(solved: int, tried: int, z: float = 1.959963984540054) -> tuple[float
 
 
 def none_of(tried: int) -> float:
-    """Return the largest share of which `tried` trials may show none, with 95 % confidence: about 3 / `tried`.
+    """Return the upper 95 % confidence bound of a share with no success in `tried` trials: about 3 / `tried`.
 
     Args:
         tried: At least 1.
@@ -33,5 +33,5 @@ def none_of(tried: int) -> float:
 
 
 def in_words(share: float) -> str:
-    """Return a share that `none_of` gave, as `at most 3 in 100`."""
+    """Return an upper bound from `none_of` as text, for example `at most 3 in 100`."""
     return f"at most {100 * share:.2g} in 100"

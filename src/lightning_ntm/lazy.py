@@ -1,4 +1,4 @@
-"""Public names that are loaded when first used: `ntm --help` must not wait for PyTorch."""
+"""Public names that are imported on first use, so that `ntm --help` does not import PyTorch."""
 
 from collections.abc import Callable, Mapping
 from importlib import import_module
@@ -6,11 +6,11 @@ from typing import Any
 
 
 def loader(package: str, places: Mapping[str, str]) -> Callable[[str], Any]:
-    """Return a module's `__getattr__` that finds each name in the place given for it.
+    """Return a module's `__getattr__` that imports each name from its submodule.
 
     Args:
         package: The module's `__name__`.
-        places: Submodule by public name; a name that is its own place is that submodule.
+        places: Submodule by public name. A name that equals its submodule is the submodule itself.
     """
 
     def find(name: str) -> Any:

@@ -20,8 +20,8 @@ import yaml
 from rich.console import Console
 
 from lightning_ntm.cli import inspect, main
-from lightning_ntm.cli.words import presets
 from lightning_ntm.intervals import none_of
+from lightning_ntm.recipes import presets
 
 ROOT = Path(__file__).parents[2]
 NTM = [sys.executable, "-m", "lightning_ntm.cli"]
@@ -77,7 +77,8 @@ def test_learns_a_small_copy_task_to_zero_error(solved, capsys):
     assert done.stderr == ""
     assert "0.00 wrong bits" in done.stdout
     assert {file.name for file in folder.iterdir()} == {
-        ".lock", "about.jsonl", "best.safetensors", "config.yaml", "last.ckpt", "metrics.jsonl", "result.json"
+        ".lock", "about.jsonl", "best.safetensors", "config.yaml", "last.ckpt", "measures.json", "metrics.jsonl",
+        "result.json",
     }  # fmt: skip
     best = json.loads((folder / "result.json").read_text())["best"]
     assert best["wrong_bits"] == 0
@@ -695,7 +696,7 @@ MISTAKES = {
     "train --seed -1": "--seed (=-1) must be at least 0.",
     "train --loss median": "--loss (=median) must be one of 'mean', 'sum'.",
     "train --decay_after 2": "--decay_after (=2.0) must be between 0 and 1.",
-    "train --name ../a": "name (='../a') must be a plain folder name; --runs sets where it stands.",
+    "train --name ../a": "name (='../a') must be a plain folder name; --runs sets its parent folder.",
     "train --trainer.val_check_interval 0": "--trainer.val_check_interval (=0) must be at least 1.",
     "train --trainer.accelerator gpu": None,  # Lightning's words
     "train --resume runs/none": "--resume: run folder runs/none does not exist.",
@@ -713,7 +714,7 @@ MISTAKES = {
     "sweep --grid data.batch_size=": "grid.data.batch_size is empty.",
     "sweep --grid data.batch_size": "--grid data.batch_size: write it as OPTION=A,B.",
     "sweep --shard 3/2": "--shard (=3/2) must be I/N with I from 1 to N.",
-    "sweep --name ../a": "--name (='../a') must be a plain folder name; --runs sets where it stands.",
+    "sweep --name ../a": "--name (='../a') must be a plain folder name; --runs sets its parent folder.",
     "sweep ten-seed": "there is no plan or folder 'ten-seed'; did you mean 'ten-seeds'?",
     "sweep --status nowhere": "nowhere is not a sweep: it has no plan.yaml.",
     "sweep --processes 0": "argument --processes: '0' must be a whole number of at least 1.",

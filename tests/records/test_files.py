@@ -9,7 +9,8 @@ import warnings
 
 import pytest
 
-from lightning_ntm.records import RunFolder, claim, files, make_folder, write_whole
+from lightning_ntm.records import RunFolder, claim, make_folder, write_whole
+from lightning_ntm.records.locks import NoLocksWarning
 
 
 @pytest.fixture
@@ -91,7 +92,7 @@ def test_on_a_file_system_without_locks_a_run_trains_with_a_warning(tmp_path, mo
 
     monkeypatch.setattr(fcntl, "lockf", lockf)
     monkeypatch.setattr(os, "lockf", lockf)
-    with pytest.warns(files.NoLocksWarning, match="no locks"):
+    with pytest.warns(NoLocksWarning, match="no locks"):
         unlock = RunFolder(tmp_path).lock()
     assert not RunFolder(tmp_path).in_use()
     unlock()

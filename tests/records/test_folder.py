@@ -43,6 +43,7 @@ def test_the_latest_rows_are_whole_ones(tmp_path):
     [
         ([], False),
         (["config.yaml", ".lock", "about.jsonl", "metrics.jsonl", "best.safetensors", ".last.ckpt.7.tmp"], False),
+        (["config.yaml", "measures.json", "about.jsonl"], False),
         (["failed.json", "nonfinite.json", "nonfinite.safetensors"], False),
         (["config.yaml", "last.ckpt"], True),
         (["config.yaml", "notes.txt"], True),

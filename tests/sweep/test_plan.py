@@ -10,7 +10,7 @@ from lightning_ntm.cli.train import check
 from lightning_ntm.sweep import Plan, numbers
 from lightning_ntm.sweep.plan import read_plan
 
-PLANS = Path(str(files("lightning_ntm") / "presets" / "plans"))
+PLANS = Path(str(files("lightning_ntm") / "recipes" / "plans"))
 
 
 def test_every_combination_the_first_seed_of_all_first():
@@ -73,7 +73,7 @@ def test_seeds_are_numbers_and_ranges(seeds):
     ("said", "message"),
     [
         ({"seeds": "3-1"}, "backwards: 3-1"),
-        ({"seeds": "1,2,1-3"}, "seed 1 is there twice"),
+        ({"seeds": "1,2,1-3"}, "seed 1 is given twice"),
         ({"seeds": []}, "seeds is empty"),
         ({"seeds": "x"}, "must be numbers and ranges"),
         ({"seeds": True}, "must be numbers and ranges"),
@@ -86,14 +86,14 @@ def test_seeds_are_numbers_and_ranges(seeds):
         ({"models": ["NTM", None, {"a": {"model": "NTM"}}]}, "must be names"),
         ({"models": [{"a": {"seed": 9}}]}, "models.a: seed is for a single run: use --seeds"),
         ({"models": [{"a": {"task": "RepeatCopy"}}]}, "models.a: task is for a single run: use --tasks"),
-        ({"models": [{"a": {"x": 9}}], "options": {"x": 1}}, "models.a: x is said for other runs too"),
-        ({"models": [{"a": {"x": 9}}], "grid": {"x": [1]}}, "models.a: x is said for other runs too"),
-        ({"models": ["NTM", {"ntm": {"model": "NTM"}}]}, "ntm-copy-seed1 is there twice"),
+        ({"models": [{"a": {"x": 9}}], "options": {"x": 1}}, "models.a: x is also set in options or in the grid"),
+        ({"models": [{"a": {"x": 9}}], "grid": {"x": [1]}}, "models.a: x is also set in options or in the grid"),
+        ({"models": ["NTM", {"ntm": {"model": "NTM"}}]}, "ntm-copy-seed1 is given twice"),
         ({"models": "NTM,"}, "models is empty"),
-        ({"tasks": ["Copy", "Copy"]}, "task Copy is there twice"),
+        ({"tasks": ["Copy", "Copy"]}, "task Copy is given twice"),
         ({"seed": 1}, "unknown key 'seed' in a plan; known: name, configs"),
         ({"grid": {"data.batch_size": []}}, "grid.data.batch_size is empty"),
-        ({"grid": {"data.batch_size": [4, 4]}}, "run ntm-copy-batch_size4-seed1 is there twice"),
+        ({"grid": {"data.batch_size": [4, 4]}}, "run ntm-copy-batch_size4-seed1 is given twice"),
         ({"grid": [1]}, "grid must map options"),
         ({"grid": {"seed": [1, 2]}}, "grid.seed is for a single run: use --seeds"),
         ({"options": {"name": "a"}}, "options.name is for a single run"),
@@ -125,7 +125,7 @@ def test_a_kept_plan_may_grow_but_not_change(tmp_path):
     [
         ("- a", "is not a plan, but list"),
         ("{", "not readable as YAML"),
-        ("name: a", "names no runs"),
+        ("name: a", "has no valid runs"),
         ("runs: {../a: []}", "must be a plain folder name"),
     ],
 )
@@ -170,7 +170,7 @@ def test_a_sweep_keeps_its_own_copy_of_files_that_a_plan_names(tmp_path, monkeyp
     assert Plan.load(Path("runs/a")).runs[:2] == kept.runs
     (tmp_path / "sub" / "mine.yaml").write_text("seed: 2\n")
     with pytest.raises(
-        ValueError, match=r"another plan: mine.yaml is not what it was, which stands in runs/a/files/con"
+        ValueError, match=r"another plan: mine.yaml has changed since it was copied to runs/a/files/con"
     ):
         Plan.of({**said, "seeds": 4}, ["--data", "data.yaml"]).save(Path("runs/a"))
     (tmp_path / "runs").rename(tmp_path / "moved")
@@ -188,7 +188,7 @@ def test_null_is_as_good_as_nothing():
         ({"tasks": [3]}, r"tasks \(=\[3\]\) must be names"),
         ({"models": "a/b"}, "must be a plain folder name"),
         ({"grid": {"data.batch_size": ["4" * 300]}}, "of at most 200 bytes"),
-        ({"options": {"a": {1, 2}}}, "cannot be told to ntm train"),
+        ({"options": {"a": {1, 2}}}, "cannot be an argument of ntm train"),
     ],
 )
 def test_odd_values_are_told_in_a_line(said, message):

@@ -47,8 +47,8 @@ WEIGHTS = {
     "whole numbers": (weights_as(lambda t, a: ({n: v.to(torch.int8) for n, v in t.items()}, a)), "is of torch.int8"),
     "booleans": (weights_as(lambda t, a: ({n: v.bool() for n, v in t.items()}, a)), "is of torch.bool"),
     "8 bits": (weights_as(lambda t, a: ({n: v.to(torch.float8_e4m3fn) for n, v in t.items()}, a)), "is of torch.float"),
-    "no step": (weights_as(lambda t, a: (t, {"format": a["format"]})), "does not tell the step"),
-    "a step of words": (weights_as(lambda t, a: (t, {**a, "step": "last"})), "does not tell the step"),
+    "no step": (weights_as(lambda t, a: (t, {"format": a["format"]})), "has no valid step"),
+    "a step of words": (weights_as(lambda t, a: (t, {**a, "step": "last"})), "has no valid step"),
     "odd keys": (weights_as(lambda t, a: ({**t, "../\x1b[31m": torch.zeros(1)}, a)), "of another network"),
 }  # fmt: skip
 

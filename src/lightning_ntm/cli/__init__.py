@@ -76,8 +76,12 @@ def _error(error: Exception) -> int:
 
 
 def _in_utf8() -> None:
-    """Begin again in Python's UTF-8 mode where the locale is another: files and names are UTF-8 everywhere."""
-    if sys.getfilesystemencoding() != "utf-8" or locale.getpreferredencoding(False).casefold() not in ("utf-8", "utf8"):
+    """Start again in Python's UTF-8 mode if the locale uses another encoding: files and names are UTF-8 everywhere.
+
+    On Windows file names are Unicode, and `os.execv` would return to the shell at once.
+    """
+    encodings = (sys.getfilesystemencoding(), locale.getpreferredencoding(False).casefold())
+    if os.name != "nt" and not set(encodings) <= {"utf-8", "utf8"}:
         os.environ["PYTHONUTF8"] = "1"
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 

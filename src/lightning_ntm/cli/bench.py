@@ -1,4 +1,4 @@
-"""`ntm bench`: what a training step costs on this machine."""
+"""`ntm bench`: the time of a training step on this machine."""
 
 import argparse
 from typing import Any
@@ -14,7 +14,7 @@ from lightning_ntm.training.bench import bench as rows
 
 NOT_MEASURED = "not measured"
 
-#: Columns of the table by the key of a row, and how its values are written; a GPU's programs in two columns each.
+#: Title and format of each column of the table, by the key of a row. Each program of a GPU has two columns.
 _TIMES = {
     "step_ms": ("step, ms", "{:.2f}"),
     "reference_step_ms": ("reference", "{:.1f}"),
@@ -25,9 +25,9 @@ _OF_CPU = {"threads": ("threads", "{}"), **_TIMES, "peak_share": ("of peak", "{:
 _OF_GPU = {
     **_TIMES,
     **_FORWARD,
-    "forward_us_per_time_step": ("forward, us a time step", "{:.1f}"),
+    "forward_us_per_time_step": ("forward, us per time step", "{:.1f}"),
     "forward_floor_share": ("of floor", "{:.0%}"),
-    "backward_us_per_time_step": ("backward, us a time step", "{:.1f}"),
+    "backward_us_per_time_step": ("backward, us per time step", "{:.1f}"),
     "backward_floor_share": ("of floor", "{:.0%}"),
 }
 
@@ -35,8 +35,8 @@ _OF_GPU = {
 def bench(argv: list[str]) -> int:
     """Time the kernel against the reference loop."""
     parser = Parser(prog="ntm bench", description="Time a training step with the kernel and with the reference loop.")
-    parser.add_argument("--repeats", type=_positive, default=10, help="times to take the median of (10)")
-    parser.add_argument("--json", action="store_true", help="print one JSON list and nothing else")
+    parser.add_argument("--repeats", type=_positive, default=10, help="number of measurements for each median (10)")
+    parser.add_argument("--json", action="store_true", help="print a JSON list instead of a table")
     add_device(parser)
     arguments = parser.parse_args(argv)
     with explained("--"):
@@ -60,7 +60,7 @@ def _require_cpu_kernel() -> None:
 
 
 def _table(measured: list[dict[str, Any]], columns: dict[str, tuple[str, str]]) -> Table:
-    """Show the columns that matter; `--json` tells all."""
+    """Return a table of the main columns. `--json` prints all values."""
     table = Table("batch x length, slots", *(title for title, _ in columns.values()), title=measured[0]["device"])
     for row in measured:
         shape = "{batch} x {length}, {memory_slots}".format(**row["shape"])

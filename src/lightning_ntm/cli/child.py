@@ -1,4 +1,4 @@
-"""One training of a sweep, in a process forked from one that has everything imported."""
+"""One training of a sweep, in a process of its own."""
 
 import atexit
 import os
@@ -8,18 +8,19 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NoReturn
 
-# Imported here, not when used: this module is what is loaded before processes are forked.
+# Imported at the top: this module is loaded before processes are forked.
 import lightning_ntm.cli.train as _loaded  # noqa: F401
 from lightning_ntm.cli import main
+from lightning_ntm.records.writing import open_to_write
 
 
-def train(words: list[str], log: Path) -> NoReturn:
-    """Run `ntm train`, saying all it says to a file."""
-    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+def train(arguments: list[str], log: Path) -> NoReturn:
+    """Run `ntm train` with its output in a file."""
+    output = open_to_write(log, os.O_WRONLY | os.O_APPEND)
     for stream in (sys.stdout, sys.stderr):
         os.dup2(output, stream.fileno())
-    # With these Lightning starts the other processes of a run that has several.
-    sys.argv[1:] = ["train", *words]
+    # Lightning starts the other processes of a distributed run with these.
+    sys.argv[1:] = ["train", *arguments]
     sys.modules["__main__"].__spec__ = find_spec("lightning_ntm.cli.__main__")
     code = 1
     try:
@@ -30,4 +31,4 @@ def train(words: list[str], log: Path) -> NoReturn:
         atexit._run_exitfuncs()
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(code)  # an interpreter takes seconds to clear up what was imported
+        os._exit(code)  # the interpreter would take seconds to release all imports

@@ -49,13 +49,13 @@ def forbid_imports() -> None:
     set_parsing_settings(import_path_denylist=itself, instantiate_subclass_spec_in_any=False)
 
 
-def check_named(config: Namespace, argv: list[str]) -> None:
-    """Raise `UsageError` unless all that is named is a class of the kind asked for, or named in the words, too."""
+def check_named(config: Namespace, words: list[tuple[str, str]]) -> None:
+    """Raise `UsageError` for what is no class of the kind asked for, unless the command line names it as well."""
     for group, kinds in _KINDS.items():
         for place, name, named in _named(config.get(group), group):
             if isinstance(named, type) and issubclass(named, kinds):
                 continue
-            if not any(named is said for said in _said(argv)):
+            if not any(named is said for said in _said(words)):
                 raise UsageError(
                     f"--{place} (={name}) is no class of the kind asked for; what else a configuration names is used "
                     "only if it is named on the command line, too."
@@ -91,14 +91,10 @@ def _beside_defaults(made: Any, arguments: Namespace | dict[str, Any]) -> dict[s
     return {name: value for name, value in items.items() if value is not defaults.get(name, inspect.Parameter.empty)}
 
 
-def _said(argv: list[str]) -> Iterator[Any]:
-    """Yield what the words name, those apart that name files."""
-    before = ""
-    for word in argv:
-        option, equals, value = word.partition("=")
-        option, value = (option, value) if equals else (before, word)
-        before = word
-        if option in ("--config", "-c", "--name", "--runs", "--resume"):
+def _said(words: list[tuple[str, str]]) -> Iterator[Any]:
+    """Yield what the values of options name, except those of options that name files."""
+    for option, value in words:
+        if option in ("--config", "-c", "--name", "--runs"):
             continue
         for path in re.findall(r"[A-Za-z_]\w*(?:\.\w+)+", value):
             with suppress(ValueError):

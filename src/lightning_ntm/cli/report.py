@@ -1,22 +1,20 @@
-"""`ntm report`: what many runs say together, on one page."""
+"""`ntm report`: a comparison of many runs on one page."""
 
 from lightning_ntm.cli.words import Parser, explained, filled
 
 
 def report(argv: list[str]) -> int:
-    """Write the report on the runs in some folders."""
+    """Write the report on the runs in the given folders."""
     parser = Parser(
         prog="ntm report",
-        description="Write one page, with its figures, on all runs of one task: curves, success, cost by length. "
-        "Runs of several tasks are refused: report them one task at a time.",
+        description="Write one page with figures on all runs of one task: learning curves, solved seeds, cost by "
+        "length. Runs of different tasks need separate reports.",
         allow_abbrev=False,
     )
     parser.add_argument(
-        "folders", nargs="+", type=filled, metavar="FOLDER", help="run folders, or folders that hold them"
+        "folders", nargs="+", type=filled, metavar="FOLDER", help="run folders, or folders that contain run folders"
     )
-    parser.add_argument(
-        "--output", type=filled, help="the folder to write into, or the page itself; by default the first FOLDER"
-    )
+    parser.add_argument("--output", type=filled, help="output folder, or file name of the page (the first FOLDER)")
     arguments = parser.parse_args(argv)
     from lightning_ntm.cli.terminal import say
     from lightning_ntm.report import write_report

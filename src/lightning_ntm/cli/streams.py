@@ -1,4 +1,4 @@
-"""Standard streams whose loss ends no training."""
+"""Standard streams. A training continues if they are lost."""
 
 import io
 import os
@@ -8,19 +8,19 @@ from typing import Any
 
 
 def open_closed() -> None:
-    """Open the streams that a shell has closed, as by `>&-`: files that are opened would take their places."""
+    """Open the standard streams that a shell has closed (`>&-`). Otherwise opened files would get their numbers."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            number = os.open(os.devnull, os.O_RDWR)  # the lowest that is free, so that of the stream
+            number = os.open(os.devnull, os.O_RDWR)  # the lowest free number, which is that of the stream
             os.set_inheritable(number, True)
             setattr(sys, name, os.fdopen(number, mode))
 
 
 def make_lasting() -> None:
-    """Drop what cannot be written from now on, as to a pipe without a reader, a closed terminal or a full disk."""
+    """From now on, ignore failed writes: to a pipe without a reader, a closed terminal or a full disk."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
-        if stream is getattr(sys, f"__{name}__"):  # not one that a test or a notebook has put in its place
+        if stream is getattr(sys, f"__{name}__"):  # not a replacement by a test or a notebook
             stream.flush()
             buffer = io.BufferedWriter(_Lasting(stream.fileno(), "w", closefd=False))
             lines = stream.line_buffering or stream.write_through
@@ -28,10 +28,10 @@ def make_lasting() -> None:
 
 
 class _Lasting(io.FileIO):
-    """A file in which a write that fails is as good as any."""
+    """A file that ignores failed writes."""
 
     def write(self, data: Any, /) -> int:
-        """Write, if that is possible."""
+        """Write, and ignore errors."""
         with suppress(OSError):
             super().write(data)
         return len(data)

@@ -6,7 +6,6 @@ import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,11 @@ from rich.console import Console
 from lightning_ntm.cli.terminal import Terminal
 from lightning_ntm.cli.watch import View, table
 from lightning_ntm.cli.words import Parser, UsageError, command, explained, filled, near
+from lightning_ntm.recipes import plans
 from lightning_ntm.signals import end_signals
 from lightning_ntm.sweep import End, Engine, LocalEngine, Plan, PlannedRun, Worker, status_of
+from lightning_ntm.sweep.environment import without_ranks
 from lightning_ntm.sweep.plan import read_plan
-from lightning_ntm.sweep.server import without_ranks
 
 _EXAMPLES = """examples:
   ntm sweep --models NTM,LSTM --tasks Copy --seeds 1-10
@@ -74,13 +74,13 @@ def _same_way(arguments: argparse.Namespace) -> str:
 
 
 def _parser() -> Parser:
-    plans = ", ".join(_plans())
+    known = ", ".join(plans())
     parser = Parser(
         prog="ntm sweep",
         usage="ntm sweep [PLAN or FOLDER] [OPTIONS] [OPTIONS OF ntm train]",
         description="Train every combination of networks, tasks and seeds, several at a time.\n"
         "Runs that are done are left alone, and what was interrupted goes on.",
-        epilog=_EXAMPLES.format(plans=plans, keys="name, configs, models, tasks, seeds, options, grid"),
+        epilog=_EXAMPLES.format(plans=known, keys="name, configs, models, tasks, seeds, options, grid"),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
@@ -119,7 +119,7 @@ def _planned(given: str | None, arguments: argparse.Namespace, more: list[str]) 
     with explained():
         plan = Plan.of({**({"name": Path(given).stem, **_plan(given)} if given else {}), **said}, more)
     if Path(plan.name).name != plan.name or plan.name.startswith(".") or len(plan.name.encode()) > 200:
-        raise UsageError(f"--name (={plan.name!r}) must be a plain folder name; --runs sets where it stands.")
+        raise UsageError(f"--name (={plan.name!r}) must be a plain folder name; --runs sets its parent folder.")
     return Path(arguments.runs) / plan.name, plan
 
 
@@ -138,16 +138,11 @@ def _said(arguments: argparse.Namespace) -> dict[str, Any]:
 def _plan(given: str) -> dict[str, Any]:
     if Path(given).is_file():
         return read_plan(Path(given))
-    plans = _plans()
-    if given not in plans:
-        hint = near(given, plans) or f"; plans: {', '.join(plans)}."
+    known = plans()
+    if given not in known:
+        hint = near(given, known) or f"; plans: {', '.join(known)}."
         raise UsageError(f"there is no plan or folder {given!r}{hint}")
-    return read_plan(plans[given])
-
-
-def _plans() -> dict[str, Path]:
-    folder = Path(str(files("lightning_ntm") / "presets" / "plans"))
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+    return read_plan(known[given])
 
 
 def _check(runs: list[PlannedRun]) -> None:

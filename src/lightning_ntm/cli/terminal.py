@@ -1,4 +1,4 @@
-"""What is sent to a terminal: names and messages from files without the escape sequences that may be in them."""
+"""Output to a terminal. Escape sequences in names and messages from files are made harmless."""
 
 import sys
 from typing import Any
@@ -10,7 +10,7 @@ from lightning_ntm.records import printable
 
 
 def plain(text: str) -> str:
-    """Return a text whose control characters, but for line breaks, are written as escapes."""
+    """Return a text with its control characters, except line breaks, as escapes."""
     return "\n".join(map(printable, text.split("\n")))
 
 
@@ -25,11 +25,11 @@ def warn(text: str) -> None:
 
 
 class Terminal(Console):
-    """A console of rich that takes every text as it is: brackets are no markup, control characters have no effect."""
+    """A console of rich that prints texts literally: no markup, no effect of control characters."""
 
     def __init__(self, **options: Any):
         super().__init__(highlight=False, markup=False, emoji=False, **options)
 
     def render_str(self, text: str, **options: Any) -> Text:
-        """Return a text with the style it was given, as what is printed and the cells of tables pass through here."""
+        """Return a text with its style. All printed texts and cells of tables pass through here."""
         return super().render_str(plain(text), **options)

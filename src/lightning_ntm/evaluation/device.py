@@ -1,11 +1,11 @@
-"""Which device runs a network, and how to read from a GPU without waiting for it."""
+"""The device of a network, and reading from a GPU without waiting for queued work."""
 
 import torch
 from torch import Tensor, nn
 
 
 def chosen_device(name: str) -> torch.device:
-    """Return the device of this name; `auto` is the first CUDA device if there is one, else the CPU.
+    """Return the device of this name. `auto` is the first CUDA device if there is one, else the CPU.
 
     Raises:
         ValueError: This machine has no such device.
@@ -21,18 +21,18 @@ def chosen_device(name: str) -> torch.device:
 
 
 def device_of(model: nn.Module) -> torch.device:
-    """Return the device of a network's first parameter; the CPU for a network without any."""
+    """Return the device of a network's first parameter, or the CPU for a network without parameters."""
     first = next(model.parameters(), None)
     return torch.device("cpu") if first is None else first.device
 
 
 def works_ahead(device: torch.device) -> bool:
-    """Return whether calls on a device are queued, so that reading a number waits for all calls before it."""
+    """Return whether calls on a device are queued. Reading a number then waits for all earlier calls."""
     return device.type == "cuda"
 
 
 class HostCopy:
-    """Numbers on their way from a device to the host. Reading them waits for them alone, not for work queued later.
+    """Numbers that are copied from a device to the host. Reading them does not wait for work that is queued later.
 
     Args:
         numbers: A tensor that is not changed in place afterwards.
@@ -46,7 +46,7 @@ class HostCopy:
             self.copied.record(torch.cuda.current_stream(numbers.device))
 
     def arrived(self) -> bool:
-        """Return whether they can be read without waiting."""
+        """Return whether the numbers can be read without waiting."""
         return self.copied is None or self.copied.query()
 
     def read(self) -> list[float]:

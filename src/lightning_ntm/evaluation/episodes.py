@@ -1,9 +1,9 @@
-"""Which episodes a run sees.
+"""The episodes of a run.
 
-Batch number `k` of a run is a function of (task, seed, split, k) and of nothing else. So it is the
-same with any number of loader workers, every rank of a distributed run takes numbers of its own,
-validation sees the same episodes every time, and resuming needs only the number to go on from.
-Episodes of an evaluation depend on their difficulty, too, so that rows of a table are independent.
+Batch number `k` of a run is a function of (task, seed, split, k) alone. It does not depend on the number of loader
+workers. Each rank of a distributed run takes its own numbers. Every validation uses the same episodes. Resuming needs
+only the number of the next batch. Episodes of an evaluation also depend on their difficulty, so that the rows of a
+table are independent.
 """
 
 from collections.abc import Iterator
@@ -13,10 +13,10 @@ from lightning_ntm.tasks.base import Task
 from lightning_ntm.tasks.batch import Batch
 from lightning_ntm.tasks.randomness import Split, batch_generator as batch_generator
 
-#: Raised when the same arguments would give an evaluation other episodes than before.
+#: Increased when the same arguments give an evaluation other episodes than before.
 EVALUATION_VERSION = 2
 
-#: Most episodes that are validated or evaluated at once.
+#: Largest batch of a validation or evaluation.
 CHUNK = 100
 
 #: Episodes that are validated or evaluated where a task draws as many as are asked for.

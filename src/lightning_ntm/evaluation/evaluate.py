@@ -4,6 +4,7 @@ A network runs on the device it is on. Episodes are drawn, and answers are measu
 """
 
 import math
+from collections import defaultdict
 from typing import Any
 
 import torch
@@ -80,25 +81,27 @@ def evaluate_pieces(
     """
     at_least(1, pieces=pieces)
     sequences = sequences_of(task, "evaluation", sequences=sequences)
-    answer = task.answer
+    answer, device = task.answer, device_of(model)
     answer.check_size(model.output_size)
-    measured: list[list[dict[str, Tensor]]] = [[] for _ in range(pieces + 1 if pieces > 1 else 1)]
+    measured: defaultdict[int, list[dict[str, Tensor]]] = defaultdict(list)  # of the whole, then of each part
     steps = 0
-    device = device_of(model)
     for batch in chunks(task, seed, "evaluation", sequences, difficulty):
         logits, optimal = model(batch.inputs.to(device))[0].cpu(), task.optimal_logits(batch)
         steps = max(steps, int(batch.mask.sum(1).max()))
-        for values, mask in zip(measured, _masks(batch, pieces), strict=True):
-            values.append(_measured(answer, logits, optimal, batch._replace(mask=mask)))
+        for piece, mask in enumerate(_masks(batch, pieces)):
+            measured[piece].append(_measured(answer, logits, optimal, batch._replace(mask=mask)))
     optima = {measure.optimum for measure in answer.measures.each}
-    rows = []
-    for piece, values in enumerate(measured):
-        row: dict[str, Any] = {**difficulty}
-        if pieces > 1:
-            first, last = (-(-steps * end // pieces) for end in (piece - 1, piece))
-            row["answer"] = f"{first + 1}-{last}" if piece else "whole"
-        rows.append({**row, **_summary({name: torch.cat([v[name] for v in values]) for name in values[0]}, optima)})
-    return rows
+    return [
+        {**difficulty, **_part(piece, pieces, steps), **_summary(values, optima)} for piece, values in measured.items()
+    ]
+
+
+def _part(piece: int, pieces: int, steps: int) -> dict[str, str]:
+    """Return which steps of an answer a row is about, if there are rows for parts of it."""
+    if pieces == 1:
+        return {}
+    first, last = (-(-steps * end // pieces) for end in (piece - 1, piece))
+    return {"answer": f"{first + 1}-{last}" if piece else "whole"}
 
 
 def _masks(batch: Batch, pieces: int) -> list[Tensor]:
@@ -119,8 +122,9 @@ def _measured(answer: Answer, logits: Tensor, optimal: Tensor | None, batch: Bat
     return {"perfect": answer.errors(logits, batch) == 0, **measured, **compared}
 
 
-def _summary(measured: dict[str, Tensor], optima: set[str]) -> dict[str, Any]:
+def _summary(batches: list[dict[str, Tensor]], optima: set[str]) -> dict[str, Any]:
     """Return means and margins of measures, but no margins of `optima`, which are those of the episodes."""
+    measured = {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]}
     perfect = measured.pop("perfect")
     right, sequences = int(perfect.sum()), len(perfect)
     summary: dict[str, Any] = {name: float(mean(values)) for name, values in measured.items()}

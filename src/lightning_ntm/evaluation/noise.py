@@ -1,8 +1,8 @@
-"""Training with noise on the weights, as `--weight_noise` asks.
+"""Noise on the weights in training, for `--weight_noise`.
 
-A count that creeps a little in every step is right for as long as episodes are no longer than those of training, and
-wrong beyond. With other weights in each batch what creeps is never right: what a network learns then are values that
-stay where they are until something moves them.
+A count that drifts a little in every time step can be right up to the training length, and is wrong beyond it. With
+other weights in each batch the drift gives errors in training, so the network learns values that are constant until an
+input changes them.
 """
 
 from collections.abc import Iterable
@@ -14,46 +14,46 @@ from lightning_ntm.tasks.randomness import batch_generator
 
 
 class WeightNoise:
-    """Puts Gaussian noise on parameters for the forward and the backward of one batch.
+    """Adds Gaussian noise to parameters for the forward and backward pass of one batch.
 
     Args:
-        deviation: Its standard deviation, at least 0.
+        deviation: Standard deviation of the noise, at least 0.
     """
 
     def __init__(self, deviation: float):
         self.deviation = deviation
-        self.clean: list[tuple[Tensor, Tensor]] = []  # each parameter, and what it is without
+        self.clean: list[tuple[Tensor, Tensor]] = []  # each parameter with its value without noise
 
     @torch.no_grad()
     def put_on(self, parameters: Iterable[nn.Parameter], seed: int, number: int) -> None:
-        """Add the noise of a batch, first taking off what is on.
+        """Remove the current noise, then add the noise of a batch.
 
         Args:
-            parameters: Those that are trained get noise.
-            seed: Of the run.
-            number: Of the batch; the noise is, like its episodes, a function of the seed and this number.
+            parameters: Parameters. Those with `requires_grad` get noise.
+            seed: Seed of the run.
+            number: Number of the batch. Like its episodes, the noise is a function of the seed and this number.
         """
         self.take_off()
         self.clean = [(p, p.clone()) for p in parameters if p.requires_grad]
-        # Drawn by PyTorch, four times as fast as by NumPy, always on the CPU and in float32, so that it is the same
-        # wherever and in whatever precision it is trained. Of a seed that generator keeps 32 bits.
+        # PyTorch samples four times as fast as NumPy. Noise is always sampled on the CPU and in float32, so that it
+        # does not depend on device or precision. This generator keeps 32 bits of a seed.
         source = torch.Generator().manual_seed(int(batch_generator(seed, "noise", number).integers(2**63)))
         sizes = [p.numel() for p, _ in self.clean]
         gpu = next((p.device for p, _ in self.clean if p.is_cuda), None)
         drawn = torch.randn(sum(sizes), generator=source, dtype=torch.float32, device="cpu", pin_memory=gpu is not None)
         if gpu is not None:
-            drawn = drawn.to(gpu, non_blocking=True)  # all at once, and without waiting for what the GPU has to do
+            drawn = drawn.to(gpu, non_blocking=True)  # one copy, which does not wait for the GPU's queue
         for (p, _), noise in zip(self.clean, drawn.split(sizes), strict=True):
             p.add_(noise.view_as(p).to(p), alpha=self.deviation)
 
     @torch.no_grad()
     def take_off(self) -> None:
-        """Set the parameters to what they were, to the last bit."""
+        """Restore the parameters to the same bits."""
         for p, clean in self.clean:
             p.copy_(clean)
         self.clean = []
 
     def without(self, named: Iterable[tuple[str, nn.Parameter]]) -> dict[str, Tensor]:
-        """Return those of some parameters, by name, that have noise now, as they are without."""
+        """Return, by name, the values without noise of those parameters that have noise now."""
         clean = {id(p): values for p, values in self.clean}
         return {name: clean[id(p)] for name, p in named if id(p) in clean}

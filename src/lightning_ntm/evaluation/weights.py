@@ -1,4 +1,4 @@
-"""Weights on disk, and the errors when they do not fit a network."""
+"""Files of weights, with checks that they fit a network."""
 
 import json
 import re
@@ -14,19 +14,19 @@ from torch import Tensor, nn
 
 from lightning_ntm.records import write_whole
 
-#: Of the files we write; raised when older programs cannot read them.
+#: Version of the file format. Increased when older versions of this package cannot read the files.
 FORMAT = 1
 _NAME = "lightning-ntm"
 
 
 def save_weights(weights: nn.Module | Mapping[str, Tensor], path: Path, *, network: str = "", step: int) -> None:
-    """Write weights as safetensors; equal weights give equal files.
+    """Write weights as safetensors. Equal weights give equal files.
 
     Args:
         weights: A network, or its state dict.
         path: The file.
-        network: The name of its class, of a state dict.
-        step: At which they were these.
+        network: Name of the network's class, for a state dict.
+        step: Training step of the weights.
     """
     if isinstance(weights, nn.Module):
         weights, network = weights.state_dict(), type(weights).__name__
@@ -36,17 +36,17 @@ def save_weights(weights: nn.Module | Mapping[str, Tensor], path: Path, *, netwo
 
 
 def _sorted_header(data: bytes) -> bytes:
-    """Return safetensors whose header is in the order of its names: that of what they say of themselves is random."""
+    """Return safetensors data with sorted metadata. safetensors writes them in random order."""
     end = 8 + int.from_bytes(data[:8], "little")
     header = json.dumps(json.loads(data[8:end]), sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
     return data[:8] + header.ljust(end - 8) + data[end:]
 
 
 def load_weights(model: nn.Module, path: Path) -> dict[str, str]:
-    """Load weights into a network and return what the file says of itself, its `step` among it.
+    """Load weights into a network and return the metadata of the file, including `step`.
 
     Raises:
-        ValueError: There is no such file, it is damaged, not ours, or of another network.
+        ValueError: The file does not exist, is damaged, was not written by this package, or is of another network.
     """
     with _weights(model, path) as (file, about):
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -56,14 +56,14 @@ def load_weights(model: nn.Module, path: Path) -> dict[str, str]:
 
 
 def check_weights(model: nn.Module, path: Path) -> None:
-    """Raise `ValueError` unless a file has the weights of a network, which may be on the `meta` device."""
+    """Raise `ValueError` unless a file has the weights of a network. The network may be on the `meta` device."""
     with _weights(model, path):
         pass
 
 
 @contextmanager
 def _weights(model: nn.Module, path: Path) -> Iterator[tuple[Any, dict[str, str]]]:
-    """Open a file of weights; nothing of a size that the file chooses is read before it fits the network."""
+    """Open a file of weights. Sizes are checked against the network before tensors are read."""
     if not path.is_file():
         raise ValueError(f"there are no weights at {path}.")
     try:
@@ -82,12 +82,12 @@ def _checked(about: dict[str, str], path: Path) -> dict[str, str]:
         raise ValueError(f"{path} was not written by lightning-ntm (its format is {about.get('format')!r}).")
     check_format(int(number[:18]), path)
     if not re.fullmatch(r"\d{1,15}", about.get("step", "")):
-        raise ValueError(f"{path} is damaged: it does not tell the step of its weights.")
+        raise ValueError(f"{path} is damaged: it has no valid step of its weights.")
     return about
 
 
 def check_format(number: Any, path: Path) -> None:
-    """Raise `ValueError` for a file in a format of a later version."""
+    """Raise `ValueError` for a file of a newer format."""
     if not isinstance(number, int) or number > FORMAT:
         raise ValueError(
             f"{path} was written by a newer lightning-ntm (format {number}; this one reads {FORMAT}): upgrade it."
@@ -109,7 +109,7 @@ FLOATS = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
 
 
 def check_kinds(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Raise `ValueError` for a tensor that PyTorch would convert to something else: only floats differ in precision."""
+    """Raise `ValueError` for tensors of another type. Only the precision of floats may differ."""
     for name, mine in model.state_dict().items():
         theirs = tensors[name].dtype
         if theirs != mine.dtype and not {theirs, mine.dtype} <= FLOATS:

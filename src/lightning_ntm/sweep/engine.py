@@ -1,4 +1,4 @@
-"""Trains what is missing of a plan, each run in a process of its own."""
+"""Trains the unfinished runs of a plan, each in a process of its own."""
 
 import abc
 import os
@@ -16,7 +16,8 @@ from typing import Literal
 from lightning_ntm.records import RunFolder, as_json, claim, make_folder, write_whole
 from lightning_ntm.records.files import open_regular
 from lightning_ntm.sweep.plan import PlannedRun
-from lightning_ntm.sweep.server import Server, ServerError, server_of
+from lightning_ntm.sweep.processes import Processes, processes_of
+from lightning_ntm.sweep.server import ServerError
 
 End = Literal["done", "failed", "stopped", "elsewhere"]
 #: Of `ntm train` for what a second attempt would not change.
@@ -112,14 +113,14 @@ class Worker:
         """Return the exit code, or the negative number of the signal that ended it."""
         if self.stopping.is_set():
             return -signal.SIGTERM
-        server, code = server_of(self.train), None
-        child = server.start(words, log)
+        processes, code = processes_of(self.train), None
+        child = processes.start(words, log)
         try:
-            while not self.stopping.is_set() and (code := server.exit_code(child)) is None:
+            while not self.stopping.is_set() and (code := processes.exit_code(child)) is None:
                 time.sleep(0.05)
         finally:
             if code is None:
-                code = _ended(server, child)
+                code = _ended(processes, child)
         return code
 
     def stop(self) -> None:
@@ -127,13 +128,15 @@ class Worker:
         self.stopping.set()
 
 
-def _ended(server: Server, child: int) -> int:
-    """Have a process save and end, and return its exit code."""
-    send, deadline = int(signal.SIGTERM), time.monotonic() + _GRACE
+def _ended(processes: Processes, child: int) -> int:
+    """Make a process save and end, and return its exit code."""
+    deadline = time.monotonic() + _GRACE
     with suppress(ServerError):  # without the server it ends as well
-        while (code := server.exit_code(child, send)) is None:
+        processes.end(child)
+        while (code := processes.exit_code(child)) is None:
             time.sleep(0.05)
-            send = signal.SIGKILL if time.monotonic() > deadline else 0
+            if time.monotonic() > deadline:
+                processes.kill(child)
         return code
     return _LOST
 

@@ -11,7 +11,7 @@ from lightning_ntm.records import RunFolder, as_json, write_whole
 from lightning_ntm.sweep.engine import End, Engine, Worker
 from lightning_ntm.sweep.plan import PlannedRun
 
-# Ray sends statistics of use to its makers unless told not to.
+# Ray sends usage statistics unless this is 0.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 try:
@@ -21,15 +21,15 @@ except ImportError as error:
 
 
 class RayEngine(Engine):
-    """Makes each run a task of Ray Core: where a worker or its node dies, the run goes on from its last checkpoint.
+    """Trains each run as a task of Ray Core. If a worker or its node dies, the run resumes from its last checkpoint.
 
     Args:
-        address: Of the cluster; without one, Ray is started on this machine and ended with the sweep.
-        cpus: Set aside for each run.
-        gpus: Set aside for each run, or the part of one.
+        address: Address of the cluster. Without one, Ray is started on this machine and stopped after the sweep.
+        cpus: Cores reserved for each run.
+        gpus: GPUs reserved for each run; fractions are allowed.
 
     Raises:
-        ValueError: The cluster cannot be reached, or cannot set aside so much.
+        ValueError: The cluster cannot be reached.
     """
 
     def __init__(self, address: str | None, cpus: float = 1.0, gpus: float = 0.0):
@@ -42,7 +42,7 @@ class RayEngine(Engine):
                 raise ValueError(f"no cluster at {address}: {error}") from error
 
     def train(self, worker: Worker, runs: Sequence[PlannedRun], look: Callable[[], None]) -> dict[str, End]:
-        """Train runs, each as a task that is tried again elsewhere when its worker dies."""
+        """Train runs. Each is a task that Ray restarts elsewhere when its worker dies."""
         folder, task = worker.folder.resolve(), self.task.options(max_retries=worker.retries)
         words = (os.getcwd(), str(folder), worker.train, worker.retries)
         tasks = {task.remote(*words, run.name, list(run.words)): run.name for run in runs}
@@ -54,7 +54,7 @@ class RayEngine(Engine):
             return {name: _end(reference, RunFolder(folder / name)) for reference, name in tasks.items()}
         except BaseException:
             for reference in tasks:
-                ray.cancel(reference)  # the worker is interrupted, which has its training save and end
+                ray.cancel(reference)  # interrupts the worker; its training saves its state and ends
             with suppress(Exception):
                 ray.wait(list(tasks), num_returns=len(tasks), timeout=15)
             raise
@@ -66,17 +66,17 @@ class RayEngine(Engine):
 def _end(reference: Any, folder: RunFolder) -> End:
     try:
         return ray.get(reference)
-    except ray.exceptions.RayError as error:  # workers died more often than runs are tried again
+    except ray.exceptions.RayError as error:  # the worker died more often than `retries` allows
         folder.path.mkdir(exist_ok=True)
         write_whole(folder.failed, as_json({"message": f"its worker on the cluster: {error}"}) + "\n")
         return "failed"
 
 
 def _task() -> Callable[..., str]:
-    """Return what workers of Ray run.
+    """Return the function that Ray workers run.
 
-    Ray puts the working folder before the standard library there. A function within a function is sent as code, not
-    imported, and so can put the folder at the end before anything is.
+    In a worker Ray puts the working folder before the standard library. A nested function is sent as code and not
+    imported, so it can move the folder to the end of the path before the first import.
     """
 
     def task(here: str, folder: str, train: str, retries: int, name: str, words: list[str]) -> str:
@@ -91,5 +91,5 @@ def _task() -> Callable[..., str]:
 
 
 def complete(folder: str, train: str, retries: int, name: str, words: list[str]) -> End:
-    """Train a run in a worker of Ray; what an earlier worker left is gone on with."""
+    """Train a run in a Ray worker, from the checkpoint of an earlier worker if there is one."""
     return Worker(Path(folder), train, retries, print).complete(PlannedRun(name, tuple(words)))

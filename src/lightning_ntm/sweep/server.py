@@ -1,8 +1,7 @@
-"""Processes forked from one that has everything imported: that saves each of them four seconds.
+"""Forks processes from a server that has everything imported, which saves each of them four seconds.
 
-The sweep asks this server over a socket. Two descriptors that one process alone holds keep the three together, however
-one of them ends: the server ends when the sweep's end of the socket is closed, and what the server forked is told to
-end, as by SIGTERM, when the server's end of a pipe is.
+The sweep sends its questions to the server over a socket. The server ends when the sweep closes the socket or is
+killed. The forked processes end, as by SIGTERM, when the server's end of a pipe is closed.
 """
 
 import json
@@ -18,18 +17,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-#: By these a launcher tells a process that it is one of several. A run of a sweep is not, whatever the sweep is.
-_RANKS = (
-    *("RANK", "LOCAL_RANK", "GROUP_RANK", "NODE_RANK", "ROLE_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE"),
-    *("SLURM_NTASKS", "SLURM_NPROCS", "SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID", "SLURM_NNODES"),
-    *("SLURM_NTASKS_PER_NODE", "SLURM_STEP_NUM_TASKS"),
-)
-_RANKED = ("TORCHELASTIC_", "JSM_NAMESPACE_", "OMPI_COMM_WORLD_", "PMI_", "PMIX_", "MV2_COMM_WORLD_")
-
-
-def without_ranks(environment: dict[str, str]) -> dict[str, str]:
-    """Return an environment without what says that a process is one of several."""
-    return {name: value for name, value in environment.items() if name not in _RANKS and not name.startswith(_RANKED)}
+from lightning_ntm.signals import end_this_process
+from lightning_ntm.sweep.environment import environment
 
 
 class ServerError(Exception):
@@ -40,7 +29,7 @@ class Server:
     """Forks processes that run one function.
 
     Args:
-        function: Its import path. It is called with words and the path of a file, in a process that ends as it does.
+        function: Its import path. It is called with words and the path of a log file, and ends its process.
     """
 
     def __init__(self, function: str):
@@ -49,39 +38,47 @@ class Server:
         with theirs, ours:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", _SERVE, str(theirs.fileno()), function, *sys.path],
-                env=_environment(),
+                env=environment(),
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=self._said,
-                start_new_session=True,  # beyond the reach of Ctrl-C, and of the end of a terminal
+                start_new_session=True,  # out of reach of Ctrl-C, and of the end of a terminal
             )
-            self._questions = ours.makefile("rw")
+            self._questions = ours.makefile("rw", encoding="utf-8")
 
     @property
     def gone(self) -> bool:
-        """Whether it answers no more."""
+        """Whether the server has ended."""
         return self._questions.closed
 
     def start(self, words: list[str], log: Path) -> int:
         """Start a process, and return its number."""
         return int(self._ask(words, str(log)))
 
-    def exit_code(self, process: int, send: int = 0) -> int | None:
-        """Return the exit code of a process or the negative number of the signal that ended it, `None` while it runs.
+    def exit_code(self, process: int) -> int | None:
+        """Return the exit code, or the negative number of the signal that ended it; `None` while it runs."""
+        return self._exit_code(process, 0)
 
-        Args:
-            process: Its number.
-            send: A signal for it, if it runs.
-        """
+    def end(self, process: int) -> None:
+        """Make a process save and end, by SIGTERM."""
+        self._exit_code(process, signal.SIGTERM)
+
+    def kill(self, process: int) -> None:
+        """Kill a process."""
+        assert sys.platform != "win32"
+        self._exit_code(process, signal.SIGKILL)
+
+    def _exit_code(self, process: int, send: int) -> int | None:
+        """Send a signal to a process, if it runs and the signal is not 0, and return its exit code."""
         code: int | None = self._ask(process, send)
         return code
 
     def _ask(self, *question: Any) -> Any:
-        """Return the answer to a question.
+        """Return the server's answer to a question.
 
         Raises:
-            ServerError: There is none.
+            ServerError: The server has ended.
         """
         with self._guard:
             try:
@@ -94,7 +91,7 @@ class Server:
                 raise
 
     def close(self) -> str:
-        """End the server, with what it started, and return how it ended in words."""
+        """End the server and its processes, and return how it ended in words."""
         with suppress(OSError):  # of what it buffered, which cannot be sent; it is closed nevertheless
             self._questions.close()
         self._process.kill()
@@ -107,35 +104,19 @@ class Server:
         return ": ".join(told)
 
 
-def _environment() -> dict[str, str]:
-    """Return an environment in which a process has one thread, and the standard library goes before working folders."""
-    return {**without_ranks(dict(os.environ)), "OMP_NUM_THREADS": "1", "PYTHONSAFEPATH": "1"}
-
-
-_servers: dict[str, Server] = {}
-_guard = threading.Lock()
-
-
-def server_of(function: str) -> Server:
-    """Return the server of a function: one for all runs, another when that is gone."""
-    with _guard:
-        if function not in _servers or _servers[function].gone:
-            _servers[function] = Server(function)
-        return _servers[function]
-
-
 _SERVE = "from lightning_ntm.sweep.server import serve; serve()"
 
 
 def serve() -> None:
-    """Answer the questions of a `Server`, in a process of its own, until there are no more."""
+    """Answer the questions of a `Server` in a process of its own until the socket is closed."""
+    assert sys.platform != "win32"  # processes.py starts no server there
     connection, path, *folders = sys.argv[1:]
     sys.path += [folder for folder in folders if folder not in sys.path]
     module, _, name = path.rpartition(".")
     function = getattr(import_module(module), name)
     ends, held = os.pipe()  # `held` is open in this process alone
     codes: dict[int, int] = {}
-    with open(int(connection)) as questions:
+    with open(int(connection), encoding="utf-8") as questions:
         for first, second in map(json.loads, questions):
             if isinstance(first, int):
                 answer = _exit_code(codes, first, second)
@@ -152,7 +133,8 @@ def serve() -> None:
 
 
 def _exit_code(codes: dict[int, int], process: int, send: int) -> int | None:
-    """Return how a process ended, and remember it: the system tells that once."""
+    """Return how a process ended, and keep it: the system tells that once."""
+    assert sys.platform != "win32"
     if process not in codes:
         ended, status = os.waitpid(process, os.WNOHANG)
         if ended:
@@ -164,4 +146,4 @@ def _exit_code(codes: dict[int, int], process: int, send: int) -> int | None:
 
 def _end_with_server(ends: int) -> None:
     os.read(ends, 1)
-    os.kill(os.getpid(), signal.SIGTERM)
+    end_this_process()

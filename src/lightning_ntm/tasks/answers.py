@@ -188,7 +188,7 @@ class Numbers(Answer):
 
     def errors(self, logits: Float[Tensor, "batch time outputs"], batch: Batch) -> Float[Tensor, " batch"]:
         """Return how many numbers of each answer are further off than the tolerance."""
-        right = (logits - batch.targets).abs() <= self.tolerance
+        right = (logits.to(exact(logits)) - batch.targets).abs() <= self.tolerance
         return (batch.mask.unsqueeze(-1) & ~right).sum((1, 2)).to(exact(logits))
 
     def raw(

@@ -25,7 +25,7 @@ class DynamicNGrams(Task):
     nothing to see, so the input begins with a zero, and each later input is the bit just foretold.
 
     Every bit counts. The coins cost a bit each whatever one does; with them the best possible cost is
-    about 133 bits for the paper's 200, as in its figure 13. An evaluation reports `regret_bits` too.
+    about 133 bits for the paper's 200, as in its figure 13. An evaluation also reports the regret.
 
     Args:
         n: Bits that the table speaks of: n - 1 of context and the next. In [1, 16].

@@ -1,4 +1,4 @@
-"""What a run was trained with: versions, code, machine."""
+"""Record of a training: versions, commit, machine."""
 
 import os
 import platform
@@ -16,12 +16,12 @@ import torch
 
 
 def about(**more: Any) -> dict[str, Any]:
-    """Return what tells one training from another by other means than its configuration.
+    """Return a record of a training beside its configuration.
 
-    `id` is another one each time: a copy of a run is known by that of its first training. `commit` and `own_commit`
-    are those of the working folder and of this package's source; null where they are under no version control. A commit
-    with changes on top ends in `-dirty`. It ends in `-unchecked` where git was not asked for changes, because the
-    repository names programs that git would run for that.
+    `id` is unique. The `id` of the first training identifies copies of a run. `commit` and `own_commit` are the commits
+    of the working folder and of this package's source, or null without version control. A commit with uncommitted
+    changes ends in `-dirty`. It ends in `-unchecked` if the changes were not determined, because the repository
+    configures programs that git would run for it.
     """
     return {
         "id": uuid.uuid4().hex,
@@ -40,7 +40,7 @@ def about(**more: Any) -> dict[str, Any]:
     }
 
 
-#: Settings of a repository by which git runs programs when it compares files with a commit.
+#: Settings of a repository with which git runs programs when it compares files with a commit.
 _RUNS_PROGRAMS = re.compile(r"^filter\.|partialclone|\.(promisor|vcs|uploadpack)$", re.IGNORECASE)
 _SAFE = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null")
 _QUIET = {"GIT_OPTIONAL_LOCKS": "0", "GIT_NO_LAZY_FETCH": "1", "GIT_TERMINAL_PROMPT": "0"}
@@ -51,28 +51,35 @@ def _commit(folder: Path) -> str | None:
     settings = _git(folder, "config", "--list", "--name-only", "--show-scope")
     if commit is None or commit.returncode or settings is None:
         return None
-    own = [name for scope, _, name in (line.partition("\t") for line in settings.stdout.splitlines())
+    local = [name for scope, _, name in (line.partition("\t") for line in settings.stdout.splitlines())
            if scope in ("local", "worktree")]  # fmt: skip
-    if settings.returncode or any(map(_RUNS_PROGRAMS.search, own)):
+    if settings.returncode or any(map(_RUNS_PROGRAMS.search, local)):
         return f"{commit.stdout.strip()}-unchecked"
-    asked = ("diff", "--quiet", "--no-ext-diff", "--no-textconv", "--ignore-submodules=dirty", "HEAD")
-    changed = _git(folder, *asked)
-    ending = "-unchecked" if changed is None or changed.returncode not in (0, 1) else "-dirty" * changed.returncode
-    return f"{commit.stdout.strip()}{ending}"
+    comparison = ("diff", "--quiet", "--no-ext-diff", "--no-textconv", "--ignore-submodules=dirty", "HEAD")
+    changed = _git(folder, *comparison)
+    suffix = "-unchecked" if changed is None or changed.returncode not in (0, 1) else "-dirty" * changed.returncode
+    return f"{commit.stdout.strip()}{suffix}"
 
 
-def _git(folder: Path, *words: str) -> "subprocess.CompletedProcess[str] | None":
-    """Return what git says; it writes nothing, asks nobody, and runs none of the programs a repository may name."""
-    command = ["git", "-C", str(folder), *_SAFE, *words]
+def _git(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str] | None":
+    """Run git. It writes nothing, does not prompt, and runs no program that the repository configures."""
+    command = ["git", "-C", str(folder), *_SAFE, *arguments]
     try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=10, env={**os.environ, **_QUIET})
+        return subprocess.run(
+            command,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=10,
+            env={**os.environ, **_QUIET},
+        )
     except (OSError, ValueError, subprocess.SubprocessError):
         return None
 
 
 def _processor() -> str:
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return platform.processor() or "unknown processor"
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")

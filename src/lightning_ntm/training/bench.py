@@ -1,4 +1,4 @@
-"""What a training step costs on this machine, with each backend."""
+"""Times of a training step on this machine, with each backend."""
 
 import statistics
 import time
@@ -14,9 +14,9 @@ from lightning_ntm.tasks.copy import Copy
 from lightning_ntm.training import bench_cuda
 from lightning_ntm.training.learner import default_optimizer, prefer_fused
 
-#: Batch size, list length, memory slots; all else as in the paper's copy network.
+#: Batch size, list length, memory slots. Everything else is as in the paper's copy network.
 SHAPES = ((8, 20, 128), (64, 20, 128), (8, 20, 1024), (8, 200, 128))
-#: On a GPU, which runs as many sequences at once as it has multiprocessors, also these.
+#: Also measured on a GPU, which runs one sequence per multiprocessor at once.
 LARGE_SHAPES = ((128, 20, 128), (1024, 20, 128))
 
 
@@ -24,14 +24,14 @@ def bench(repeats: int = 10, device: torch.device | None = None) -> Iterator[dic
     """Time a training step and a forward pass, for each shape; on a CPU on one thread and on all.
 
     Args:
-        repeats: Times to take the median of.
+        repeats: Number of measurements for a median.
         device: The CPU, which is the default, or a CUDA device.
 
     Yields:
         The name of the `device`, the `shape`, `threads` and `backend`; `step_ms` (forward, backward, clipping,
-        optimiser) and `forward_ms`, the same of the reference, and the `speedup` of the step. Of a CPU `peak_share`:
-        useful arithmetic of forward and backward as a share of what this machine's matrix product reaches. Of a GPU
-        what `bench_cuda.program_figures` returns. What was not measured is `None`.
+        optimizer) and `forward_ms`, both also for the reference, and the `speedup` of the step. On a CPU also
+        `peak_share`: the rate of useful operations of forward and backward, relative to a large matrix product on this
+        machine. On a GPU also the values of `bench_cuda.program_figures`. Values that were not measured are `None`.
     """
     if device is not None and works_ahead(device):
         yield from bench_cuda.rows(SHAPES + LARGE_SHAPES, repeats, device)
@@ -95,10 +95,10 @@ def _row(batch: int, length: int, slots: int, threads: int, peak: float, repeats
 
 
 def forward_flops(model: NTM) -> int:
-    """Useful arithmetic of a step of one sequence: multiplications and additions of all products.
+    """Return the useful operations of a time step of one sequence: multiplications and additions of all products.
 
-    Two for each weight of the controller, the heads and the output; for each number of the memory two
-    for its slot's length, two for each head's cosine, two for each read, and five for each write.
+    Two for each weight of the controller, the heads and the output. For each number of the memory: two for the norm of
+    its slot, two for each head's cosine, two for each read, and five for each write.
     """
     weights = sum(p.numel() for name, p in model.named_parameters() if name.endswith("weight"))
     heads = model.num_read_heads + model.num_write_heads
@@ -107,7 +107,7 @@ def forward_flops(model: NTM) -> int:
 
 
 def matrix_product_flops(size: int = 1024) -> float:
-    """Return the floating point operations a second that a large matrix product reaches here."""
+    """Return the floating point operations per second of a large matrix product on this machine."""
     a, b = torch.randn(size, size), torch.randn(size, size)
     return 2 * size**3 / (_milliseconds(lambda: a @ b, 10) / 1000)
 

@@ -1,8 +1,8 @@
-"""What a training step costs on a GPU: how long it takes, how long its programs take, and how near they are to a floor.
+"""Times of a training step and of its programs on a GPU, and the lower bound (floor) of the programs' times.
 
-All times are between CUDA events, after warm-up. A training step is timed with the work of the host in it: events stand
-between steps that are queued one after the other, as in training. A program of the kernel is timed alone: the GPU is
-kept busy until the host has queued it, so that the time between the events around it is that of the program.
+All times are between CUDA events, after warm-up. The time of a training step includes the work of the host: events are
+recorded between steps that are queued one after the other, as in training. A program of the kernel is timed alone: the
+GPU is kept busy until the host has queued the program and the events around it.
 """
 
 import itertools
@@ -25,14 +25,14 @@ from lightning_ntm.training.roofline import Rates, backward_cost, floor, forward
 
 #: The backend that is timed.
 BACKEND = "triton"
-#: Largest batch at which the reference loop is timed, too. A step of it takes 0.2 s at any batch size.
+#: Largest batch at which the reference loop is also timed. Its step takes 0.2 s at any batch size.
 REFERENCE_BATCH = 8
 _WARM_UP = 3
-#: Clock cycles, about half a millisecond, in which the host queues a program and the events around it.
+#: Clock cycles (about half a millisecond) of waiting on the GPU, in which the host queues a program and its events.
 _HEAD_START = 1_000_000
-#: Blocks of numbers that the probe of the caches loads at once; the fastest counts.
+#: Block sizes of the cache probe. The fastest one is used.
 _BLOCKS = (4096, 8192, 16384)
-#: Times that a program of that probe reads its array.
+#: Number of times that a program of the cache probe reads its array.
 _READS = 300
 
 
@@ -41,13 +41,13 @@ def rows(shapes: tuple[tuple[int, int, int], ...], repeats: int, device: torch.d
 
     Args:
         shapes: Batch size, list length and memory slots of each row.
-        repeats: Times to take the median of; the reference loop has a third of them, at least 3.
+        repeats: Number of measurements for a median; for the reference loop a third of it, at least 3.
         device: A CUDA device.
 
     Yields:
-        The name of the `device`, the `shape` and the `backend`; `step_ms`, `forward_ms`, the same of the reference loop
-        (`None` for large batches) and the `speedup` of the step; for each of the two programs, as in
-        `forward_us_per_time_step`, its microseconds, its floor, its share of the floor and what limits the floor.
+        The name of the `device`, the `shape` and the `backend`; `step_ms` and `forward_ms`, both also for the reference
+        loop (`None` for large batches), and the `speedup` of the step. For each of the two programs (for example
+        `forward_us_per_time_step`): microseconds, floor, floor divided by time, and what limits the floor.
     """
     card = Card(device)
     for batch, length, slots in shapes:
@@ -81,14 +81,14 @@ def _row(card: "Card", task: Copy, batch: int, length: int, slots: int, repeats:
 
 
 def _step_and_forward(model: NTM, episodes: Batch, repeats: int) -> tuple[float, float]:
-    """Return the milliseconds of a training step, and those of a forward pass without gradients."""
+    """Return the milliseconds of a training step and of a forward pass without gradients."""
     step = milliseconds(training_step(model, episodes), repeats)
     with torch.no_grad():
         return step, milliseconds(lambda: model(episodes.inputs), repeats)
 
 
 def training_step(model: torch.nn.Module, episodes: Batch) -> Callable[[], None]:
-    """Return a training step as that of `ntm train`: forward, backward, clipping, optimiser."""
+    """Return a training step like that of `ntm train`: forward, backward, clipping, optimizer."""
     optimizer, answer = default_optimizer(model.parameters()), Bits(episodes.targets.shape[-1])
     prefer_fused(optimizer)
 
@@ -108,7 +108,7 @@ def on_device(batch: Batch, device: torch.device) -> Batch:
 
 
 def milliseconds(work: Callable[[], object], repeats: int) -> float:
-    """Return the median time from one call to the next on the current device, the host's share included."""
+    """Return the median time from one call to the next on the current device, including the work of the host."""
     for _ in range(_WARM_UP):
         work()
     torch.cuda.synchronize()
@@ -127,7 +127,7 @@ def _recorded() -> torch.cuda.Event:
 
 
 class ProgramTimes(NamedTuple):
-    """Median microseconds of each program for one time step of the whole batch."""
+    """Median microseconds of each program per time step of the whole batch."""
 
     forward: float
     backward: float
@@ -188,7 +188,7 @@ class _Timed:
         return launch
 
 
-#: Names of what `program_figures` returns.
+#: Keys of the dictionary that `program_figures` returns.
 PROGRAM_FIGURES = tuple(
     f"{program}_{figure}"
     for program in ProgramTimes._fields
@@ -197,7 +197,7 @@ PROGRAM_FIGURES = tuple(
 
 
 class Card:
-    """A GPU, and the rates it reaches, each measured when first asked for.
+    """A GPU and its rates. Each rate is measured on first use.
 
     Args:
         device: A CUDA device.
@@ -211,7 +211,7 @@ class Card:
         self._cache_bytes: dict[tuple[int, int], float] = {}
 
     def rates(self, model: NTM, sequences: int) -> Rates:
-        """Return the rates that bound a batch of so many sequences."""
+        """Return the rates that bound a batch of this many sequences."""
         if self._flops is None or self._memory_bytes is None:
             self._flops, self._memory_bytes = matrix_product_flops(self.device), copied_bytes(self.device)
         key = recurrent_weights(model), sequences
@@ -221,18 +221,18 @@ class Card:
 
 
 def program_figures(card: Card, model: NTM, episodes: Batch, repeats: int) -> dict[str, Any]:
-    """Return time, floor, share of the floor and limit of each program, for one time step of the whole batch."""
+    """Return time, floor, floor divided by time, and limit of each program, per time step of the whole batch."""
     batch = len(episodes.inputs)
     times, rates = program_microseconds(model, episodes.inputs, repeats), card.rates(model, batch)
     values: list[float | str] = []
-    for took, cost in zip(times, (forward_cost(model), backward_cost(model)), strict=True):
+    for measured, cost in zip(times, (forward_cost(model), backward_cost(model)), strict=True):
         least = floor(cost, rates, batch)
-        values += [took, 1e6 * least.seconds, 1e6 * least.seconds / took, least.limit]
+        values += [measured, 1e6 * least.seconds, 1e6 * least.seconds / measured, least.limit]
     return dict(zip(PROGRAM_FIGURES, values, strict=True))
 
 
 def matrix_product_flops(device: torch.device, size: int = 8192) -> float:
-    """Return the floating point operations a second of a large float32 matrix product, without TensorFloat-32."""
+    """Return the floating point operations per second of a large float32 matrix product, without TF32."""
     a, b = torch.randn(2, size, size, device=device)
     before, torch.backends.cuda.matmul.fp32_precision = torch.backends.cuda.matmul.fp32_precision, "ieee"
     try:
@@ -242,21 +242,22 @@ def matrix_product_flops(device: torch.device, size: int = 8192) -> float:
 
 
 def copied_bytes(device: torch.device, size: int = 2**29) -> float:
-    """Return the bytes a second, read and written, of a copy of so many bytes within the GPU's main memory."""
+    """Return the bytes per second, read and written, of a copy of `size` bytes within the GPU's main memory."""
     source, target = torch.ones(2, size // 4, device=device)
     return 2 * size / (milliseconds(lambda: target.copy_(source), 10) / 1000)
 
 
 def cache_read_bytes(device: torch.device, numbers: int, programs: int) -> float:
-    """Return the bytes a second that programs side by side read from the caches, together.
+    """Return the bytes per second that parallel programs together read from the caches.
 
-    Each reads the same array of float32 numbers again and again, as the programs of an NTM read its weights. What fits
-    into the first cache of a multiprocessor is read from there. Of several ways to read it, the fastest counts.
+    Each program reads the same array of float32 numbers repeatedly, as the programs of an NTM read its weights. An
+    array that fits into the L1 cache of a multiprocessor is read from there. The fastest of several block sizes is
+    used.
 
     Args:
         device: A CUDA device.
-        numbers: Size of the array, rounded to whole blocks.
-        programs: As many as there are sequences. As many as fit run at once.
+        numbers: Size of the array. It is rounded to whole blocks.
+        programs: Number of programs, one for each sequence. The GPU runs at once as many as fit.
     """
     from lightning_ntm.kernels.triton.probe import read_again
 

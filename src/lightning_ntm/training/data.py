@@ -1,4 +1,4 @@
-"""Any task as Lightning data: batches by number, so that none of it has a state to lose."""
+"""Any task as Lightning data. A batch is a function of its number, so there is no state to save."""
 
 from collections.abc import Callable, Iterator
 
@@ -14,16 +14,16 @@ from lightning_ntm.tasks.batch import Batch
 
 
 class EpisodeData(L.LightningDataModule):
-    """Training batches without end, and a fixed validation set of the hardest training difficulty.
+    """Endless training batches, and a fixed validation set at the maximum training difficulty.
 
     Args:
-        task: What is learned.
-        seed: Of the episodes, at least 0.
+        task: The task.
+        seed: Seed of the episodes, at least 0.
         batch_size: Episodes in a training batch, on each device.
-        batches_per_epoch: Batches that Lightning calls an epoch; the data never repeat.
-        validation_sequences: Episodes in the validation set; by default 100, of a task of files all.
-        num_workers: Processes that draw batches ahead; 0 draws them in the training process. The
-            batches are the same.
+        batches_per_epoch: Number of batches that Lightning treats as an epoch. Data never repeat.
+        validation_sequences: Episodes in the validation set; by default 100, or the whole file of a task of files.
+        num_workers: Processes that sample batches in advance. 0 samples them in the training process. The batches do
+            not depend on it.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -41,26 +41,26 @@ class EpisodeData(L.LightningDataModule):
         super().__init__()
         at_least(1, batch_size=batch_size, batches_per_epoch=batches_per_epoch)
         at_least(0, seed=seed, num_workers=num_workers)
-        at_most(10**6, batch_size=batch_size, validation_sequences=validation_sequences or 0)  # more would never end
+        at_most(10**6, batch_size=batch_size, validation_sequences=validation_sequences or 0)  # more would take forever
         self.task, self.seed, self.batch_size, self.num_workers = task, seed, batch_size, num_workers
         self.batches_per_epoch = batches_per_epoch
         self.validation_sequences = sequences_of(task, "validation", validation_sequences=validation_sequences)
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """Return the batches of this process, from where training stands."""
+        """Return the batches of this process, from the current step on."""
         assert self.trainer is not None
         sampler = _Numbers(self.batches_per_epoch, self.trainer.global_rank, self.trainer.world_size, self._trained)
-        step = self.trainer.world_size * max(1, self.num_workers)  # from one number to the next in one process
-        drawn = _Drawn(self.task, self.seed, self.batch_size, self.batches_per_epoch, step)
+        step = self.trainer.world_size * max(1, self.num_workers)  # difference of successive numbers in one process
+        batches = _TrainingBatches(self.task, self.seed, self.batch_size, self.batches_per_epoch, step)
         _check(self.task, self.task.batch(self.seed, "train", 0, self.batch_size))
-        return self._loader(drawn, sampler, self.num_workers)
+        return self._loader(batches, sampler, self.num_workers)
 
     def val_dataloader(self) -> DataLoader[Batch]:
-        """Return the validation set: the whole set in every process, so that all agree."""
-        drawn = list(chunks(self.task, self.seed, "validation", self.validation_sequences, self.task.difficulty))
-        for batch in drawn:
+        """Return the validation set. Every process validates the whole set, so that all get the same result."""
+        batches = list(chunks(self.task, self.seed, "validation", self.validation_sequences, self.task.difficulty))
+        for batch in batches:
             _check(self.task, batch)
-        return self._loader(_Held(drawn), None, 0)
+        return self._loader(_FixedBatches(batches), None, 0)
 
     def _trained(self) -> int:
         assert self.trainer is not None
@@ -73,9 +73,9 @@ class EpisodeData(L.LightningDataModule):
             batch_size=None,
             sampler=sampler,
             num_workers=num_workers,
-            # A loader without a generator draws from the global one, which a network may use.
+            # Without a generator the loader uses the global one, which a network may use too.
             generator=torch.Generator(),
-            # From pinned memory Lightning copies to a GPU in the background; from other memory a copy waits.
+            # Lightning copies pinned memory to a GPU in the background. A copy of other memory blocks.
             pin_memory=works_ahead(self.trainer.strategy.root_device),
         )
 
@@ -87,13 +87,13 @@ def _check(task: Task, batch: Batch) -> None:
         raise ValueError(f"{type(task).__name__}: {fault}.")
 
 
-class _Drawn(Dataset[Batch]):
-    """Training batches by number; those of the first epoch are all that a Trainer told to overfit sees.
+class _TrainingBatches(Dataset[Batch]):
+    """Training batches by number. With `overfit_batches` the Trainer sees only those of the first epoch.
 
-    Asked for one number it draws the next few as well: between two training steps everything has left the
-    processor's caches, and the first batch costs as much as four. It does so in the training thread, for a GPU too:
-    a second thread competes for the interpreter lock with the calls that are queued for the GPU, and steps of 0.80 ms
-    then take 0.95 ms.
+    A request for one number also samples the next few. After a training step the data have left the processor's caches,
+    and the first batch takes as long as four. Sampling runs in the training thread, also for a GPU: a second thread
+    competes for the interpreter lock with the calls that queue work for the GPU, and steps of 0.80 ms then take 0.95
+    ms.
     """
 
     def __init__(self, task: Task, seed: int, batch_size: int, length: int, step: int):
@@ -110,7 +110,7 @@ class _Drawn(Dataset[Batch]):
         return self.ahead.pop(number)
 
 
-class _Held(Dataset[Batch]):
+class _FixedBatches(Dataset[Batch]):
     """Batches kept in memory."""
 
     def __init__(self, batches: list[Batch]):
@@ -124,7 +124,7 @@ class _Held(Dataset[Batch]):
 
 
 class _Numbers(Sampler[int]):
-    """The numbers of one process's batches in an epoch, from where training stands when it starts."""
+    """The numbers of one process's batches in an epoch, from the current step on."""
 
     def __init__(self, length: int, rank: int, world_size: int, trained: Callable[[], int]):
         self.length, self.rank, self.world_size, self.trained = length, rank, world_size, trained

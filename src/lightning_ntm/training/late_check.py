@@ -1,4 +1,4 @@
-"""Checking that a training step was finite after it was taken, so that the host does not wait for a GPU."""
+"""Check that a training step was finite after the update, so that the host does not wait for a GPU."""
 
 import math
 from typing import Any, NamedTuple
@@ -13,9 +13,9 @@ class Fault(NamedTuple):
     """A step whose loss or gradient is not finite.
 
     Args:
-        step: Its number, from 1.
-        batch: The number of its last batch, from 0.
-        loss: Of that batch.
+        step: Number of the step, from 1.
+        batch: Number of its last batch, from 0.
+        loss: Loss of that batch.
     """
 
     step: int
@@ -24,13 +24,13 @@ class Fault(NamedTuple):
 
 
 class LateCheck:
-    """Checks each optimiser step while the next one is computed, and can undo it.
+    """Checks each optimizer step while the next one is computed, and can undo it.
 
-    Asking a GPU whether a gradient is finite before the update waits until all queued work is done; then the GPU waits
-    until the host has queued more. That costs up to 0.3 ms of a step of 0.6 to 1 ms. Here two numbers of each step are
-    copied to the host in the background, and weights, optimiser state and gradients are copied on the GPU before the
-    update, by one call for each dtype: 0.05 ms of host time. The host looks at the numbers when the backward of the
-    next step is queued.
+    A check on a GPU before the update would wait until all queued work is done. Then the GPU waits until the host has
+    queued more. That costs up to 0.3 ms of a step of 0.6 to 1 ms. Instead, two numbers of each step are copied to the
+    host in the background, and weights, optimizer state and gradients are copied on the GPU before the update. The
+    copies are one call for each dtype: 0.05 ms of host time. The host reads the numbers after it has queued the
+    backward pass of the next step.
     """
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ class LateCheck:
 
     def _forget(self) -> None:
         self.step, self.batch = 0, 0
-        self.measured: HostCopy | None = None  # of a step that is not checked yet
+        self.measured: HostCopy | None = None  # of the step that is not checked yet
         self.optimizer: torch.optim.Optimizer | None = None
         self.state: dict[Any, dict[str, Any]] = {}
         self.gradients: list[tuple[Tensor, Tensor | None]] = []
@@ -48,24 +48,24 @@ class LateCheck:
     def begin(
         self, step: int, batch: int, measured: HostCopy, tensors: list[Tensor], optimizer: torch.optim.Optimizer
     ) -> None:
-        """Remember what a step may change; the step before must have been checked.
+        """Copy everything that a step may change. The previous step must have been checked.
 
         Args:
-            step: Its number, from 1.
-            batch: The number of its last batch, from 0.
+            step: Number of the step, from 1.
+            batch: Number of its last batch, from 0.
             measured: Loss of that batch, and gradient norm.
             tensors: Parameters, with their gradients, and buffers.
-            optimizer: Its state is remembered, too.
+            optimizer: The optimizer, whose state is also copied.
         """
         self.step, self.batch, self.measured = step, batch, measured
         self.gradients = [(tensor, tensor.grad) for tensor in tensors]
         self.optimizer, self.state = optimizer, {key: dict(state) for key, state in optimizer.state.items()}
         gradients = [gradient for _, gradient in self.gradients if gradient is not None]
-        held = [value for state in self.state.values() for value in state.values() if isinstance(value, Tensor)]
-        self.copies = _copies([*tensors, *gradients, *held])
+        averages = [value for state in self.state.values() for value in state.values() if isinstance(value, Tensor)]
+        self.copies = _copies([*tensors, *gradients, *averages])
 
     def fault(self) -> Fault | None:
-        """Return the last step if it was not finite; else forget it."""
+        """Return the last step if it was not finite. Otherwise discard its copies."""
         if self.measured is None:
             return None
         loss, norm = self.measured.read()
@@ -76,21 +76,21 @@ class LateCheck:
 
     @torch.no_grad()
     def undo(self) -> None:
-        """Set weights, gradients and optimiser state to what they were before the last step, and forget it."""
+        """Restore weights, gradients and optimizer state from before the last step."""
         for tensors, flat in self.copies:
             for tensor, part in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
                 tensor.copy_(part.view_as(tensor))
         for tensor, gradient in self.gradients:
             tensor.grad = gradient
         if self.optimizer is not None:
-            # Not only the tensors: the first step makes state that was not there before.
+            # Not only the tensors: the first step creates state.
             self.optimizer.state.clear()
             self.optimizer.state.update(self.state)
         self._forget()
 
 
 def _copies(tensors: list[Tensor]) -> list[tuple[list[Tensor], Tensor]]:
-    """Return tensors by device and dtype, each group with its numbers copied into one tensor."""
+    """Return tensors grouped by device and dtype, each group with a copy of its numbers in one tensor."""
     groups: dict[Any, list[Tensor]] = {}
     for tensor in tensors:
         groups.setdefault((tensor.device, tensor.dtype), []).append(tensor)

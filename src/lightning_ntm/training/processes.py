@@ -1,4 +1,4 @@
-"""How many processes train a run: as many as were asked for, whatever a launcher left in the environment."""
+"""The number of processes of a run. It follows the options, not variables that a launcher left in the environment."""
 
 import os
 import re
@@ -21,25 +21,25 @@ _LAUNCHERS = (TorchElasticEnvironment, SLURMEnvironment, LSFEnvironment, MPIEnvi
 
 
 def check_devices(trainer: dict[str, Any]) -> None:
-    """Raise `ValueError` for processes that this machine cannot have, or that nobody would start."""
+    """Raise `ValueError` for more processes than this machine has cores, and for nodes without a launcher."""
     nodes, devices = trainer.get("num_nodes", 1), _num_devices(trainer)
     at_least(1, num_nodes=nodes)
     if _on_cpu(trainer) and devices > (cores := _cores()):
-        raise ValueError(f"devices (={trainer['devices']}) must be at most {cores}, the cores this process may use.")
-    told = "MASTER_ADDR" in os.environ or any(launcher.detect() for launcher in _LAUNCHERS)
-    if nodes > 1 and not told and not _names_cluster(_plugins(trainer)):
+        raise ValueError(f"devices (={trainer['devices']}) must be at most {cores}, the cores of this process.")
+    launched = "MASTER_ADDR" in os.environ or any(launcher.detect() for launcher in _LAUNCHERS)
+    if nodes > 1 and not launched and not _names_cluster(_plugins(trainer)):
         raise ValueError(
-            f"num_nodes (={nodes}) needs a launcher on each node, as torchrun or srun, or MASTER_ADDR, MASTER_PORT and "
+            f"num_nodes (={nodes}) needs a launcher on each node (torchrun or srun), or MASTER_ADDR, MASTER_PORT and "
             "NODE_RANK in the environment."
         )
 
 
 def plugins_of(trainer: dict[str, Any], *, alone: bool = False) -> list[Any]:
-    """Return the plugins asked for, and for a run of one process one that overlooks all launchers.
+    """Return the requested plugins. For a run of one process, add one that ignores all launchers.
 
     Args:
         trainer: Arguments of the Lightning Trainer.
-        alone: No launcher is meant, however many processes are asked for.
+        alone: Ignore launchers for any number of processes.
     """
     plugins = _plugins(trainer)
     single = alone or trainer.get("num_nodes", 1) * _num_devices(trainer) == 1
@@ -47,8 +47,8 @@ def plugins_of(trainer: dict[str, Any], *, alone: bool = False) -> list[Any]:
 
 
 def _plugins(trainer: dict[str, Any]) -> list[Any]:
-    asked = trainer.get("plugins") or []
-    return list(asked) if isinstance(asked, (list, tuple)) else [asked]
+    plugins = trainer.get("plugins") or []
+    return list(plugins) if isinstance(plugins, (list, tuple)) else [plugins]
 
 
 def _names_cluster(plugins: list[Any]) -> bool:
@@ -56,15 +56,15 @@ def _names_cluster(plugins: list[Any]) -> bool:
 
 
 def _num_devices(trainer: dict[str, Any]) -> int:
-    """Return how many devices are asked for; what is no such number Lightning refuses."""
-    asked = trainer.get("devices") or "auto"
-    if isinstance(asked, str) and "," in asked:
-        asked = asked.strip(" ,").split(",")
-    if isinstance(asked, (list, tuple)):
-        return len(asked)
-    if str(asked).strip() in ("auto", "-1"):
+    """Return the number of requested devices. Lightning refuses invalid values."""
+    devices = trainer.get("devices") or "auto"
+    if isinstance(devices, str) and "," in devices:
+        devices = devices.strip(" ,").split(",")
+    if isinstance(devices, (list, tuple)):
+        return len(devices)
+    if str(devices).strip() in ("auto", "-1"):
         return 1 if _on_cpu(trainer) or not torch.cuda.is_available() else torch.cuda.device_count()
-    return int(asked) if re.fullmatch(r"\s*\d{1,18}\s*", str(asked)) else 2**62
+    return int(devices) if re.fullmatch(r"\s*\d{1,18}\s*", str(devices)) else 2**62
 
 
 def _on_cpu(trainer: dict[str, Any]) -> bool:

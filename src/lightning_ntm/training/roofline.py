@@ -1,27 +1,27 @@
-"""How fast a GPU could run a time step of an NTM: what the step must move and compute, over what the GPU can do.
+"""Lower bound (floor) of the time of an NTM's time step on a GPU: bytes and operations over the rates of the GPU.
 
-Counts are of one sequence and one time step within the programs of `kernels/triton`. The matrix products outside of
-them are not counted: the inputs' share of the controller, the output layer, and the gradients of the weights. A bound
-counts each number once: the memory, for one, is read once, although several stages read it.
+Counts are for one sequence and one time step within the programs of `kernels/triton`. The matrix products outside the
+programs are not counted: the inputs' contribution to the controller, the output layer, and the gradients of the
+weights. Each number is counted once. For example, the memory is read once, although several stages read it.
 
-The time of a step is at least each of three times, and their largest is the floor:
+The floor is the largest of three times:
 
-- `cache`: bytes that the caches of the GPU must deliver, over the bytes a second at which they deliver weights. Weights
-  are read anew in each step, since those of the paper's network do not fit into the registers of a multiprocessor.
-- `memory`: bytes that pass to or from the GPU's main memory, over its bandwidth. A short sequence of a small batch fits
-  into the caches and need not pass at once; its time is bounded by `cache`.
-- `arithmetic`: floating point operations over the rate of a large float32 matrix product, times the share of the
-  multiprocessors that have a sequence to run.
+- `cache`: bytes read from the caches, over the rate at which the caches deliver weights. The weights are read in each
+  step, since those of the paper's network do not fit into the registers of a multiprocessor.
+- `memory`: bytes to and from the GPU's main memory, over its bandwidth. A short sequence of a small batch fits into the
+  caches; its time is bounded by `cache`.
+- `arithmetic`: floating point operations, over the rate of a large float32 matrix product times the share of the
+  multiprocessors that run a sequence.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from lightning_ntm.models.controllers import LSTMController
 from lightning_ntm.models.ntm import NTM
 
 
 class Cost(NamedTuple):
-    """What a program moves and computes for one sequence in one time step.
+    """Operations and bytes of a program for one sequence in one time step.
 
     Args:
         flops: Floating point operations; a multiplication and an addition are two.
@@ -35,13 +35,13 @@ class Cost(NamedTuple):
 
 
 class Rates(NamedTuple):
-    """What a GPU reaches, in units per second.
+    """Rates of a GPU, per second.
 
     Args:
-        flops: Floating point operations a second of a large float32 matrix product on the whole GPU.
-        cache_bytes: Bytes a second that as many programs as there are sequences, together, read from the caches.
-        memory_bytes: Bytes a second, read and written, of a large copy in main memory.
-        multiprocessors: Programs that run at once if each has a multiprocessor of its own.
+        flops: Floating point operations of a large float32 matrix product on the whole GPU.
+        cache_bytes: Bytes read from the caches by all programs together, with one program for each sequence.
+        memory_bytes: Bytes read and written by a large copy in main memory.
+        multiprocessors: Number of multiprocessors: programs that run at once with one multiprocessor each.
     """
 
     flops: float
@@ -51,11 +51,11 @@ class Rates(NamedTuple):
 
 
 class Floor(NamedTuple):
-    """The least time of a time step.
+    """Lower bound of the time of a time step.
 
     Args:
-        seconds: Of one time step of all sequences.
-        limit: What bounds it: `cache`, `memory` or `arithmetic`.
+        seconds: Time of one time step of all sequences.
+        limit: The largest of the three times: `cache`, `memory` or `arithmetic`.
     """
 
     seconds: float
@@ -65,8 +65,8 @@ class Floor(NamedTuple):
 def forward_cost(model: NTM, bytes_per_weight: int = 4, bytes_per_number: int = 4) -> Cost:
     """Return the cost of the forward program of a training step.
 
-    The program reads the weights, the memory, the inputs' share of the controller and writes its outputs and all that
-    the backward needs, the next memory included.
+    The program reads the weights, the memory and the inputs' contribution to the controller. It writes its outputs and
+    the values for the backward pass, including the next memory.
 
     Args:
         model: The network.
@@ -85,10 +85,10 @@ def forward_cost(model: NTM, bytes_per_weight: int = 4, bytes_per_number: int = 
 def backward_cost(model: NTM, bytes_per_weight: int = 4, bytes_per_number: int = 4) -> Cost:
     """Return the cost of the backward program.
 
-    The program reads the weights, what the forward saved and the gradients of the outputs, reads and writes the
-    gradient of the memory, and writes the gradients of what the controller and the heads computed. Each pass over the
-    memory becomes two, one for either factor; the products with weights stay one, since the gradients of weights are
-    computed outside.
+    The program reads the weights, the saved values and the gradients of the outputs. It reads and writes the gradient
+    of the memory, and writes the gradients of the controller's and the heads' results. Each product with the memory
+    becomes two, one for the gradient of each factor. A product with weights stays one, since the gradients of weights
+    are computed outside.
 
     Args:
         model: The network.
@@ -105,7 +105,7 @@ def backward_cost(model: NTM, bytes_per_weight: int = 4, bytes_per_number: int =
 
 
 def floor(cost: Cost, rates: Rates, sequences: int) -> Floor:
-    """Return the least time of a time step of so many sequences."""
+    """Return the lower bound of the time of a time step of this many sequences."""
     busy = min(1.0, sequences / rates.multiprocessors)
     seconds = {
         "cache": sequences * cost.cache_bytes / rates.cache_bytes,
@@ -117,8 +117,8 @@ def floor(cost: Cost, rates: Rates, sequences: int) -> Floor:
 
 
 def recurrent_weights(model: NTM) -> int:
-    """Return the weights that a program multiplies with in each step: of all but the inputs, and of the heads."""
-    read, hidden = model.num_read_heads * model.memory_width, model.controller.hidden_size
+    """Return the number of weights that a program uses in each step: of the controller and the heads without inputs."""
+    read, hidden = model.num_read_heads * model.memory_width, model.heads.in_features
     own = hidden if _recurrent(model) else 0
     inputs = (read + own) + (_layers(model) - 1) * (hidden + own)
     return inputs * _gates_per_unit(model) * hidden + hidden * model.heads.out_features
@@ -127,24 +127,24 @@ def recurrent_weights(model: NTM) -> int:
 def memory_flops(model: NTM) -> int:
     """Return the operations of a step on the numbers of the memory.
 
-    For each number: two for its slot's length, two for each head's cosine, two for each read, five for each write.
+    For each number: two for the norm of its slot, two for each head's cosine, two for each read, five for each write.
     """
     heads = model.num_read_heads + model.num_write_heads
     return (2 + 2 * heads + 2 * model.num_read_heads + 5 * model.num_write_heads) * _memory(model)
 
 
 def saved_numbers(model: NTM) -> int:
-    """Return how many numbers of a step the forward keeps for the backward.
+    """Return the number of values of a step that the forward program saves for the backward program.
 
-    Activated gates and cells of the controller, what the heads emit, cosines, content weights and weightings of each
-    head, the memory, and what each layer of the controller is given besides the inputs.
+    Gates after their activation and cells of the controller, head outputs, cosines, content weightings and weightings
+    of each head, the memory, and the inputs of each layer of the controller except the network's inputs.
     """
-    hidden, layers, recurrent = model.controller.hidden_size, _layers(model), _recurrent(model)
+    hidden, layers, recurrent = model.heads.in_features, _layers(model), _recurrent(model)
     cells, own = (layers * hidden, hidden) if recurrent else (0, 0)
     heads = model.num_read_heads + model.num_write_heads
-    given = model.num_read_heads * model.memory_width + own + (layers - 1) * (hidden + own)
+    layer_inputs = model.num_read_heads * model.memory_width + own + (layers - 1) * (hidden + own)
     weightings = 3 * heads * model.memory_slots
-    return _gates(model) + cells + model.heads.out_features + weightings + _memory(model) + given
+    return _gates(model) + cells + model.heads.out_features + weightings + _memory(model) + layer_inputs
 
 
 def _memory(model: NTM) -> int:
@@ -156,7 +156,8 @@ def _recurrent(model: NTM) -> bool:
 
 
 def _layers(model: NTM) -> int:
-    return len(model.controller.layers)
+    controller: Any = model.controller
+    return int(controller.num_layers)
 
 
 def _gates_per_unit(model: NTM) -> int:
@@ -164,15 +165,15 @@ def _gates_per_unit(model: NTM) -> int:
 
 
 def _gates(model: NTM) -> int:
-    """Activations of all layers of the controller."""
-    return _layers(model) * _gates_per_unit(model) * model.controller.hidden_size
+    """Return the number of activations of all layers of the controller."""
+    return _layers(model) * _gates_per_unit(model) * model.heads.in_features
 
 
 def _input_sums(model: NTM) -> int:
-    """The share of the inputs, and the biases, in the first layer of the controller."""
-    return _gates_per_unit(model) * model.controller.hidden_size
+    """Return the size of the inputs' contribution, with biases, to the first layer of the controller."""
+    return _gates_per_unit(model) * model.heads.in_features
 
 
 def _outputs(model: NTM) -> int:
-    """What the output layer is given: the controller's output and the reads."""
-    return model.controller.hidden_size + model.num_read_heads * model.memory_width
+    """Return the input size of the output layer: the controller's output and the reads."""
+    return model.heads.in_features + model.num_read_heads * model.memory_width

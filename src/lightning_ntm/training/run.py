@@ -1,4 +1,4 @@
-"""One run: from parts to a run folder that holds a trained network."""
+"""One run: trains a network and writes its run folder."""
 
 import logging
 import os
@@ -41,17 +41,17 @@ class Run:
     Args:
         learner: The network with its loss and optimiser.
         data: The episodes.
-        trainer: Arguments of the Lightning Trainer. Loggers and callbacks among them are used
-            beside those that fill the run folder.
-        folder: Where the run is kept.
+        trainer: Arguments of the Lightning Trainer. Its loggers and callbacks are used in addition to those that write
+            the run folder.
+        folder: The run folder.
         config: The resolved configuration, as YAML.
-        resume: Go on from the folder's training state instead of making the folder. If the training was killed before
-            it saved one, it starts from the beginning.
+        resume: Resume from the training state in the folder instead of creating the folder. If the training was killed
+            before it saved a state, it starts from the beginning.
         stop_when_solved: End after this many validations in a row without an error; 0 never.
 
     Raises:
-        ValueError: The folder exists (without `resume`), or holds nothing that can be resumed; or the network's output
-            does not fit the answer of the task.
+        ValueError: The folder exists (without `resume`), or contains nothing that can be resumed; or the network's
+            output does not fit the answer of the task.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Run:
         self.claim: Claim | None = None
         self.unlock: Callable[[], object] = lambda: None
         quiet_lightning()
-        # A trial run, and Lightning's own benchmark mode, keep nothing.
+        # fast_dev_run and barebones write nothing.
         self.keeps = not (trainer.get("fast_dev_run") or trainer.get("barebones"))
         every, measures = trainer.get("log_every_n_steps"), data.task.answer.measures
         self.recorder, self.keeper = (
@@ -80,24 +80,23 @@ class Run:
         )
         self.trainer = L.Trainer(**self._completed({**trainer, "plugins": plugins_of(trainer)}, stop_when_solved))
         if self.trainer.world_size == 1:
-            rank_zero_only.rank = 0  # type: ignore[attr-defined] # variables of a launcher may say otherwise, and all metrics would be lost
+            rank_zero_only.rank = 0  # type: ignore[attr-defined] # a launcher's variables may set another rank, with which no metrics are written
         if self.keeps and self.trainer.is_global_zero:
             self._open()
 
     def fit(self) -> dict[str, Any]:
-        """Train, and return what is also written to the folder's result file.
+        """Train, and return the content of the folder's result file.
 
         Returns:
-            `step`, `sequences` and `seconds` trained, and `best`: the step and measures of the
-            kept weights.
+            `step`, `sequences` and `seconds` of the training, and `best`: the step and measures of the kept weights.
 
         Raises:
-            ValueError: Training could not begin: its parts do not fit together, or not the state that is
-                resumed. What `Run` made of a new folder is removed again.
-            InterruptionError: Ctrl-C or SIGTERM ended it, after a whole step that is saved.
-            DivergenceError: A loss or gradient was not finite; `replay` shows the step.
+            ValueError: Training could not begin: its parts do not fit together, or do not fit the resumed state. A new
+                folder is removed again.
+            InterruptionError: A signal ended the training after a complete step. The step is saved.
+            DivergenceError: A loss or gradient was not finite. `replay` reproduces the step.
             LostFolderError: The folder was removed, or another process trains in it.
-            OSError: A file cannot be written; what was written before is whole.
+            OSError: A file cannot be written. Files that were written before are complete.
         """
         try:
             self._fit()
@@ -120,7 +119,8 @@ class Run:
     def _fit(self) -> None:
         state = self.folder.last if self._goes_on() else None
         if state and self.trainer.precision == "64-true":
-            self.learner.double()  # Lightning loads the state before it converts the network, which would round it
+            # Lightning loads the state before it converts the network, which would round the state.
+            self.learner.double()
         try:
             self.trainer.fit(self.learner, datamodule=self.data, ckpt_path=state, weights_only=True)
         except Exception as error:
@@ -133,7 +133,7 @@ class Run:
 
     def _abandon(self) -> None:
         if self.claim and not self.resume:
-            with suppress(ValueError):  # it is another's by now
+            with suppress(ValueError):  # another process has the folder by now
                 self.claim.check()
                 self.folder.abandon()
 
@@ -163,8 +163,8 @@ class Run:
         self.learner.check_resumable(state, self.folder.last)
         step = state["global_step"]
         if 0 <= end < step:
-            raise ValueError(f"max_steps (={end}) must be at least {step}, where {self.folder.path} stands.")
-        self.folder.rows()  # damaged metrics are told before anything is changed
+            raise ValueError(f"max_steps (={end}) must be at least {step}, the step of {self.folder.path}.")
+        self.folder.rows()  # reports damaged metrics before anything is changed
 
     def _declare(self) -> None:
         """Write what this run measures: folders of older runs lack it."""
@@ -187,7 +187,7 @@ class Run:
                 )
 
     def begin(self) -> None:
-        """Note that training has begun; a resumed folder is changed only now that everything fits."""
+        """Record that training has begun. A resumed folder is changed only here, after all checks."""
         self.began = True
         if not (self.keeps and self.trainer.is_global_zero):
             return
@@ -209,7 +209,7 @@ class Run:
             return
         self.folder.sweep()
         self._declare()
-        for end in (self.folder.failed, self.folder.result):  # it has not ended any more
+        for end in (self.folder.failed, self.folder.result):  # the run is in training again
             end.unlink(missing_ok=True)
         if self._goes_on():
             self.folder.forget_after(self.trainer.global_step)
@@ -233,9 +233,8 @@ class Run:
         begin = LambdaCallback(on_train_start=lambda *_: self.begin())
         callbacks: list[Callback] = [begin, KeepLock(lambda: self.claim), self.recorder]
         saves = self.keeps and trainer.get("enable_checkpointing") is not False
-        given = trainer.get("callbacks") or []
-        given = given if isinstance(given, list) else [given]
-        if trainer.get("enable_progress_bar") is not False and not any(isinstance(c, ProgressBar) for c in given):
+        extra = _as_list(trainer.get("callbacks"))
+        if trainer.get("enable_progress_bar") is not False and not any(isinstance(c, ProgressBar) for c in extra):
             callbacks.append(CostBar(self.folder.path.name, self.data.task.answer.measures))
         if stop_when_solved:
             callbacks.append(StopWhenSolved(stop_when_solved))
@@ -243,7 +242,7 @@ class Run:
             return {
                 **trainer,
                 "logger": False,
-                "callbacks": callbacks[:1] if trainer.get("barebones") else [*callbacks, *given],
+                "callbacks": callbacks[:1] if trainer.get("barebones") else [*callbacks, *extra],
             }
         if saves:
             callbacks += [self.keeper, RandomStates()]
@@ -251,31 +250,31 @@ class Run:
             **trainer,
             "default_root_dir": trainer.get("default_root_dir") or self.folder.path,
             "logger": [JsonLinesLogger(self.folder), *self._loggers(trainer.get("logger"))],
-            "callbacks": [*callbacks, *given, FinishStep(self.folder if saves else None)],
+            "callbacks": [*callbacks, *extra, FinishStep(self.folder if saves else None)],
             "plugins": [WholeCheckpointIO(self.config), *trainer["plugins"]],
             "profiler": trainer.get("profiler") or NoProfiler(),
         }
 
-    def _loggers(self, asked: Any) -> list[Logger]:
-        """Return the loggers asked for; `True` means the one Lightning would choose."""
-        if asked is not True:
-            return _as_list(asked)
+    def _loggers(self, option: Any) -> list[Logger]:
+        """Return the requested loggers. `True` means Lightning's default."""
+        if option is not True:
+            return _as_list(option)
         try:
             return [TensorBoardLogger(self.folder.path)]
         except ModuleNotFoundError:
             return [CSVLogger(self.folder.path)]
 
 
-def _as_list(given: Any) -> list[Any]:
-    return list(given) if isinstance(given, (list, tuple)) else [given] if given else []
+def _as_list(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, (list, tuple)) else [value] if value else []
 
 
 def quiet_lightning() -> None:
-    """Silence what Lightning says to everybody: adverts, and hints that do not apply here."""
+    """Silence messages of Lightning that do not apply here."""
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     for hint in (
         ".*does not have many workers.*",
-        ".*your dataloader is not resumable.*",  # ours starts from the step
+        ".*your dataloader is not resumable.*",  # EpisodeData starts from the step
         ".*smaller than the logging interval.*",
         ".*sync_dist=True.*",  # every process validates the same set
         ".*Checkpoint directory .* exists and is not empty.*",
@@ -285,7 +284,7 @@ def quiet_lightning() -> None:
 
 
 def default_name(model: object, task: object, seed: int) -> str:
-    """Return the name a run gets when the user gives none, as `ntm-copy-seed1`."""
+    """Return the default name of a run, for example `ntm-copy-seed1`."""
     return f"{type(model).__name__}-{type(task).__name__}-seed{seed}".lower()
 
 
@@ -296,5 +295,5 @@ def folder_of(runs: Path | str, name: str) -> RunFolder:
         ValueError: The name is not that of a folder within `runs`.
     """
     if not name.isprintable() or Path(name).name != name or name in ("", ".", ".."):
-        raise ValueError(f"name (={name!r}) must be a plain folder name; --runs sets where it stands.")
+        raise ValueError(f"name (={name!r}) must be a plain folder name; --runs sets its parent folder.")
     return RunFolder(Path(runs).expanduser() / name)

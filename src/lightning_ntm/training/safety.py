@@ -1,4 +1,4 @@
-"""What makes a run go on exactly where it ended, however it ended."""
+"""Callbacks that let an interrupted run resume to the same bits."""
 
 import random
 import signal
@@ -19,7 +19,7 @@ from lightning_ntm.signals import end_signals
 
 
 class InterruptionError(Exception):
-    """Training was told to end, and did so after a whole step."""
+    """A signal ended training after a complete step."""
 
     def __init__(self, number: int):
         super().__init__(f"ended by {signal.Signals(number).name}")
@@ -31,19 +31,19 @@ class LostFolderError(Exception):
 
 
 class KeepLock(Callback):
-    """Checks after steps and validations, before anything is written, that the folder is still this run's.
+    """Checks after steps and validations, before anything is written, that this process still holds the folder's lock.
 
-    A step is not checked within 0.1 seconds of the last check: no other training starts within that time.
+    Checks are at least 0.1 seconds apart: no other training starts within that time.
 
     Args:
-        claim: Returns the lock on it; `None` where this process has none.
+        claim: Returns the lock on the folder, or `None` if this process has none.
     """
 
     def __init__(self, claim: Callable[[], Claim | None]):
         self.claim, self.next_check = claim, 0.0
 
     def on_train_batch_end(self, *args: Any) -> None:
-        """Check, from time to time."""
+        """Check if the last check was long enough ago."""
         if time.monotonic() >= self.next_check:
             self._check()
 
@@ -66,9 +66,9 @@ class KeepLock(Callback):
 
 
 class RandomStates(Callback):
-    """Keeps the state of every random generator: Lightning's checkpoints do not.
+    """Saves the state of every random generator, which Lightning's checkpoints do not contain.
 
-    They are set again at the first batch of a resumed run, after all that is drawn to begin with.
+    The states are restored at the first batch of a resumed run, after everything that is sampled at the start.
     """
 
     def __init__(self) -> None:
@@ -86,10 +86,10 @@ class RandomStates(Callback):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Remember saved states.
+        """Store saved states for the first batch.
 
         Raises:
-            ValueError: No generator takes them.
+            ValueError: The states are invalid.
         """
         try:
             python, numpy, own, cuda = _states(state_dict)
@@ -97,13 +97,13 @@ class RandomStates(Callback):
             np.random.RandomState().set_state(numpy)
             torch.Generator().set_state(own)
             if not all(isinstance(state, Tensor) and state.dtype == torch.uint8 for state in cuda):
-                raise TypeError("a state of a CUDA device is no tensor of bytes")
+                raise TypeError("a state of a CUDA device is not a tensor of bytes")
         except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
             raise ValueError(f"the saved states of random generators are damaged ({error})") from None
         self.saved = state_dict
 
     def on_train_batch_start(self, *args: Any) -> None:
-        """Set what was remembered."""
+        """Restore the stored states."""
         if self.saved is None:
             return
         python, numpy, own, cuda = _states(self.saved)
@@ -116,7 +116,7 @@ class RandomStates(Callback):
 
 
 def _states(saved: dict[str, Any]) -> tuple[Any, Any, Any, Any]:
-    """Return saved states as the generators of Python, NumPy, PyTorch and CUDA devices take them."""
+    """Return saved states in the formats of the generators of Python, NumPy, PyTorch and CUDA devices."""
     version, words, gauss = saved["python"]
     name, keys, position, has_gauss, cached = saved["numpy"]
     numpy = (name, keys.numpy().astype(np.uint32), int(position), int(has_gauss), cached)
@@ -124,35 +124,35 @@ def _states(saved: dict[str, Any]) -> tuple[Any, Any, Any, Any]:
 
 
 class FinishStep(Callback):
-    """Ends training on Ctrl-C, SIGTERM and the like: after the step it is at, with everything saved.
+    """Ends training on Ctrl-C, SIGTERM and similar signals, after the current step and with everything saved.
 
-    A second Ctrl-C does not wait. Several processes would not end after the same step: there,
-    Lightning's own handling of SIGTERM stays, for the like too.
+    A second Ctrl-C ends it at once. Several processes would not end after the same step. For them Lightning's handling
+    of SIGTERM is kept, and used for the other signals too.
 
     Args:
-        folder: Where the state is saved; `None` saves nothing.
+        folder: Folder of the saved state; `None` saves nothing.
     """
 
     def __init__(self, folder: RunFolder | None):
         self.folder, self.signal = folder, 0
 
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        """Listen; Lightning gives the handlers back that were there before."""
+        """Install the signal handlers. Lightning restores the previous ones."""
         if threading.current_thread() is not threading.main_thread():
             return
         alone = trainer.world_size == 1
         for number in end_signals():
-            signal.signal(number, self._told if alone else signal.getsignal(signal.SIGTERM))
+            signal.signal(number, self._on_signal if alone else signal.getsignal(signal.SIGTERM))
         if alone:
-            signal.signal(signal.SIGINT, self._told)
+            signal.signal(signal.SIGINT, self._on_signal)
 
-    def _told(self, number: int, frame: FrameType | None) -> None:
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self.signal and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.signal = self.signal or number
 
     def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, *args: Any) -> None:
-        """End here unless more belongs to this step: a validation, or the end of an epoch."""
+        """End here, unless a validation or the end of an epoch follows this step."""
         if not self.signal:
             return
         loop, every = trainer.fit_loop.epoch_loop, trainer.val_check_batch
@@ -162,7 +162,7 @@ class FinishStep(Callback):
             self._end(trainer)
 
     def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        """End after the validation that belongs to a step."""
+        """End after the validation that follows a step."""
         if self.signal and not trainer.sanity_checking:
             self._end(trainer)
 
@@ -182,11 +182,11 @@ class DivergenceError(Exception):
     """A loss or a gradient is not finite.
 
     Args:
-        step: The step that would have been taken, from 1.
-        batch: The number of its last batch, from 0.
-        loss: Of that batch.
-        gradients: The largest gradient of each parameter, by name, largest first; what is not finite
-            comes before all that is.
+        step: Number of the step, from 1.
+        batch: Number of its last batch, from 0.
+        loss: Loss of that batch.
+        gradients: Largest absolute gradient of each parameter by name, largest first; nan and inf come before all
+            others.
     """
 
     def __init__(self, step: int, batch: int, loss: float, gradients: dict[str, float]):
@@ -196,7 +196,7 @@ class DivergenceError(Exception):
 
 
 def largest_gradients(module: torch.nn.Module) -> dict[str, float]:
-    """Return the largest absolute gradient of each parameter, largest first, what is not finite before all."""
+    """Return the largest absolute gradient of each parameter, largest first, nan and inf before all others."""
     found = {name: float(_largest(p.grad)) for name, p in module.named_parameters() if p.grad is not None}
     return dict(sorted(found.items(), key=lambda item: (np.isfinite(item[1]), -item[1])))
 

@@ -16,18 +16,18 @@ def training_state(model: nn.Module, path: Path) -> dict[str, Any]:
     """Return a training state as Lightning saved it.
 
     Raises:
-        ValueError: There is no such file, it is damaged, not ours, or of another network.
+        ValueError: The file does not exist, is damaged, was not written by this package, or is of another network.
     """
     if not path.is_file():
         raise ValueError(f"there is nothing to resume: {path} does not exist.")
     _check_archive(model, path)
     try:
         state: Any = torch.load(path, weights_only=True, map_location="cpu")
-    except pickle.UnpicklingError:  # what PyTorch says is how to run what is in the file
+    except pickle.UnpicklingError:  # PyTorch's message explains how to run the code in the file
         raise ValueError(
             f"{path} is damaged or not a training state: it holds more than tensors and numbers."
         ) from None
-    except Exception as error:  # torch.load raises whatever the broken bytes lead it to
+    except Exception as error:  # torch.load raises errors of many types for a damaged file
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(f"{path} is damaged or not a training state ({reason}).") from None
     if not isinstance(state, dict) or not _PARTS.keys() <= state.keys():
@@ -46,17 +46,17 @@ def training_state(model: nn.Module, path: Path) -> dict[str, Any]:
     return state
 
 
-#: What a training state has, each with a value of its kind.
+#: Keys of a training state, each with a value of its type.
 _PARTS: dict[str, Any] = {
     "state_dict": {}, "loops": {}, "global_step": 0, "optimizer_states": [{}], "lr_schedulers": [{}], "callbacks": {}
 }  # fmt: skip
 
 
 def check_like(value: Any, like: Any, what: str) -> None:
-    """Raise `ValueError` unless a value is of the kind of another, and so is what is in it.
+    """Raise `ValueError` unless a value has the type of another value, and so have its entries.
 
-    Dictionaries have the same keys, where the other has any; a list has as many entries. A whole number may stand for
-    any.
+    A dictionary must have the same keys, if `like` has any. A list must have the same length. An integer may replace a
+    float.
     """
     kinds: Any = (int, float) if isinstance(like, float) else type(like)
     if not isinstance(value, kinds) or isinstance(value, bool) != isinstance(like, bool):
@@ -74,7 +74,7 @@ def check_like(value: Any, like: Any, what: str) -> None:
 
 
 def _check_archive(model: nn.Module, path: Path) -> None:
-    """Raise `ValueError` for a file that would fill the memory: ours are not compressed, and of a known size."""
+    """Raise `ValueError` for a file that would exhaust the memory: compressed, or larger than a state can be."""
     most = _BESIDE + _TIMES * sum(tensor.nbytes for tensor in model.state_dict().values())
     try:
         with zipfile.ZipFile(path) as archive:
@@ -85,11 +85,12 @@ def _check_archive(model: nn.Module, path: Path) -> None:
         raise ValueError(f"{path} is damaged or not a training state: it is larger than one of this network can be.")
 
 
-_BESIDE, _TIMES = 2**28, 32  # bytes; copies of the weights, as an optimiser keeps two and an average one
+#: Bytes of a state beside its copies of the weights, and the number of copies: an optimizer has two, an average one.
+_BESIDE, _TIMES = 2**28, 32
 
 
 def check_optimizer_state(optimizer: torch.optim.Optimizer, state: dict[str, Any], path: Path) -> None:
-    """Raise `ValueError` unless the saved state of an optimiser is as its own after a step: names, shapes, kinds."""
+    """Raise `ValueError` unless a saved optimizer state has the names, shapes and types of a state after a step."""
     saved = state["optimizer_states"][0]
     groups, kept = saved.get("param_groups"), saved.get("state")
     sizes = [len(group["params"]) for group in optimizer.param_groups]
@@ -113,7 +114,7 @@ def check_optimizer_state(optimizer: torch.optim.Optimizer, state: dict[str, Any
 
 
 def _states_after_a_step(optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
-    """Return the state that an optimiser has of each parameter after a step; nothing where it cannot be tried out."""
+    """Return an optimizer's state of each parameter after a step, or an empty list if a trial step fails."""
     parameters, groups = [], []
     for group in optimizer.param_groups:
         copies = [nn.Parameter(torch.zeros_like(p)) for p in group["params"]]
@@ -121,7 +122,7 @@ def _states_after_a_step(optimizer: torch.optim.Optimizer) -> list[dict[str, Any
         parameters += copies
     for parameter in parameters:
         parameter.grad = torch.zeros_like(parameter)
-    with suppress(Exception):  # one that is made or steps in another way, as with a closure, is left alone
+    with suppress(Exception):  # optimizers with other arguments, or a step with a closure, are not checked
         kind: Any = type(optimizer)
         trial = kind(groups)
         trial.step()

@@ -1,0 +1,195 @@
+"""The parser of `ntm train`: its options are the arguments of constructors."""
+
+import re
+import types
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import lightning as L
+import torch
+import yaml
+from jsonargparse import ActionConfigFile, ArgumentError, ArgumentParser, Namespace
+
+from lightning_ntm.checks import at_least
+from lightning_ntm.cli.classes import arguments, short_names
+from lightning_ntm.cli.named import check_named, forbid_imports
+from lightning_ntm.cli.said import Said, read
+from lightning_ntm.cli.words import UsageError, explained, near, one_line
+from lightning_ntm.evaluation.build import class_of
+from lightning_ntm.models.base import MemoryModel
+from lightning_ntm.recipes import presets, resolve
+from lightning_ntm.tasks.base import Task
+from lightning_ntm.training.data import EpisodeData
+from lightning_ntm.training.learner import SequenceLearner
+
+#: What the task tells the network.
+LINKED = ("input_size", "output_size")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of a run besides its parts.
+
+    Args:
+        name: Name of the run folder; by default network-task-seedN.
+        runs: The folder that holds run folders.
+        seed: Seed of the initial weights and of the episodes, at least 0.
+        threads: PyTorch CPU threads, at least 1; changing this changes rounding, hence results.
+        stop_when_solved: End after this many validations in a row without an error; 0 never.
+
+    Raises:
+        ValueError: An argument is out of its range.
+    """
+
+    name: str | None = None
+    runs: str = "runs"
+    seed: int = 1
+    threads: int = 1
+    stop_when_solved: int = 0
+
+    def __post_init__(self) -> None:
+        at_least(0, seed=self.seed, stop_when_solved=self.stop_when_solved)
+        at_least(1, threads=self.threads)
+
+
+#: Whose arguments are options, by the prefix of these.
+SOURCES: dict[str, tuple[type, ...]] = {
+    "": (Settings, SequenceLearner),
+    "data": (EpisodeData,),
+    "trainer": (L.Trainer,),
+}
+
+
+def parsed(argv: list[str]) -> tuple[ArgumentParser, Said, Namespace]:
+    """Return the parser, what a command line says, and the configuration that follows.
+
+    Raises:
+        UsageError: Something cannot be read, or is none of the options or values allowed.
+        SystemExit: A help text or the configuration was asked for, and is printed.
+    """
+    parser = _parser()
+    said = read(argv, [*parser.get_defaults().keys(), "data", "trainer", "print_config", "help"])
+    configuration = resolve(said.named("task"), said.named("model"), said.mapping, whole=said.whole)
+    for group in ("optimizer", "scheduler"):
+        if (configuration.get(group) or {}).keys() == {"class_path"}:  # may be a function, which is a name alone
+            configuration[group] = configuration[group]["class_path"]
+    prints_configuration = [word for word in said.printing if word.startswith("--print_config")]
+    try:
+        if len(said.printing) > len(prints_configuration):
+            parser.set_defaults(_flat(configuration))
+            parser.parse_args(said.printing)
+        config = parser.parse_object(configuration)
+        parser.parse_args(prints_configuration, namespace=config)
+    except ArgumentError as error:
+        raise UsageError(_explained(error, configuration)) from error
+    except Exception as error:  # a type of PyTorch's or a user's constructor raises anything for a wrong value
+        raise UsageError(f"the options cannot be read: {one_line(error)}") from error
+    check_named(config, said.words)
+    return parser, said, config
+
+
+def saved(parser: ArgumentParser, config: Namespace) -> str:
+    """Return the configuration as YAML."""
+    kept = config.clone()
+    for key in ("config", "resume"):
+        kept.pop(key, None)
+    with explained("the options cannot be kept: ", yaml.YAMLError, TypeError):
+        text: str = parser.dump(kept, skip_unset=False, skip_validation=True)
+        yaml.safe_load(text)
+        text.encode()
+    if lost := re.search(r"^ *(\w+): (Unable to serialize instance .*)", text, re.MULTILINE):
+        raise UsageError(f"{lost[1]} cannot be kept in config.yaml: {lost[2].lower()}.")
+    return text
+
+
+def arguments_for(made: type, config: Namespace) -> dict[str, Any]:
+    """Return the values of the options that are arguments of a class."""
+    return {name: config[name] for name in arguments(made) if name in config}
+
+
+def _parser() -> ArgumentParser:
+    forbid_imports()
+    parser = ArgumentParser(
+        prog="ntm train",
+        description="Train one network on one task into a run folder.",
+        allow_abbrev=False,
+        exit_on_error=False,
+    )
+    configs = f"A YAML file, or a preset: {', '.join(presets())}."
+    parser.add_argument("-c", "--config", action=ActionConfigFile, help=configs)
+    parser.add_argument("--resume", type=str | None, help="A run folder to resume; no other option is needed.")
+    parser.add_class_arguments(Settings)
+    for base, group in ((MemoryModel, "model"), (Task, "task")):
+        known = ", ".join(short_names(group))
+        parser.add_subclass_arguments(base, group, required=True, help=f"{known}, or an import path.")
+    parser.add_class_arguments(SequenceLearner, skip={"model"}, instantiate=False)
+    parser.add_class_arguments(EpisodeData, "data", skip={"task", "seed"}, instantiate=False)
+    parser.add_class_arguments(L.Trainer, "trainer", instantiate=False)
+    for size in LINKED:
+        parser.link_arguments(f"task.{size}", f"model.init_args.{size}", apply_on="instantiate")
+    return parser
+
+
+def _flat(configuration: dict[str, Any]) -> dict[str, Any]:
+    """Return options by dotted name; a class with its arguments is one option."""
+    grouped = {group: configuration.get(group, {}) for group in ("data", "trainer")}
+    inner = {f"{group}.{name}": value for group, options in grouped.items() for name, value in options.items()}
+    return {name: value for name, value in configuration.items() if name not in grouped} | inner
+
+
+def _explained(error: BaseException, configuration: dict[str, Any]) -> str:
+    """Return one line on what jsonargparse refuses: the option, its value and what is allowed.
+
+    jsonargparse raises the error of an option from that of the class which it names, and so on inwards.
+    """
+    causes = list(_causes(error))
+    keys = [str(cause).split('"')[1] for cause in causes if type(cause) is TypeError and '"' in str(cause)[:12]]
+    option, path = ".".join(["-", *keys]).replace("-.", "--", 1), _class_at_fault(causes, keys, configuration)
+    what, found, value = " ".join(str(causes[-1]).split()).partition(". Got value:")
+    if what.endswith("is not accepted") or "does not accept option" in what:
+        name = what.split("'")[-2]
+        return f"unknown option {option}.{name}{near(name, arguments(path))}"
+    if what.startswith("the following arguments are required: "):
+        return f"{option}.{what.rpartition(': ')[2]} needs a value."
+    if value == " None":
+        return f"{option} needs a value."
+    allowed, given = _allowed(keys, path), value.strip() if found else what.rpartition(": ")[2]
+    if allowed and what.startswith("Expected a") and "elements" not in what:
+        return f"{option} (={given}) must be {' or '.join(allowed)}."
+    return f"{option}: {what}"
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error:
+        yield error
+        error = error.__cause__
+
+
+def _class_at_fault(causes: list[BaseException], keys: list[str], configuration: dict[str, Any]) -> Any:
+    """Return the import path of the innermost class that jsonargparse tells a problem of."""
+    named = [str(cause).split("'")[1] for cause in causes if str(cause).startswith("Problem with given class_path")]
+    group = configuration.get(keys[0]) if keys else None
+    return named[-1] if named else group.get("class_path") if isinstance(group, dict) else None
+
+
+def _allowed(keys: list[str], path: Any) -> list[str]:
+    """Return what the type of an argument allows, in words."""
+    group, _, name = keys[-1].rpartition(".") if keys else ("", "", "")
+    hints: dict[str, Any] = {}
+    with suppress(Exception):  # hints that only a type checker can resolve
+        for made in [class_of(path)] if keys[1:] else SOURCES.get(group, ()):
+            hints |= get_type_hints(getattr(made, "__init__", made))
+    return list(dict.fromkeys(_kinds(hints.get(name))))
+
+
+def _kinds(hint: Any) -> list[str]:
+    plain = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+    if get_origin(hint) in (Union, types.UnionType, list):
+        return [kind for inner in get_args(hint) for kind in _kinds(inner)]
+    if get_origin(hint) is Literal:
+        return [f"one of {', '.join(map(repr, get_args(hint)))}"]
+    if isinstance(hint, type) and hint not in (*plain, torch.Tensor, types.NoneType):
+        return [f"a {hint.__name__}"]
+    return [plain[hint]] if hint in plain else []

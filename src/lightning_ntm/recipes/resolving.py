@@ -1,0 +1,62 @@
+"""The recipe of a task and a network, beneath what a user says."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from lightning_ntm.recipes.presets import presets
+
+#: Options of a recipe that belong to its network.
+_OF_NETWORK = ("model", "min_memory_slots", "weight_noise")
+#: Options of the recipe's Trainer that give way to others.
+_REPLACED_BY = {"max_steps": ("max_epochs", "max_time"), "val_check_interval": ("check_val_every_n_epoch",)}
+
+
+def resolve(task: str | None, network: str | None, said: Mapping[str, Any], *, whole: bool = False) -> dict[str, Any]:
+    """Return the configuration of a run: what the user says, on top of a recipe.
+
+    The recipe is `default.yaml` with the file of the task on top, if the task has one. A network, optimizer or
+    scheduler that the user names replaces the recipe's, with all its arguments. The recipe's network keeps its
+    arguments where the user names the same class.
+
+    Args:
+        task: Import path of the task that the user names; None for that of the default.
+        network: Import path of the network that the user names; None for that of the recipe.
+        said: What the user says, as a mapping like that of a YAML file.
+        whole: `said` holds a configuration of its own, such as a preset, with a network and its arguments: it replaces
+            the recipe of the task and the network.
+    """
+    recipe = _read("default")
+    name = None if whole else _recipe_of(task or recipe["task"]["class_path"])
+    for key, value in _read(name).items() if name else ():
+        recipe[key] = {**recipe.get(key, {}), **value} if key in ("data", "trainer") else value
+    replaced = [group for group in ("task", "optimizer", "scheduler") if "class_path" in (said.get(group) or {})]
+    if whole or network not in (None, recipe["model"]["class_path"]):
+        replaced += _OF_NETWORK
+    for key in replaced:
+        recipe.pop(key, None)
+    trainer = said.get("trainer") or {}
+    for option, others in _REPLACED_BY.items():
+        if any(trainer.get(other) not in (None, "null") for other in others):
+            del recipe["trainer"][option]
+    return overlay(recipe, said)
+
+
+def overlay(under: Any, over: Any) -> Any:
+    """Return one configuration on top of another; arguments of a class do not pass to another class."""
+    if not (isinstance(under, Mapping) and isinstance(over, Mapping)):
+        return over
+    if "class_path" in under and over.get("class_path", under["class_path"]) != under["class_path"]:
+        return over
+    return {**under, **{key: overlay(under.get(key), value) for key, value in over.items()}}
+
+
+def _recipe_of(task: str) -> str | None:
+    """Return the name of the recipe of a task of this package."""
+    package, _, name = task.rpartition(".")
+    return next((r for r in presets() if package == "lightning_ntm" and r.replace("-", "") == name.casefold()), None)
+
+
+def _read(name: str) -> dict[str, Any]:
+    return dict(yaml.safe_load(presets()[name].read_text(encoding="utf-8")))
