@@ -289,10 +289,11 @@ def side_by_side(settings: Settings) -> Figure:
     }
 
 
-def stacked_step(stack: Any, optimizer: torch.optim.Optimizer, episodes: Batch) -> None:
-    """Take a training step of each network. Each gradient is clipped by its own norm."""
+def stacked_step(stack: Any, optimizer: torch.optim.Optimizer, episodes: Batch, slots: int | None = None) -> None:
+    """Take a training step of each network, with `slots` memory slots or all. Each is clipped by its own norm."""
     optimizer.zero_grad()
-    stacked_loss(stack(episodes.inputs)[0], episodes).backward()
+    state = stack.initial_state(episodes.inputs.shape[1], slots=slots)
+    stacked_loss(stack(episodes.inputs, state)[0], episodes).backward()
     stack.clip_gradients(1.0)
     optimizer.step()
 
@@ -391,9 +392,8 @@ def compile_sizes(stack: Any, settings: Settings, seeds: Sequence[int]) -> None:
     episodes = Batch(*(torch.stack(parts) for parts in drawn))
     powers = {1 << (slots - 1).bit_length(): slots for slots in range(settings.least_slots, most + 1)}
     for slots in powers.values():
-        stack.memory_slots = slots
-        stacked_loss(stack(episodes.inputs)[0], episodes).backward()
-    stack.memory_slots = most
+        state = stack.initial_state(settings.batch_size, slots=slots)
+        stacked_loss(stack(episodes.inputs, state)[0], episodes).backward()
     stack.zero_grad()
     _wait(settings.device)
 
@@ -406,14 +406,13 @@ def train(stack: Any, settings: Settings, seeds: Sequence[int], deadline: float)
     schedule = LambdaLR(optimizer, lambda step: min(1.0, (steps - step) / tail))
     done = 0
     for done, episodes in enumerate(batches_on_device(settings, seeds), start=1):
-        stack.memory_slots = drawn_slots(settings.least_slots, most, seeds[0], done - 1)
-        stacked_step(stack, optimizer, episodes)
+        slots = drawn_slots(settings.least_slots, most, seeds[0], done - 1)
+        stacked_step(stack, optimizer, episodes, slots)
         schedule.step()
         if done % AHEAD == 0:
             _wait(settings.device)  # otherwise the host would queue more steps than fit before the deadline
             if time.monotonic() > deadline:
                 break
-    stack.memory_slots = most
     _wait(settings.device)
     return done
 

@@ -46,16 +46,15 @@ class Stack(nn.Module):
     def memory_slots(self):
         return self.alone[0].memory_slots
 
-    @memory_slots.setter
-    def memory_slots(self, slots):
-        for network in self.alone:
-            network.memory_slots = slots
+    def initial_state(self, batch, slots=None):
+        return [network.initial_state(batch, slots=slots) for network in self.alone]
 
     def members(self):
         return list(self.alone)
 
-    def forward(self, inputs):
-        return torch.stack([network(each)[0] for network, each in zip(self.alone, inputs, strict=True)]), None
+    def forward(self, inputs, states=None):
+        calls = zip(self.alone, inputs, states or [None] * len(inputs), strict=True)
+        return torch.stack([network(each, state)[0] for network, each, state in calls]), None
 
     def clip_gradients(self, max_norm):
         return torch.stack([nn.utils.clip_grad_norm_(network.parameters(), max_norm) for network in self.alone])
@@ -205,23 +204,20 @@ def test_networks_side_by_side_have_the_gradients_of_each_alone(gpu):
 def test_training_side_by_side_varies_the_memory_and_ends_at_the_deadline(gpu, monkeypatch):
     settings = gpu.small(gpu.Settings(torch.device("cpu")))
     seen, take = [], gpu.stacked_step
-    monkeypatch.setattr(gpu, "stacked_step", lambda *call: seen.append(call[0].memory_slots) or take(*call))
+    monkeypatch.setattr(gpu, "stacked_step", lambda *call: seen.append(call[3]) or take(*call))
     monkeypatch.setattr(gpu, "AHEAD", 4)
     stack = Stack([settings.model(seed) for seed in (1, 2)])
     assert gpu.train(stack, settings, (1, 2), float("inf")) == settings.batches == len(seen)
     assert set(seen) == {5, 6, 7, 8}
-    assert stack.memory_slots == 8
     assert gpu.train(stack, settings, (1, 2), 0.0) == 4
 
 
 def test_programs_are_compiled_for_each_block_of_slots(gpu, monkeypatch):
     settings = gpu.small(gpu.Settings(torch.device("cpu")))
-    stack = Stack([settings.model(seed) for seed in (1, 2)])
-    seen = []
-    loss = gpu.stacked_loss
-    monkeypatch.setattr(gpu, "stacked_loss", lambda *call: seen.append(stack.memory_slots) or loss(*call))
-    stack.memory_slots = 70
+    settings.network["memory_slots"] = 70
+    stack, seen = Stack([settings.model(seed) for seed in (1, 2)]), []
+    start = stack.initial_state
+    monkeypatch.setattr(stack, "initial_state", lambda batch, slots: seen.append(slots) or start(batch, slots))
     gpu.compile_sizes(stack, settings, (1, 2))
     assert seen == [8, 16, 32, 64, 70]
-    assert stack.memory_slots == 70
     assert all(parameter.grad is None for parameter in stack.parameters())

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from lightning_ntm.models.base import MemoryModel
+from lightning_ntm.states import flatten, named
 from lightning_ntm.tasks.base import Task
 from lightning_ntm.tasks.batch import Batch
 
@@ -58,7 +59,7 @@ def check_model(model: MemoryModel[Any]) -> None:
     first, state = model(inputs[:, :2])
     rest, streamed_end = model(inputs[:, 2:], state)
     _close(torch.cat([first, rest], dim=1), whole, f"{name}: the state does not carry the whole memory.")
-    for mine, other in zip(streamed_end, end, strict=True):
+    for mine, other in zip(flatten(streamed_end), flatten(end), strict=True):
         _close(mine, other, f"{name}: the state after a streamed sequence is not that after the whole.")
     alone, _ = model(inputs[1:2])
     _close(alone, whole[1:2], f"{name}: sequences of one batch influence each other.")
@@ -77,7 +78,7 @@ def _check_lengths(model: MemoryModel[Any], inputs: Tensor) -> None:
         alone, alone_end = model(inputs[number : number + 1, :length])
         expected = torch.nn.functional.pad(alone[0], (0, 0, 0, inputs.shape[1] - length))
         _close(logits[number], expected, f"{name}: padding changes the outputs.")
-        for mine, other in zip(end, alone_end, strict=True):
+        for mine, other in zip(flatten(end), flatten(alone_end), strict=True):
             _close(mine[number], other[0], f"{name}: padding changes the last state.")
 
 
@@ -95,10 +96,11 @@ def check_kernel(model: MemoryModel[Any], kernel: str, inputs: Tensor) -> None:
         twin.backend = backend
         leaf = inputs.clone().requires_grad_()
         logits, state = twin(leaf)
-        (logits.square().sum() + sum(part.square().sum() for part in state)).backward()
+        parts = flatten(state)
+        (logits.square().sum() + sum(part.square().sum() for part in parts)).backward()
         gradients = [parameter.grad for parameter in twin.parameters()]
-        results[backend] = [logits, *state, leaf.grad, *gradients]
-    names = ["logits", *state._fields, "inputs.grad", *(f"{n}.grad" for n, _ in model.named_parameters())]
+        results[backend] = [logits, *parts, leaf.grad, *gradients]
+    names = ["logits", *named(state), "inputs.grad", *(f"{n}.grad" for n, _ in model.named_parameters())]
     for name, mine, reference in zip(names, results[kernel], results["reference"], strict=True):
         _close(mine, reference, f"kernel {kernel!r} of {type(model).__name__} has other {name} than its loop.")
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from lightning_ntm import LSTM, NTM
+from lightning_ntm.states import flatten
 
 SIZES = {"hidden_size": 16, "memory_slots": 8, "memory_width": 6, "memory_init": "learned"}
 NETWORKS = {
@@ -24,6 +25,7 @@ def results(model, backend, inputs, dtype=None):
     leaf = inputs.clone().requires_grad_()
     with torch.autocast("cpu", dtype, enabled=dtype is not None):
         logits, state = twin(leaf)
+    state = flatten(state)
     (logits.float().square().sum() + sum(part.square().sum() for part in state)).backward()
     return [logits, *state, leaf.grad, *(p.grad for p in twin.parameters())]
 

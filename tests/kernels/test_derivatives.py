@@ -8,6 +8,7 @@ from torch.autograd import forward_ad, functional
 
 from lightning_ntm import LSTM, NTM, functional as fn
 from lightning_ntm.kernels.derivatives import first_only
+from lightning_ntm.states import flatten
 
 # PyTorch's own use of what it deprecates, when the first forward derivative is computed.
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
@@ -25,7 +26,7 @@ every_network = pytest.mark.parametrize("network", NETWORKS)
 
 def cost(model, inputs):
     logits, state = model(inputs)
-    return logits.square().sum() + sum(part.square().sum() for part in state)
+    return logits.square().sum() + sum(part.square().sum() for part in flatten(state))
 
 
 def linear_cost(model, inputs):
@@ -66,7 +67,7 @@ def batched_gradients(model, inputs):
 def dual(model, inputs):
     with forward_ad.dual_level():
         logits, state = model(forward_ad.make_dual(inputs, torch.ones_like(inputs)))
-        return [forward_ad.unpack_dual(part).tangent for part in (logits, *state)]
+        return [forward_ad.unpack_dual(part).tangent for part in (logits, *flatten(state))]
 
 
 def dual_weights(model, inputs):

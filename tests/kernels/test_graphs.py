@@ -14,6 +14,7 @@ from torch import nn
 
 from lightning_ntm import LSTM, NTM, MemoryModel
 from lightning_ntm.kernels import choice, graphs
+from lightning_ntm.states import flatten, unflatten
 from lightning_ntm.testing import check_model
 
 SMALL = {"hidden_size": 6, "memory_slots": 5, "memory_width": 4}
@@ -115,8 +116,9 @@ def results(model, inputs, state=None, backend=None):
     """Outputs, last state and every gradient, those of inputs and of a given state included."""
     before, model.backend = model.backend, backend or model.backend
     inputs = inputs.detach().clone().requires_grad_()
-    given = [part.detach().clone().requires_grad_(part.is_floating_point()) for part in state or ()]
-    logits, end = model(inputs, type(state)(*given) if state else None)
+    given = [part.detach().clone().requires_grad_(part.is_floating_point()) for part in flatten(state or ())]
+    logits, end = model(inputs, unflatten(state, given) if state else None)
+    end = flatten(end)
     model.backend = before
     total = sum((part * (1 + index)).square().sum() for index, part in enumerate((logits, *end)))
     leaves = [t for t in (inputs, *given, *model.parameters()) if t.requires_grad]
@@ -167,7 +169,7 @@ def test_without_gradients(device, captures):
             with mode():
                 logits, end = model(numbers)
         assert logits.requires_grad == (mode is torch.enable_grad)
-        assert_same([logits, *end], expected)
+        assert_same([logits, *flatten(end)], expected)
     assert len(captures) == 3
     assert_equals_loop(model, inputs)
 
@@ -220,7 +222,7 @@ def test_what_was_returned_stays_as_it_was(device):
     model = build(device)
     logits, end = model(sequence(device))
     logits.sum().backward()
-    held = [logits, *end, *(parameter.grad for parameter in model.parameters())]
+    held = [logits, *flatten(end), *(parameter.grad for parameter in model.parameters())]
     values = [tensor.detach().clone() for tensor in held]
     model.zero_grad()
     for _ in range(2):
@@ -237,7 +239,7 @@ def test_backwards_may_come_after_other_calls_in_any_order(device, order):
     outputs = [model(leaf) for leaf in leaves]
     for index in order:
         logits, end = outputs[index]
-        total = sum((part * (1 + i)).square().sum() for i, part in enumerate((logits, *end)))
+        total = sum((part * (1 + i)).square().sum() for i, part in enumerate((logits, *flatten(end))))
         assert_same(torch.autograd.grad(total, [leaves[index], *model.parameters()]), expected[index])
 
 
@@ -291,7 +293,7 @@ def test_backward_from_one_output_alone(device, part):
         leaf = inputs.clone().requires_grad_()
         logits, end = model(leaf)
         leaves = [leaf, *model.parameters()]
-        gradients = torch.autograd.grad([logits, *end][part].square().sum(), leaves, allow_unused=True)
+        gradients = torch.autograd.grad([logits, *flatten(end)][part].square().sum(), leaves, allow_unused=True)
         found[backend] = [torch.zeros_like(t) if g is None else g for t, g in zip(leaves, gradients, strict=True)]
     assert_same(found["graphs"], found["reference"])
 
@@ -346,8 +348,8 @@ def test_a_change_of_the_model_is_seen(device, change):
 def test_a_number_of_slots_and_a_limit_of_gradients_are_seen(device):
     model, inputs = build(device), sequence(device)
     for slots, limit in ((5, 0.0), (3, 0.0), (5, 0.001), (5, 0.0)):
-        model.memory_slots, model.gradient_limit = slots, limit
-        assert_equals_loop(model, inputs)
+        model.memory.gradient_limit = limit
+        assert_equals_loop(model, inputs, model.initial_state(len(inputs), slots=slots))
 
 
 def test_hooks_of_tensors_run_once(device):
@@ -492,7 +494,7 @@ def test_a_backward_after_its_graph_has_gone(device, monkeypatch):
     model, inputs = build(device), sequence(device)
     expected = results(model, inputs, backend="reference")[-1]
     logits, end = model(inputs)
-    loss = sum((part * (1 + index)).square().sum() for index, part in enumerate((logits, *end)))
+    loss = sum((part * (1 + index)).square().sum() for index, part in enumerate((logits, *flatten(end))))
     for time in (1, 2, 3):
         results(model, sequence(device, time=time))
     gc.collect()

@@ -9,6 +9,8 @@ from lightning_ntm import LSTM, NTM
 from lightning_ntm.kernels import plain
 from lightning_ntm.kernels.triton import sequence as triton_kernel
 from lightning_ntm.models.controllers import FeedForwardController, LSTMController
+from lightning_ntm.models.ntm_memory import NTMMemory
+from lightning_ntm.states import flatten, mapped
 
 SIZES = {"hidden_size": 8, "memory_slots": 6, "memory_width": 4}
 NETWORKS = {
@@ -20,7 +22,7 @@ NETWORKS = {
     "LSTM": lambda kind=LSTM, **options: kind(3, 2, hidden_size=8, num_layers=2, **options),
 }
 #: The parts that kernels replace.
-PARTS = ("controller", "controller.layers.0", "heads", "output")
+PARTS = ("controller", "memory", "controller.layers.0", "heads", "output")
 
 
 class Adapter(nn.Module):
@@ -54,10 +56,16 @@ class Noisy(nn.Linear):
 
 
 class Relu(FeedForwardController):
-    def forward(self, inputs, hidden, cell):
+    def step(self, x, state):
         for layer in self.layers:
-            inputs = layer(inputs).relu()
-        return inputs, hidden, cell
+            x = layer(x).relu()
+        return x, state
+
+
+class Forgetful(NTMMemory):
+    def step(self, interface, state):
+        state = super().step(interface, state)
+        return state._replace(memory=0.5 * state.memory)
 
 
 def linear(part):
@@ -76,6 +84,11 @@ def like(layer, kind=nn.Linear, **options):
 def set_forward(part):
     original = part.forward
     part.forward = lambda *given: original(*given)
+
+
+def set_step(part):
+    original = part.step
+    part.step = lambda x, state: original(0.5 * x, state)
 
 
 def every(tensor):
@@ -110,10 +123,13 @@ REPLACEMENTS = {
 
 def cases():
     for network in NETWORKS:
-        parts = [part for part in PARTS if part != "heads" or network != "LSTM"]
+        parts = [part for part in PARTS if part not in ("heads", "memory") or network != "LSTM"]
         for part in parts:
             yield from ((network, part, name, change) for name, change in CHANGES.items())
-        for part in parts[1:]:
+        for part in parts:
+            if part in ("controller", "memory"):
+                yield network, part, "step of an instance", set_step
+                continue
             yield from ((network, part, name, change) for name, change in LINEAR_CHANGES.items())
             for name, new in REPLACEMENTS.items():
                 yield network, part, name, new
@@ -133,6 +149,7 @@ def train(make, backend, steps=2):
     for step in range(steps):
         optimizer.zero_grad()
         logits, state = twin(inputs[step])
+        state = flatten(state)
         (logits.square().sum() + sum(part.square().sum() for part in state)).backward()
         optimizer.step()
         seen += logits, *state
@@ -153,6 +170,7 @@ def assert_refused(make, named):
     ("network", "part", "name", "change"), list(cases()), ids=lambda value: value if isinstance(value, str) else ""
 )
 @pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
+@pytest.mark.filterwarnings("ignore:Full backward hook is firing")  # PyTorch does not see tensors in a nested state
 def test_a_changed_part_is_told_and_left_to_the_loop(network, part, name, change):
     def make():
         model = NETWORKS[network]().double()
@@ -195,7 +213,7 @@ def test_a_hook_of_all_modules_is_called(network):
 
 
 @pytest.mark.parametrize("network", NETWORKS)
-@pytest.mark.parametrize("method", ["step", "unroll", "_head_parameters", "_step", "_split"])
+@pytest.mark.parametrize("method", ["step", "unroll", "recur", "_control", "_answer"])
 @pytest.mark.parametrize("how", ["subclass", "mixin", "instance"])
 def test_another_method_is_told_and_left_to_the_loop(network, method, how):
     kind = LSTM if network == "LSTM" else NTM
@@ -224,12 +242,23 @@ def test_another_method_is_told_and_left_to_the_loop(network, method, how):
 
 def test_a_subclass_that_changes_nothing_else_keeps_the_kernel():
     class Started(NTM):
-        def initial_state(self, batch_size):
-            state = super().initial_state(batch_size)
-            return state._replace(memory=state.memory + 1)
+        def initial_state(self, *batch, slots=None):
+            return mapped(lambda part: part + 1, super().initial_state(*batch, slots=slots))
 
     model = NETWORKS["NTM"](Started)
     assert model.backend_for(torch.zeros(1, 2, 3)) == "cpu"
+
+
+@pytest.mark.parametrize("network", ["NTM", "deep NTM", "feed-forward NTM"])
+def test_a_memory_of_another_class_is_told_and_left_to_the_loop(network):
+    def make():
+        model = NETWORKS[network]().double()
+        memory = model.memory
+        heads = {"num_read_heads": memory.num_read_heads, "num_write_heads": memory.num_write_heads}
+        model.memory = Forgetful(memory.memory_slots, memory.memory_width, **heads).double()
+        return model
+
+    assert_refused(make, "memory is a Forgetful, not a NTMMemory")
 
 
 @pytest.mark.parametrize(
@@ -284,7 +313,8 @@ def test_a_controller_that_ends_in_a_crash_does_not():
 def test_a_size_that_was_changed_is_not_read_beyond(name):
     model = NETWORKS["NTM"]()
     inputs = torch.zeros(2, 4, 3 + (name == "input_size"))
-    setattr(model, name, getattr(model, name) + 1)
+    part = model if name == "input_size" else model.memory
+    setattr(part, name, getattr(part, name) + 1)
     model.backend = "cpu"
     with pytest.raises((ValueError, RuntimeError)):
         model(inputs)
@@ -293,8 +323,8 @@ def test_a_size_that_was_changed_is_not_read_beyond(name):
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("part", PARTS)
 def test_tensors_that_are_elsewhere_or_of_another_kind_are_told(network, part):
-    if network == "LSTM" and part == "heads":
-        pytest.skip("the network has no heads")
+    if part == "memory" or (network == "LSTM" and part == "heads"):
+        pytest.skip("the network has no tensors there")
     inputs = torch.zeros(2, 4, 3)
     for change in (nn.Module.double, lambda module: module.to("meta")):
         model = NETWORKS[network]()
@@ -304,8 +334,8 @@ def test_tensors_that_are_elsewhere_or_of_another_kind_are_told(network, part):
             model(inputs)
     model, state = NETWORKS[network](), NETWORKS[network]().initial_state(2)
     model.backend = kernel_of(model)
-    with pytest.raises(ValueError, match=r"cannot run this call: state\.\w+ is on meta, the inputs are on cpu"):
-        model(inputs, state._replace(hidden=state.hidden.to("meta")))
+    with pytest.raises(ValueError, match=r"cannot run this call: state[.\w]+ is on meta, the inputs are on cpu"):
+        model(inputs, mapped(lambda part: part.to("meta"), state))
 
 
 class Tagged(torch.Tensor):

@@ -13,8 +13,12 @@ from lightning_ntm import NTM
 
 pytest.importorskip("triton")
 
+from lightning_ntm.kernels.ntm.call import declared
 from lightning_ntm.kernels.triton import sequence, sizes
-from lightning_ntm.models.ntm import NTMState
+from lightning_ntm.states import flatten, mapped, named, unflatten
+
+#: Of a network with an LSTM; without one the last two are missing.
+STATE = ("memory.memory", "memory.weights", "memory.reads", "controller.hidden", "controller.cell")
 
 SMALL = {"hidden_size": 6, "memory_slots": 7, "memory_width": 3, "memory_init": "learned"}
 CUDA = torch.cuda.is_available()
@@ -49,7 +53,7 @@ class Case(NamedTuple):
     batch: int
     time: int
     own_state: bool = True  # or one that the caller gives
-    used: tuple[str, ...] = ("logits", *NTMState._fields)  # in the loss
+    used: tuple[str, ...] = ("logits", *STATE)  # in the loss
     of_inputs: bool = True  # whether they need a gradient
     frozen: float = 0  # share of the parameters
     wide: float = 0  # deviation of the heads' biases: with 20, many are beyond what heads may emit
@@ -84,9 +88,7 @@ class Case(NamedTuple):
             batch,
             time,
             own_state=own_state and (tiny_memory or memory != "constant"),
-            used=draw.choice(
-                [("logits",), ("logits", "memory"), ("memory", "weights", "cell"), cls._field_defaults["used"]]
-            ),
+            used=draw.choice([("logits",), ("logits", STATE[0]), (*STATE[:2], STATE[-1]), cls._field_defaults["used"]]),
             of_inputs=draw.random() < 0.6,
             frozen=draw.choice([0, 0, 0.5]),
             wide=draw.choice([0, 0, 0, 15]),
@@ -110,10 +112,10 @@ class Case(NamedTuple):
 
     def state(self, model, dtype):
         generator = torch.Generator().manual_seed(2)
-        shapes = {name: part.shape[1:] for name, part in model.initial_state(1)._asdict().items()}
-        drawn = {name: torch.randn(self.batch, *shape, generator=generator) for name, shape in shapes.items()}
-        drawn["weights"] = drawn["weights"].softmax(-1)
-        return NTMState(**{n: part.to(model.heads.weight.device, dtype).requires_grad_() for n, part in drawn.items()})
+        start = model.initial_state(1)
+        drawn = [torch.randn(self.batch, *part.shape[1:], generator=generator) for part in flatten(start)]
+        drawn[1] = drawn[1].softmax(-1)  # the weightings
+        return unflatten(start, [part.to(model.heads.weight.device, dtype).requires_grad_() for part in drawn])
 
 
 def results(model, case, backend, dtype):
@@ -123,11 +125,11 @@ def results(model, case, backend, dtype):
     inputs = case.inputs(twin.heads.weight.device, dtype).requires_grad_(case.of_inputs)
     state = None if case.own_state else case.state(twin, dtype)
     logits, end = twin(inputs, state)
-    found = {"logits": logits, **end._asdict()}
+    found = {"logits": logits, **named(end)}
     generator = torch.Generator().manual_seed(3)
     shares = {name: torch.randn(part.shape, generator=generator).to(part) for name, part in found.items()}
-    sum((shares[name] * found[name]).sum() for name in case.used).backward()
-    leaves = {"inputs": inputs, **dict(twin.named_parameters()), **({} if state is None else state._asdict())}
+    sum((shares[name] * found[name]).sum() for name in case.used if name in found).backward()
+    leaves = {"inputs": inputs, **dict(twin.named_parameters()), **({} if state is None else named(state))}
     # What a loss does not reach has no gradient in the loop, and zeros from the kernel.
     for name, leaf in leaves.items():
         assert leaf.requires_grad or leaf.grad is None, name
@@ -195,7 +197,7 @@ def test_a_sequence_in_pieces_equals_the_whole(keep, device):
         rest, streamed = model(inputs[:, 3:], state)
     # Not the same bits: the inputs of all steps are one matrix product.
     pieces = torch.cat([first, middle, rest], dim=1)
-    torch.testing.assert_close((pieces, streamed), (whole, end), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close((pieces, flatten(streamed)), (whole, flatten(end)), rtol=1e-12, atol=1e-12)
     assert pieces.requires_grad == keep
 
 
@@ -207,7 +209,7 @@ def test_gradients_through_pieces_are_those_of_the_whole(device):
         for piece in inputs.split(lengths, dim=1):
             logits, state = model(piece, state)
             loss = loss + logits.square().sum()
-        gradients.append(torch.autograd.grad(loss + state.memory.sum(), list(model.parameters())))
+        gradients.append(torch.autograd.grad(loss + state.memory.memory.sum(), list(model.parameters())))
     torch.testing.assert_close(*gradients, rtol=1e-10, atol=1e-10)
 
 
@@ -216,7 +218,7 @@ def test_checkpoints_change_no_gradients(device):
     for every in (0, 2):
         model.checkpoint_every = every
         logits, state = model(inputs)
-        loss = logits.square().sum() + state.memory.sum()
+        loss = logits.square().sum() + state.memory.memory.sum()
         found.append(torch.autograd.grad(loss, list(model.parameters())))
     torch.testing.assert_close(*found, rtol=1e-10, atol=1e-10)
 
@@ -248,10 +250,10 @@ def test_a_nan_stays_in_its_sequence(device):
     logits, state = model(inputs)
     assert logits[1, 0].isfinite().all()
     assert logits[1, 1:].isnan().all()
-    assert all(part[1].isnan().all() for part in state)
-    (logits.square().sum() + state.memory.sum()).backward()
+    assert all(part[1].isnan().all() for part in flatten(state))
+    (logits.square().sum() + state.memory.memory.sum()).backward()
     assert inputs.grad[1].isnan().all()
-    for part in (logits, *state, inputs.grad):
+    for part in (logits, *flatten(state), inputs.grad):
         assert part[[0, 2]].isfinite().all()
 
 
@@ -261,26 +263,28 @@ def test_a_nan_is_not_limited_to_a_number(limit, device):
     model = small(device, gradient_limit=limit)
     state = model.initial_state(1)
     logits, end = model(torch.randn(1, 2, 4, device=device))
-    end.weights[..., 0].mul(float("nan")).sum().backward()  # of the last step alone
+    end.memory.weights[..., 0].mul(float("nan")).sum().backward()  # of the last step alone
     assert model.heads.weight.grad.isnan().any()
     with torch.no_grad():
         model.heads.bias[:] = float("nan")
     logits, end = model(torch.randn(1, 1, 4, device=device), state)
-    assert all(part.isnan().all() for part in (logits, end.memory, end.weights, end.reads))
+    assert all(part.isnan().all() for part in (logits, *flatten(end.memory)))
 
 
 def test_tensors_may_be_parts_of_others(device):
     model = small(device)
     inputs = torch.randn(2, 3, 4, device=device)
-    state = [part.detach().contiguous() for part in Case({}, 2, 1).state(model, torch.float32)]
+    state = [part.detach().contiguous() for part in flatten(Case({}, 2, 1).state(model, torch.float32))]
     apart = [part.mT.contiguous().mT for part in state]  # other strides
     apart = [torch.stack([part, part], dim=1)[:, 0] for part in apart]
     outcomes = []
     for x, parts in ((inputs, state), (inputs.mT.contiguous().mT, apart)):
         leaves = [x.requires_grad_(), *(part.requires_grad_() for part in parts)]
-        logits, end = model(x, NTMState(*parts))
-        loss = logits.mT.square().sum() + end.memory.mT.flatten(1)[:, ::2].sum() + end.hidden.sum()
-        outcomes.append([logits, *end, *torch.autograd.grad(loss, [*leaves, *model.parameters()], allow_unused=True)])
+        logits, end = model(x, unflatten(model.initial_state(1), parts))
+        loss = logits.mT.square().sum() + end.memory.memory.mT.flatten(1)[:, ::2].sum() + end.controller.hidden.sum()
+        outcomes.append(
+            [logits, *flatten(end), *torch.autograd.grad(loss, [*leaves, *model.parameters()], allow_unused=True)]
+        )
     torch.testing.assert_close(*outcomes, rtol=1e-6, atol=1e-6)
 
 
@@ -304,7 +308,7 @@ def test_networks_side_by_side_are_each_what_it_is_alone(options, device):
     for tensors in (*([part.detach()[None].requires_grad_() for part in each] for each in call), together):
         layers = (len(tensors) - 6) // 2
         weights, biases = tensors[6 : 6 + layers], tensors[6 + layers :]
-        options = sizes.Options.of(networks[0], device)
+        options = sizes.Options.of(networks[0].replaced_numbers(), device)
         found = sequence.recurrence(tensors[0], tensors[1:6], weights, biases, options)
         sum(part.square().sum() for part in found).backward()
         results.append([*(part.detach() for part in found), *(tensor.grad for tensor in tensors)])
@@ -313,9 +317,8 @@ def test_networks_side_by_side_are_each_what_it_is_alone(options, device):
 
 
 def network_tensors(model, inputs):
-    layers = [*model.controller.layers, model.heads]
-    state = [part.contiguous() for part in model.initial_state(len(inputs))]
-    return [inputs, *state, *(layer.weight for layer in layers), *(layer.bias for layer in layers)]
+    call = declared(model, model.initial_state(len(inputs)))
+    return [inputs, *(part.contiguous() for part in call.state), *call.weights, *call.biases]
 
 
 def in_fewer_bits(model, inputs, how):
@@ -325,8 +328,9 @@ def in_fewer_bits(model, inputs, how):
         twin, inputs = twin.bfloat16(), inputs.bfloat16()
     with torch.autocast(inputs.device.type, torch.bfloat16, enabled=how == "autocast"):
         logits, state = twin(inputs)
-    assert {part.dtype for part in state} == {torch.promote_types(twin.heads.weight.dtype, torch.float32)}
+    assert {part.dtype for part in flatten(state)} == {torch.promote_types(twin.heads.weight.dtype, torch.float32)}
     assert logits.dtype == (torch.bfloat16 if how else model.heads.weight.dtype)
+    state = flatten(state)
     (logits.square().sum() + sum(part.square().sum() for part in state)).backward()
     return [part.detach().double() for part in (logits, *state, *(p.grad for p in twin.parameters()))]
 
@@ -357,7 +361,7 @@ def test_gradients_of_half_parameters_are_in_their_dtype(dtype, device):
     model = small(device).to(dtype)
     inputs = torch.randn(2, 2, 4, device=device, dtype=dtype, requires_grad=True)
     logits, state = model(inputs)
-    (logits.float().square().sum() + state.memory.sum()).backward()
+    (logits.float().square().sum() + state.memory.memory.sum()).backward()
     leaves = [inputs, *model.parameters()]
     assert logits.dtype == dtype
     assert all(leaf.grad.dtype == dtype and leaf.grad.isfinite().all() for leaf in leaves)
@@ -374,7 +378,7 @@ def test_without_gradients_the_numbers_are_the_same(device):
     for logits, state in (without, frozen):
         assert not logits.requires_grad
         assert torch.equal(logits, with_gradients[0])
-        assert all(torch.equal(a, b) for a, b in zip(state, with_gradients[1], strict=True))
+        assert all(torch.equal(a, b) for a, b in zip(flatten(state), flatten(with_gradients[1]), strict=True))
 
 
 def test_extreme_weights_stay_finite(device):
@@ -383,9 +387,9 @@ def test_extreme_weights_stay_finite(device):
         model.heads.weight.mul_(1e4)
     logits, state = model(torch.randn(2, 5, 4, device=device))
     logits.square().sum().backward()
-    for tensor in (logits, *state, *(p.grad for p in model.parameters())):
+    for tensor in (logits, *flatten(state), *(p.grad for p in model.parameters())):
         assert torch.isfinite(tensor).all()
-    torch.testing.assert_close(state.weights.sum(-1), torch.ones(2, 2, device=device))
+    torch.testing.assert_close(state.memory.weights.sum(-1), torch.ones(2, 2, device=device))
 
 
 def test_a_second_derivative_is_refused(device):
@@ -437,15 +441,16 @@ def test_states_of_other_dtypes_are_told(device):
     model, inputs = small(device), torch.zeros(1, 1, 4, device=device)
     state = model.initial_state(1)
 
-    def reason(**parts):
-        return sequence.refusal(model, inputs, state._replace(**parts))
+    def reason(state):
+        return sequence.refusal(model, inputs, state)
 
-    assert reason() is None
-    halves = {name: part.half() for name, part in state._asdict().items()}
-    assert reason(**halves) == "it keeps a state in float32 or float64, this one is torch.float16."
-    assert reason(cell=state.cell.double()) == "state.cell is torch.float64, state.memory is torch.float32."
-    doubles = {name: part.double() for name, part in state._asdict().items()}
-    assert reason(**doubles) == "the state is torch.float64, the parameters are torch.float32."
+    assert reason(state) is None
+    halves, doubles = mapped(torch.Tensor.half, state), mapped(torch.Tensor.double, state)
+    assert reason(halves) == "it keeps a state in float32 or float64, this one is torch.float16."
+    mixed = state._replace(controller=doubles.controller)
+    first = "state.controller.hidden is torch.float64, state.memory.memory is torch.float32."
+    assert reason(mixed) == first
+    assert reason(doubles) == "the state is torch.float64, the parameters are torch.float32."
 
 
 def test_tensors_elsewhere_are_told(monkeypatch):
@@ -516,6 +521,7 @@ def on_gpu(batch, time, **options):
 def outcome(model, inputs):
     model.zero_grad()
     logits, state = model(inputs)
+    state = flatten(state)
     (logits.square().sum() + sum(part.square().sum() for part in state)).backward()
     return [logits, *state, *(parameter.grad.clone() for parameter in model.parameters())]
 

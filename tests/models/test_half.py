@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from lightning_ntm import LSTM, NTM, Copy
+from lightning_ntm.states import flatten, mapped, named
 
 HALVES = (torch.float16, torch.bfloat16)
 NETWORKS = {
@@ -32,7 +33,7 @@ def test_half_precision_stays_close_and_keeps_its_state_in_float32(make, dtype):
     logits, state = half(inputs.to(dtype))
     logits.float().square().sum().backward()
     assert logits.dtype == dtype
-    assert {part.dtype for part in (*half.initial_state(3), *state)} == {torch.float32}
+    assert {part.dtype for part in flatten((half.initial_state(3), state))} == {torch.float32}
     # bfloat16 keeps 8 bits of each number, which 20 steps add up.
     torch.testing.assert_close(logits.float(), model(inputs)[0], atol=0.1, rtol=0.1)
     assert all(torch.isfinite(p.grad).all() for p in half.parameters())
@@ -46,16 +47,16 @@ def test_a_sequence_in_half_precision_goes_on_from_the_state_of_its_first_part(m
     first, state = model(inputs[:, :2])
     rest, streamed = model(inputs[:, 2:], state)
     assert torch.equal(torch.cat([first, rest], dim=1), whole)
-    assert all(torch.equal(a, b) for a, b in zip(end, streamed, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(flatten(end), flatten(streamed), strict=True))
 
 
 @every_half
 def test_the_memory_keeps_what_half_precision_would_lose(dtype):
     model = NETWORKS["NTM"]().to(dtype)
     state = model.initial_state(1)
-    memory = 1 + 1e-4 * torch.rand_like(state.memory)  # next to 1, float16 has steps of 1e-3
-    _, end = model(torch.zeros(1, 1, 4), state._replace(memory=memory))
-    untouched = end.memory[:, 3:-1]  # heads on slot 0 move by one
+    memory = 1 + 1e-4 * torch.rand_like(state.memory.memory)  # next to 1, float16 has steps of 1e-3
+    _, end = model(torch.zeros(1, 1, 4), state._replace(memory=state.memory._replace(memory=memory)))
+    untouched = end.memory.memory[:, 3:-1]  # heads on slot 0 move by one
     torch.testing.assert_close(untouched, memory[:, 3:-1], rtol=0, atol=1e-3)
     assert untouched.unique().numel() > untouched.numel() // 2
 
@@ -116,9 +117,10 @@ def test_runs_on_the_meta_device(make, backend):
 def test_a_state_of_another_dtype_is_told(make, dtype, other, expected):
     model = make().to(dtype)
     state = model.initial_state(2)
-    last = state._fields[-1]
-    wrong = state._replace(**{last: getattr(state, last).to(other)})
-    with pytest.raises(TypeError, match=rf"state.{last} must have dtype {expected}, got {other}\.$"):
+    wrong = mapped(lambda part: part.to(other), state)
+    with pytest.raises(
+        TypeError, match=rf"state.{next(iter(named(state)))} must have dtype {expected}, got {other}\.$"
+    ):
         model(torch.zeros(2, 3, 4, dtype=dtype), wrong)
 
 

@@ -10,6 +10,7 @@ from hypothesis import given, strategies as st
 
 from lightning_ntm import LSTM, NTM
 from lightning_ntm.kernels.cpu import library
+from lightning_ntm.states import flatten, mapped, unflatten
 
 NETWORKS = {
     "NTM": lambda **more: NTM(3, 2, hidden_size=5, memory_slots=4, memory_width=3, head_init="learned", **more),
@@ -32,9 +33,10 @@ LENGTHS = st.lists(st.integers(1, 7), min_size=1, max_size=5)
 
 def results(model, inputs, state, run):
     """Logits, last state, and all gradients of a sum over both."""
-    leaves = [inputs.clone().requires_grad_(), *(part.clone().requires_grad_() for part in state)]
-    logits, end = run(leaves[0], type(state)(*leaves[1:]))
+    leaves = [inputs.clone().requires_grad_(), *(part.clone().requires_grad_() for part in flatten(state))]
+    logits, end = run(leaves[0], unflatten(state, leaves[1:]))
     model.zero_grad()
+    end = flatten(end)
     (logits.square().sum() + sum(part.square().sum() for part in end)).backward()
     return [logits, *end, *(leaf.grad for leaf in leaves), *(parameter.grad for parameter in model.parameters())]
 
@@ -47,7 +49,7 @@ def test_padding_changes_neither_outputs_nor_last_state_nor_gradients(name, back
     batch, time = len(lengths), max(lengths) + more
     inputs = torch.randn(batch, time, 3, dtype=torch.float64)
     _, state = model(torch.randn(batch, 2, 3, dtype=torch.float64))  # not that of the beginning
-    state = type(state)(*(part.detach() for part in state))
+    state = mapped(torch.Tensor.detach, state)
 
     def padded(inputs, state):
         padding = torch.arange(time) >= torch.tensor(lengths)[:, None]
@@ -55,11 +57,11 @@ def test_padding_changes_neither_outputs_nor_last_state_nor_gradients(name, back
 
     def one_by_one(inputs, state):
         ran = [
-            model(inputs[i : i + 1, :length], type(state)(*(part[i : i + 1] for part in state)))
+            model(inputs[i : i + 1, :length], mapped(lambda part, i=i: part[i : i + 1], state))
             for i, length in enumerate(lengths)
         ]
         logits = [torch.nn.functional.pad(one, (0, 0, 0, time - one.shape[1])) for one, _ in ran]
-        return torch.cat(logits), type(state)(*map(torch.cat, zip(*(end for _, end in ran), strict=True)))
+        return torch.cat(logits), mapped(lambda *parts: torch.cat(parts), *(end for _, end in ran))
 
     for mine, expected in zip(*(results(model, inputs, state, run) for run in (padded, one_by_one)), strict=True):
         torch.testing.assert_close(mine, expected, rtol=1e-10, atol=1e-10)
@@ -71,13 +73,13 @@ def test_lengths_of_all_steps_are_as_none(name, backend):
     with torch.no_grad():
         (logits, end), (expected, expected_end) = model(inputs, lengths=torch.full((4,), 6)), model(inputs)
     assert torch.equal(logits, expected)
-    assert all(map(torch.equal, end, expected_end))
+    assert all(map(torch.equal, flatten(end), flatten(expected_end)))
 
 
 def test_an_empty_batch_has_no_lengths():
     logits, end = NETWORKS["NTM"]()(torch.zeros(0, 3, 3), lengths=torch.zeros(0, dtype=torch.int64))
     assert logits.shape == (0, 3, 2)
-    assert end.memory.shape == (0, 4, 3)
+    assert end.memory.memory.shape == (0, 4, 3)
 
 
 @pytest.mark.parametrize(
@@ -97,13 +99,14 @@ MISTAKES = """
 import torch
 from torch.nn.utils.rnn import pack_padded_sequence
 from lightning_ntm import LSTM, NTM
+from lightning_ntm.states import flatten, unflatten
 for model in (NTM(3, 2, hidden_size=4, memory_slots=4, memory_width=3), LSTM(3, 2, hidden_size=4, num_layers=1)):
     inputs, state = torch.zeros(2, 5, 3), model.initial_state(2)
     packed = pack_padded_sequence(inputs, torch.tensor([5, 3]), batch_first=True)
     pair = torch.zeros(2, 1, 4), torch.zeros(2, 1, 4)
     calls = (
         (packed,), (inputs.tolist(),), (inputs.numpy(),), (inputs, packed), (inputs, pair), (inputs, list(state)),
-        (inputs, tuple(state)), (inputs, state._replace(hidden=[0.0])), (inputs, state, [5, 3]),
+        (inputs, tuple(state)), (inputs, unflatten(state, [[0.0], *flatten(state)[1:]])), (inputs, state, [5, 3]),
         (inputs, state, torch.tensor([5.0, 3.0])), (inputs, state, torch.tensor([2])),
     )
     for call in calls:
@@ -118,7 +121,7 @@ for model in (NTM(3, 2, hidden_size=4, memory_slots=4, memory_width=3), LSTM(3, 
 def test_what_is_no_tensor_or_no_state_is_one_clear_error():
     done = subprocess.run([sys.executable, "-c", MISTAKES], capture_output=True, text=True, check=True)
     expected = []
-    for state in ("NTMState", "LSTMState"):
+    for state, first in (("NTMState", "memory.memory"), ("LSTMState", "hidden")):
         inputs = "TypeError inputs must be a tensor of shape (batch, time, 3), got"
         states = f"TypeError state must be of type {state}, as forward and initial_state return it, got"
         both = [
@@ -129,7 +132,7 @@ def test_what_is_no_tensor_or_no_state_is_one_clear_error():
             f"{states} tuple.",
             f"{states} list.",
             f"{states} tuple.",
-            "TypeError state.hidden must be a tensor, got list.",
+            f"TypeError state.{first} must be a tensor, got list.",
         ]
         expected += [line for line in both for _ in range(2)]
         expected += [

@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from lightning_ntm import NTM
+from lightning_ntm.states import flatten, mapped
 from lightning_ntm.testing import check_model
 
 VARIANTS = [
@@ -55,8 +56,9 @@ class ByHand:
     def __init__(self, model):
         self.model = model
         self.weights = {name: tensor.detach().numpy() for name, tensor in model.state_dict().items()}
-        start = [part[0].detach().numpy().copy() for part in model.initial_state(1)]
-        self.memory, self.head_weights, self.reads, self.hidden, self.cell = start
+        start = [part[0].detach().numpy().copy() for part in flatten(model.initial_state(1))]
+        self.memory, self.head_weights, self.reads, *of_lstm = start
+        self.hidden, self.cell = of_lstm or (None, None)
 
     def run(self, inputs):
         return np.array([self.step(x) for x in inputs])
@@ -99,7 +101,7 @@ class ByHand:
     def control(self, below):
         for layer in range(len(self.model.controller.layers)):
             name = f"controller.layers.{layer}"
-            if self.model.controller.num_layers == 0:
+            if self.hidden is None:
                 below = np.tanh(self.linear(name, below))
                 continue
             enter, keep, candidate, leave = np.split(self.linear(name, np.concatenate([below, self.hidden[layer]])), 4)
@@ -125,7 +127,7 @@ def test_a_sequence_is_what_the_paper_says(options, backend):
         by_hand = ByHand(model)
         # Sharpening adds 1e-12 inside the logarithm, which moves a nearly empty slot's weight.
         np.testing.assert_allclose(logits[b].detach(), by_hand.run(inputs[b].numpy()), rtol=1e-6, atol=1e-9)
-        np.testing.assert_allclose(state.memory[b].detach(), by_hand.memory, rtol=1e-6, atol=1e-9)
+        np.testing.assert_allclose(state.memory.memory[b].detach(), by_hand.memory, rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize("options", VARIANTS, ids=str)
@@ -142,7 +144,7 @@ def test_gradients_of_a_sequence_are_right(options, backend):
 
     def run(inputs, *_):
         logits, state = model(inputs)
-        return logits, state.memory
+        return logits, state.memory.memory
 
     # A memory of 1e-6 everywhere has cosine gradients of 1e6: the differences need a small step.
     assert torch.autograd.gradcheck(run, (inputs, *parameters), eps=1e-7, atol=1e-4, rtol=1e-3)
@@ -157,7 +159,7 @@ def test_what_flows_back_into_a_weighting_is_limited_number_by_number(backend):
     state, logits = exact.initial_state(3), []
     for x in inputs.unbind(dim=1):
         out, state = exact.step(x, state)
-        state.weights.register_hook(lambda gradient: flowed.append(gradient) or gradient.clamp(-limit, limit))
+        state.memory.weights.register_hook(lambda gradient: flowed.append(gradient) or gradient.clamp(-limit, limit))
         logits.append(out)
     torch.stack(logits, dim=1).square().sum().backward()
     limited(inputs)[0].square().sum().backward()
@@ -180,10 +182,10 @@ def test_every_parameter_gets_a_gradient(backend):
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_gradients_flow_into_a_given_state_and_from_the_returned_one(backend):
     model = small(backend=backend)
-    state = type(model.initial_state(2))(*(part.detach().clone().requires_grad_() for part in model.initial_state(2)))
+    state = mapped(lambda part: part.detach().clone().requires_grad_(), model.initial_state(2))
     _, end = model(torch.randn(2, 3, 4), state)
-    (end.memory.sum() + end.hidden.sum()).backward()
-    assert all(part.grad is not None and torch.isfinite(part.grad).all() for part in state)
+    (end.memory.memory.sum() + end.controller.hidden.sum()).backward()
+    assert all(part.grad is not None and torch.isfinite(part.grad).all() for part in flatten(state))
 
 
 def test_a_trained_network_can_be_given_more_memory():
@@ -197,26 +199,53 @@ def test_a_trained_network_can_be_given_more_memory():
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("options", [{}, {"memory_init": "random"}, {"memory_init": "learned", "head_init": "learned"}])
-def test_the_number_of_slots_can_be_set(options, backend):
+def test_a_sequence_may_have_fewer_slots(options, backend):
     model, inputs = small(**options, backend=backend).double(), torch.randn(2, 5, 4).double()
-    whole, end = model(inputs)
-    model.memory_slots = 5
+    whole, _ = model(inputs)
     of_fewer = small(**options, memory_slots=5).double()
     first = {"start_memory": lambda start: start[:5], "start_heads": lambda start: start[:, :5]}
     of_fewer.load_state_dict({n: first.get(n, lambda whole: whole)(t) for n, t in model.state_dict().items()})
-    logits, state = model(inputs)
-    torch.testing.assert_close((logits, state), of_fewer(inputs))
-    assert state.memory.shape == (2, 5, 3)
-    with pytest.raises(ValueError, match=r"state.memory must have shape \(2, 5, 3\), got \(2, 7, 3\)"):
-        model(inputs, end)
-    model.memory_slots = 7
+    logits, state = model(inputs, model.initial_state(2, slots=5))
+    expected, end = of_fewer(inputs)
+    torch.testing.assert_close((logits, flatten(state)), (expected, flatten(end)))
+    assert state.memory.memory.shape == (2, 5, 3)
+    torch.testing.assert_close(model(inputs, state)[0], of_fewer(inputs, end)[0])
     assert torch.equal(model(inputs)[0], whole)
-    with pytest.raises(ValueError, match=r"max_shift \(=1\).*memory_slots \(=2\)"):
-        model.memory_slots = 2
-    if options:
-        with pytest.raises(ValueError, match=r"memory_slots \(=8\) must be at most 7"):
-            model.memory_slots = 8
     assert model.memory_slots == 7
+    with pytest.raises(AttributeError):
+        model.memory_slots = 5
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_sequence_may_have_more_slots(backend):
+    model, larger, inputs = small(backend=backend), small(memory_slots=50, backend=backend), torch.randn(2, 5, 4)
+    larger.load_state_dict(model.state_dict())
+    logits, state = model(inputs, model.initial_state(2, slots=50))
+    expected, end = larger(inputs)
+    assert torch.equal(logits, expected)
+    assert all(torch.equal(mine, other) for mine, other in zip(flatten(state), flatten(end), strict=True))
+
+
+def test_a_number_of_slots_that_does_not_fit_is_told():
+    model = small()
+    for slots, message in (
+        (0, r"slots \(=0\) must be at least 1"),
+        (2, r"max_shift \(=1\).* at most slots \(=2\)"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            model.initial_state(2, slots=slots)
+    for options in ({"memory_init": "random"}, {"head_init": "learned"}):
+        with pytest.raises(ValueError, match=r"slots \(=8\) must be at most 7: with memory_init=.* and head_init="):
+            small(**options).initial_state(2, slots=8)
+        with pytest.raises(ValueError, match=r"slots \(=9\) must be at most 7"):
+            small(**options)(torch.zeros(2, 3, 4), small(memory_slots=9).initial_state(2))
+    state = model.initial_state(2)
+    narrow = state._replace(memory=state.memory._replace(weights=state.memory.weights[..., :5]))
+    with pytest.raises(ValueError, match=r"state.memory.weights must have shape \(2, 2, 7\), got \(2, 2, 5\)"):
+        model(torch.zeros(2, 3, 4), narrow)
+    flat = state._replace(memory=state.memory._replace(memory=torch.zeros(2)))
+    with pytest.raises(ValueError, match=r"state.memory.memory must have shape \(2, 7, 3\), got \(2,\)"):
+        model(torch.zeros(2, 3, 4), flat)
 
 
 def test_a_state_dict_restores_everything_the_network_does():
@@ -229,7 +258,7 @@ def test_a_state_dict_restores_everything_the_network_does():
 
 def test_state_and_buffers_follow_the_module():
     model = small(memory_init="random").to("meta", torch.float64)
-    assert all(part.device.type == "meta" and part.dtype == torch.float64 for part in model.initial_state(2))
+    assert all(part.device.type == "meta" and part.dtype == torch.float64 for part in flatten(model.initial_state(2)))
 
 
 @pytest.mark.parametrize("backend", FAST)
@@ -254,8 +283,8 @@ def test_checkpoints_change_neither_outputs_nor_gradients(backend):
         twin = copy.deepcopy(model)
         twin.checkpoint_every = every
         logits, state = twin(inputs)
-        (logits.square().sum() + state.memory.sum()).backward()
-        results.append([logits, *state, *(p.grad for p in twin.parameters())])
+        (logits.square().sum() + state.memory.memory.sum()).backward()
+        results.append([logits, *flatten(state), *(p.grad for p in twin.parameters())])
     for other in results[1:]:
         torch.testing.assert_close(other, results[0])
 
@@ -304,7 +333,7 @@ def test_autocast_computes_in_fewer_bits_and_stays_close():
     with torch.autocast("cpu", torch.bfloat16):
         logits, state = model(inputs)
         logits.float().square().sum().backward()
-    assert state.memory.dtype == torch.float32
+    assert state.memory.memory.dtype == torch.float32
     # bfloat16 keeps 8 bits of each number.
     torch.testing.assert_close(logits.float(), model(inputs)[0], atol=0.1, rtol=0.1)
 
@@ -316,9 +345,9 @@ def test_extreme_weights_stay_finite(backend):
         model.heads.weight.mul_(1e4)
     logits, state = model(torch.randn(2, 30, 4))
     logits.square().sum().backward()
-    for tensor in (logits, *state, *(p.grad for p in model.parameters())):
+    for tensor in (logits, *flatten(state), *(p.grad for p in model.parameters())):
         assert torch.isfinite(tensor).all()
-    torch.testing.assert_close(state.weights.sum(-1), torch.ones(2, 2))
+    torch.testing.assert_close(state.memory.weights.sum(-1), torch.ones(2, 2))
 
 
 @pytest.mark.parametrize(
@@ -348,7 +377,7 @@ def test_wrong_shapes_are_told_with_those_expected():
         model(torch.zeros(3, 5, 8))
     with pytest.raises(ValueError, match=r"at least one step, got \(3, 0, 4\)"):
         model(torch.zeros(3, 0, 4))
-    with pytest.raises(ValueError, match=r"state.memory must have shape \(3, 7, 3\), got \(2, 7, 3\)"):
+    with pytest.raises(ValueError, match=r"state.memory.memory must have shape \(3, 7, 3\), got \(2, 7, 3\)"):
         model(torch.zeros(3, 5, 4), model.initial_state(2))
     with pytest.raises(ValueError, match=r"backend \(='cuda'\) must be one of auto, reference, cpu, triton, graphs"):
         small(backend="cuda")

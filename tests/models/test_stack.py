@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from lightning_ntm import LSTM, NTM, MemoryModel, Stack
 from lightning_ntm.models.alike import check_alike
-from lightning_ntm.training.slots import lent_slots
+from lightning_ntm.states import flatten, mapped
 
 NTMS = [
     {},
@@ -58,17 +58,17 @@ class Tied(MemoryModel[TiedState]):
 def results(model, inputs, state=None):
     """Outputs, last state and every gradient, of a loss that is a sum over networks where there are many."""
     inputs = inputs.clone().requires_grad_()
-    state = state and type(state)(*(part.detach().clone().requires_grad_() for part in state))
+    state = state and mapped(lambda part: part.detach().clone().requires_grad_(), state)
     logits, end = model(inputs, state)
     loss, generator = torch.zeros((), dtype=torch.float64), torch.Generator().manual_seed(0)
-    for tensor in (logits, *end):
+    for tensor in (logits, *flatten(end)):
         of_one = tensor.shape[isinstance(model, Stack) :]
         loss = loss + (torch.rand(of_one, generator=generator, dtype=torch.float64) * tensor).sum()
     model.zero_grad()
     loss.backward()
-    leaves = [inputs, *model.parameters(), *(state or ())]
+    leaves = [inputs, *model.parameters(), *flatten(state or ())]
     gradients = [torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for leaf in leaves]
-    return [logits, *end, *gradients]
+    return [logits, *flatten(end), *gradients]
 
 
 def compared(members, backend, given_state=False, batch=3, time=5):
@@ -80,7 +80,7 @@ def compared(members, backend, given_state=False, batch=3, time=5):
     together = results(stack, inputs, state)
     for i, member in enumerate(members):
         member.backend = backend
-        own = None if state is None else type(state)(*(part[i] for part in state))
+        own = None if state is None else mapped(lambda part, i=i: part[i], state)
         yield from zip((tensor[i] for tensor in together), results(member, inputs[i], own), strict=True)
 
 
@@ -159,7 +159,7 @@ def test_a_sequence_may_come_in_pieces_or_step_by_step(backend):
         steps.append(logits)
     for mine, other in ((torch.cat([first, rest], 2), whole), (torch.stack(steps, 2), whole)):
         torch.testing.assert_close(mine, other, rtol=1e-10, atol=1e-10)
-    for mine, piecewise, part in zip(stepped, streamed, end, strict=True):
+    for mine, piecewise, part in zip(*map(flatten, (stepped, streamed, end)), strict=True):
         torch.testing.assert_close(mine, part, rtol=1e-10, atol=1e-10)
         torch.testing.assert_close(piecewise, part, rtol=1e-10, atol=1e-10)
 
@@ -248,21 +248,21 @@ def test_clipping_reads_no_number():
     assert stack.clip_gradients(1.0).shape == (2,)
 
 
-def test_the_memory_of_all_members_can_be_set():
+@pytest.mark.parametrize("backend", ["cpu", "reference"])
+@pytest.mark.parametrize("slots", [5, 20])
+def test_sequences_of_all_members_may_have_another_number_of_slots(slots, backend):
     members = [small(), small()]
-    stack, inputs = Stack(members), torch.randn(2, 3, 5, 4)
-    with lent_slots(stack, 5):
-        logits, state = stack(inputs)
-        assert state.memory.shape == (2, 3, 5, 3)
-        for i, member in enumerate(members):
-            with lent_slots(member, 5):
-                assert torch.equal(member(inputs[i])[0], logits[i])
-    assert stack.memory_slots == stack.networks.memory_slots == 7
-    with pytest.raises(ValueError, match=r"memory_slots \(=2\)"):
-        stack.memory_slots = 2
+    stack, inputs = Stack(members, backend), torch.randn(2, 3, 5, 4)
+    logits, state = stack(inputs, stack.initial_state(3, slots=slots))
+    assert state.memory.memory.shape == (2, 3, slots, 3)
+    for i, member in enumerate(members):
+        torch.testing.assert_close(member(inputs[i], member.initial_state(3, slots=slots))[0], logits[i])
+    assert stack.memory_slots == 7
+    with pytest.raises(ValueError, match=r"slots \(=2\)"):
+        stack.initial_state(3, slots=2)
+    with pytest.raises(AttributeError):
+        stack.memory_slots = 5
     assert not hasattr(Stack([lstm()]), "memory_slots")
-    with pytest.raises(AttributeError, match="LSTM has no memory_slots"):
-        Stack([lstm()]).memory_slots = 5
 
 
 def frozen():
@@ -309,10 +309,10 @@ def test_what_does_not_fit_is_named():
         with pytest.raises(ValueError, match=r"inputs must have shape \(2, batch, time, 4\) .* got"):
             stack(wrong)
     state = stack.initial_state(3)
-    with pytest.raises(ValueError, match=r"state.memory must have shape \(2, 3, 7, 3\), got \(2, 2, 7, 3\)"):
+    with pytest.raises(ValueError, match=r"state.memory.memory must have shape \(2, 3, 7, 3\), got \(2, 2, 7, 3\)"):
         stack(inputs, stack.initial_state(2))
-    with pytest.raises(TypeError, match=r"state.memory must have dtype torch.float32, got torch.float64"):
-        stack(inputs, state._replace(memory=state.memory.double()))
+    with pytest.raises(TypeError, match=r"state.memory.memory must have dtype torch.float32, got torch.float64"):
+        stack(inputs, mapped(lambda part: part.double(), state))
     with pytest.raises(ValueError, match=r"backend \(='graphs'\) must be one of auto, reference, cpu, triton"):
         Stack([small()], backend="graphs")
     half = Stack([small()], backend="cpu").bfloat16()

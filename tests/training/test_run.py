@@ -275,7 +275,8 @@ def test_the_gradient_is_that_of_the_weights_with_their_noise(tmp_path):
 class Sized(NTM):
     """Its memory is as large as it was made."""
 
-    memory_slots = 6
+    def initial_state(self, *batch):
+        return super().initial_state(*batch)
 
 
 def test_a_memory_that_cannot_vary_is_told():
@@ -462,7 +463,7 @@ def test_an_opened_run_is_the_kept_network(tmp_path):
     kept = safetensors.torch.load_file(tmp_path / "a" / "best.safetensors")
     torch.testing.assert_close(dict(opened.model.state_dict()), kept)
     assert (opened.task, opened.seed, opened.step) == (Copy(bits=3, max_length=4), 3, 4)
-    assert open_run(tmp_path / "a", memory_slots=40).model.initial_state(1).memory.shape == (1, 40, 4)
+    assert open_run(tmp_path / "a", memory_slots=40).model.initial_state(1).memory.memory.shape == (1, 40, 4)
 
 
 def test_a_learned_start_cannot_be_given_more_memory(tmp_path):

@@ -55,7 +55,7 @@ def run(path, on_nonfinite="stop", resume=False, precision="32-true", **varied):
 def test_a_loss_that_is_not_finite_ends_the_run_and_the_step_can_be_seen_again(tmp_path, precision):
     with pytest.raises(DivergenceError, match=r"step 3 \(batch 2\): the loss is (inf|nan), the largest gradients are"):
         run(tmp_path / "a", precision=precision).fit()
-    model, batch = replay(tmp_path / "a")
+    model, batch, _ = replay(tmp_path / "a")
     assert batch.inputs.shape[0] == 4
     assert all(torch.isfinite(p).all() for p in model.parameters())
 
@@ -63,10 +63,13 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_the_step_can_be_seen_again(t
 def test_a_step_is_seen_again_with_the_memory_it_had(tmp_path):
     training = run(tmp_path / "a", min_memory_slots=3)
     lent = []
-    training.learner.model.register_forward_hook(lambda model, *_: lent.append(model.memory_slots))
+    training.learner.model.register_forward_hook(
+        lambda model, _, out: lent.append(model.memory.slots_of(out[1].memory))
+    )
     with pytest.raises(DivergenceError):
         training.fit()
-    assert replay(tmp_path / "a")[0].memory_slots == lent[-1] < 6
+    model, _, state = replay(tmp_path / "a")
+    assert model.memory.slots_of(state.memory) == lent[-1] < 6
 
 
 @pytest.mark.parametrize("precision", ["32-true", "64-true"])

@@ -54,33 +54,33 @@ def open_run(path: Path | str, *, memory_slots: int | None = None, device: str |
     return TrainedRun(model.to(where), task, config["seed"], int(about["step"]), slots)
 
 
-def replay(path: Path | str) -> tuple[MemoryModel[Any], Batch]:
+def replay(path: Path | str) -> tuple[MemoryModel[Any], Batch, Any]:
     """Return the step at which a run ended because its loss or gradient was not finite.
 
     Args:
         path: The run folder.
 
     Returns:
-        The network as it was before the step, with the memory slots and the noise on its weights that it had in it,
-        and the batch, drawn again from its number.
+        The network as it was before the step, with the noise that its weights had in it; the batch, drawn again from
+        its number; and the state before its first step, with the memory slots that the network had in it:
+        `network(batch.inputs, state)`.
 
     Raises:
         ValueError: The folder holds no such step, or it is damaged.
     """
     folder = RunFolder(Path(path))
     folder.require()
-    model: Any  # it has slots, if some were lent away
     weights = folder.nonfinite.with_suffix(".safetensors")
     model, task, config = _parts(folder, weights)
     load_weights(model, weights)
     try:
         step = read_object(folder.nonfinite)
         number, seed, batch_size = step["batch"], step["seed"], config["data"]["batch_size"]
-        if slots := step.get("memory_slots"):
-            model.memory_slots = slots
         if deviation := step.get("weight_noise"):
             WeightNoise(deviation).put_on(model.parameters(), seed, number)
-        return model.train(), task.batch(seed, "train", number, batch_size)
+        start: Any = model.initial_state
+        options = {"slots": step["memory_slots"]} if step.get("memory_slots") else {}
+        return model.train(), task.batch(seed, "train", number, batch_size), start(batch_size, **options)
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise ValueError(f"{folder.nonfinite} does not tell which batch it was ({error}).") from None
 

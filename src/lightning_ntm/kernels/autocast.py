@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lightning_ntm.states import flatten
+
 
 def autocast_enabled(device: torch.device) -> bool:
     """Return whether autocast is on for a device; never on one that has none, as `meta`."""
@@ -22,7 +24,7 @@ def refused_dtypes(model: Any, inputs: Tensor, state: Any) -> str | None:
 
     Under autocast inputs may have fewer bits.
     """
-    given, dtype = inputs.dtype, state[0].dtype
+    given, dtype = inputs.dtype, flatten(state)[0].dtype
     fits = given == dtype or (given in (torch.float16, torch.bfloat16) and autocast_enabled(inputs.device))
     if fits and model.output.weight.dtype == dtype:
         return None

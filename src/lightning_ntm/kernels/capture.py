@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from lightning_ntm.kernels.derivatives import first_only
+from lightning_ntm.states import flatten, unflatten
 
 Gradients = Sequence[Tensor | None]
 Results = TypeVar("Results")
@@ -80,15 +81,16 @@ class Graph:
         self.memory, self.used = memory, 0
         versions = [t._version for t in tensors]
         # Leaves of its own: hooks of parameters must not be captured, nor the streams on which their gradients arrive.
-        given, own = [_leaf(t.detach().clone(), t) for t in (inputs, *state)], [_leaf(t.detach(), t) for t in tensors]
+        given = [_leaf(t.detach().clone(), t) for t in (inputs, *flatten(state))]
+        own = [_leaf(t.detach(), t) for t in tensors]
         twin = copy.deepcopy(model, {id(t): leaf for t, leaf in zip(tensors, own, strict=True)})
         for part in twin.modules():
             if hasattr(part, "unroll"):  # a model that is part of this one
                 part.backend = "reference"
 
         def forward() -> list[Tensor]:
-            logits, end = twin.unroll(given[0], type(state)(*given[1:]))
-            return [logits, *end]
+            logits, end = twin.unroll(given[0], unflatten(state, given[1:]))
+            return [logits, *flatten(end)]
 
         def trial() -> list[Tensor]:
             outputs = forward()
@@ -134,7 +136,7 @@ class Graph:
 
 
 class Replay(torch.autograd.Function):
-    """Runs a graph for `(graph, inputs, *state, *tensors of the model)`."""
+    """Runs a graph for `(graph, inputs, *tensors of the state, *tensors of the model)`."""
 
     @staticmethod
     def forward(ctx: Any, graph: Graph, *tensors: Tensor) -> tuple[Tensor, ...]:

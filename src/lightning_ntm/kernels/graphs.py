@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from lightning_ntm.kernels.capture import Graph, Memory, Replay
 from lightning_ntm.kernels.plain import PLAIN, has_global_hooks, has_hooks, transformed
+from lightning_ntm.states import flatten, unflatten
 
 #: Calls of a shape that `auto` runs as a loop before it captures the next: a capture takes as long as several loops.
 CALLS_BEFORE_CAPTURE = 2
@@ -40,6 +41,7 @@ def refusal(model: Any, inputs: Tensor, state: Any) -> str | None:
 
 def obstacle(model: Any, inputs: Tensor, state: Any) -> str | None:
     """Return what keeps the call from running as a graph, apart from the device, or `None`."""
+    parts = [inputs, *flatten(state)]
     if torch.compiler.is_compiling() or torch.jit.is_tracing() or torch._C._len_torch_dispatch_stack():
         return "the operations of the loop are being traced."
     if reason := transformed():
@@ -53,11 +55,11 @@ def obstacle(model: Any, inputs: Tensor, state: Any) -> str | None:
     if torch.is_grad_enabled():
         if model.checkpoint_every or torch._C._autograd._top_saved_tensors_default_hooks(True) is not None:
             return "its activations are in fixed memory, out of reach of checkpoints and hooks for saved tensors."
-        if any(part.is_inference() for part in (inputs, *state)):
+        if any(part.is_inference() for part in parts):
             return "tensors of inference mode cannot be saved for the backward."
-    if any(type(part) not in PLAIN for part in (inputs, *state)):
+    if any(type(part) not in PLAIN for part in parts):
         return "the inputs or the state are of a subclass of Tensor."
-    if any(part.device != inputs.device for part in state):
+    if any(part.device != inputs.device for part in parts):
         return f"the inputs are on {inputs.device}, the state is not."
     if inputs.shape[0] == 0:
         return "the batch is empty."
@@ -76,7 +78,8 @@ def run(model: Any, inputs: Tensor, state: Any) -> tuple[Tensor, Any]:
     """
     by_name = model.backend == "graphs"
     fingerprint, tensors = _fingerprint(model, inputs.device)
-    call = [(part.shape, part.dtype, part.requires_grad) for part in (inputs, *state)]
+    parts = [inputs, *flatten(state)]
+    call = [(part.shape, part.dtype, part.requires_grad) for part in parts]
     key = (fingerprint, type(state), *call, *_settings())
 
     def capture(memory: Memory) -> Graph:
@@ -87,8 +90,8 @@ def run(model: Any, inputs: Tensor, state: Any) -> tuple[Tensor, Any]:
     with _searching:
         found = _graphs_of(model, inputs.device).find(key, capture, at_once=by_name)
     if isinstance(found, Graph):
-        logits, *end = Replay.apply(found, inputs, *state, *tensors)
-        return logits, type(state)(*end)
+        logits, *end = Replay.apply(found, *parts, *tensors)
+        return logits, unflatten(state, end)
     if found and by_name:
         raise ValueError(f"backend (='graphs') cannot run this call: {found}")
     return model.unroll(inputs, state)

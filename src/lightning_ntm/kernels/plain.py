@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.nn.modules import module as nn_module
 
+from lightning_ntm.states import flatten, named
+
 #: Types of tensors that have memory, and nothing else.
 PLAIN = (Tensor, nn.Parameter)
 
@@ -23,7 +25,7 @@ Part = tuple[str, Any, tuple[type[nn.Module], ...]]
 
 
 class Shapes:
-    """Shapes of the parts of a state, and of weights and biases of linear layers.
+    """Shapes of the tensors of a state, and of weights and biases of linear layers.
 
     Args:
         state: All shapes.
@@ -44,8 +46,12 @@ class Declared(Protocol):
         """Yield modules, each before what it holds: the next is asked for when this one has a type it may have."""
         ...
 
-    def replaced_shapes(self, batch_size: int) -> Shapes:
-        """Return the shapes of the state's tensors, and of weight and bias of each linear layer."""
+    def replaced_shapes(self, batch_size: int, state: Any) -> Shapes:
+        """Return the shapes that the tensors of a state, and weight and bias of each linear layer, must have."""
+        ...
+
+    def replaced_numbers(self) -> Any:
+        """Return what else a program must know: numbers in a `NamedTuple` that the program defines."""
         ...
 
 
@@ -97,15 +103,16 @@ def changed(model: Any, inputs: Tensor, state: Any) -> str | None:
             return f"{name} is a {type(part).__name__}, not a {' or a '.join(t.__name__ for t in types)}."
         if has_hooks(part):
             return f"{name} has hooks."
-        if "forward" in part.__dict__:
-            return f"{name} has a forward of its own."
+        for method in ("forward", "step"):
+            if method in part.__dict__:
+                return f"{name} has a {method} of its own."
         if types == LINEAR:
             names.append(name)
             weights.append(part._parameters.get("weight"))
             biases.append(part._parameters.get("bias"))
-    shapes = model.replaced_shapes(inputs.shape[0])
+    shapes = model.replaced_shapes(inputs.shape[0], state)
     return (
-        _unlike(state._fields, state, shapes.state, inputs, "state.{}")
+        _unlike(list(named(state)), flatten(state), shapes.state, inputs, "state.{}")
         or _unlike(names, weights, shapes.weights, inputs, "{}.weight")
         or _unlike(names, biases, shapes.biases, inputs, "{}.bias")
     )
@@ -113,6 +120,11 @@ def changed(model: Any, inputs: Tensor, state: Any) -> str | None:
 
 #: The types of a part whose weight and bias a kernel reads.
 LINEAR = (nn.Linear,)
+
+
+def linear_layers(model: Declared) -> dict[str, nn.Linear]:
+    """Return the linear layers that a model declares, by name, in the order of `replaced_shapes`."""
+    return {name: part for name, part, types in model.replaced_parts() if types == LINEAR}
 
 
 @kept
@@ -129,6 +141,8 @@ def _unlike(
 ) -> str | None:
     """Return which tensor is not as it should be."""
     traced = _traced()
+    if len(tensors) != len(shapes):
+        return f"{title.format('...')} are {len(tensors)} tensors, not {len(shapes)}."
     device, dtype = inputs.device, getattr(tensors[0], "dtype", None)
     for name, tensor, shape in zip(names, tensors, shapes, strict=True):
         if tensor is None:

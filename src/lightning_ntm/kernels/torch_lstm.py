@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from lightning_ntm.kernels.autocast import full_precision, refused_dtypes
-from lightning_ntm.kernels.plain import changed, transformed
+from lightning_ntm.kernels.plain import changed, linear_layers, transformed
 
 
 def refusal(model: Any, inputs: Tensor, state: Any) -> str | None:
@@ -17,15 +17,16 @@ def refusal(model: Any, inputs: Tensor, state: Any) -> str | None:
 def run(model: Any, inputs: Tensor, state: Any) -> tuple[Tensor, Any]:
     """Return `(logits, state)` for a whole sequence."""
     outputs, hiddens, cells = [], [], []
+    *layers, last = linear_layers(model).values()
     below = inputs = inputs.to(state.cell.dtype)  # under autocast they may have fewer bits
     with full_precision(inputs.device):
-        for index, layer in enumerate(model.controller.layers):
+        for index, layer in enumerate(layers):
             output, hidden, cell = _layer(layer, below, state.hidden[:, index], state.cell[:, index])
             outputs.append(output)
             hiddens.append(hidden)
             cells.append(cell)
             below = torch.cat([inputs, output], dim=-1)
-    logits = model.output(torch.cat(outputs, dim=-1))
+    logits = last(torch.cat(outputs, dim=-1))
     return logits, type(state)(torch.stack(hiddens, dim=1), torch.stack(cells, dim=1))
 
 

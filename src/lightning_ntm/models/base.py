@@ -14,13 +14,14 @@ from lightning_ntm.checks import at_least, one_of
 from lightning_ntm.kernels.choice import Kernel, choose, chosen, prepare
 from lightning_ntm.kernels.plain import Part, Shapes
 from lightning_ntm.models import lengths as padding
+from lightning_ntm.states import named
 
 
 @runtime_checkable
 class NamedTensors(Protocol):
-    """A `NamedTuple` of tensors, each with a leading batch axis."""
+    """A `NamedTuple` of tensors, each with leading batch axes, and of further such tuples."""
 
-    def _asdict(self) -> dict[str, Tensor]: ...
+    def _asdict(self) -> dict[str, Any]: ...
 
 
 State = TypeVar("State", bound=NamedTensors)
@@ -77,16 +78,19 @@ class MemoryModel(nn.Module, abc.ABC, Generic[State]):
         """Yield the modules that `kernels` compute, linear layers in the order of `replaced_shapes`."""
         raise NotImplementedError(f"{type(self).__name__} has kernels and does not declare what they replace.")
 
-    def replaced_shapes(self, batch_size: int) -> Shapes:
-        """Return the shapes of the state and of the linear layers that `kernels` compute."""
+    def replaced_shapes(self, batch_size: int, state: State) -> Shapes:
+        """Return the shapes that the tensors of a state and the linear layers must have for `kernels`."""
         raise NotImplementedError(f"{type(self).__name__} has kernels and does not declare what they replace.")
 
     @abc.abstractmethod
-    def initial_state(self, batch_size: int) -> State:
-        """Return the state before the first step of a sequence."""
+    def initial_state(self, *batch: int) -> State:
+        """Return the state before the first step of a sequence; each tensor begins with the axes `*batch`.
+
+        A network whose number of memory slots may differ from sequence to sequence takes it as `slots`.
+        """
 
     @abc.abstractmethod
-    def step(self, x: Float[Tensor, "batch inputs"], state: State) -> tuple[Float[Tensor, "batch outputs"], State]:
+    def step(self, x: Float[Tensor, "*batch inputs"], state: State) -> tuple[Float[Tensor, "*batch outputs"], State]:
         """Run one step. Pure: returns the next state, changes nothing."""
 
     def forward(
@@ -143,11 +147,11 @@ class MemoryModel(nn.Module, abc.ABC, Generic[State]):
         return torch.stack(outputs, dim=1), state
 
     def observe(
-        self, x: Float[Tensor, "batch inputs"], state: State
-    ) -> tuple[Float[Tensor, "batch outputs"], State, dict[str, Tensor]]:
-        """Run one step and tell what is worth looking at: by default, the fields of the new state."""
+        self, x: Float[Tensor, "*batch inputs"], state: State
+    ) -> tuple[Float[Tensor, "*batch outputs"], State, dict[str, Tensor]]:
+        """Run one step and return tensors for a trace: by default, those of the new state."""
         logits, state = self.step(x, state)
-        return logits, state, state._asdict()
+        return logits, state, named(state)
 
     @torch.no_grad()
     def trace(
@@ -176,25 +180,48 @@ class MemoryModel(nn.Module, abc.ABC, Generic[State]):
             )
         if state is None:
             return self.initial_state(inputs.shape[0])
-        check_state(state, self.initial_state(1), inputs.shape[:1])
+        check_state(state, self._start_like(state), inputs.shape[:1])
         return state
 
+    def _start_like(self, state: Any) -> State:
+        """Return the start of one sequence, whose types, shapes and dtypes a given state must have."""
+        return self.initial_state(1)
 
-def check_state(state: NamedTensors, start: NamedTensors, batch: tuple[int, ...]) -> None:
-    """Raise an error unless a state is one of the network that begins with `start`, for these leading axes."""
+
+def check_state(state: Any, start: Any, batch: tuple[int, ...], name: str = "state") -> None:
+    """Raise an error unless a state is one of the network that begins with `start`, for these leading axes.
+
+    Args:
+        state: As the user gave it.
+        start: With as many leading axes.
+        batch: Their sizes.
+        name: How messages call the state.
+
+    Raises:
+        TypeError: The state, or one in it, is of another type, or a tensor of another dtype.
+        ValueError: A tensor has another shape.
+    """
     if not isinstance(state, type(start)):
         raise TypeError(
-            f"state must be of type {type(start).__name__}, as forward and initial_state return it, "
+            f"{name} must be of type {type(start).__name__}, as forward and initial_state return it, "
             f"got {type(state).__name__}."
         )
-    for name, part in start._asdict().items():
-        given, shape = state._asdict()[name], (*batch, *part.shape[len(batch) :])
-        if not isinstance(given, Tensor):
-            raise TypeError(f"state.{name} must be a tensor, got {type(given).__name__}.")
-        if tuple(given.shape) != shape:
-            raise ValueError(f"state.{name} must have shape {shape}, got {tuple(given.shape)}.")
-        if given.dtype != part.dtype:
-            raise TypeError(f"state.{name} must have dtype {part.dtype}, got {given.dtype}.")
+    for field, part in start._asdict().items():
+        given, path = state._asdict()[field], f"{name}.{field}"
+        if isinstance(part, tuple):
+            check_state(given, part, batch, path)
+        else:
+            _check_tensor(given, part, batch, path)
+
+
+def _check_tensor(given: Any, start: Tensor, batch: tuple[int, ...], name: str) -> None:
+    shape = (*batch, *start.shape[len(batch) :])
+    if not isinstance(given, Tensor):
+        raise TypeError(f"{name} must be a tensor, got {type(given).__name__}.")
+    if tuple(given.shape) != shape:
+        raise ValueError(f"{name} must have shape {shape}, got {tuple(given.shape)}.")
+    if given.dtype != start.dtype:
+        raise TypeError(f"{name} must have dtype {start.dtype}, got {given.dtype}.")
 
 
 def run_in_pieces(

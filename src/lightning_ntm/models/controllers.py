@@ -1,11 +1,7 @@
-"""Controllers: what decides, at each step, where to look and what to write.
-
-Both take `(inputs, hidden, cell)` and return `(output, hidden, cell)`, with `hidden` and `cell` of
-shape `(batch, layers, hidden)`. A feed-forward controller remembers nothing: its `layers` is 0.
-"""
+"""The controllers that a network makes by name: layers of LSTM units, or of tanh units."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -13,11 +9,8 @@ from torch import Tensor, nn
 
 from lightning_ntm.checks import at_least
 from lightning_ntm.kernels.plain import LINEAR, Part
-from lightning_ntm.models.precision import linear
-
-Remembered = tuple[
-    Float[Tensor, "*batch outputs"], Float[Tensor, "*batch layers hidden"], Float[Tensor, "*batch layers hidden"]
-]
+from lightning_ntm.models.parts import Controller
+from lightning_ntm.models.precision import linear, state_dtype
 
 
 def replaced_parts(controller: Any, *types: type[nn.Module]) -> Iterator[Part]:
@@ -29,10 +22,18 @@ def replaced_parts(controller: Any, *types: type[nn.Module]) -> Iterator[Part]:
         yield f"controller.layers.{number}", layer, LINEAR
 
 
-class LSTMController(nn.Module):
+class LSTMControllerState(NamedTuple):
+    """What LSTM layers remember between two steps."""
+
+    hidden: Float[Tensor, "*batch layers hidden"]
+    cell: Float[Tensor, "*batch layers hidden"]
+
+
+class LSTMController(Controller[LSTMControllerState]):
     """A stack of LSTM layers, from plain operations so that `torch.func.vmap` can stack seeds of it.
 
-    Gates stand in PyTorch's order: input, forget, candidate, output.
+    Gates are in PyTorch's order: input, forget, cell, output. The state begins as zeros; a network that learns it
+    replaces them.
 
     Args:
         input_size: Numbers per step of the input.
@@ -48,7 +49,7 @@ class LSTMController(nn.Module):
     ):
         super().__init__()
         at_least(1, hidden_size=hidden_size, num_layers=num_layers)
-        self.hidden_size, self.num_layers, self.skip = hidden_size, num_layers, skip
+        self.input_size, self.hidden_size, self.num_layers, self.skip = input_size, hidden_size, num_layers, skip
         self.output_size = hidden_size * num_layers if skip else hidden_size
         shapes = self.shapes(input_size, hidden_size, num_layers, skip=skip)
         layers = [nn.Linear(columns, rows) for rows, columns in shapes]
@@ -65,30 +66,37 @@ class LSTMController(nn.Module):
         sizes = [input_size] + [above] * (num_layers - 1)
         return [(4 * hidden_size, size + hidden_size) for size in sizes]
 
-    def forward(
-        self,
-        inputs: Float[Tensor, "*batch inputs"],
-        hidden: Float[Tensor, "*batch layers hidden"],
-        cell: Float[Tensor, "*batch layers hidden"],
-    ) -> Remembered:
+    def initial_state(self, *batch: int) -> LSTMControllerState:
+        """Return zeros."""
+        like: Any = self.layers[0].bias
+        shape = (*batch, self.num_layers, self.hidden_size)
+        return LSTMControllerState(*(like.new_zeros(shape, dtype=state_dtype(like)) for _ in range(2)))
+
+    def step(
+        self, x: Float[Tensor, "*batch inputs"], state: LSTMControllerState
+    ) -> tuple[Float[Tensor, "*batch outputs"], LSTMControllerState]:
         """Run one step of all layers."""
-        hiddens, cells, below = [], [], inputs
-        for layer, h, c in zip(self.layers, hidden.unbind(-2), cell.unbind(-2), strict=True):
-            enter, candidate, leave = linear(layer, torch.cat([below, h], dim=-1), c.dtype).split(
+        hiddens, cells, below = [], [], x
+        for layer, hidden, cell in zip(self.layers, state.hidden.unbind(-2), state.cell.unbind(-2), strict=True):
+            gates, candidate, output_gate = linear(layer, torch.cat([below, hidden], dim=-1), cell.dtype).split(
                 [2 * self.hidden_size, self.hidden_size, self.hidden_size], dim=-1
             )
-            enter, keep = enter.sigmoid().chunk(2, dim=-1)
-            c = torch.addcmul(enter * candidate.tanh(), keep, c)
-            h = leave.sigmoid() * c.tanh()
-            hiddens.append(h)
-            cells.append(c)
-            below = torch.cat([inputs, h], dim=-1) if self.skip else h
-        output = torch.cat(hiddens, dim=-1) if self.skip else hiddens[-1]
-        return output, torch.stack(hiddens, dim=-2), torch.stack(cells, dim=-2)
+            input_gate, forget_gate = gates.sigmoid().chunk(2, dim=-1)
+            cell = torch.addcmul(input_gate * candidate.tanh(), forget_gate, cell)
+            hidden = output_gate.sigmoid() * cell.tanh()
+            hiddens.append(hidden)
+            cells.append(cell)
+            below = torch.cat([x, hidden], dim=-1) if self.skip else hidden
+        outputs = torch.cat(hiddens, dim=-1) if self.skip else hiddens[-1]
+        return outputs, LSTMControllerState(torch.stack(hiddens, dim=-2), torch.stack(cells, dim=-2))
 
 
-class FeedForwardController(nn.Module):
-    """Layers of tanh units; all that is remembered must go through the memory.
+class FeedForwardControllerState(NamedTuple):
+    """Nothing: a feed-forward controller remembers nothing between two steps."""
+
+
+class FeedForwardController(Controller[FeedForwardControllerState]):
+    """Layers of tanh units; whatever a network with this controller remembers is in its memory.
 
     Args:
         input_size: Numbers per step of the input.
@@ -99,7 +107,8 @@ class FeedForwardController(nn.Module):
     def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1):
         super().__init__()
         at_least(1, hidden_size=hidden_size, num_layers=num_layers)
-        self.hidden_size, self.num_layers, self.output_size = hidden_size, 0, hidden_size
+        self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
+        self.output_size = hidden_size
         layers = [nn.Linear(columns, rows) for rows, columns in self.shapes(input_size, hidden_size, num_layers)]
         self.layers = nn.ModuleList(layers)
         for layer in layers:
@@ -111,14 +120,15 @@ class FeedForwardController(nn.Module):
         """Return the shapes of the layers' weights."""
         return [(hidden_size, size) for size in [input_size] + [hidden_size] * (num_layers - 1)]
 
-    def forward(
-        self,
-        inputs: Float[Tensor, "*batch inputs"],
-        hidden: Float[Tensor, "*batch layers hidden"],
-        cell: Float[Tensor, "*batch layers hidden"],
-    ) -> Remembered:
-        """Run one step; `hidden` and `cell` are passed on as they are (they have no layers)."""
-        output = inputs
+    def initial_state(self, *batch: int) -> FeedForwardControllerState:
+        """Return the state without fields."""
+        return FeedForwardControllerState()
+
+    def step(
+        self, x: Float[Tensor, "*batch inputs"], state: FeedForwardControllerState
+    ) -> tuple[Float[Tensor, "*batch outputs"], FeedForwardControllerState]:
+        """Run one step of all layers."""
+        weight: Any = self.layers[0].weight
         for layer in self.layers:
-            output = linear(layer, output, hidden.dtype).tanh()
-        return output, hidden, cell
+            x = linear(layer, x, state_dtype(weight)).tanh()
+        return x, state

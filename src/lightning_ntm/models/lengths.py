@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lightning_ntm.states import mapped
+
 
 def checked(lengths: Any, inputs: Tensor) -> list[int]:
     """Return the lengths of the sequences in a batch as numbers.
@@ -57,8 +59,8 @@ def run_padded(
         state, start = _rows(state, slice(on)), end
     back = order.argsort()
     logits = F.pad(torch.cat(pieces, dim=1), (0, 0, 0, time - start))
-    return logits[back], type(state)(*(torch.cat(parts)[back] for parts in zip(*reversed(ended), strict=True)))
+    return logits[back], mapped(lambda *parts: torch.cat(parts)[back], *reversed(ended))
 
 
 def _rows(state: Any, rows: Tensor | slice) -> Any:
-    return type(state)(*(part[rows] for part in state))
+    return mapped(lambda part: part[rows], state)

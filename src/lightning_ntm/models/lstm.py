@@ -10,15 +10,15 @@ from torch import Tensor, nn
 from lightning_ntm.kernels.choice import Kernel
 from lightning_ntm.kernels.plain import LINEAR, Part, Shapes, kept
 from lightning_ntm.models.base import MemoryModel
-from lightning_ntm.models.controllers import LSTMController, replaced_parts
+from lightning_ntm.models.controllers import LSTMController, LSTMControllerState, replaced_parts
 from lightning_ntm.models.precision import linear, state_dtype
 
 
 class LSTMState(NamedTuple):
     """Everything an LSTM remembers between two steps."""
 
-    hidden: Float[Tensor, "batch layers hidden"]
-    cell: Float[Tensor, "batch layers hidden"]
+    hidden: Float[Tensor, "*batch layers hidden"]
+    cell: Float[Tensor, "*batch layers hidden"]
 
 
 class LSTM(MemoryModel[LSTMState]):
@@ -69,24 +69,22 @@ class LSTM(MemoryModel[LSTMState]):
         yield from replaced_parts(self._modules["controller"], LSTMController)
         yield "output", self._modules["output"], LINEAR
 
-    def replaced_shapes(self, batch_size: int) -> Shapes:
+    def replaced_shapes(self, batch_size: int, state: LSTMState) -> Shapes:
         """Return the shapes of state and linear layers."""
         controller: Any = self._modules["controller"]
         return _shapes(batch_size, self.input_size, self.output_size, controller.hidden_size, len(controller.layers))
 
-    def initial_state(self, batch_size: int) -> LSTMState:
+    def initial_state(self, *batch: int) -> LSTMState:
         """Return the state before the first step of a sequence."""
         dtype = state_dtype(self.start_hidden)
-        return LSTMState(
-            *(start.to(dtype).expand(batch_size, -1, -1) for start in (self.start_hidden, self.start_cell))
-        )
+        return LSTMState(*(start.to(dtype).expand(*batch, -1, -1) for start in (self.start_hidden, self.start_cell)))
 
     def step(
-        self, x: Float[Tensor, "batch inputs"], state: LSTMState
-    ) -> tuple[Float[Tensor, "batch outputs"], LSTMState]:
+        self, x: Float[Tensor, "*batch inputs"], state: LSTMState
+    ) -> tuple[Float[Tensor, "*batch outputs"], LSTMState]:
         """Run one step."""
-        controlled, hidden, cell = self.controller(x, state.hidden, state.cell)
-        return linear(self.output, controlled, self.output.weight.dtype), LSTMState(hidden, cell)
+        controlled, remembered = self.controller(x, LSTMControllerState(*state))
+        return linear(self.output, controlled, self.output.weight.dtype), LSTMState(*remembered)
 
 
 @kept

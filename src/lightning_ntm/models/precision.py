@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 def state_dtype(parameter: Tensor) -> torch.dtype:
     """Return the dtype of a network's state: that of its parameters, at least float32."""
-    return torch.promote_types(parameter.dtype, torch.float32)
+    # By `torch.promote_types` it would be an operation, which a mode that looks at them records.
+    return parameter.dtype if parameter.dtype.itemsize >= torch.float32.itemsize else torch.float32
 
 
 def linear(layer: nn.Module, inputs: Tensor, dtype: torch.dtype) -> Tensor:

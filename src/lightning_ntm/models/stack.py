@@ -13,6 +13,7 @@ from lightning_ntm.checks import one_of
 from lightning_ntm.kernels.choice import Kernel, choose_kernel, chosen, load
 from lightning_ntm.models.alike import check_alike, tensors_of
 from lightning_ntm.models.base import MemoryModel, State, check_state, run_in_pieces
+from lightning_ntm.states import flatten, mapped, unflatten
 
 
 class Stack(nn.Module, Generic[State]):
@@ -73,24 +74,19 @@ class Stack(nn.Module, Generic[State]):
 
     @property
     def memory_slots(self) -> int:
-        """Number of memory slots of each network, if the members have it. Set between sequences.
-
-        Raises:
-            ValueError: The members cannot have so many.
-        """
+        """Memory slots of a sequence of each network, if no others are given; only where the members have it."""
         networks: Any = self.networks
         return networks.memory_slots
 
-    @memory_slots.setter
-    def memory_slots(self, slots: int) -> None:
-        if not hasattr(self, "memory_slots"):
-            raise AttributeError(f"{type(self.networks).__name__} has no memory_slots.")
-        networks: Any = self.networks
-        networks.memory_slots = slots
+    def initial_state(self, *batch: int, slots: int | None = None) -> State:
+        """Return the states before the first step of a sequence.
 
-    def initial_state(self, batch_size: int) -> State:
-        """Return the states before the first step of a sequence."""
-        return self._side_by_side(lambda network: network.initial_state(batch_size))
+        Args:
+            batch: Sizes of the axes after that of the networks.
+            slots: Memory slots of each network, where its own `initial_state` takes them.
+        """
+        options = {} if slots is None else {"slots": slots}
+        return self._side_by_side(lambda network: network.initial_state(*batch, **options))
 
     def step(
         self, x: Float[Tensor, "networks batch inputs"], state: State
@@ -144,7 +140,8 @@ class Stack(nn.Module, Generic[State]):
             )
         if state is None:
             return self.initial_state(inputs.shape[1])
-        check_state(state, self.initial_state(1), inputs.shape[:2])
+        start = self._side_by_side(lambda network: network._start_like(state))
+        check_state(state, start, inputs.shape[:2])
         return state
 
     def _piece(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
@@ -171,15 +168,16 @@ class Stack(nn.Module, Generic[State]):
         """Run a program for each network: with the operations, and so the rounding, of a member alone."""
         results = [self._call(program, *call) for call in self._each(inputs, state)]
         logits, states = zip(*results, strict=True)
-        return torch.stack(logits), type(state)(*map(torch.stack, zip(*states, strict=True)))
+        return torch.stack(logits), mapped(lambda *parts: torch.stack(parts), *states)
 
     def _each(self, inputs: Tensor, state: Any) -> Iterator[tuple[dict[str, Tensor], Tensor, State]]:
         """Yield views of the tensors, the inputs and the state of each network."""
         # The gradient of `tensor[i]` would fill a tensor of all networks with zeros; that of `unbind` does not.
         tensors = {name: tensor.unbind() for name, tensor in tensors_of(self).items()}
-        states = zip(*(part.unbind() for part in state), strict=True)
-        for i, (of_one, parts) in enumerate(zip(inputs.unbind(), states, strict=True)):
-            yield {name: of_all[i] for name, of_all in tensors.items()}, of_one, type(state)(*parts)
+        parts = [part.unbind() for part in flatten(state)]
+        for i, of_one in enumerate(inputs.unbind()):
+            own = unflatten(state, [part[i] for part in parts])
+            yield {name: of_all[i] for name, of_all in tensors.items()}, of_one, own
 
     def _call(self, function: Callable[..., Any], tensors: dict[str, Tensor], *args: Any) -> Any:
         """Call a function with a network that has these tensors for the time of the call."""

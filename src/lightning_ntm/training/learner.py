@@ -3,7 +3,6 @@
 import inspect
 import math
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,7 +23,7 @@ from lightning_ntm.tasks.batch import Batch
 from lightning_ntm.training.late_check import LateCheck
 from lightning_ntm.training.precision import check_eps
 from lightning_ntm.training.safety import DivergenceError, largest_gradients
-from lightning_ntm.training.slots import check_slots, drawn_slots, lent_slots
+from lightning_ntm.training.slots import check_slots, drawn_slots
 from lightning_ntm.training.states import check_optimizer_state
 
 OptimizerFactory = Callable[[Iterable[Any]], torch.optim.Optimizer]
@@ -82,8 +81,8 @@ class SequenceLearner(L.LightningModule):
         loss: `mean` over all units (bits, symbols, numbers) of the answers in a batch, or `sum` over each answer and
             mean over the batch.
         on_nonfinite: `stop` with `DivergenceError` at a loss or gradient that is not finite, or `skip` that step.
-        min_memory_slots: Train each batch with so many memory slots or more, up to all that the network has: drawn
-            batch by batch, so that it cannot rely on slots that stay free. 0 always trains with all.
+        min_memory_slots: Lowest number of memory slots in training: each batch has a number drawn from this to all
+            that the network has, so that it cannot rely on slots that stay free. 0 always trains with all.
         weight_noise: Standard deviation of Gaussian noise on the weights, in [0, 1]: drawn batch by batch, for its
             forward and backward, so that what is remembered cannot creep. 0 puts none; validation never has any.
     """
@@ -129,16 +128,16 @@ class SequenceLearner(L.LightningModule):
             self.answer = self._task.answer
         self.answer.check_size(self.model.output_size)
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Return the logits of whole sequences."""
-        return self.model(inputs)[0]
+    def forward(self, inputs: Tensor, slots: int | None = None) -> Tensor:
+        """Return the logits of whole sequences, with so many memory slots or, by default, all."""
+        start: Any = self.model.initial_state
+        return self.model(inputs, None if slots is None else start(len(inputs), slots=slots))[0]
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Return the loss, and what measuring it needs."""
         if self.noise.deviation:
             self.noise.put_on(self.model.parameters(), self._seed, self._batch_number())
-        with self._lent_memory():
-            logits = self(batch.inputs)
+        logits = self(batch.inputs, self.slots_of(self._batch_number()) if self.min_memory_slots else None)
         costs = self._costs(logits, batch)
         loss = self._loss(costs, batch)
         self.latest_loss = loss.detach()
@@ -233,7 +232,7 @@ class SequenceLearner(L.LightningModule):
         return getattr(self.trainer.precision_plugin, "scaler", None) is not None
 
     def slots_of(self, batch: int) -> int:
-        """Return how many memory slots the network has for the batch of this number, if not always all."""
+        """Return the memory slots of the batch of this number, where they vary."""
         most: Any = self.model.memory_slots
         return drawn_slots(self.min_memory_slots, most, self._seed, batch)
 
@@ -244,11 +243,6 @@ class SequenceLearner(L.LightningModule):
     @property
     def _seed(self) -> int:
         return getattr(getattr(self.trainer, "datamodule", None), "seed", 0)
-
-    def _lent_memory(self) -> AbstractContextManager[None]:
-        if not self.min_memory_slots:
-            return nullcontext()
-        return lent_slots(self.model, self.slots_of(self._batch_number()))
 
     def _batch_number(self) -> int:
         # As the sampler numbers batches: the processes take turns.

@@ -14,7 +14,7 @@ The floor is the largest of three times:
   multiprocessors that run a sequence.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from lightning_ntm.models.controllers import LSTMController
 from lightning_ntm.models.ntm import NTM
@@ -118,7 +118,7 @@ def floor(cost: Cost, rates: Rates, sequences: int) -> Floor:
 
 def recurrent_weights(model: NTM) -> int:
     """Return the number of weights that a program uses in each step: of the controller and the heads without inputs."""
-    read, hidden = model.num_read_heads * model.memory_width, model.controller.hidden_size
+    read, hidden = model.num_read_heads * model.memory_width, model.heads.in_features
     own = hidden if _recurrent(model) else 0
     inputs = (read + own) + (_layers(model) - 1) * (hidden + own)
     return inputs * _gates_per_unit(model) * hidden + hidden * model.heads.out_features
@@ -139,7 +139,7 @@ def saved_numbers(model: NTM) -> int:
     Gates after their activation and cells of the controller, head outputs, cosines, content weightings and weightings
     of each head, the memory, and the inputs of each layer of the controller except the network's inputs.
     """
-    hidden, layers, recurrent = model.controller.hidden_size, _layers(model), _recurrent(model)
+    hidden, layers, recurrent = model.heads.in_features, _layers(model), _recurrent(model)
     cells, own = (layers * hidden, hidden) if recurrent else (0, 0)
     heads = model.num_read_heads + model.num_write_heads
     layer_inputs = model.num_read_heads * model.memory_width + own + (layers - 1) * (hidden + own)
@@ -156,7 +156,8 @@ def _recurrent(model: NTM) -> bool:
 
 
 def _layers(model: NTM) -> int:
-    return len(model.controller.layers)
+    controller: Any = model.controller
+    return int(controller.num_layers)
 
 
 def _gates_per_unit(model: NTM) -> int:
@@ -165,14 +166,14 @@ def _gates_per_unit(model: NTM) -> int:
 
 def _gates(model: NTM) -> int:
     """Return the number of activations of all layers of the controller."""
-    return _layers(model) * _gates_per_unit(model) * model.controller.hidden_size
+    return _layers(model) * _gates_per_unit(model) * model.heads.in_features
 
 
 def _input_sums(model: NTM) -> int:
     """Return the size of the inputs' contribution, with biases, to the first layer of the controller."""
-    return _gates_per_unit(model) * model.controller.hidden_size
+    return _gates_per_unit(model) * model.heads.in_features
 
 
 def _outputs(model: NTM) -> int:
     """Return the input size of the output layer: the controller's output and the reads."""
-    return model.controller.hidden_size + model.num_read_heads * model.memory_width
+    return model.heads.in_features + model.num_read_heads * model.memory_width

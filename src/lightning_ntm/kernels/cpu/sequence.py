@@ -24,7 +24,9 @@ from lightning_ntm.kernels.autocast import refused_dtypes
 from lightning_ntm.kernels.cpu.blocks import empty
 from lightning_ntm.kernels.cpu.library import entry_points, opened
 from lightning_ntm.kernels.derivatives import beyond_first, by_loop, refuse_beyond_first, with_tensors
+from lightning_ntm.kernels.ntm.call import declared, state_like
 from lightning_ntm.kernels.plain import changed, transformed
+from lightning_ntm.states import flatten, structure
 
 _compiled = not isinstance(opened(), str)  # a constant to torch.compile
 
@@ -46,42 +48,49 @@ def refusal(model: Any, inputs: Tensor, state: Any) -> str | None:
         return "the batch is empty."
     if inputs.device.type != "cpu":
         return f"it needs tensors on the CPU, the inputs are on {inputs.device}."
-    if (dtype := state[0].dtype) not in (torch.float32, torch.float64):
+    if (dtype := flatten(state)[0].dtype) not in (torch.float32, torch.float64):
         return f"it computes in float32 or float64, the state is {dtype}."
     return changed(model, inputs, state) or refused_dtypes(model, inputs, state)
 
 
 def run(model: Any, inputs: Tensor, state: Any) -> tuple[Tensor, Any]:
     """Return `(logits, state)` for a whole sequence."""
-    inputs = inputs.to(state[0].dtype)  # under autocast they may have fewer bits
-    layers = [*model.controller.layers, model.heads]
-    weights, biases = [layer.weight for layer in layers], [layer.bias for layer in layers]
-    keep = torch.is_grad_enabled() and any(t.requires_grad for t in (inputs, *state, *weights, *biases))
-    recurrent = int(model.controller.num_layers > 0)
-    counts = [recurrent, model.num_read_heads, model.num_write_heads, model.max_shift, int(keep)]
-    options = counts, model.gradient_limit
+    call = declared(model, state)
+    tensors, weights, biases, numbers = call.state, call.weights, call.biases, call.numbers
+    inputs = inputs.to(tensors[0].dtype)  # under autocast they may have fewer bits
+    keep = torch.is_grad_enabled() and any(t.requires_grad for t in (inputs, *tensors, *weights, *biases))
+    *counts, limit = numbers
+    options = [*map(int, counts), int(keep)], limit
     if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() or torch.jit.is_tracing():
-        output, *end, _ = torch.ops.lightning_ntm.sequence(inputs, *state, weights, biases, *options)
+        output, *end, _ = torch.ops.lightning_ntm.sequence(inputs, *tensors, weights, biases, *options)
     elif keep:
-        loop = partial(_loop, model, type(state))
-        layout = _layout(inputs, state, weights, options)
-        output, *end = _Recurrence.apply(loop, layout, inputs, *state, *weights, *biases)
+        loop = partial(_loop, model, list(call.layers), structure(state))
+        layout = _layout(inputs, tensors, weights, options)
+        output, *end = _Recurrence.apply(loop, layout, inputs, *tensors, *weights, *biases)
     else:
-        output, *end, _ = _forward(_layout(inputs, state, weights, options), inputs, state, weights, biases)
-    return model.output(output).transpose(0, 1), type(state)(*end)
+        output, *end, _ = _forward(_layout(inputs, tensors, weights, options), inputs, tensors, weights, biases)
+    return call.output(output).transpose(0, 1), state_like(state, end)
 
 
-def _loop(model: Any, state: Any, inputs: Tensor, *tensors: Tensor) -> Sequence[Tensor]:
-    """The same, from operations of PyTorch: the outputs of controller and reads, and the last state."""
+def _loop(network: Any, names: Sequence[str], state: Any, inputs: Tensor, *tensors: Tensor) -> Sequence[Tensor]:
+    """Return the outputs of controller and reads, and the last state, from operations of PyTorch.
+
+    Args:
+        network: Its `recur` is one step without the output layer.
+        names: Of the layers whose weights and biases are among the tensors.
+        state: Of the types of the network's.
+        inputs: `(batch, time, inputs)`.
+        tensors: State, weights and biases.
+    """
     parts, weights, biases = _parts(tensors)
-    names = [*(f"controller.layers.{layer}" for layer in range(len(weights) - 1)), "heads"]
     named = {f"{name}.weight": weight for name, weight in zip(names, weights, strict=True)}
     named |= {f"{name}.bias": bias for name, bias in zip(names, biases, strict=True)}
-    twin, now, outputs = with_tensors(model, named), state(*parts), []
+    twin, now, outputs = with_tensors(network, named), state_like(state, parts), []
     for x in inputs.unbind(dim=1):
-        output, now, *_ = twin.recur(x, now)
+        output, now = twin.recur(x, now)
         outputs.append(output)
-    return [torch.stack(outputs), *now]
+    end = flatten(now)
+    return [torch.stack(outputs), *end, *parts[len(end) :]]
 
 
 #: Numbers in a line of the cache, as in sequence.cpp: a vector that lies across two lines loads twice.

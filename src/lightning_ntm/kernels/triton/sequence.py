@@ -18,8 +18,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lightning_ntm.kernels.derivatives import first_only
-from lightning_ntm.kernels.plain import changed, transformed
+from lightning_ntm.kernels.ntm.call import declared, state_like
+from lightning_ntm.kernels.plain import changed, linear_layers, transformed
 from lightning_ntm.kernels.triton.sizes import Options, Sizes, block, sizes_of
+from lightning_ntm.states import flatten
 
 #: Largest sizes that compile within seconds; the last is that of the tensor heads x shifts x slots. At four times as
 #: many slots compiling takes half a minute, and most numbers do not fit the registers.
@@ -58,39 +60,38 @@ def _interpreted(model: Any, inputs: Tensor) -> bool:
 
 
 def _refused_types(model: Any, inputs: Tensor, state: Any) -> str | None:
-    weights = model.heads.weight.dtype
-    if any(part.dtype not in (torch.float32, torch.float64) for part in state):
-        return f"it keeps a state in float32 or float64, this one is {state[0].dtype}."
-    if weights != state[0].dtype and weights not in _HALF:
-        return f"the state is {state[0].dtype}, the parameters are {weights}."
+    weights, parts = linear_layers(model)["heads"].weight.dtype, flatten(state)
+    if any(part.dtype not in (torch.float32, torch.float64) for part in parts):
+        return f"it keeps a state in float32 or float64, this one is {parts[0].dtype}."
+    if weights != parts[0].dtype and weights not in _HALF:
+        return f"the state is {parts[0].dtype}, the parameters are {weights}."
     if inputs.dtype != weights and not torch.is_autocast_enabled(inputs.device.type):
         return f"the inputs are {inputs.dtype}, the parameters are {weights}."
     return None
 
 
 def _refused_sizes(model: Any, state: Any) -> str | None:
+    (slots, width), heads = flatten(state)[0].shape[-2:], flatten(state)[1].shape[-2]
     sizes = {
-        "hidden_size": model.controller.hidden_size,
-        "memory_width": state[0].shape[-1],
-        "memory_slots": state[0].shape[-2],
+        "hidden_size": linear_layers(model)["heads"].in_features,
+        "memory_width": width,
+        "memory_slots": slots,
     }
     for name, most in _MOST.items():
         if sizes[name] > most:
             return f"{name} (={sizes[name]}) must be at most {most}."
-    heads, slots = state[1].shape[-2:]
-    if block(heads) * block(2 * model.max_shift + 1) * block(slots) > _MOST_SHIFTED:
-        return f"{heads} heads with max_shift (={model.max_shift}) and memory_slots (={slots}) are too many at once."
+    max_shift = model.replaced_numbers().max_shift
+    if block(heads) * block(2 * max_shift + 1) * block(slots) > _MOST_SHIFTED:
+        return f"{heads} heads with max_shift (={max_shift}) and memory_slots (={slots}) are too many at once."
     return None
 
 
 def run(model: Any, inputs: Tensor, state: Any) -> tuple[Tensor, Any]:
     """Return `(logits, state)` for a whole sequence."""
-    layers = [*model.controller.layers, model.heads]
-    options = Options.of(model, inputs.device.type)
-    output, *end = recurrence(
-        inputs, state, [layer.weight for layer in layers], [layer.bias for layer in layers], options
-    )
-    return model.output(output.to(model.output.weight.dtype)), type(state)(*end)
+    call = declared(model, state)
+    options = Options.of(call.numbers, inputs.device.type)
+    output, *end = recurrence(inputs, call.state, call.weights, call.biases, options)
+    return call.output(output.to(call.output.weight.dtype)), state_like(state, end)
 
 
 def recurrence(
@@ -329,9 +330,9 @@ def _on_device_of(tensor: Tensor) -> AbstractContextManager[object]:
 
 def run_stack(networks: Any, inputs: Tensor, state: Any) -> tuple[Tensor, Any]:
     """Return `(logits, state)` of networks side by side; `networks` is an NTM that holds the parameters of all."""
-    layers = [*networks.controller.layers, networks.heads]
-    weights, biases = [layer.weight for layer in layers], [layer.bias for layer in layers]
-    output, *end = recurrence(inputs, state, weights, biases, Options.of(networks, inputs.device.type))
-    weight, bias = networks.output.weight, networks.output.bias
+    call = declared(networks, state)
+    options = Options.of(call.numbers, inputs.device.type)
+    output, *end = recurrence(inputs, call.state, call.weights, call.biases, options)
+    weight, bias = call.output.weight, call.output.bias
     logits = torch.baddbmm(bias.unsqueeze(1), output.to(weight.dtype).flatten(1, 2), weight.mT)
-    return logits.unflatten(1, inputs.shape[1:3]), type(state)(*end)
+    return logits.unflatten(1, inputs.shape[1:3]), state_like(state, end)

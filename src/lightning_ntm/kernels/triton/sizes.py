@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
+
+from lightning_ntm.kernels.ntm.call import Numbers
 
 #: Loads of 16 bytes that each thread has in flight, numbers of the memory that it holds, threads in a warp.
 AHEAD, HELD, WARP = 8, 16, 32
@@ -22,12 +24,11 @@ class Options(NamedTuple):
     weights_dtype: torch.dtype | None  # where it is not that of the weights
 
     @classmethod
-    def of(cls, model: Any, device: str) -> "Options":
+    def of(cls, numbers: Numbers, device: str) -> "Options":
         """Return those of an NTM, under the autocast that is on now."""
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
-        recurrent = model.controller.num_layers > 0
-        shifts = 2 * model.max_shift + 1
-        return cls(recurrent, model.num_read_heads, model.num_write_heads, shifts, model.gradient_limit, dtype)
+        recurrent, reads, writes, max_shift, limit = numbers
+        return cls(recurrent, reads, writes, 2 * max_shift + 1, limit, dtype)
 
 
 class Product(NamedTuple):

@@ -1,0 +1,1 @@
+"""The programs for NTMs, and what they are given."""

@@ -1,0 +1,61 @@
+"""What the programs for NTMs are given: tensors and numbers that a network declares."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
+
+from lightning_ntm.kernels.plain import linear_layers
+from lightning_ntm.states import flatten, unflatten
+
+
+class Numbers(NamedTuple):
+    """What the shapes of tensors do not say about an NTM."""
+
+    recurrent: bool  # LSTM layers, else feed-forward layers
+    num_read_heads: int
+    num_write_heads: int
+    max_shift: int
+    gradient_limit: float  # 0 for none
+
+
+class Call(NamedTuple):
+    """The tensors of a call, apart from the inputs.
+
+    Args:
+        state: Memory, weightings, reads, hidden and cell; the last two are empty for a controller without a state.
+        layers: The linear layers of the controller, and that of the heads, by name.
+        output: The output layer, which no step depends on.
+        numbers: All else.
+    """
+
+    state: list[Tensor]
+    layers: Mapping[str, nn.Linear]
+    output: nn.Linear
+    numbers: Numbers
+
+    @property
+    def weights(self) -> list[Tensor]:
+        """Weights of the layers."""
+        return [layer.weight for layer in self.layers.values()]
+
+    @property
+    def biases(self) -> list[Tensor]:
+        """Biases of the layers."""
+        return [layer.bias for layer in self.layers.values()]
+
+
+def declared(network: Any, state: Any) -> Call:
+    """Return what a network declares for a call from a state."""
+    layers = linear_layers(network)
+    output = layers.pop("output")
+    tensors, hidden = flatten(state), layers["heads"].in_features
+    if len(tensors) == 3:
+        memory = tensors[0]
+        tensors += [memory.new_empty(*memory.shape[:-2], 0, hidden)] * 2
+    return Call(tensors, layers, output, network.replaced_numbers())
+
+
+def state_like(state: Any, tensors: Sequence[Tensor]) -> Any:
+    """Return a state of the types of another from five tensors, as in `Call.state`."""
+    return unflatten(state, tensors[: len(flatten(state))])

@@ -1,0 +1,213 @@
+"""The memory of the NTM, with the heads that read and write it (Graves et al. 2014, sections 3.1 to 3.3)."""
+
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from lightning_ntm import functional as fn
+from lightning_ntm.checks import at_least
+from lightning_ntm.models.parts import Memory
+from lightning_ntm.models.precision import state_dtype
+
+#: The numbers of an interface vector are held within ±HEAD_LIMIT before any activation: this bounds strength and
+#: sharpening.
+HEAD_LIMIT = 20.0
+
+
+class NTMMemoryState(NamedTuple):
+    """The memory between two steps, where the heads are and what they read. Read heads come before write heads."""
+
+    memory: Float[Tensor, "*batch slots width"]
+    weights: Float[Tensor, "*batch heads slots"]
+    reads: Float[Tensor, "*batch read_heads width"]
+
+
+class HeadParameters(NamedTuple):
+    """What an interface vector says to the heads in one step; `erase` and `add` are for write heads only."""
+
+    key: Float[Tensor, "*batch heads width"]
+    strength: Float[Tensor, "*batch heads"]
+    gate: Float[Tensor, "*batch heads"]
+    shift: Float[Tensor, "*batch heads shifts"]
+    sharpening: Float[Tensor, "*batch heads"]
+    erase: Float[Tensor, "*batch write_heads width"]
+    add: Float[Tensor, "*batch write_heads width"]
+
+
+class NTMMemory(Memory[NTMMemoryState]):
+    """The memory of an NTM and its heads; it has no parameters.
+
+    In each step all heads address the memory as the step before left it; reads come first, then the writes. A sequence
+    begins with a memory of 1e-6 everywhere, heads on slot 0 and reads of 0; a network that learns another start
+    replaces them.
+
+    Args:
+        memory_slots: Number of memory slots, N in the paper; `initial_state` can give another number.
+        memory_width: Numbers per memory slot, M in the paper.
+        num_read_heads: Heads that read, at least 1.
+        num_write_heads: Heads that write, at least 1.
+        max_shift: Largest move of a head in one step, to either side; `2 * max_shift + 1` must not exceed the slots.
+        gradient_limit: Bound on the absolute value of each number of the gradient with respect to a weighting, in each
+            step; 0 sets none.
+
+    Raises:
+        ValueError: An argument is out of its range.
+    """
+
+    _like: Tensor
+
+    def __init__(
+        self,
+        memory_slots: int = 128,
+        memory_width: int = 20,
+        *,
+        num_read_heads: int = 1,
+        num_write_heads: int = 1,
+        max_shift: int = 1,
+        gradient_limit: float = 0.0,
+    ):
+        super().__init__()
+        at_least(0, gradient_limit=gradient_limit)
+        at_least(1, memory_width=memory_width, num_read_heads=num_read_heads, num_write_heads=num_write_heads)
+        _check_slots("memory_slots", memory_slots, max_shift)
+        self.memory_slots, self.memory_width = memory_slots, memory_width
+        self.num_read_heads, self.num_write_heads, self.max_shift = num_read_heads, num_write_heads, max_shift
+        self.gradient_limit = float(gradient_limit)
+        self.interface_groups = interface_groups(num_read_heads, num_write_heads, memory_width, max_shift)
+        self.interface_size, self.read_size = sum(self.interface_groups), num_read_heads * memory_width
+        self.register_buffer("_like", torch.empty(0), persistent=False)  # has the device and dtype of the network
+
+    @property
+    def num_heads(self) -> int:
+        """Number of all heads."""
+        return self.num_read_heads + self.num_write_heads
+
+    def initial_state(
+        self,
+        *batch: int,
+        slots: int | None = None,
+        memory: Float[Tensor, "slots width"] | None = None,
+        weights: Float[Tensor, "heads slots"] | None = None,
+        reads: Float[Tensor, "read_heads width"] | None = None,
+    ) -> NTMMemoryState:
+        """Return the state before the first step.
+
+        Args:
+            batch: Sizes of the leading axes.
+            slots: Memory slots, by default `memory_slots`.
+            memory: Start of the memory in place of the constant one.
+            weights: Start of the weightings in place of slot 0.
+            reads: Start of the reads in place of zeros.
+
+        Raises:
+            ValueError: `slots` is below 1 or does not exceed `2 * max_shift`.
+        """
+        if slots is None:
+            slots = self.memory_slots
+        else:
+            _check_slots("slots", slots, self.max_shift)
+        like, dtype = self._like, state_dtype(self._like)
+        if memory is None:
+            memory = like.new_full((*batch, slots, self.memory_width), 1e-6, dtype=dtype)
+        if weights is None:
+            weights = like.new_zeros((*batch, self.num_heads, slots), dtype=dtype)
+            weights[..., 0] = 1
+        if reads is None:
+            reads = like.new_zeros((self.num_read_heads, self.memory_width), dtype=dtype)
+        parts = (part.to(dtype).expand(*batch, *part.shape[-2:]) for part in (memory, weights, reads))
+        return NTMMemoryState(*parts)
+
+    def slots_of(self, state: Any) -> int | None:
+        """Return the slots of a state, or `None` for a state of another type."""
+        memory = state.memory if isinstance(state, NTMMemoryState) else None
+        return memory.shape[-2] if isinstance(memory, Tensor) and memory.ndim > 1 else None
+
+    def reads(self, state: NTMMemoryState) -> Float[Tensor, "*batch reads"]:
+        """Return what all heads have read."""
+        return state.reads.flatten(-2)
+
+    def step(self, interface: Float[Tensor, "*batch interface"], state: NTMMemoryState) -> NTMMemoryState:
+        """Run one step."""
+        return self._step(interface, state)[0]
+
+    def observe(
+        self, interface: Float[Tensor, "*batch interface"], state: NTMMemoryState
+    ) -> tuple[NTMMemoryState, dict[str, Tensor]]:
+        """Run one step and return what addressing computed.
+
+        Returns:
+            The next state, and by name: its fields and those of `HeadParameters`, `content_weights`, and `weights`
+            split into `read_weights` and `write_weights`.
+        """
+        state, heads, content = self._step(interface, state)
+        read_weights, write_weights = self._split(state.weights)
+        seen = {**heads._asdict(), **state._asdict(), "content_weights": content}
+        return state, {**seen, "read_weights": read_weights, "write_weights": write_weights}
+
+    def _step(self, interface: Tensor, state: NTMMemoryState) -> tuple[NTMMemoryState, HeadParameters, Tensor]:
+        heads = self._head_parameters(interface)
+        content = fn.content_weights(state.memory, heads.key, heads.strength)
+        weights = fn.location_weights(state.weights, content, heads.gate, heads.shift, heads.sharpening)
+        if self.gradient_limit:
+            weights = fn.limit_gradient(weights, self.gradient_limit)
+        read_weights, write_weights = self._split(weights)
+        reads = fn.read(state.memory, read_weights)
+        memory = fn.write(state.memory, write_weights, heads.erase, heads.add)
+        return NTMMemoryState(memory, weights, reads), heads, content
+
+    def _split(self, weights: Tensor) -> tuple[Tensor, Tensor]:
+        read_weights, write_weights = weights.split([self.num_read_heads, self.num_write_heads], dim=-2)
+        return read_weights, write_weights
+
+    def _head_parameters(self, interface: Float[Tensor, "*batch interface"]) -> HeadParameters:
+        groups = interface.clamp(-HEAD_LIMIT, HEAD_LIMIT).split(self.interface_groups, dim=-1)
+        vectors, fractions, positives, moves = groups
+        num_heads, written = self.num_heads, self.num_write_heads * self.memory_width
+        key, add = vectors.tanh().split([num_heads * self.memory_width, written], dim=-1)
+        gate, erase = fractions.sigmoid().split([num_heads, written], dim=-1)
+        strength, sharpening = F.softplus(positives).split(num_heads, dim=-1)
+        return HeadParameters(
+            key=key.unflatten(-1, (num_heads, -1)),
+            strength=strength,
+            gate=gate,
+            shift=moves.unflatten(-1, (num_heads, -1)).softmax(dim=-1),
+            sharpening=1 + sharpening,
+            erase=erase.unflatten(-1, (self.num_write_heads, -1)),
+            add=add.unflatten(-1, (self.num_write_heads, -1)),
+        )
+
+    @torch.no_grad()
+    def bias_heads(self, bias: Float[Tensor, " interface"], stay: float, lookup: float, append: float) -> None:
+        """Add initial biases, described at `NTM`, to the bias of the layer that computes interface vectors."""
+        # Nothing tells a read head where to be while a list is presented. A head that drifts reads, on the far side of
+        # the circle of slots, what was written; one that mixes in content, step by step, ends up nowhere.
+        _, fractions, positives, moves = bias.split(self.interface_groups)
+        heads, reads, still = self.num_heads, self.num_read_heads, self.max_shift
+        gates, moves = fractions[:heads], moves.unflatten(0, (heads, -1))
+        gates -= stay
+        gates[:reads] += lookup
+        gates[reads:] -= append
+        positives[:reads] += 2 * lookup  # the key strength
+        positives[heads:] += stay  # the sharpening
+        moves[:reads, still] += stay
+        moves[reads:, still + 1 : still + 2] += append
+
+
+def interface_groups(reads: int, writes: int, width: int, max_shift: int) -> tuple[int, int, int, int]:
+    """Return the sizes of the parts of an interface vector, by activation: tanh, sigmoid, softplus, softmax.
+
+    One operation on a part computes the parameters of all heads.
+    """
+    heads, written = reads + writes, writes * width
+    return heads * width + written, heads + written, 2 * heads, heads * (2 * max_shift + 1)
+
+
+def _check_slots(name: str, slots: int, max_shift: int) -> None:
+    at_least(1, **{name: slots})
+    if not 0 <= 2 * max_shift < slots:
+        raise ValueError(
+            f"max_shift (={max_shift}) must be at least 0 and 2 * max_shift + 1 at most {name} (={slots})."
+        )

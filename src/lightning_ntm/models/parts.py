@@ -1,0 +1,92 @@
+"""What the parts of a memory network promise: a controller, and a memory.
+
+Both are modules without a memory of their own: all that they remember is in the state that `step` takes and returns.
+"""
+
+import abc
+from typing import Any, Generic, TypeVar
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from lightning_ntm.states import named
+
+ControllerState = TypeVar("ControllerState")
+MemoryState = TypeVar("MemoryState")
+
+
+class Controller(nn.Module, abc.ABC, Generic[ControllerState]):
+    """Computes in each step, from the input and the last reads, what the heads and the output are computed from.
+
+    A subclass sets both sizes and gives `initial_state` and `step`. `ControllerState` is a `NamedTuple` of tensors and
+    of further such tuples; that of a controller without a state has no fields.
+    """
+
+    #: Numbers per step of what the controller takes: the network's input and the last reads.
+    input_size: int
+    #: Numbers per step of what it returns.
+    output_size: int
+
+    @abc.abstractmethod
+    def initial_state(self, *batch: int) -> ControllerState:
+        """Return the state before the first step; each tensor begins with the axes `*batch`."""
+
+    @abc.abstractmethod
+    def step(
+        self, x: Float[Tensor, "*batch inputs"], state: ControllerState
+    ) -> tuple[Float[Tensor, "*batch outputs"], ControllerState]:
+        """Run one step. Pure: returns the next state, changes nothing."""
+
+    def forward(
+        self, x: Float[Tensor, "*batch inputs"], state: ControllerState
+    ) -> tuple[Float[Tensor, "*batch outputs"], ControllerState]:
+        """Run one step, and the hooks of the module."""
+        return self.step(x, state)
+
+
+class Memory(nn.Module, abc.ABC, Generic[MemoryState]):
+    """Is written to and read from in each step, as the controller asks by an interface vector.
+
+    A subclass sets both sizes and gives `initial_state`, `step` and `reads`. `MemoryState` is a `NamedTuple` of tensors
+    and of further such tuples.
+    """
+
+    #: Numbers per step of the interface vector, which a linear layer computes from the output of the controller.
+    interface_size: int
+    #: Numbers per step that are read.
+    read_size: int
+
+    @abc.abstractmethod
+    def initial_state(self, *batch: int, slots: int | None = None) -> MemoryState:
+        """Return the state before the first step; each tensor begins with the axes `*batch`.
+
+        Args:
+            batch: Sizes of the leading axes.
+            slots: Memory slots, by default those the memory was made with.
+
+        Raises:
+            ValueError: The memory cannot have so many slots.
+        """
+
+    @abc.abstractmethod
+    def step(self, interface: Float[Tensor, "*batch interface"], state: MemoryState) -> MemoryState:
+        """Run one step. Pure: returns the next state, changes nothing."""
+
+    @abc.abstractmethod
+    def reads(self, state: MemoryState) -> Float[Tensor, "*batch reads"]:
+        """Return what was read in the step that led to a state."""
+
+    def slots_of(self, state: Any) -> int | None:
+        """Return the slots of a state, or `None` where their number is fixed or the state is none of this memory."""
+        return None
+
+    def observe(
+        self, interface: Float[Tensor, "*batch interface"], state: MemoryState
+    ) -> tuple[MemoryState, dict[str, Tensor]]:
+        """Run one step and return its state and tensors for a trace: by default, those of the state."""
+        state = self.step(interface, state)
+        return state, named(state)
+
+    def forward(self, interface: Float[Tensor, "*batch interface"], state: MemoryState) -> MemoryState:
+        """Run one step, and the hooks of the module."""
+        return self.step(interface, state)

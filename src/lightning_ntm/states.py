@@ -1,0 +1,62 @@
+"""States of networks: named tuples whose fields are tensors or further named tuples.
+
+`flatten` and `unflatten` convert between a state and the list of its tensors. Fields may be nested to any depth, and a
+named tuple may be empty.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+from torch import Tensor
+
+Nested = TypeVar("Nested")
+
+
+def flatten(state: Any) -> list[Tensor]:
+    """Return the tensors of a state in the order of its fields."""
+    tensors: list[Tensor] = []
+    for part in state:
+        if isinstance(part, tuple):
+            tensors += flatten(part)
+        else:
+            tensors.append(part)
+    return tensors
+
+
+def unflatten(like: Nested, tensors: Iterable[Any]) -> Nested:
+    """Return a state of the same types as `like` with other tensors.
+
+    Args:
+        like: A state, or its `structure`.
+        tensors: As many as `flatten` returns, in the same order.
+    """
+    remaining = list(tensors)
+    state = _filled(like, remaining)
+    assert not remaining, "there are more tensors than the state has"
+    return state
+
+
+def _filled(like: Any, remaining: list[Any]) -> Any:
+    parts = [_filled(part, remaining) if isinstance(part, tuple) else remaining.pop(0) for part in like]
+    return type(like)(*parts)
+
+
+def structure(state: Nested) -> Nested:
+    """Return a state of the same types without its tensors, which it therefore does not keep alive."""
+    return unflatten(state, [None] * len(flatten(state)))
+
+
+def mapped(function: Callable[..., Any], *states: Nested) -> Nested:
+    """Return a state whose tensors are `function` of those of other states, which are all of one structure."""
+    return unflatten(states[0], [function(*parts) for parts in zip(*map(flatten, states), strict=True)])
+
+
+def named(state: Any, prefix: str = "") -> dict[str, Any]:
+    """Return what is in the fields of a state by their dotted names, as `controller.hidden`."""
+    parts: dict[str, Any] = {}
+    for name, part in state._asdict().items():
+        if isinstance(part, tuple):
+            parts |= named(part, f"{prefix}{name}.")
+        else:
+            parts[prefix + name] = part
+    return parts
