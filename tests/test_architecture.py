@@ -15,6 +15,7 @@ MAY_IMPORT = {
     "kernels": set(),
     "lazy": set(),
     "measures": set(),
+    "recipes": set(),
     "records": {"measures"},
     "signals": set(),
     "tasks": {"checks", "measures"},
@@ -31,6 +32,7 @@ MAY_IMPORT = {
         "kernels",
         "measures",
         "models",
+        "recipes",
         "records",
         "report",
         "signals",
@@ -38,6 +40,7 @@ MAY_IMPORT = {
         "tasks",
         "training",
     },
+    "__main__": {"cli"},
     "__init__": {"lazy", "functional", "models", "records", "tasks"},
 }
 ONLY_IN = {
@@ -47,7 +50,7 @@ ONLY_IN = {
     "pandas": {"records", "tasks"},
     "ray": {"sweep"},
 }
-WITHOUT_TORCH = {"checks", "intervals", "lazy", "measures", "records", "report", "signals", "sweep"}
+WITHOUT_TORCH = {"checks", "intervals", "lazy", "measures", "recipes", "records", "report", "signals", "sweep"}
 
 
 def imports(path):

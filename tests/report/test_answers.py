@@ -110,12 +110,13 @@ def test_a_share_has_one_scale_which_is_shown_whatever_is_chosen(symbols):
 
 
 def test_the_axis_of_a_share_is_from_0_to_1(symbols):
+    shutil.rmtree(symbols / "seed1")
     experiment = read_experiment(symbols)
     figure = draw_curves(experiment, "validation", experiment.measures.named("accuracy"), "linear")
     low, high = figure.axes[0].get_ylim()
     assert -0.05 < low < 0 < 1 < high < 1.05
     drawn = {line.get_gid(): line.get_ydata().tolist() for line in figure.axes[0].lines}
-    assert drawn["run-0"] == pytest.approx([0.2, 0.995, 1.0])
+    assert drawn["run-0"] == pytest.approx([0.2, 0.6, 0.5])
 
 
 def test_networks_with_the_larger_share_come_first_where_the_share_is_the_goal(tmp_path):
@@ -155,6 +156,13 @@ def test_runs_of_different_measures_are_refused(tmp_path, capsys):
         "ntm: error: the runs have different measures: wrong bits, solved at 0, bits per sequence (bits); "
         "wrong symbols, solved at 0, bits per sequence, accuracy (symbols); report them apart.\n"
     )
+
+
+def test_an_optimum_does_not_make_different_measures_comparable(tmp_path):
+    write_run(tmp_path / "bits", optimum=133.0)
+    write_answered(tmp_path / "symbols", "symbols", [1.0])
+    with pytest.raises(ValueError, match="the runs have different measures"):
+        read_experiment(tmp_path)
 
 
 def test_runs_with_another_goal_are_refused(tmp_path):

@@ -48,7 +48,7 @@ class Said(NamedTuple):
 def read(argv: list[str], known: Collection[str]) -> Said:
     """Return what a command line and its files say, where `known` are the options by dotted name."""
     words = list(_pairs(argv, known))
-    printing = [word for word in words if _prints(word[0])]
+    printing = [(option, _class_of_help(option, value)) for option, value in words if _prints(option)]
     words, resumed = _resumed([word for word in words if not _prints(word[0])])
     mapping: dict[str, Any] = {}
     own: set[str] = set()
@@ -69,6 +69,12 @@ def read(argv: list[str], known: Collection[str]) -> Said:
 
 def _prints(option: str) -> bool:
     return option in ("-h", "--help", "--print_config") or option.endswith(".help")
+
+
+def _class_of_help(option: str, value: str) -> str:
+    """Return the import path of the class whose options `--task.help NAME` lists."""
+    group = option.removeprefix("--").removesuffix(".help")
+    return class_path(group, value) if value and group in _CLASSES else value
 
 
 def _pairs(argv: list[str], known: Collection[str]) -> Iterator[tuple[str, str]]:

@@ -203,8 +203,8 @@ class _Columns:
             KeyError: A number is missing.
             ValueError: Something else stands where a number belongs.
         """
-        columns = [self.columns[name] for name in self.values]
-        mine = [row for row in rows if any(map(row.__contains__, columns))]
+        columns = frozenset(self.columns[name] for name in self.values)
+        mine = [row for row in rows if not columns.isdisjoint(row)]
         for name, parts in self.counted.items():
             kind = np.float64 if name == "seconds" else np.int64
             parts.append(_numbers([row[name] for row in mine], name, kind))

@@ -12,7 +12,7 @@ from lightning_ntm.evaluation.device import works_ahead
 from lightning_ntm.models.ntm import NTM
 from lightning_ntm.tasks.copy import Copy
 from lightning_ntm.training import bench_cuda
-from lightning_ntm.training.learner import default_optimizer, prefer_fused
+from lightning_ntm.training.optimizer import default_optimizer, prefer_fused
 
 #: Batch size, list length, memory slots. Everything else is as in the paper's copy network.
 SHAPES = ((8, 20, 128), (64, 20, 128), (8, 20, 1024), (8, 200, 128))

@@ -20,7 +20,6 @@ from lightning_ntm.records import Claim, RunFolder, as_json, write_whole
 from lightning_ntm.records.files import CONFIG_BYTES, read_text
 from lightning_ntm.training.about import about
 from lightning_ntm.training.callbacks import (
-    JsonLinesLogger,
     Keeper,
     NoProfiler,
     Recorder,
@@ -29,6 +28,7 @@ from lightning_ntm.training.callbacks import (
 )
 from lightning_ntm.training.data import EpisodeData
 from lightning_ntm.training.learner import SequenceLearner
+from lightning_ntm.training.logger import JsonLinesLogger
 from lightning_ntm.training.processes import plugins_of
 from lightning_ntm.training.progress import CostBar
 from lightning_ntm.training.safety import DivergenceError, FinishStep, KeepLock, RandomStates
