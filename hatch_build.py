@@ -141,7 +141,7 @@ def commands_of_msvc(
 
 
 def _once(sources: Path, machine: str) -> list[str]:
-    """Return the sources that are compiled once; a machine without a choice of instructions needs no instructions.cpp."""
+    """Return the sources that are compiled once. A machine with one instruction set needs no instructions.cpp."""
     names = ["sources.cpp", "threads.cpp", *(["instructions.cpp"] if len(instruction_sets(machine)) > 1 else [])]
     return [str(sources / name) for name in names]
 

@@ -80,7 +80,8 @@ class Run:
         )
         self.trainer = L.Trainer(**self._completed({**trainer, "plugins": plugins_of(trainer)}, stop_when_solved))
         if self.trainer.world_size == 1:
-            rank_zero_only.rank = 0  # type: ignore[attr-defined] # a launcher's variables may set another rank, with which no metrics are written
+            # A launcher's variables may set another rank, with which no metrics are written.
+            rank_zero_only.rank = 0  # type: ignore[attr-defined]
         if self.keeps and self.trainer.is_global_zero:
             self._open()
 
