@@ -6,7 +6,7 @@ part of another size would make it read beyond an array.
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache, wraps
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +36,7 @@ class Shapes:
         self.state, self.weights, self.biases = state, weights, [shape[:1] for shape in weights]
 
 
+@runtime_checkable
 class Declared(Protocol):
     """A model that tells what its kernels replace."""
 
