@@ -24,15 +24,15 @@ from lightning_ntm.models.controllers import (
 )
 from lightning_ntm.models.ntm_memory import HEAD_LIMIT, NTMMemory, interface_groups
 from lightning_ntm.models.parts import Controller, Memory
-from lightning_ntm.models.precision import linear, state_dtype
+from lightning_ntm.models.precision import linear, repeated, state_dtype
 from lightning_ntm.states import named
 
 
 class NTMState(NamedTuple):
     """Everything an NTM remembers between two steps: the states of its parts."""
 
-    memory: Any
-    controller: Any
+    memory: Any  # `NTMMemoryState`, or that of another memory
+    controller: Any  # `LSTMControllerState`, or that of another controller
 
 
 class NTM(MemoryModel[NTMState]):
@@ -236,9 +236,9 @@ class NTM(MemoryModel[NTMState]):
     def _initial_controller(self, batch: tuple[int, ...]) -> Any:
         if "start_hidden" not in self._parameters:
             return self.controller.initial_state(*batch)
-        starts: tuple[Tensor, ...] = (self.start_hidden, self.start_cell)
-        dtype = state_dtype(starts[0])
-        return LSTMControllerState(*(start.to(dtype).expand(*batch, -1, -1) for start in starts))
+        hidden, cell = self.start_hidden, self.start_cell
+        dtype = state_dtype(hidden)
+        return LSTMControllerState(repeated(hidden, batch, dtype), repeated(cell, batch, dtype))
 
     def _start_like(self, state: Any) -> NTMState:
         slots = self.memory.slots_of(state.memory) if isinstance(state, NTMState) else None
