@@ -83,7 +83,11 @@ class Run:
             # A launcher's variables may set another rank, with which no metrics are written.
             rank_zero_only.rank = 0  # type: ignore[attr-defined]
         if self.keeps and self.trainer.is_global_zero:
-            self._open()
+            try:
+                self._open()
+            except BaseException:
+                self.unlock()
+                raise
 
     def fit(self) -> dict[str, Any]:
         """Train, and return the content of the folder's result file.
