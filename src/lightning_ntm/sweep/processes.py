@@ -4,12 +4,13 @@ import os
 import sys
 import threading
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from lightning_ntm.sweep.server import Server
 from lightning_ntm.sweep.spawner import Spawner
 
 
+@runtime_checkable
 class Processes(Protocol):
     """Starts processes that run one function; they end, as by SIGTERM, when this process does."""
 
