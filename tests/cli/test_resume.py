@@ -1,13 +1,15 @@
 """What is said on `--resume` is done or refused, option by option; and runs that were killed at their beginning."""
 
 import json
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
-from tests.torture.runs import remains
+from tests.torture.runs import NTM, environment, remains
 
 from lightning_ntm.cli import main
 from lightning_ntm.training import Run
@@ -262,3 +264,55 @@ def test_a_folder_of_a_run_killed_at_once_is_no_obstacle(tmp_path, monkeypatch):
     for name in (".lock", ".config.yaml.1.tmp"):
         Path(f"runs/a/{name}").touch()
     assert main(["train", *BRIEF.split(), "--trainer.max_steps", "2", "--name", "a"]) == 0
+
+
+BATCHES = f"{SMALL} --trainer.log_every_n_steps 1 --trainer.enable_progress_bar false --trainer.callbacks "
+ENDS_ITSELF = "tests.torture.parts.EndsItself --trainer.callbacks.batch={} --trainer.callbacks.signal={}"
+ACCUMULATED = {
+    "ended in an accumulation": ("--trainer.val_check_interval 100", 6, signal.SIGTERM),
+    "killed after a validation in an accumulation": ("--trainer.val_check_interval 3", 8, signal.SIGKILL),
+}
+
+
+@pytest.mark.parametrize("kind", ACCUMULATED)
+def test_a_run_that_accumulates_gradients_resumes_to_the_same_bits(kind, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    validates, batch, number = ACCUMULATED[kind]
+    words = f"train {BATCHES} {{}} {validates} --trainer.max_steps 5 --trainer.accumulate_grad_batches 4 --name {{}}"
+    assert main(words.format("[]", "whole").split()) == 0
+    ended_at_batch(words.format(ENDS_ITSELF.format(batch, int(number)), "a"), number)
+    assert main(["train", "--resume", "runs/a", "--trainer.callbacks", "[]"]) == 0
+    assert trained_alike(Path("runs/a"), Path("runs/whole"))
+
+
+SCHEDULED = """
+trainer:
+  callbacks:
+  - {class_path: GradientAccumulationScheduler, init_args: {scheduling: {0: 1, 1: 3}}}
+"""
+
+
+def test_a_run_whose_accumulation_changes_with_the_epoch_resumes_to_the_same_bits(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("a.yaml").write_text(SCHEDULED)
+    ends = "  - {class_path: tests.torture.parts.EndsItself, init_args: {batch: 10, signal: 9}}\n"
+    Path("b.yaml").write_text(SCHEDULED + ends)
+    words = f"train {BATCHES.replace('--trainer.callbacks ', '')} --data.batches_per_epoch 7 --trainer.max_steps 12"
+    words += " --trainer.val_check_interval 9 --config {}.yaml --name {}"
+    assert main(words.format("a", "whole").split()) == 0
+    ended_at_batch(words.format("b", "a"), signal.SIGKILL)
+    assert main(["train", "--resume", "runs/a", "--config", "a.yaml"]) == 0
+    assert trained_alike(Path("runs/a"), Path("runs/whole"))
+
+
+def ended_at_batch(words, number):
+    process = subprocess.run([*NTM, *words.split()], env=environment(), capture_output=True, text=True)
+    assert process.returncode == (-number if number == signal.SIGKILL else 128 + number), process.stderr
+
+
+def trained_alike(run, other):
+    """Return whether two runs have the same rows, weights and optimiser states."""
+    (rows, state, best, result), expected = remains(run), remains(other)
+    for each in (state, expected[1]):
+        each["callbacks"].pop("RandomStates")  # checks of types in tests draw random numbers
+    return (rows, state, best, result) == expected

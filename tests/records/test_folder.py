@@ -113,3 +113,11 @@ def test_an_evaluation_replaces_the_one_before_at_the_same_difficulty(tmp_path):
     ]  # fmt: skip
     folder.keep_evaluation(6, [{"length": 9, **measured}], 2)
     assert [row["length"] for row in read_json(folder.evaluation)["results"]] == [9], "of other weights"
+
+
+def test_rows_of_steps_and_sequences_that_are_trained_again_are_dropped(tmp_path):
+    folder = RunFolder(tmp_path)
+    for row in ({"step": 1}, {"step": 1, "sequences": 8}, {"step": 1, "sequences": 12}, {"step": 2, "sequences": 8}):
+        folder.append(row)
+    folder.forget_after(1, 8)
+    assert [row.get("sequences") for row in folder.rows()] == [None, 8]

@@ -1,5 +1,8 @@
-"""What is tortured: a small network that draws random numbers of its own while it trains."""
+"""What is tortured: a small network that draws random numbers of its own while it trains, and what ends a training."""
 
+import os
+
+from lightning.pytorch.callbacks import Callback
 from torch.nn import functional as F
 
 from lightning_ntm import LSTM
@@ -11,3 +14,14 @@ class Forgetful(LSTM):
     def step(self, x, state):
         logits, state = super().step(x, state)
         return F.dropout(logits, 0.1, self.training), state
+
+
+class EndsItself(Callback):
+    """Sends a signal to its own process after a batch of this number, from 1; 0 never."""
+
+    def __init__(self, batch: int = 0, signal: int = 9):
+        self.batch, self.signal = batch, signal
+
+    def on_train_batch_end(self, trainer, *args):
+        if trainer.fit_loop.epoch_loop.total_batch_idx + 1 == self.batch:
+            os.kill(os.getpid(), self.signal)

@@ -234,7 +234,19 @@ class RunFolder:
         """Return the rows in the last `size` bytes of the metrics, oldest first, without damaged lines."""
         return rows.latest(self.metrics, size)
 
-    def forget_after(self, step: int) -> None:
-        """Drop the metrics of steps after `step`, which will be trained again."""
-        kept = [f"{line}\n" for part in self.parts() for line, row in zip(*part, strict=True) if row["step"] <= step]
+    def forget_after(self, step: int, sequences: int) -> None:
+        """Drop the metrics of steps after `step`, and of more sequences than `sequences`: they will be trained again.
+
+        While gradients are accumulated, several validations are of the same step.
+        """
+        kept = [
+            f"{line}\n"
+            for part in self.parts()
+            for line, row in zip(*part, strict=True)
+            if row["step"] <= step and not _is_more(row.get("sequences"), sequences)
+        ]
         write_whole(self.metrics, "".join(kept))
+
+
+def _is_more(value: Any, most: int) -> bool:
+    return is_count(value) and value > most

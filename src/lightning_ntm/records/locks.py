@@ -1,9 +1,9 @@
 """Lock files: one process at a time trains in a folder, and the system releases its lock when it is killed.
 
 `flock` of POSIX and byte locks of Windows (`msvcrt`) belong to an open file, so a process keeps its lock when it opens
-and closes the lock file again, as a copy of the folder does. POSIX record locks (`lockf`) would be lost. Forked children
-close the file: a worker must not keep the lock of a training that was killed. `filelock` does neither, and without
-`flock` it falls back to a file that a killed process leaves behind.
+and closes the lock file again, as a copy of the folder does. POSIX record locks (`lockf`) would be lost. Forked
+children close the file: a worker must not keep the lock of a training that was killed. `filelock` does not do that, and
+without `flock` it falls back to a file that a killed process leaves behind.
 """
 
 import errno

@@ -31,7 +31,7 @@ from lightning_ntm.training.learner import SequenceLearner
 from lightning_ntm.training.logger import JsonLinesLogger
 from lightning_ntm.training.processes import plugins_of
 from lightning_ntm.training.progress import CostBar
-from lightning_ntm.training.safety import DivergenceError, FinishStep, KeepLock, RandomStates
+from lightning_ntm.training.safety import DivergenceError, FinishStep, KeepLock, PartialGradients, RandomStates
 from lightning_ntm.training.states import training_state
 
 
@@ -217,7 +217,7 @@ class Run:
         for end in (self.folder.failed, self.folder.result):  # the run is in training again
             end.unlink(missing_ok=True)
         if self._goes_on():
-            self.folder.forget_after(self.trainer.global_step)
+            self.folder.forget_after(self.trainer.global_step, self.recorder.sequences)
         else:
             self.folder.forget()
         if read_text(self.folder.config, CONFIG_BYTES) != self.config:
@@ -250,7 +250,7 @@ class Run:
                 "callbacks": callbacks[:1] if trainer.get("barebones") else [*callbacks, *extra],
             }
         if saves:
-            callbacks += [self.keeper, RandomStates()]
+            callbacks += [self.keeper, RandomStates(), PartialGradients(self.learner)]
         return {
             **trainer,
             "default_root_dir": trainer.get("default_root_dir") or self.folder.path,

@@ -11,7 +11,7 @@ from typing import Any
 import lightning as L
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, GradientAccumulationScheduler
 from torch import Tensor
 
 from lightning_ntm.records import Claim, RunFolder
@@ -121,6 +121,60 @@ def _states(saved: dict[str, Any]) -> tuple[Any, Any, Any, Any]:
     name, keys, position, has_gauss, cached = saved["numpy"]
     numpy = (name, keys.numpy().astype(np.uint32), int(position), int(has_gauss), cached)
     return (version, tuple(words), gauss), numpy, saved["torch"], saved["cuda"]
+
+
+class PartialGradients(Callback):
+    """Saves the gradients of an accumulation over several batches that is under way, and continues it.
+
+    They are restored at the first batch of a resumed run, with the number of batches that Lightning's
+    `GradientAccumulationScheduler` sets only when an epoch begins. Several processes resume with the mean of their
+    gradients.
+
+    Args:
+        module: The module that is trained.
+    """
+
+    def __init__(self, module: L.LightningModule):
+        self.module, self.under_way, self.first_batch = module, False, True
+        self.saved: dict[str, Tensor] = {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the gradients by the names of their parameters; nothing between two accumulations."""
+        if not self.under_way:
+            return self.saved
+        reduce = self.module.trainer.strategy.reduce
+        found = {name: p.grad for name, p in self.module.named_parameters() if p.grad is not None}
+        return {name: reduce(gradient.clone(), reduce_op="mean") for name, gradient in found.items()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Store saved gradients for the first batch.
+
+        Raises:
+            ValueError: They are not those of the parameters that are trained.
+        """
+        shapes = {name: p.shape for name, p in self.module.named_parameters() if p.requires_grad}
+        for name, saved in state_dict.items():
+            fits = isinstance(saved, Tensor) and saved.is_floating_point() and saved.layout == torch.strided
+            if not fits or saved.shape != shapes.get(name):
+                raise ValueError("the saved state is damaged: its gradients are not those of the network.")
+        self.saved = state_dict
+
+    def on_train_batch_start(self, trainer: L.Trainer, module: L.LightningModule, *args: Any) -> None:
+        """Restore the stored gradients."""
+        self.step_before = trainer.global_step
+        if not self.first_batch:
+            return
+        self.first_batch = False
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(callback, GradientAccumulationScheduler):
+                callback.on_train_epoch_start(trainer, module)
+        for name, parameter in self.module.named_parameters() if self.saved else ():
+            parameter.grad = self.saved[name].to(parameter) if name in self.saved else None
+        self.saved = {}
+
+    def on_train_batch_end(self, trainer: L.Trainer, *args: Any) -> None:
+        """Note whether the step is still to come."""
+        self.under_way = trainer.global_step == self.step_before
 
 
 class FinishStep(Callback):
