@@ -1,7 +1,7 @@
-"""Compiles the CPU kernel while the package is built; without a compiler the package does without it.
+"""Compiles the CPU kernel while the package is built; without a compiler the package is installed without it.
 
-The library depends on neither Python nor PyTorch, so that one wheel serves every version of both. The
-recurrence is compiled once for each instruction set, and the best one is chosen when it is loaded.
+The library depends on neither Python nor PyTorch, so one wheel serves every version of both. The recurrence is compiled
+once for each instruction set; the best one is chosen when the library is loaded.
 """
 
 import os
@@ -9,24 +9,31 @@ import platform
 import runpy
 import shutil
 import subprocess
+import sys
 import sysconfig
 import tempfile
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 SOURCES = Path("src/lightning_ntm/kernels/cpu")
-LIBRARY = "libntm.so"
-FLAGS = ["-std=c++17", "-O3", "-fPIC", "-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math"]
-INSTRUCTION_SETS = {
-    "base": [],
-    "avx2": ["-march=x86-64-v3"],
-    "avx512": ["-march=x86-64-v4", "-mprefer-vector-width=512"],
+#: Compilers by preference, the native one of Windows first there.
+COMPILERS = ("g++", "c++", "clang++")
+COMPILERS_OF_WINDOWS = ("cl", "clang-cl", "clang++", "g++")
+FLAGS = ["-std=c++17", "-O3", "-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math"]
+#: `/MT`: the library brings its runtime; `/wd4068`: pragmas of other compilers are not warned of.
+FLAGS_OF_MSVC = ["/nologo", "/std:c++17", "/O2", "/EHsc", "/MT", "/wd4068"]
+#: Flags of GCC and Clang, and of MSVC.
+INSTRUCTION_SETS: dict[str, tuple[list[str], list[str]]] = {
+    "base": ([], []),
+    "avx2": (["-march=x86-64-v3"], ["/arch:AVX2"]),
+    "avx512": (["-march=x86-64-v4", "-mprefer-vector-width=512"], ["/arch:AVX512"]),
 }
 
 
-def compile_kernel(root: Path, target: Path, flags: list[str] | None = None) -> None:
+def compile_kernel(root: Path, target: Path, flags: Sequence[str] = ()) -> None:
     """Compile the library to `target`.
 
     Args:
@@ -38,59 +45,144 @@ def compile_kernel(root: Path, target: Path, flags: list[str] | None = None) -> 
         OSError: There is no compiler.
         subprocess.CalledProcessError: It does not compile.
     """
-    compiler = os.environ.get("CXX") or shutil.which("g++") or shutil.which("c++") or shutil.which("clang++")
-    if compiler is None:
-        raise OSError("no C++ compiler found")
-    intel = platform.machine().lower() in ("x86_64", "amd64")
+    compiler = find_compiler(sys.platform, os.environ.get("CXX"), shutil.which)
+    digest = _library(root)["digest_of_sources"]()
     with tempfile.TemporaryDirectory() as folder:
-        objects = []
-        for name, architecture in INSTRUCTION_SETS.items():
-            if name == "base" or intel:
-                objects.append(f"{folder}/{name}.o")
-                source = root / SOURCES / "sequence.cpp"
-                _run(
-                    compiler,
-                    *FLAGS,
-                    *architecture,
-                    *(flags or []),
-                    f"-DNTM_ISA={name}",
-                    "-c",
-                    source,
-                    "-o",
-                    objects[-1],
-                )
-        names = ("sources.cpp", "threads.cpp", *(["instructions.cpp"] if intel else []))
-        digest = runpy.run_path(str(root / SOURCES / "library.py"))["digest_of_sources"]()
-        once = [f'-DNTM_SOURCES="{digest}"', *(root / SOURCES / name for name in names)]
-        _run(compiler, *FLAGS, *(flags or []), "-shared", *objects, *once, "-pthread", "-o", target)
+        make = commands_of_msvc if takes_flags_of_msvc(compiler) else commands
+        arguments = make((root / SOURCES).resolve(), Path(folder), target.resolve(), digest, flags)
+        for words in arguments:
+            subprocess.run(
+                [compiler, *words], check=True, capture_output=True, encoding="utf-8", errors="replace", cwd=folder
+            )
 
 
-def _run(*command: object) -> None:
-    subprocess.run([str(word) for word in command], check=True, capture_output=True, text=True)
+def _library(root: Path) -> dict[str, Any]:
+    """Return the names in library.py, which needs nothing of the package."""
+    return runpy.run_path(str(root / SOURCES / "library.py"))
+
+
+def find_compiler(system: str, asked: str | None, which: Callable[[str], str | None]) -> str:
+    """Return the compiler to use.
+
+    Args:
+        system: As `sys.platform`.
+        asked: The environment variable `CXX`.
+        which: Finds a program by name.
+
+    Raises:
+        OSError: There is none.
+    """
+    names = COMPILERS_OF_WINDOWS if system == "win32" else COMPILERS
+    found = asked or next(filter(None, map(which, names)), None)
+    if found is None:
+        raise OSError(f"no C++ compiler found; tried {', '.join(names)}")
+    return found
+
+
+def takes_flags_of_msvc(compiler: str) -> bool:
+    """Return whether a compiler takes the flags of MSVC."""
+    return PureWindowsPath(compiler).stem.lower() in ("cl", "clang-cl")
+
+
+def instruction_sets(machine: str) -> list[str]:
+    """Return the instruction sets to compile for, as `platform.machine()` names the machine."""
+    return list(INSTRUCTION_SETS) if machine.lower() in ("x86_64", "amd64") else ["base"]
+
+
+def commands(
+    sources: Path,
+    folder: Path,
+    target: Path,
+    digest: str,
+    flags: Sequence[str] = (),
+    system: str = sys.platform,
+    machine: str = platform.machine(),
+) -> list[list[str]]:
+    """Return the arguments of GCC or Clang: an object for each instruction set, then the library.
+
+    Args:
+        sources: The folder of the sources.
+        folder: For objects.
+        target: The library.
+        digest: Of the sources, which the library tells.
+        flags: Further flags.
+        system: As `sys.platform`.
+        machine: As `platform.machine()`.
+    """
+    shared = [*FLAGS, *([] if system == "win32" else ["-fPIC"]), *flags]
+    compiled, objects = [], []
+    for name in instruction_sets(machine):
+        objects.append(str(folder / f"{name}.o"))
+        own = [*INSTRUCTION_SETS[name][0], f"-DNTM_ISA={name}"]
+        compiled.append([*shared, *own, "-c", str(sources / "sequence.cpp"), "-o", objects[-1]])
+    runtime = ["-static"] if system == "win32" else []  # MinGW's is not where Windows looks for it
+    link = ["-shared", *objects, f'-DNTM_SOURCES="{digest}"', *_once(sources, machine), "-pthread", *runtime]
+    return [*compiled, [*shared, *link, "-o", str(target)]]
+
+
+def commands_of_msvc(
+    sources: Path,
+    folder: Path,
+    target: Path,
+    digest: str,
+    flags: Sequence[str] = (),
+    machine: str = platform.machine(),
+) -> list[list[str]]:
+    """Return the arguments of MSVC, as `commands`."""
+    shared = [*FLAGS_OF_MSVC, *flags]
+    compiled, objects = [], []
+    for name in instruction_sets(machine):
+        objects.append(str(folder / f"{name}.obj"))
+        own = [*INSTRUCTION_SETS[name][1], f"/DNTM_ISA={name}"]
+        compiled.append([*shared, *own, "/c", str(sources / "sequence.cpp"), f"/Fo{objects[-1]}"])
+    once = [f'/DNTM_SOURCES="{digest}"', *_once(sources, machine), f"/Fo{folder}{os.sep}"]
+    link = [f"/Fe{target}", "/link", f"/IMPLIB:{folder / 'ntm.lib'}"]
+    return [*compiled, [*shared, "/LD", *objects, *once, *link]]
+
+
+def _once(sources: Path, machine: str) -> list[str]:
+    """Return the sources that are compiled once; instructions.cpp only where there is a choice of instructions."""
+    names = ["sources.cpp", "threads.cpp", *(["instructions.cpp"] if len(instruction_sets(machine)) > 1 else [])]
+    return [str(sources / name) for name in names]
+
+
+def reason(error: OSError | subprocess.CalledProcessError) -> str:
+    """Return one line on why the kernel was not compiled."""
+    said = f"{getattr(error, 'stderr', None) or ''}\n{getattr(error, 'stdout', None) or ''}\n{error}"
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    return next((line for line in lines if "error" in line.lower()), lines[0])
+
+
+def platform_tag() -> str:
+    """Return the tag of a wheel for this machine."""
+    if sys.platform == "darwin":  # an interpreter for two architectures names both, the kernel has one
+        from packaging.tags import mac_platforms
+
+        return next(mac_platforms())
+    return sysconfig.get_platform().replace("-", "_").replace(".", "_")
 
 
 class Kernel(BuildHookInterface[Any]):
     """Puts the compiled library into the wheel, or beside its sources for an editable install."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Compile, and say so in one line where that is impossible."""
+        """Compile; if that is impossible, warn in one line."""
         root = Path(self.root)
         self.folder = tempfile.TemporaryDirectory()
-        editable = version == "editable"
-        target = root / SOURCES / LIBRARY if editable else Path(self.folder.name) / LIBRARY
+        name, editable = _library(root)["LIBRARY"].name, version == "editable"
+        target = root / SOURCES / name if editable else Path(self.folder.name) / name
         try:
             compile_kernel(root, target)
         except (OSError, subprocess.CalledProcessError) as error:
-            reason = (getattr(error, "stderr", "") or str(error)).strip().splitlines()[0]
             self.app.display_warning(
-                f"lightning-ntm: the CPU kernel was not compiled, the slower loop is used ({reason})"
+                f"lightning-ntm: the CPU kernel was not compiled, the slower loop is used ({reason(error)})"
             )
             return
         if not editable:
-            build_data["force_include"][str(target)] = f"lightning_ntm/kernels/cpu/{LIBRARY}"
+            build_data["force_include"][str(target)] = f"lightning_ntm/kernels/cpu/{name}"
             build_data["pure_python"] = False
-            build_data["tag"] = f"py3-none-{sysconfig.get_platform().replace('-', '_').replace('.', '_')}"
+            build_data["tag"] = f"py3-none-{platform_tag()}"
 
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
-        """Remove what was only needed to build."""
+        """Remove temporary files."""
         self.folder.cleanup()

@@ -18,7 +18,7 @@ from lightning_ntm.evaluation.build import build
 from lightning_ntm.evaluation.episodes import batch_generator
 from lightning_ntm.recipes import presets
 from lightning_ntm.tasks.answer import Answer
-from lightning_ntm.training.learner import default_optimizer, prefer_fused
+from lightning_ntm.training.optimizer import default_optimizer, prefer_fused
 
 #: Batches that `ntm train` samples at once.
 AHEAD = 8

@@ -60,7 +60,7 @@ from lightning_ntm.training.bench_cuda import (  # noqa: E402
     program_microseconds,
     training_step,
 )
-from lightning_ntm.training.learner import default_optimizer, prefer_fused  # noqa: E402
+from lightning_ntm.training.optimizer import default_optimizer, prefer_fused  # noqa: E402
 from lightning_ntm.training.slots import drawn_slots  # noqa: E402
 
 Figure = dict[str, Any]

@@ -23,7 +23,7 @@ from lightning_ntm import NTM, Copy
 from lightning_ntm.evaluation.episodes import batch_generator
 from lightning_ntm.records import RunFolder
 from lightning_ntm.training import EpisodeData, Run, SequenceLearner
-from lightning_ntm.training.learner import default_optimizer, prefer_fused
+from lightning_ntm.training.optimizer import default_optimizer, prefer_fused
 
 TASK = Copy(min_length=20, max_length=20)
 BACKENDS = ("cpu", "reference")  # the fast one first: the loops fragment the heap, which would slow it down

@@ -1,6 +1,7 @@
 """Which room may import which: the picture of docs/architecture.md, enforced."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,16 +13,18 @@ MAY_IMPORT = {
     "checks": set(),
     "functional": set(),
     "intervals": set(),
-    "kernels": set(),
+    "kernels": {"states"},
     "lazy": set(),
     "measures": set(),
+    "recipes": set(),
     "records": {"measures"},
     "signals": set(),
+    "states": set(),
     "tasks": {"checks", "measures"},
-    "models": {"checks", "functional", "kernels"},
+    "models": {"checks", "functional", "kernels", "states"},
     "evaluation": {"checks", "intervals", "lazy", "measures", "models", "records", "tasks"},
     "training": {"checks", "evaluation", "lazy", "measures", "kernels", "models", "signals", "tasks", "records"},
-    "testing": {"models", "tasks"},
+    "testing": {"models", "states", "tasks"},
     "report": {"intervals", "measures", "records"},
     "sweep": {"measures", "records", "signals"},
     "cli": {
@@ -31,6 +34,7 @@ MAY_IMPORT = {
         "kernels",
         "measures",
         "models",
+        "recipes",
         "records",
         "report",
         "signals",
@@ -38,6 +42,7 @@ MAY_IMPORT = {
         "tasks",
         "training",
     },
+    "__main__": {"cli"},
     "__init__": {"lazy", "functional", "models", "records", "tasks"},
 }
 ONLY_IN = {
@@ -47,7 +52,7 @@ ONLY_IN = {
     "pandas": {"records", "tasks"},
     "ray": {"sweep"},
 }
-WITHOUT_TORCH = {"checks", "intervals", "lazy", "measures", "records", "report", "signals", "sweep"}
+WITHOUT_TORCH = {"checks", "intervals", "lazy", "measures", "recipes", "records", "report", "signals", "sweep"}
 
 
 def imports(path):
@@ -119,3 +124,28 @@ def test_triton_is_not_loaded_before_there_are_tensors_of_a_gpu():
     # In a process of its own: here the interpreter is.
     assert loaded_after("import lightning_ntm, lightning_ntm.cli", "triton") == "[]"
     assert loaded_after(f"exec({RUNS!r})", "triton", "lightning_ntm.kernels.triton.programs") == "[]"
+
+
+def functions(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node.name, node.end_lineno - node.lineno + 1
+
+
+#: Programs of a GPU: what is passed to a function costs registers there, and one program is one function.
+PROGRAMS = {"kernels/triton/programs.py", "kernels/triton/stages.py"}
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_files_and_functions_are_short(path):
+    if path.relative_to(PACKAGE).as_posix() in PROGRAMS:
+        return
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 300
+    assert {name: lines for name, lines in functions(path) if lines > 40} == {}
+
+
+def test_the_picture_names_every_file_once():
+    picture = (PACKAGE.parents[1] / "docs" / "architecture.md").read_text(encoding="utf-8").split("```")[1]
+    named = re.findall(r"[a-z_0-9]+\.py", picture)
+    names = [path.name for path in PACKAGE.rglob("*.py") if path.name not in ("__init__.py", "__main__.py")]
+    assert sorted(named) == sorted(names)

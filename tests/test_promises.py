@@ -8,6 +8,8 @@ import torch
 
 import lightning_ntm
 from lightning_ntm import LSTM, NTM, Batch, Copy, FileTask, MemoryModel, Task, models, tasks, testing
+from lightning_ntm.models import Controller, Memory
+from lightning_ntm.states import flatten
 
 
 def from_arrays():
@@ -34,6 +36,58 @@ def test_task(task):
 @pytest.mark.parametrize("model", concrete(models, MemoryModel))
 def test_model(model):
     testing.check_model(model(5, 4))
+
+
+@pytest.mark.parametrize("model", concrete(models, MemoryModel))
+def test_a_step_takes_any_leading_axes(model):
+    network, x = model(5, 4), torch.randn(2, 3, 5)
+    start = network.initial_state(2, 3)
+    logits, state = network.step(x, start)
+    flat, flat_state = network.step(x.flatten(0, 1), network.initial_state(6))
+    alone, alone_state = network.step(x[1, 2], network.initial_state())
+    torch.testing.assert_close(logits.flatten(0, 1), flat)
+    torch.testing.assert_close(logits[1, 2], alone)
+    for part, other, single in zip(*map(flatten, (state, flat_state, alone_state)), strict=True):
+        torch.testing.assert_close(part.flatten(0, 1), other)
+        torch.testing.assert_close(part[1, 2], single)
+
+
+@pytest.mark.parametrize("model", concrete(models, MemoryModel))
+def test_vmap_runs_networks_of_stacked_parameters(model):
+    networks, inputs = [model(5, 4, backend="reference") for _ in range(3)], torch.randn(3, 2, 4, 5)
+    stacked = torch.func.stack_module_state(networks)
+
+    def loss(tensors, inputs):
+        return torch.func.functional_call(networks[0], tensors, (inputs,))[0].square().sum()
+
+    found = torch.func.vmap(torch.func.grad(loss))(stacked, inputs)[0]
+    for i, network in enumerate(networks):
+        network(inputs[i])[0].square().sum().backward()
+        for name, parameter in network.named_parameters():
+            torch.testing.assert_close(found[name][i], parameter.grad, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("controller", concrete(models, Controller))
+def test_a_controller_takes_any_leading_axes(controller):
+    part, x = controller(5, 4), torch.randn(2, 3, 5)
+    outputs, state = part.step(x, part.initial_state(2, 3))
+    flat, flat_state = part.step(x.flatten(0, 1), part.initial_state(6))
+    assert outputs.shape == (2, 3, part.output_size)
+    torch.testing.assert_close(outputs.flatten(0, 1), flat)
+    for mine, other in zip(flatten(state), flatten(flat_state), strict=True):
+        torch.testing.assert_close(mine.flatten(0, 1), other)
+
+
+@pytest.mark.parametrize("memory", concrete(models, Memory))
+def test_a_memory_takes_any_leading_axes_and_slots(memory):
+    part = memory()
+    interface = torch.randn(2, 3, part.interface_size)
+    state = part.step(interface, part.initial_state(2, 3, slots=9))
+    flat = part.step(interface.flatten(0, 1), part.initial_state(6, slots=9))
+    assert part.slots_of(state) == 9
+    assert part.reads(state).shape == (2, 3, part.read_size)
+    for mine, other in zip(flatten(state), flatten(flat), strict=True):
+        torch.testing.assert_close(mine.flatten(0, 1), other)
 
 
 @pytest.mark.parametrize("shipped", [*concrete(tasks, Task), *concrete(models, MemoryModel)])

@@ -4,7 +4,7 @@
 named tuple may be empty.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 from torch import Tensor
@@ -28,22 +28,18 @@ def unflatten(like: Nested, tensors: Iterable[Any]) -> Nested:
 
     Args:
         like: A state, or its `structure`.
-        tensors: As many as `flatten` returns, in the same order.
+        tensors: In the order of `flatten`; those beyond the state's own are not used.
     """
-    remaining = list(tensors)
-    state = _filled(like, remaining)
-    assert not remaining, "there are more tensors than the state has"
-    return state
+    return _filled(like, iter(tensors))
 
 
-def _filled(like: Any, remaining: list[Any]) -> Any:
-    parts = [_filled(part, remaining) if isinstance(part, tuple) else remaining.pop(0) for part in like]
-    return type(like)(*parts)
+def _filled(like: Any, tensors: Iterator[Any]) -> Any:
+    return type(like)(*[_filled(part, tensors) if isinstance(part, tuple) else next(tensors) for part in like])
 
 
-def structure(state: Nested) -> Nested:
+def structure(state: Any) -> Any:
     """Return a state of the same types without its tensors, which it therefore does not keep alive."""
-    return unflatten(state, [None] * len(flatten(state)))
+    return type(state)(*[structure(part) if isinstance(part, tuple) else None for part in state])
 
 
 def mapped(function: Callable[..., Any], *states: Nested) -> Nested:

@@ -87,14 +87,15 @@ def test_a_disk_that_fails_is_told(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS])
 def test_on_a_file_system_without_locks_a_run_trains_with_a_warning(tmp_path, monkeypatch, number):
-    def lockf(*_):
+    def flock(*_):
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(fcntl, "lockf", lockf)
-    monkeypatch.setattr(os, "lockf", lockf)
+    monkeypatch.setattr(fcntl, "flock", flock)
     with pytest.warns(NoLocksWarning, match="no locks"):
         unlock = RunFolder(tmp_path).lock()
     assert not RunFolder(tmp_path).in_use()
+    with pytest.raises(ValueError, match="is in use by this process"):
+        RunFolder(tmp_path).lock()
     unlock()
 
 

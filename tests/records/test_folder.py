@@ -1,7 +1,10 @@
 """What a run folder tells without its run."""
 
+import multiprocessing
+import shutil
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -23,6 +26,50 @@ def test_a_folder_is_in_use_while_another_process_holds_it(tmp_path):
     holder.kill()
     holder.communicate()
     assert not folder.in_use()
+
+
+def locked_by_another(path):
+    other = subprocess.run([sys.executable, "-c", HOLDS, path], input=b"", capture_output=True)
+    return other.returncode == 0
+
+
+def test_a_process_keeps_its_lock_when_it_reads_or_copies_the_folder(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    folder.create()
+    held = folder.lock()
+    assert not folder.in_use(), "it is this process that holds it"
+    shutil.copytree(folder.path, tmp_path / "backup")
+    assert not locked_by_another(folder.path)
+    with pytest.raises(ValueError, match="is in use by this process"):
+        folder.lock()
+    assert not locked_by_another(folder.path)
+    held()
+    held()
+    folder.lock()()
+    assert locked_by_another(folder.path)
+
+
+def test_a_forked_worker_does_not_keep_the_lock(tmp_path):
+    folder = RunFolder(tmp_path)
+    held, worker = folder.lock(), multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
+    worker.start()
+    try:
+        assert not locked_by_another(tmp_path)
+        held()
+        assert locked_by_another(tmp_path)
+    finally:
+        worker.kill()
+        worker.join()
+
+
+def test_a_forked_child_can_check_and_release_a_lock_that_is_its_parent_s(tmp_path):
+    held = RunFolder(tmp_path).lock()
+    child = multiprocessing.get_context("fork").Process(target=lambda: (held.check(), held()))
+    child.start()
+    child.join()
+    assert child.exitcode == 0
+    assert not locked_by_another(tmp_path)
+    held()
 
 
 def test_the_latest_rows_are_whole_ones(tmp_path):

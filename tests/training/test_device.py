@@ -23,7 +23,7 @@ from lightning_ntm.evaluation.trace import trace_episode
 from lightning_ntm.records import RunFolder
 from lightning_ntm.tasks.answers import Bits
 from lightning_ntm.training import EpisodeData, Run, SequenceLearner, learner as learner_module, progress
-from lightning_ntm.training.learner import default_optimizer
+from lightning_ntm.training.optimizer import default_optimizer
 from lightning_ntm.training.safety import DivergenceError
 
 CONFIG = """

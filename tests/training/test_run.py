@@ -18,7 +18,7 @@ from lightning_ntm.records import RunFolder
 from lightning_ntm.tasks.answers import Bits
 from lightning_ntm.training import EpisodeData, Run, SequenceLearner
 from lightning_ntm.training.callbacks import Keeper
-from lightning_ntm.training.learner import default_optimizer, prefer_fused
+from lightning_ntm.training.optimizer import default_optimizer, prefer_fused
 from lightning_ntm.training.states import training_state
 
 CONFIG = """
@@ -180,7 +180,7 @@ class Counting(NTM):
 
     def forward(self, inputs, state=None):
         logits, state = super().forward(inputs, state)
-        self.counts = [*getattr(self, "counts", []), (self.training, state.memory.shape[1])]
+        self.counts = [*getattr(self, "counts", []), (self.training, state.memory.memory.shape[1])]
         return logits, state
 
 

@@ -5,6 +5,7 @@ import math
 import os
 import pickle
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from functools import partial
 
 import pytest
 import torch
+from lightning.pytorch.callbacks import Callback
 from tests.torture import folders, runs
 
 from lightning_ntm import NTM, Copy
@@ -39,7 +41,7 @@ class Overflowing(NTM):
         return logits * (math.inf if self.training and self.calls == 3 else 1.0), state
 
 
-def run(path, on_nonfinite="stop", resume=False, precision="32-true", **varied):
+def run(path, on_nonfinite="stop", resume=False, precision="32-true", trainer=None, **varied):
     torch.manual_seed(3)
     learner = SequenceLearner(
         Overflowing(4, 3, hidden_size=8, memory_slots=6, memory_width=4),
@@ -48,7 +50,8 @@ def run(path, on_nonfinite="stop", resume=False, precision="32-true", **varied):
     )
     data = EpisodeData(Copy(bits=3, max_length=4), 3, batch_size=4, batches_per_epoch=5, validation_sequences=5)
     options = {"max_steps": 4, "log_every_n_steps": 2, "enable_model_summary": False, "enable_progress_bar": False}
-    return Run(learner, data, {**options, "precision": precision}, RunFolder(path), CONFIG, resume=resume)
+    options |= {"precision": precision, **(trainer or {})}
+    return Run(learner, data, options, RunFolder(path), CONFIG, resume=resume)
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
@@ -263,6 +266,24 @@ def test_a_lock_that_is_removed_is_made_again_unless_another_has_done_so(tmp_pat
             training.fit()
         holder.communicate()
     assert not RunFolder(tmp_path / "a").rows(), "nothing was written into a folder of another"
+
+
+class Backup(Callback):
+    """Copies the run folder after each validation, then asks another process for its lock."""
+
+    def __init__(self, folder):
+        self.folder, self.refused = folder, []
+
+    def on_validation_end(self, trainer, module):
+        shutil.copytree(self.folder, self.folder.with_name(f"backup{trainer.global_step}"))
+        other = subprocess.run([sys.executable, "-c", HOLDS, self.folder], input=b"", capture_output=True)
+        self.refused.append(b"is in use by process" in other.stderr)
+
+
+def test_a_training_that_copies_its_folder_keeps_it(tmp_path):
+    backup = Backup(tmp_path / "a")
+    run(tmp_path / "a", "skip", trainer={"callbacks": backup, "val_check_interval": 2}).fit()
+    assert backup.refused == [True, True, True], "at the start, and after steps 2 and 4"
 
 
 @pytest.mark.parametrize(("torture", "number"), [(runs.kills, 3), (runs.faults, 2), (folders.folders, 6)])

@@ -1,14 +1,10 @@
 """The parser of `ntm train`: its options are the arguments of constructors."""
 
 import re
-import types
-from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any
 
 import lightning as L
-import torch
 import yaml
 from jsonargparse import ActionConfigFile, ArgumentError, ArgumentParser, Namespace
 
@@ -17,7 +13,6 @@ from lightning_ntm.cli.classes import arguments, short_names
 from lightning_ntm.cli.named import check_named, forbid_imports
 from lightning_ntm.cli.said import Said, read
 from lightning_ntm.cli.words import UsageError, explained, near, one_line
-from lightning_ntm.evaluation.build import class_of
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.recipes import presets, resolve
 from lightning_ntm.tasks.base import Task
@@ -54,6 +49,7 @@ class Settings:
         at_least(1, threads=self.threads)
 
 
+_KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "a text"}
 #: Whose arguments are options, by the prefix of these.
 SOURCES: dict[str, tuple[type, ...]] = {
     "": (Settings, SequenceLearner),
@@ -75,6 +71,9 @@ def parsed(argv: list[str]) -> tuple[ArgumentParser, Said, Namespace]:
     for group in ("optimizer", "scheduler"):
         if (configuration.get(group) or {}).keys() == {"class_path"}:  # may be a function, which is a name alone
             configuration[group] = configuration[group]["class_path"]
+    callbacks = configuration["trainer"].get("callbacks")
+    if isinstance(callbacks, dict) or (isinstance(callbacks, str) and callbacks[:1].isalpha() and callbacks != "null"):
+        configuration["trainer"]["callbacks"] = [callbacks]  # jsonargparse says what is wrong with one of a list
     prints_configuration = [word for word in said.printing if word.startswith("--print_config")]
     try:
         if len(said.printing) > len(prints_configuration):
@@ -139,57 +138,43 @@ def _flat(configuration: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in configuration.items() if name not in grouped} | inner
 
 
-def _explained(error: BaseException, configuration: dict[str, Any]) -> str:
+def _explained(error: BaseException | None, configuration: dict[str, Any]) -> str:
     """Return one line on what jsonargparse refuses: the option, its value and what is allowed.
 
     jsonargparse raises the error of an option from that of the class which it names, and so on inwards.
     """
-    causes = list(_causes(error))
-    keys = [str(cause).split('"')[1] for cause in causes if type(cause) is TypeError and '"' in str(cause)[:12]]
-    option, path = ".".join(["-", *keys]).replace("-.", "--", 1), _class_at_fault(causes, keys, configuration)
-    what, found, value = " ".join(str(causes[-1]).split()).partition(". Got value:")
-    if what.endswith("is not accepted") or "does not accept option" in what:
-        name = what.split("'")[-2]
-        return f"unknown option {option}.{name}{near(name, arguments(path))}"
-    if what.startswith("the following arguments are required: "):
-        return f"{option}.{what.rpartition(': ')[2]} needs a value."
-    if value == " None":
-        return f"{option} needs a value."
-    allowed, given = _allowed(keys, path), value.strip() if found else what.rpartition(": ")[2]
-    if allowed and what.startswith("Expected a") and "elements" not in what:
-        return f"{option} (={given}) must be {' or '.join(allowed)}."
-    return f"{option}: {what}"
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    causes: list[str] = []
     while error:
-        yield error
+        causes.append(" ".join(str(error).split()))
         error = error.__cause__
+    of_keys = [cause for cause in causes if cause.startswith('Parser key "')]
+    option = ".".join(dict.fromkeys(cause.split('"')[1] for cause in of_keys))
+    what, _, value = causes[-1].partition(". Got value:")
+    if "not accept" in what:
+        group = configuration.get(option.partition(".")[0])
+        paths = [cause.split("'")[1] for cause in causes if cause.startswith("Problem with given class_path")]
+        made = paths[-1] if paths else group.get("class_path") if isinstance(group, dict) else None
+        name = what.split("'")[-2]
+        return f"unknown option --{option}.{name}{near(name, arguments(made))}"
+    if what.startswith("the following arguments are required: "):
+        return f"--{option}.{what.rpartition(': ')[2]} needs a value."
+    if what.startswith("Importing '"):
+        quoted = what.split("'")[1]
+        return f"--{option} (={quoted}) is Python's own: no option may name it."
+    if value == " None":
+        return f"--{option} needs a value."
+    allowed = _allowed(of_keys[-1]) if of_keys and what.startswith("Expected a") else []
+    given = value.strip() if ". Got value:" in causes[-1] else what.rpartition(": ")[2]
+    return (
+        f"--{option} (={given}) must be {' or '.join(allowed)}."
+        if allowed
+        else f"--{option}: {what}".removeprefix("--: ")
+    )
 
 
-def _class_at_fault(causes: list[BaseException], keys: list[str], configuration: dict[str, Any]) -> Any:
-    """Return the import path of the innermost class that jsonargparse tells a problem of."""
-    named = [str(cause).split("'")[1] for cause in causes if str(cause).startswith("Problem with given class_path")]
-    group = configuration.get(keys[0]) if keys else None
-    return named[-1] if named else group.get("class_path") if isinstance(group, dict) else None
-
-
-def _allowed(keys: list[str], path: Any) -> list[str]:
-    """Return what the type of an argument allows, in words."""
-    group, _, name = keys[-1].rpartition(".") if keys else ("", "", "")
-    hints: dict[str, Any] = {}
-    with suppress(Exception):  # hints that only a type checker can resolve
-        for made in [class_of(path)] if keys[1:] else SOURCES.get(group, ()):
-            hints |= get_type_hints(getattr(made, "__init__", made))
-    return list(dict.fromkeys(_kinds(hints.get(name))))
-
-
-def _kinds(hint: Any) -> list[str]:
-    plain = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
-    if get_origin(hint) in (Union, types.UnionType, list):
-        return [kind for inner in get_args(hint) for kind in _kinds(inner)]
-    if get_origin(hint) is Literal:
-        return [f"one of {', '.join(map(repr, get_args(hint)))}"]
-    if isinstance(hint, type) and hint not in (*plain, torch.Tensor, types.NoneType):
-        return [f"a {hint.__name__}"]
-    return [plain[hint]] if hint in plain else []
+def _allowed(message: str) -> list[str]:
+    """Return the types that jsonargparse expects, in words."""
+    types = re.split(r" Errors: |\. Got value:", message)[0]
+    found = re.findall(r"<class '(?:\w+\.)*(\w+)'>|Literal\[(.*?)\]", types)
+    kinds = [f"one of {values}" if values else _KINDS.get(kind, f"a {kind}") for kind, values in found]
+    return [kind for kind in dict.fromkeys(kinds) if kind not in ("a NoneType", "a Tensor", "a list", "a Iterable")]

@@ -48,7 +48,7 @@ class Said(NamedTuple):
 def read(argv: list[str], known: Collection[str]) -> Said:
     """Return what a command line and its files say, where `known` are the options by dotted name."""
     words = list(_pairs(argv, known))
-    printing = [word for word in words if _prints(word[0])]
+    printing = [_printing(*word) for word in words if _prints(word[0])]
     words, resumed = _resumed([word for word in words if not _prints(word[0])])
     mapping: dict[str, Any] = {}
     own: set[str] = set()
@@ -64,11 +64,16 @@ def read(argv: list[str], known: Collection[str]) -> Said:
         own |= set() if path in presets().values() else layer.keys()
         specs = [layer.get(group) or {} for group in ("model", "task")]
         whole |= all("class_path" in spec for spec in specs) and any("init_args" in spec for spec in specs)
-    return Said(mapping, words, own, whole, ["=".join(filter(None, word)) for word in printing], resumed)
+    return Said(mapping, words, own, whole, printing, resumed)
 
 
 def _prints(option: str) -> bool:
     return option in ("-h", "--help", "--print_config") or option.endswith(".help")
+
+
+def _printing(option: str, value: str) -> str:
+    group = option[2:].removesuffix(".help")
+    return f"{option}={class_path(group, value) if group in _CLASSES else value}" if value else option
 
 
 def _pairs(argv: list[str], known: Collection[str]) -> Iterator[tuple[str, str]]:

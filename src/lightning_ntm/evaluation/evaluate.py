@@ -64,12 +64,8 @@ def evaluate_pieces(
     """Measure whole answers and, when `pieces` is above 1, each of so many equal parts of them.
 
     Args:
-        model: The network.
-        task: The task it was trained on.
-        difficulty: As `{"length": 120}`.
+        model, task, difficulty, sequences, seed: As for `evaluate`.
         pieces: Parts of an answer, by its steps.
-        sequences: Number of episodes; by default 100, of a task of files all.
-        seed: Of the episodes.
 
     Returns:
         What `evaluate` returns, for the whole and then for each part. With parts each also has an

@@ -6,7 +6,7 @@ part of another size would make it read beyond an array.
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache, wraps
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +36,7 @@ class Shapes:
         self.state, self.weights, self.biases = state, weights, [shape[:1] for shape in weights]
 
 
+@runtime_checkable
 class Declared(Protocol):
     """A model that tells what its kernels replace."""
 
@@ -48,10 +49,6 @@ class Declared(Protocol):
 
     def replaced_shapes(self, batch_size: int, state: Any) -> Shapes:
         """Return the shapes that the tensors of a state, and weight and bias of each linear layer, must have."""
-        ...
-
-    def replaced_numbers(self) -> Any:
-        """Return what else a program must know: numbers in a `NamedTuple` that the program defines."""
         ...
 
 
@@ -85,7 +82,7 @@ def has_global_hooks() -> bool:
     return bool(nn_module._has_any_global_hook())
 
 
-def changed(model: Any, inputs: Tensor, state: Any) -> str | None:
+def changed(model: Declared, inputs: Tensor, state: Any) -> str | None:
     """Return what is in the way of a kernel that replaces what the model declares, or `None`."""
     kind: Any = type(model)
     if reason := _overridden(kind):
@@ -103,18 +100,17 @@ def changed(model: Any, inputs: Tensor, state: Any) -> str | None:
             return f"{name} is a {type(part).__name__}, not a {' or a '.join(t.__name__ for t in types)}."
         if has_hooks(part):
             return f"{name} has hooks."
-        for method in ("forward", "step"):
-            if method in part.__dict__:
-                return f"{name} has a {method} of its own."
+        if "forward" in part.__dict__ or "step" in part.__dict__:
+            return f"{name} has a forward or a step of its own."
         if types == LINEAR:
             names.append(name)
             weights.append(part._parameters.get("weight"))
             biases.append(part._parameters.get("bias"))
     shapes = model.replaced_shapes(inputs.shape[0], state)
     return (
-        _unlike(list(named(state)), flatten(state), shapes.state, inputs, "state.{}")
-        or _unlike(names, weights, shapes.weights, inputs, "{}.weight")
-        or _unlike(names, biases, shapes.biases, inputs, "{}.bias")
+        _unlike(lambda: [f"state.{name}" for name in named(state)], flatten(state), shapes.state, inputs)
+        or _unlike(lambda: [f"{name}.weight" for name in names], weights, shapes.weights, inputs)
+        or _unlike(lambda: [f"{name}.bias" for name in names], biases, shapes.biases, inputs)
     )
 
 
@@ -137,24 +133,23 @@ def _overridden(kind: type[Any]) -> str | None:
 
 
 def _unlike(
-    names: Sequence[str], tensors: Sequence[Any], shapes: Sequence[tuple[int, ...]], inputs: Tensor, title: str
+    names: Callable[[], list[str]], tensors: Sequence[Any], shapes: Sequence[tuple[int, ...]], inputs: Tensor
 ) -> str | None:
-    """Return which tensor is not as it should be."""
-    traced = _traced()
+    """Return which tensor is not as it should be; names are only made for a message."""
+    traced, device, dtype = _traced(), inputs.device, getattr(tensors[0], "dtype", None)
     if len(tensors) != len(shapes):
-        return f"{title.format('...')} are {len(tensors)} tensors, not {len(shapes)}."
-    device, dtype = inputs.device, getattr(tensors[0], "dtype", None)
-    for name, tensor, shape in zip(names, tensors, shapes, strict=True):
+        return f"{', '.join(names())} are {len(tensors)} tensors, not {len(shapes)}."
+    for i, (tensor, shape) in enumerate(zip(tensors, shapes, strict=True)):
         if tensor is None:
-            return f"{title.format(name)} is not a parameter."
+            return f"{names()[i]} is not a parameter."
         if not traced and (type(tensor) not in PLAIN or tensor.layout is not torch.strided):
-            return f"{title.format(name)} is a {type(tensor).__name__} or not dense."
+            return f"{names()[i]} is a {type(tensor).__name__} or not dense."
         if tensor.shape != shape:
-            return f"{title.format(name)} has shape {tuple(tensor.shape)}, not {shape}."
+            return f"{names()[i]} has shape {tuple(tensor.shape)}, not {shape}."
         if tensor.device != device:
-            return f"{title.format(name)} is on {tensor.device}, the inputs are on {device}."
+            return f"{names()[i]} is on {tensor.device}, the inputs are on {device}."
         if tensor.dtype != dtype:
-            return f"{title.format(name)} is {tensor.dtype}, {title.format(names[0])} is {dtype}."
+            return f"{names()[i]} is {tensor.dtype}, {names()[0]} is {dtype}."
     return None
 
 

@@ -11,7 +11,7 @@ from lightning_ntm.kernels.choice import Kernel
 from lightning_ntm.kernels.plain import LINEAR, Part, Shapes, kept
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.models.controllers import LSTMController, LSTMControllerState, replaced_parts
-from lightning_ntm.models.precision import linear, state_dtype
+from lightning_ntm.models.precision import linear, repeated, state_dtype
 
 
 class LSTMState(NamedTuple):
@@ -77,7 +77,7 @@ class LSTM(MemoryModel[LSTMState]):
     def initial_state(self, *batch: int) -> LSTMState:
         """Return the state before the first step of a sequence."""
         dtype = state_dtype(self.start_hidden)
-        return LSTMState(*(start.to(dtype).expand(*batch, -1, -1) for start in (self.start_hidden, self.start_cell)))
+        return LSTMState(*(repeated(start, batch, dtype) for start in (self.start_hidden, self.start_cell)))
 
     def step(
         self, x: Float[Tensor, "*batch inputs"], state: LSTMState

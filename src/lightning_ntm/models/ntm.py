@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Iterator, Mapping
 from operator import attrgetter
-from typing import Any, ClassVar, Generic, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -23,19 +23,19 @@ from lightning_ntm.models.controllers import (
     replaced_parts,
 )
 from lightning_ntm.models.ntm_memory import HEAD_LIMIT, NTMMemory, interface_groups
-from lightning_ntm.models.parts import Controller, ControllerState, Memory, MemoryState
-from lightning_ntm.models.precision import linear, state_dtype
+from lightning_ntm.models.parts import Controller, Memory
+from lightning_ntm.models.precision import linear, repeated, state_dtype
 from lightning_ntm.states import named
 
 
-class NTMState(NamedTuple, Generic[MemoryState, ControllerState]):
+class NTMState(NamedTuple):
     """Everything an NTM remembers between two steps: the states of its parts."""
 
-    memory: MemoryState
-    controller: ControllerState
+    memory: Any  # `NTMMemoryState`, or that of another memory
+    controller: Any  # `LSTMControllerState`, or that of another controller
 
 
-class NTM(MemoryModel[NTMState[Any, Any]]):
+class NTM(MemoryModel[NTMState]):
     """Neural Turing Machine (Graves et al. 2014, section 3).
 
     In each step the controller sees the input and what was last read; a linear layer computes from its output the
@@ -161,7 +161,7 @@ class NTM(MemoryModel[NTMState[Any, Any]]):
         yield "heads", parts["heads"], LINEAR
         yield "output", parts["output"], LINEAR
 
-    def replaced_shapes(self, batch_size: int, state: NTMState[Any, Any]) -> Shapes:
+    def replaced_shapes(self, batch_size: int, state: NTMState) -> Shapes:
         """Return the shapes of state and linear layers."""
         controller: Any = self._modules["controller"]
         memory: Any = self._modules["memory"]
@@ -205,7 +205,7 @@ class NTM(MemoryModel[NTMState[Any, Any]]):
         nn.init.xavier_uniform_(self.output.weight)
         nn.init.normal_(self.output.bias, std=0.01)
 
-    def initial_state(self, *batch: int, slots: int | None = None) -> NTMState[Any, Any]:
+    def initial_state(self, *batch: int, slots: int | None = None) -> NTMState:
         """Return the state before the first step of a sequence.
 
         Args:
@@ -236,24 +236,24 @@ class NTM(MemoryModel[NTMState[Any, Any]]):
     def _initial_controller(self, batch: tuple[int, ...]) -> Any:
         if "start_hidden" not in self._parameters:
             return self.controller.initial_state(*batch)
-        starts: tuple[Tensor, ...] = (self.start_hidden, self.start_cell)
-        dtype = state_dtype(starts[0])
-        return LSTMControllerState(*(start.to(dtype).expand(*batch, -1, -1) for start in starts))
+        hidden, cell = self.start_hidden, self.start_cell
+        dtype = state_dtype(hidden)
+        return LSTMControllerState(repeated(hidden, batch, dtype), repeated(cell, batch, dtype))
 
-    def _start_like(self, state: Any) -> NTMState[Any, Any]:
+    def _start_like(self, state: Any) -> NTMState:
         slots = self.memory.slots_of(state.memory) if isinstance(state, NTMState) else None
         return self.initial_state(1, slots=slots)
 
     def step(
-        self, x: Float[Tensor, "*batch inputs"], state: NTMState[Any, Any]
-    ) -> tuple[Float[Tensor, "*batch outputs"], NTMState[Any, Any]]:
+        self, x: Float[Tensor, "*batch inputs"], state: NTMState
+    ) -> tuple[Float[Tensor, "*batch outputs"], NTMState]:
         """Run one step."""
         answered, state = self.recur(x, state)
         return linear(self.output, answered, self.output.weight.dtype), state
 
     def observe(
-        self, x: Float[Tensor, "*batch inputs"], state: NTMState[Any, Any]
-    ) -> tuple[Float[Tensor, "*batch outputs"], NTMState[Any, Any], dict[str, Tensor]]:
+        self, x: Float[Tensor, "*batch inputs"], state: NTMState
+    ) -> tuple[Float[Tensor, "*batch outputs"], NTMState, dict[str, Tensor]]:
         """Run one step and return what addressing computed.
 
         Returns:
@@ -265,14 +265,14 @@ class NTM(MemoryModel[NTMState[Any, Any]]):
         logits = linear(self.output, self._answer(controlled, memory), self.output.weight.dtype)
         return logits, NTMState(memory, controller), {**named(controller), **seen}
 
-    def recur(self, x: Tensor, state: NTMState[Any, Any]) -> tuple[Tensor, NTMState[Any, Any]]:
+    def recur(self, x: Tensor, state: NTMState) -> tuple[Tensor, NTMState]:
         """Run one step but for the output layer, which no other step depends on."""
         controlled, controller, interface = self._control(x, state)
         with full_precision(interface.device):  # under autocast only controller and output compute in fewer bits
             memory = self.memory(interface, state.memory)
         return self._answer(controlled, memory), NTMState(memory, controller)
 
-    def _control(self, x: Tensor, state: NTMState[Any, Any]) -> tuple[Tensor, Any, Tensor]:
+    def _control(self, x: Tensor, state: NTMState) -> tuple[Tensor, Any, Tensor]:
         """Return the output of the controller, its next state, and the interface vector."""
         reads = self.memory.reads(state.memory)
         controlled, controller = self.controller(torch.cat([x, reads], dim=-1), state.controller)

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from lightning_ntm import functional as fn
 from lightning_ntm.checks import at_least
 from lightning_ntm.models.parts import Memory
-from lightning_ntm.models.precision import state_dtype
+from lightning_ntm.models.precision import repeated, state_dtype
 
 #: The numbers of an interface vector are held within ±HEAD_LIMIT before any activation: this bounds strength and
 #: sharpening.
@@ -109,16 +109,21 @@ class NTMMemory(Memory[NTMMemoryState]):
             slots = self.memory_slots
         else:
             _check_slots("slots", slots, self.max_shift)
-        like, dtype = self._like, state_dtype(self._like)
+        like, dtype, width = self._like, state_dtype(self._like), self.memory_width
         if memory is None:
-            memory = like.new_full((*batch, slots, self.memory_width), 1e-6, dtype=dtype)
+            memory = like.new_full((*batch, slots, width), 1e-6, dtype=dtype)
+        else:
+            memory = repeated(memory, batch, dtype)
         if weights is None:
-            weights = like.new_zeros((*batch, self.num_heads, slots), dtype=dtype)
+            weights = like.new_zeros((*batch, self.num_read_heads + self.num_write_heads, slots), dtype=dtype)
             weights[..., 0] = 1
+        else:
+            weights = repeated(weights, batch, dtype)
         if reads is None:
-            reads = like.new_zeros((self.num_read_heads, self.memory_width), dtype=dtype)
-        parts = (part.to(dtype).expand(*batch, *part.shape[-2:]) for part in (memory, weights, reads))
-        return NTMMemoryState(*parts)
+            reads = like.new_zeros((*batch, self.num_read_heads, width), dtype=dtype)
+        else:
+            reads = repeated(reads, batch, dtype)
+        return NTMMemoryState(memory, weights, reads)
 
     def slots_of(self, state: Any) -> int | None:
         """Return the slots of a state, or `None` for a state of another type."""

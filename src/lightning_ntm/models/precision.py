@@ -15,6 +15,11 @@ def state_dtype(parameter: Tensor) -> torch.dtype:
     return parameter.dtype if parameter.dtype.itemsize >= torch.float32.itemsize else torch.float32
 
 
+def repeated(start: Tensor, batch: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """Return the start of each sequence in a state, from one that they share."""
+    return start.to(dtype).expand(*batch, *start.shape)
+
+
 def linear(layer: nn.Module, inputs: Tensor, dtype: torch.dtype) -> Tensor:
     """Apply a linear layer.
 

@@ -1,14 +1,14 @@
 """Lock files: one process at a time trains in a folder, and the system releases its lock when it is killed.
 
-POSIX record locks (`fcntl`) or byte locks of Windows (`msvcrt`) are used directly. `filelock` does not fit: it cannot
-ask whether a file is locked without locking it, its `flock` passes to forked workers, which keep the lock when the
-training is killed, and without `flock` it falls back to a file that a killed process leaves behind.
+`flock` of POSIX and byte locks of Windows (`msvcrt`) belong to an open file, so a process keeps its lock when it opens
+and closes the lock file again, as a copy of the folder does. POSIX record locks (`lockf`) would be lost. Forked children
+close the file: a worker must not keep the lock of a training that was killed. `filelock` does neither, and without
+`flock` it falls back to a file that a killed process leaves behind.
 """
 
 import errno
 import os
 import socket
-import sys
 import time
 import warnings
 from contextlib import suppress
@@ -30,7 +30,7 @@ class NoLocksWarning(UserWarning):
     """A file system has no locks, so a second training in the same folder would not be noticed."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Claim:
     """A lock file that this process holds; calling it releases the lock.
 
@@ -44,9 +44,14 @@ class Claim:
     what: str
     held: int
 
+    def __post_init__(self) -> None:
+        self.file = os.fstat(self.held)
+
     def __call__(self) -> None:
-        """Release the lock."""
-        os.close(self.held)
+        """Release the lock, unless that was done before, or this is a forked child of the holder."""
+        if self in _claims:
+            _claims.remove(self)
+            os.close(self.held)
 
     def check(self) -> None:
         """Lock the file again if it was removed.
@@ -61,14 +66,38 @@ class Claim:
         except FileNotFoundError:
             raise ValueError(f"{self.what} was removed.") from None
         self()
-        self.held = again.held
+        _claims.remove(again)
+        _claims.add(self)
+        self.held, self.file = again.held, again.file
 
     def _is_in_place(self) -> bool:
         """Return whether the locked file is still the one at `path`."""
         try:
-            return os.path.samestat(os.fstat(self.held), os.stat(self.path))
+            return os.path.samestat(self.file, os.stat(self.path))
         except FileNotFoundError:
             return False
+
+
+#: The locks of this process. They count where a file system has no locks, or loses them when a file is closed (NFS).
+_claims: set[Claim] = set()
+
+
+def _close_in_child() -> None:
+    for each in _claims:
+        os.close(each.held)
+    _claims.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_close_in_child)
+
+
+def _is_own(path: Path) -> bool:
+    """Return whether this process holds a lock file. The file is not opened, which could lose a lock on NFS."""
+    with suppress(FileNotFoundError):
+        file = os.stat(path)
+        return any(os.path.samestat(each.file, file) for each in tuple(_claims))
+    return False
 
 
 def claim(path: Path, what: str) -> Claim:
@@ -81,9 +110,11 @@ def claim(path: Path, what: str) -> Claim:
         what: What the lock is for, used in error messages.
 
     Raises:
-        ValueError: Another process holds it.
+        ValueError: Another process, or this one, holds it.
         OSError: The file cannot be opened, or is a link.
     """
+    if _is_own(path):
+        raise ValueError(f"{what} is in use by this process.")
     with named(path):
         held = Claim(path, what, open_to_write(path, os.O_RDWR))
     try:
@@ -91,12 +122,13 @@ def claim(path: Path, what: str) -> Claim:
     except OSError as error:
         if error.errno not in _NO_LOCKS:
             holder = _holder(held.held)
-            held()
+            os.close(held.held)
             if error.errno not in _HELD:
                 raise
             raise ValueError(f"{what} is in use by {holder}.") from None
         text = f"the file system of {what} has no locks ({error.strerror}): no second training may begin there."
         warnings.warn(text, NoLocksWarning, stacklevel=2)
+    _claims.add(held)
     _name_holder(held.held)
     held.check()  # it may have been removed in between
     return held
@@ -104,6 +136,8 @@ def claim(path: Path, what: str) -> Claim:
 
 def is_claimed(path: Path) -> bool:
     """Return whether another process holds a lock file."""
+    if _is_own(path):
+        return False
     with suppress(FileNotFoundError, PermissionError, ValueError), open_regular(path, OBJECT_BYTES) as file:
         try:
             _test(file.fileno())
@@ -141,28 +175,30 @@ def _lock(descriptor: int) -> None:
     Raises:
         OSError: Another process holds it (`_HELD`), or there are no locks (`_NO_LOCKS`).
     """
-    if _fcntl:
-        _fcntl.lockf(descriptor, _fcntl.LOCK_EX | _fcntl.LOCK_NB)
-        return
     try:
-        _lock_byte(descriptor)
-    except PermissionError:
-        time.sleep(0.05)  # perhaps `_test` of another process holds the byte, for a moment
-        _lock_byte(descriptor)
+        _lock_once(descriptor)
+    except OSError as error:
+        if error.errno not in _HELD:
+            raise
+        time.sleep(0.05)  # perhaps `_test` of another process holds it, for a moment
+        _lock_once(descriptor)
 
 
 def _test(descriptor: int) -> None:
     """Raise what `_lock` would, without keeping the lock."""
     if _fcntl:
-        assert sys.platform != "win32"
-        os.lockf(descriptor, os.F_TEST, 0)
+        _fcntl.flock(descriptor, _fcntl.LOCK_SH | _fcntl.LOCK_NB)
+        _fcntl.flock(descriptor, _fcntl.LOCK_UN)
         return
-    _lock_byte(descriptor)
+    _lock_once(descriptor)
     os.lseek(descriptor, _BYTE, os.SEEK_SET)
     _msvcrt.locking(descriptor, _msvcrt.LK_UNLCK, 1)
 
 
-def _lock_byte(descriptor: int) -> None:
+def _lock_once(descriptor: int) -> None:
+    if _fcntl:
+        _fcntl.flock(descriptor, _fcntl.LOCK_EX | _fcntl.LOCK_NB)
+        return
     if not _msvcrt:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
     os.lseek(descriptor, _BYTE, os.SEEK_SET)

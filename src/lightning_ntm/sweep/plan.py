@@ -1,10 +1,7 @@
 """The plan of a sweep: its runs and their options."""
 
 import itertools
-import json
-import re
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +11,16 @@ import yaml
 from lightning_ntm.records import write_whole
 from lightning_ntm.records.files import PLAN_BYTES, read_text
 from lightning_ntm.records.parsing import parse_yaml
+from lightning_ntm.sweep.axes import (
+    RESERVED,
+    argument,
+    axes_of,
+    check_named_networks,
+    default_name,
+    each_once,
+    mapping,
+    options_in,
+)
 
 #: Keys of a plan. `options` and `grid` map options of `ntm train` to values. The others are a value or a list.
 KEYS = ("name", "configs", "models", "tasks", "seeds", "options", "grid")
@@ -23,17 +30,6 @@ _DATA = ("--task.train", "--task.validation")
 _FILE_OPTIONS = ("--config", "--model", "--task", "--data", "--trainer", "--optimizer", "--scheduler", *_DATA)
 _FILES, _YAML = "files", (".yaml", ".yml", ".json")
 _LONGEST = 200  # bytes in the name of a run: file systems allow 255, and some files append to the name
-#: Options that the sweep sets for each run, with the hint for the user.
-_RESERVED = {
-    "--name": "--name names the sweep",
-    "--runs": "--runs is the parent folder of the sweep",
-    "--resume": "ntm sweep FOLDER resumes a sweep",
-    "--seed": "use --seeds",
-    "--model": "use --models",
-    "--task": "use --tasks",
-    "--config": "use --configs",
-    "-c": "use --configs",
-}
 
 
 @dataclass(frozen=True)
@@ -79,22 +75,22 @@ class Plan:
         if unknown:
             raise ValueError(f"unknown key {unknown[0]!r} in a plan; known: {', '.join(KEYS)}.")
         for word in arguments:
-            if (option := word.partition("=")[0]) in _RESERVED:
-                raise ValueError(f"{option} is for a single run: {_RESERVED[option]}.")
-        for option in {*_mapping(keys, "options"), *_options(arguments)} & _mapping(keys, "grid").keys():
+            if (option := word.partition("=")[0]) in RESERVED:
+                raise ValueError(f"{option} is for a single run: {RESERVED[option]}.")
+        for option in {*mapping(keys, "options"), *options_in(arguments)} & mapping(keys, "grid").keys():
             raise ValueError(f"{option} is in the grid, so it cannot also have one value for every run.")
-        _check_named_networks(keys, {*_mapping(keys, "options"), *_options(arguments), *_mapping(keys, "grid")})
-        axes = list(_axes(keys))
-        options = [_argument(option, value) for option, value in _mapping(keys, "options").items()]
+        check_named_networks(keys, {*mapping(keys, "options"), *options_in(arguments), *mapping(keys, "grid")})
+        axes = list(axes_of(keys))
+        options = [argument(option, value) for option, value in mapping(keys, "options").items()]
         runs = []
         for choice in itertools.product(*axes):
             seed, *others = choice
             words = [word for part in (*others, seed) for word in part.words]
             name = "-".join(part.label for part in (*others, seed) if part.label)
             runs.append(PlannedRun(name, (*words[:-1], *options, words[-1], *arguments)))
-        _each_once("run", [run.name for run in runs])
+        each_once("run", [run.name for run in runs])
         _plain_names(run.name for run in runs)
-        return cls(str(keys.get("name") or _default_name(axes)), tuple(runs))
+        return cls(str(keys.get("name") or default_name(axes)), tuple(runs))
 
     def shard(self, number: int, of: int) -> "Plan":
         """Return part `number`, from 1, of the plan split into `of` parts."""
@@ -177,94 +173,6 @@ class Plan:
         )
 
 
-@dataclass(frozen=True)
-class _Choice:
-    """One value on one axis of a plan: its part of the run's name and its arguments."""
-
-    label: str
-    words: tuple[str, ...]
-
-
-def _axes(keys: Mapping[str, Any]) -> Iterator[list[_Choice]]:
-    """Yield the axes: the seeds first. The last axis changes fastest."""
-    seeds = numbers(1 if keys.get("seeds") is None else keys["seeds"])
-    yield [_Choice(f"seed{seed}", (f"--seed={seed}",)) for seed in seeds]
-    configs = _names(keys, "configs", [])
-    if configs:
-        yield [_Choice(Path(config).stem, (f"--config={_absolute(config)}",)) for config in configs]
-    networks = list(_networks(keys, [] if configs else ["NTM"]))
-    if networks:
-        yield networks
-    tasks = _names(keys, "tasks", [] if configs else ["Copy"])
-    if tasks:
-        yield [_class("--task", name) for name in tasks]
-    grid = _mapping(keys, "grid")
-    for option in grid:
-        values = grid[option] if isinstance(grid[option], list) else [grid[option]]
-        if not values:
-            raise ValueError(f"grid.{option} is empty.")
-        short = option.rpartition(".")[2]
-        label = option if sum(other.rpartition(".")[2] == short for other in grid) > 1 else short
-        yield [_Choice(_plain(f"{label}{_text(value)}"), (_argument(option, value),)) for value in values]
-
-
-def _networks(keys: Mapping[str, Any], default: list[str]) -> Iterator[_Choice]:
-    """Yield the networks: classes, or named sets of options in a list, as `small: {model.hidden_size: 20}`."""
-    value = keys.get("models")
-    if not isinstance(value, list) or not any(isinstance(one, dict) for one in value):
-        yield from (_class("--model", name) for name in _names(keys, "models", default))
-        return
-    for one in value:
-        if not isinstance(one, dict):
-            yield from (_class("--model", name) for name in _names({"models": [one]}, "models", []))
-            continue
-        for name, options in one.items():
-            if not isinstance(options, dict) or not options:
-                raise ValueError(
-                    f"models.{name} must map options of ntm train to values, as {{model.hidden_size: 20}}."
-                )
-            yield _Choice(_plain(str(name)), tuple(_argument(str(option), options[option]) for option in options))
-
-
-def _check_named_networks(keys: Mapping[str, Any], others: set[str]) -> None:
-    """Raise `ValueError` if a named network sets an option that is also set elsewhere."""
-    listed = keys.get("models")
-    for one in listed if isinstance(listed, list) else []:
-        for name, options in one.items() if isinstance(one, dict) else ():
-            for option in options if isinstance(options, dict) else ():
-                if option in others:
-                    raise ValueError(f"models.{name}: {option} is also set in options or in the grid.")
-                if option != "model" and f"--{option}" in _RESERVED:
-                    raise ValueError(f"models.{name}: {option} is for a single run: {_RESERVED[f'--{option}']}.")
-
-
-def _class(option: str, name: str) -> _Choice:
-    return _Choice(name.rpartition(".")[2].lower(), (f"{option}={name}",))
-
-
-def numbers(seeds: Any) -> list[int]:
-    """Return the seeds of `1-10`, `1,2,5-7`, a number, or a list of these.
-
-    Raises:
-        ValueError: A part is no number or range, a range goes backwards, or a seed is repeated.
-    """
-    found: list[int] = []
-    for part in seeds if isinstance(seeds, list) else str(seeds).split(","):
-        match = re.fullmatch(r"\s*(\d{1,18})\s*(?:-\s*(\d{1,18})\s*)?", str(part))
-        if isinstance(part, bool) or not match:
-            raise ValueError(f"seeds (={seeds!r}) must be numbers and ranges as in 1-10 or 1,2,5-7.")
-        first, last = int(match[1]), int(match[2] or match[1])
-        if last < first:
-            raise ValueError(f"seeds (={seeds!r}) has a range that goes backwards: {part}.")
-        if last - first >= 100_000:
-            raise ValueError(f"seeds (={seeds!r}) has a range of more than 100,000 seeds.")
-        found += range(first, last + 1)
-    if not found:
-        raise ValueError("seeds is empty.")
-    _each_once("seed", found)
-    return found
-
-
 def read_plan(path: Path) -> dict[str, Any]:
     """Return the content of a plan file.
 
@@ -278,11 +186,6 @@ def read_plan(path: Path) -> dict[str, Any]:
     if not isinstance(read, dict):
         raise ValueError(f"{path} is not a plan, but {type(read).__name__}.")
     return {str(key): value for key, value in read.items()}
-
-
-def _absolute(config: str) -> str:
-    """Return the absolute path of a file: a sweep may be resumed in another working folder."""
-    return str(Path(config).resolve()) if Path(config).is_file() else config
 
 
 def _inlined(path: Path) -> str:
@@ -314,59 +217,8 @@ def _mapped(words: Sequence[str], change: Callable[[str, str], str]) -> tuple[st
     return tuple(found)
 
 
-def _options(words: Sequence[str]) -> list[str]:
-    return [word.partition("=")[0][2:] for word in words if word.startswith("--")]
-
-
-def _names(keys: Mapping[str, Any], key: str, default: list[str]) -> list[str]:
-    value = default if keys.get(key) is None else keys[key]
-    values = value if isinstance(value, list) else [value]
-    if not all(isinstance(one, str) for one in values):
-        raise ValueError(f"{key} (={value!r}) must be names, as a list or with commas between.")
-    values = [name.strip() for one in values for name in one.split(",")]
-    if (keys.get(key) is not None and not values) or not all(values):
-        raise ValueError(f"{key} is empty.")
-    _each_once(key.removesuffix("s"), values)
-    return values
-
-
-def _mapping(keys: Mapping[str, Any], key: str) -> dict[str, Any]:
-    value = keys.get(key) or {}
-    if not isinstance(value, dict):
-        raise ValueError(f"{key} must map options of ntm train to values, as {{data.batch_size: 4}}.")
-    for option in value:
-        if f"--{option}" in _RESERVED:
-            raise ValueError(f"{key}.{option} is for a single run: {_RESERVED[f'--{option}']}.")
-    return {str(option): value[option] for option in value}
-
-
-def _argument(option: str, value: Any) -> str:
-    return f"--{option}={_text(value)}"
-
-
-def _text(value: Any) -> str:
-    try:
-        return value if isinstance(value, str) else json.dumps(value)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{value!r} cannot be an argument of ntm train ({error}); put it in quotes.") from None
-
-
-def _plain(text: str) -> str:
-    return re.sub(r"[^\w.+-]+", "_", text)
-
-
 def _plain_names(names: Iterable[str]) -> None:
     for name in names:
         plain = Path(name).name == name and name.isprintable() and not name.startswith(".")
         if not name or not plain or len(name.encode()) > _LONGEST:
             raise ValueError(f"the name of a run (={name!r}) must be a plain folder name of at most {_LONGEST} bytes.")
-
-
-def _each_once(what: str, values: Sequence[object]) -> None:
-    twice = [value for value, count in Counter(values).items() if count > 1]
-    if twice:
-        raise ValueError(f"{what} {twice[0]} is given twice.")
-
-
-def _default_name(axes: list[list[_Choice]]) -> str:
-    return "-".join(choice.label for axis in axes[1:] if len(axis) <= 3 for choice in axis) or "sweep"

@@ -10,9 +10,10 @@ import torch
 
 from lightning_ntm.evaluation.device import works_ahead
 from lightning_ntm.models.ntm import NTM
+from lightning_ntm.tasks.batch import Batch
 from lightning_ntm.tasks.copy import Copy
 from lightning_ntm.training import bench_cuda
-from lightning_ntm.training.learner import default_optimizer, prefer_fused
+from lightning_ntm.training.optimizer import default_optimizer, prefer_fused
 
 #: Batch size, list length, memory slots. Everything else is as in the paper's copy network.
 SHAPES = ((8, 20, 128), (64, 20, 128), (8, 20, 1024), (8, 200, 128))
@@ -51,32 +52,36 @@ def _cpu_rows(repeats: int) -> Iterator[dict[str, Any]]:
         torch.set_num_threads(before)
 
 
+def _timed(task: Copy, episodes: Batch, model: NTM, repeats: int) -> tuple[float, float, float]:
+    """Return the milliseconds of a step, of its forward and backward, and of a forward without gradients."""
+    optimizer = default_optimizer(model.parameters())
+    prefer_fused(optimizer)
+
+    def gradients() -> None:
+        logits, _ = model(episodes.inputs)
+        model.zero_grad()
+        (task.answer.cost(logits, episodes).sum() / task.answer.units(episodes).sum()).backward()
+
+    def update() -> None:
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+
+    def forward() -> None:
+        with torch.no_grad():
+            model(episodes.inputs)
+
+    both, updating = _milliseconds(gradients, repeats), _milliseconds(update, repeats)
+    return both + updating, both, _milliseconds(forward, repeats)
+
+
 def _row(batch: int, length: int, slots: int, threads: int, peak: float, repeats: int) -> dict[str, Any]:
     task = Copy(max_length=length)
     episodes = task.sample(np.random.default_rng(0), batch, length=length)
     timed = {}
-    for backend in ("cpu", "reference"):
+    for backend, runs in (("cpu", repeats), ("reference", max(3, repeats // 3))):
         torch.manual_seed(0)
         model = NTM(task.input_size, task.output_size, memory_slots=slots, backend=backend)
-        optimizer = default_optimizer(model.parameters())
-        prefer_fused(optimizer)
-
-        def gradients(model: NTM = model) -> None:
-            logits, _ = model(episodes.inputs)
-            model.zero_grad()
-            (task.answer.cost(logits, episodes).sum() / task.answer.units(episodes).sum()).backward()
-
-        def update(model: NTM = model, optimizer: torch.optim.Optimizer = optimizer) -> None:
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-
-        def forward(model: NTM = model) -> None:
-            with torch.no_grad():
-                model(episodes.inputs)
-
-        fewer = repeats if backend == "cpu" else max(3, repeats // 3)
-        both, updating = _milliseconds(gradients, fewer), _milliseconds(update, fewer)
-        timed[backend] = (both + updating, both, _milliseconds(forward, fewer))
+        timed[backend] = _timed(task, episodes, model, runs)
     step, both, forwarding = timed["cpu"]
     flops = 3 * forward_flops(NTM(task.input_size, task.output_size, memory_slots=slots))
     return {

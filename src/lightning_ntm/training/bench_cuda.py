@@ -20,7 +20,7 @@ from lightning_ntm.models.ntm import NTM
 from lightning_ntm.tasks.answers import Bits
 from lightning_ntm.tasks.batch import Batch
 from lightning_ntm.tasks.copy import Copy
-from lightning_ntm.training.learner import default_optimizer, prefer_fused
+from lightning_ntm.training.optimizer import default_optimizer, prefer_fused
 from lightning_ntm.training.roofline import Rates, backward_cost, floor, forward_cost, recurrent_weights
 
 #: The backend that is timed.

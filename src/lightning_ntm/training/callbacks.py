@@ -12,9 +12,7 @@ import lightning as L
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch.callbacks import Callback, Checkpoint
-from lightning.pytorch.loggers import Logger
 from lightning.pytorch.profilers import PassThroughProfiler
-from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor, nn
 
 from lightning_ntm.checks import at_least
@@ -25,32 +23,6 @@ from lightning_ntm.tasks.answer import in_unit
 from lightning_ntm.tasks.batch import Batch
 from lightning_ntm.training.learner import SequenceLearner
 from lightning_ntm.training.states import check_like
-
-
-class JsonLinesLogger(Logger):
-    """Adds what is measured to the metrics of a run folder, one line a logged step."""
-
-    def __init__(self, folder: RunFolder):
-        super().__init__()
-        self.folder = folder
-
-    @property
-    def name(self) -> str:
-        """Name of the run."""
-        return self.folder.path.name
-
-    @property
-    def version(self) -> str:
-        """Nothing: a run has one version."""
-        return ""
-
-    @rank_zero_only
-    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        """Append a line."""
-        self.folder.append({"step": step, **metrics})
-
-    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
-        """Do nothing: the configuration is in the folder."""
 
 
 def rounded(mean: float) -> float:

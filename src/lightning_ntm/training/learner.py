@@ -21,6 +21,7 @@ from lightning_ntm.tasks.answers import Bits
 from lightning_ntm.tasks.base import Task
 from lightning_ntm.tasks.batch import Batch
 from lightning_ntm.training.late_check import LateCheck
+from lightning_ntm.training.optimizer import default_optimizer, late_decay, prefer_fused, total_norm
 from lightning_ntm.training.precision import check_eps
 from lightning_ntm.training.safety import DivergenceError, largest_gradients
 from lightning_ntm.training.slots import check_slots, drawn_slots
@@ -28,42 +29,6 @@ from lightning_ntm.training.states import check_optimizer_state
 
 OptimizerFactory = Callable[[Iterable[Any]], torch.optim.Optimizer]
 SchedulerFactory = Callable[[torch.optim.Optimizer], LRScheduler | ReduceLROnPlateau]
-
-
-def default_optimizer(parameters: Iterable[Any]) -> torch.optim.Optimizer:
-    """Return the optimiser of the default recipe."""
-    return torch.optim.RMSprop(parameters, lr=3e-4, alpha=0.95, momentum=0.9)
-
-
-def prefer_fused(optimizer: torch.optim.Optimizer) -> None:
-    """Let Adam update all parameters in one call, and others take each of their stages in one, if that is left open.
-
-    Set here and not by `fused=True`, with which Lightning refuses to clip gradients in mixed precision.
-    """
-    for group in optimizer.param_groups:
-        chosen = any(group.get(way) for way in ("foreach", "fused", "capturable", "differentiable"))
-        if chosen or not all(p.is_floating_point() and p.device.type in ("cpu", "cuda") for p in group["params"]):
-            continue
-        way = "fused" if isinstance(optimizer, torch.optim.Adam) else "foreach"
-        if group.get(way, False) is None:
-            group[way] = True
-
-
-def _total_norm(gradients: list[Tensor], *, clipped: bool) -> Tensor:
-    norm = torch.nn.utils.get_total_norm(gradients)
-    if clipped and not torch.isfinite(norm):
-        # Through hundreds of steps a gradient can be so large that its square is infinite in float32. Clipped, it is
-        # one like any other; left alone, it would spoil the optimiser's averages for good.
-        # In float16 the norm itself would be beyond the largest number.
-        whole = torch.nn.utils.get_total_norm([gradient.double() for gradient in gradients])
-        norm = whole.to(torch.promote_types(norm.dtype, torch.float32))
-    return norm
-
-
-def _total_norm_on_device(gradients: list[Tensor], *, clipped: bool) -> Tensor:
-    """Return the same without a look at it, which would wait for a GPU: in float64 from the start."""
-    flat = torch.cat([gradient.flatten() for gradient in gradients])
-    return torch.linalg.vector_norm(flat, dtype=torch.float64 if clipped else None).to(flat)
 
 
 class SequenceLearner(L.LightningModule):
@@ -181,7 +146,7 @@ class SequenceLearner(L.LightningModule):
         parameters = list(self.parameters())
         gradients = [p.grad for p in parameters if p.grad is not None]
         late = self._checks_late()
-        norm = (_total_norm_on_device if late else _total_norm)(gradients, clipped=bool(gradient_clip_val))
+        norm = total_norm(gradients, clipped=bool(gradient_clip_val), unread=late)
         if late:
             self._check_late(norm, optimizer)
         else:
@@ -285,12 +250,15 @@ class SequenceLearner(L.LightningModule):
         optimizer = self.optimizer(self.model.parameters())
         check_eps(optimizer)
         prefer_fused(optimizer)
-        scheduler = self.scheduler(optimizer) if self.scheduler else self._late_decay(optimizer)
+        scheduler = self.scheduler(optimizer) if self.scheduler else self._decay(optimizer)
         schedule: dict[str, Any] = {"scheduler": scheduler, "interval": "step"}
         if isinstance(scheduler, ReduceLROnPlateau):
             # Lightning saves and restores it, but counts batches within an epoch: it is stepped here.
             schedule |= {"monitor": "validation_loss", "frequency": 2**62}
         return {"optimizer": optimizer, "lr_scheduler": schedule}
+
+    def _decay(self, optimizer: torch.optim.Optimizer) -> LRScheduler:
+        return late_decay(optimizer, self.decay_after, lambda: self.trainer.estimated_stepping_batches)
 
     def check_resumable(self, state: dict[str, Any], path: Path) -> None:
         """Raise `ValueError` unless a saved training state has the settings of this optimiser and scheduler.
@@ -311,17 +279,6 @@ class SequenceLearner(L.LightningModule):
             for name in sorted(names & one.keys()):
                 if one[name] != other[name]:
                     raise ValueError(f"{path} was saved with {name} (={other[name]}) of the {what}, not {one[name]}.")
-
-    def _late_decay(self, optimizer: torch.optim.Optimizer) -> LRScheduler:
-        def share(step: int) -> float:
-            if step == 0:
-                return 1.0  # asked before a resumed training knows where it stands
-            steps = self.trainer.estimated_stepping_batches
-            tail = (1 - self.decay_after) * steps
-            # A training without a known end has no tail.
-            return min(1.0, max(0.0, (steps - step) / tail)) if 0 < tail < float("inf") else 1.0
-
-        return LambdaLR(optimizer, share)
 
     def _costs(self, logits: Tensor, batch: Batch) -> Tensor:
         try:

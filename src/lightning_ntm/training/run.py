@@ -20,7 +20,6 @@ from lightning_ntm.records import Claim, RunFolder, as_json, write_whole
 from lightning_ntm.records.files import CONFIG_BYTES, read_text
 from lightning_ntm.training.about import about
 from lightning_ntm.training.callbacks import (
-    JsonLinesLogger,
     Keeper,
     NoProfiler,
     Recorder,
@@ -29,6 +28,7 @@ from lightning_ntm.training.callbacks import (
 )
 from lightning_ntm.training.data import EpisodeData
 from lightning_ntm.training.learner import SequenceLearner
+from lightning_ntm.training.logger import JsonLinesLogger
 from lightning_ntm.training.processes import plugins_of
 from lightning_ntm.training.progress import CostBar
 from lightning_ntm.training.safety import DivergenceError, FinishStep, KeepLock, RandomStates
@@ -80,9 +80,14 @@ class Run:
         )
         self.trainer = L.Trainer(**self._completed({**trainer, "plugins": plugins_of(trainer)}, stop_when_solved))
         if self.trainer.world_size == 1:
-            rank_zero_only.rank = 0  # type: ignore[attr-defined] # a launcher's variables may set another rank, with which no metrics are written
+            # A launcher's variables may set another rank, with which no metrics are written.
+            rank_zero_only.rank = 0  # type: ignore[attr-defined]
         if self.keeps and self.trainer.is_global_zero:
-            self._open()
+            try:
+                self._open()
+            except BaseException:
+                self.unlock()
+                raise
 
     def fit(self) -> dict[str, Any]:
         """Train, and return the content of the folder's result file.

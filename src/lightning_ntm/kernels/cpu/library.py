@@ -4,12 +4,13 @@ import ctypes
 import hashlib
 import os
 import platform
+import sys
 import warnings
 from functools import cache
 from pathlib import Path
 
-LIBRARY = Path(__file__).with_name("libntm.so")
-
+_SUFFIXES = {"win32": ".dll", "darwin": ".dylib"}
+LIBRARY = Path(__file__).with_name(f"libntm{_SUFFIXES.get(sys.platform, '.so')}")
 
 EntryPoints = dict[int, "ctypes._CFuncPtr"]  # type: ignore[name-defined]
 
@@ -21,7 +22,7 @@ def entry_points() -> EntryPoints:
     """Return the entry points by bytes of a number, 4 or 8, for the best instructions of this machine.
 
     Raises:
-        ImportError: The package was installed without a C++ compiler, or its sources have changed since.
+        ImportError: The kernel was not compiled, cannot be loaded, or its sources have changed since.
     """
     found = opened()
     if isinstance(found, str):
@@ -33,7 +34,7 @@ def entry_points() -> EntryPoints:
 
 
 def missing() -> str | None:
-    """Return what its user should know when the kernel cannot be used."""
+    """Return why the kernel cannot be used, and what follows; `None` if it can."""
     found = opened()
     if not isinstance(found, str):
         return None
@@ -41,7 +42,7 @@ def missing() -> str | None:
     return f"{found}: the plain loop runs, ten times slower"
 
 
-NOT_COMPILED = "the kernel was not compiled: there was no C++ compiler when lightning-ntm was installed"
+NOT_COMPILED = "the kernel was not compiled: there was no C++ compiler that could when lightning-ntm was installed"
 STALE = (
     "the kernel was compiled from other sources than those that are here; "
     "`pip install -e .`, or `make install`, compiles it again"
@@ -53,7 +54,10 @@ def opened() -> EntryPoints | str:
     """Return the entry points, or why there are none."""
     if not LIBRARY.is_file():
         return NOT_COMPILED
-    library = ctypes.CDLL(str(LIBRARY))
+    try:
+        library = ctypes.CDLL(str(LIBRARY))
+    except OSError as error:
+        return f"the kernel cannot be loaded ({error})"
     if _is_stale(library):
         return STALE
     use_threads_of_pytorch(library)
@@ -91,11 +95,13 @@ def instructions(library: ctypes.CDLL) -> str:
 
 
 def use_threads_of_pytorch(library: ctypes.CDLL) -> None:
-    """Let the kernel work in the threads that PyTorch keeps, where its OpenMP library can be found."""
+    """Let the kernel work in the threads of PyTorch, if its OpenMP library is found; else it makes its own."""
+    if sys.platform == "win32":  # PyTorch has another OpenMP library there
+        return
     try:
         already_loaded = ctypes.CDLL("libgomp.so.1", mode=os.RTLD_NOLOAD | os.RTLD_NOW)
         names = ("GOMP_parallel", "omp_get_thread_num")
         team = [ctypes.cast(getattr(already_loaded, name), ctypes.c_void_p) for name in names]
     except (OSError, AttributeError):
-        return  # it makes threads of its own
+        return
     library.ntm_use_team(*team)

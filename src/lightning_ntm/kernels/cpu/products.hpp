@@ -6,6 +6,8 @@
 #include <cstring>
 #include <type_traits>
 
+#include "compilers.hpp"
+
 namespace ntm {
 namespace {
 
@@ -25,7 +27,7 @@ using Count = std::integral_constant<int, N>;
 
 template <class T>
 struct Vector {
-    typedef T type __attribute__((vector_size(vector_bytes)));
+    typedef typename LanesOf<T, vector_bytes>::type type;
     static constexpr int lanes = vector_bytes / sizeof(T);
     static type load(const T* from) {
         type value;
@@ -52,7 +54,7 @@ inline T total(V values) {
         std::memcpy(&sum, &values, sizeof sum);
         return sum;
     } else {
-        typedef T Half __attribute__((vector_size(Bytes / 2)));
+        typedef typename LanesOf<T, Bytes / 2>::type Half;
         Half low, high;
         std::memcpy(&low, &values, sizeof low);
         std::memcpy(&high, reinterpret_cast<const char*>(&values) + Bytes / 2, sizeof high);

@@ -15,10 +15,6 @@
 #include <new>
 #include <vector>
 
-#if defined(__SSE2__)
-#include <xmmintrin.h>
-#endif
-
 #include "stages.hpp"
 #include "threads.hpp"
 
@@ -202,7 +198,7 @@ class Ahead {
         for (index left = at_once; left > 0 && !ranges.empty();) {
             Range& range = ranges.back();
             for (; left > 0 && range.next < range.end; --left, range.next += line)
-                __builtin_prefetch(range.next, Written, 2);
+                prefetch<Written>(range.next);
             if (range.next >= range.end) ranges.pop_back();
         }
         lines = std::max<index>(0, lines - at_once);
@@ -566,7 +562,7 @@ void weight_gradient(index first, index rows, index count, index outputs, index 
 // Numbers below the normal ones count as zero while this lives: the far ends of sharp weightings are full
 // of them, and they are slow.
 class WithoutDenormals {
-#if defined(__SSE2__)
+#if defined(NTM_SSE)
    public:
     WithoutDenormals() { _mm_setcsr(before | 0x8040); }
     ~WithoutDenormals() { _mm_setcsr(before); }
@@ -649,7 +645,7 @@ int guarded(const void* sizes, const void* layers, const void* arrays, index thr
 
 extern "C" {
 // The elementary functions one by one, to be measured: 0 exp, 1 log, 2 tanh, 3 sigmoid, 4 softplus.
-void NTM_ENTRY(ntm_function, NTM_ISA)(int which, ntm::index n, const float* x, float* y) {
+NTM_EXPORT void NTM_ENTRY(ntm_function, NTM_ISA)(int which, ntm::index n, const float* x, float* y) {
     for (ntm::index i = 0; i < n; ++i)
         y[i] = which == 0   ? ntm::exp(x[i])
                : which == 1 ? ntm::log(x[i])
@@ -657,11 +653,11 @@ void NTM_ENTRY(ntm_function, NTM_ISA)(int which, ntm::index n, const float* x, f
                : which == 3 ? ntm::sigmoid(x[i])
                             : ntm::softplus(x[i]);
 }
-int NTM_ENTRY(ntm_float, NTM_ISA)(const void* sizes, const void* layers, const void* arrays, ntm::index threads,
+NTM_EXPORT int NTM_ENTRY(ntm_float, NTM_ISA)(const void* sizes, const void* layers, const void* arrays, ntm::index threads,
                                   int backward) {
     return ntm::guarded<float>(sizes, layers, arrays, threads, backward);
 }
-int NTM_ENTRY(ntm_double, NTM_ISA)(const void* sizes, const void* layers, const void* arrays, ntm::index threads,
+NTM_EXPORT int NTM_ENTRY(ntm_double, NTM_ISA)(const void* sizes, const void* layers, const void* arrays, ntm::index threads,
                                    int backward) {
     return ntm::guarded<double>(sizes, layers, arrays, threads, backward);
 }

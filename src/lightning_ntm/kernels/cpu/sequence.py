@@ -24,14 +24,14 @@ from lightning_ntm.kernels.autocast import refused_dtypes
 from lightning_ntm.kernels.cpu.blocks import empty
 from lightning_ntm.kernels.cpu.library import entry_points, opened
 from lightning_ntm.kernels.derivatives import beyond_first, by_loop, refuse_beyond_first, with_tensors
-from lightning_ntm.kernels.ntm.call import declared, state_like
+from lightning_ntm.kernels.ntm.call import DeclaredNTM, declared
 from lightning_ntm.kernels.plain import changed, transformed
-from lightning_ntm.states import flatten, structure
+from lightning_ntm.states import flatten, structure, unflatten
 
 _compiled = not isinstance(opened(), str)  # a constant to torch.compile
 
 
-def refusal(model: Any, inputs: Tensor, state: Any) -> str | None:
+def refusal(model: DeclaredNTM, inputs: Tensor, state: Any) -> str | None:
     """Return why the kernel cannot run the call, or `None`.
 
     Raises:
@@ -53,7 +53,7 @@ def refusal(model: Any, inputs: Tensor, state: Any) -> str | None:
     return changed(model, inputs, state) or refused_dtypes(model, inputs, state)
 
 
-def run(model: Any, inputs: Tensor, state: Any) -> tuple[Tensor, Any]:
+def run(model: DeclaredNTM, inputs: Tensor, state: Any) -> tuple[Tensor, Any]:
     """Return `(logits, state)` for a whole sequence."""
     call = declared(model, state)
     tensors, weights, biases, numbers = call.state, call.weights, call.biases, call.numbers
@@ -69,7 +69,7 @@ def run(model: Any, inputs: Tensor, state: Any) -> tuple[Tensor, Any]:
         output, *end = _Recurrence.apply(loop, layout, inputs, *tensors, *weights, *biases)
     else:
         output, *end, _ = _forward(_layout(inputs, tensors, weights, options), inputs, tensors, weights, biases)
-    return call.output(output).transpose(0, 1), state_like(state, end)
+    return call.output(output).transpose(0, 1), unflatten(state, end)
 
 
 def _loop(network: Any, names: Sequence[str], state: Any, inputs: Tensor, *tensors: Tensor) -> Sequence[Tensor]:
@@ -85,7 +85,7 @@ def _loop(network: Any, names: Sequence[str], state: Any, inputs: Tensor, *tenso
     parts, weights, biases = _parts(tensors)
     named = {f"{name}.weight": weight for name, weight in zip(names, weights, strict=True)}
     named |= {f"{name}.bias": bias for name, bias in zip(names, biases, strict=True)}
-    twin, now, outputs = with_tensors(network, named), state_like(state, parts), []
+    twin, now, outputs = with_tensors(network, named), unflatten(state, parts), []
     for x in inputs.unbind(dim=1):
         output, now = twin.recur(x, now)
         outputs.append(output)

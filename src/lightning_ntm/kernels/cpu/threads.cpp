@@ -9,6 +9,8 @@
 #include <thread>
 #include <vector>
 
+#include "compilers.hpp"
+
 namespace ntm {
 namespace {
 
@@ -71,7 +73,7 @@ void share_out(std::int64_t pieces, std::int64_t threads, const std::function<vo
 
 }  // namespace ntm
 
-extern "C" void ntm_use_team(void* team, void* number_in_team) {
+extern "C" NTM_EXPORT void ntm_use_team(void* team, void* number_in_team) {
     ntm::number_in_team = reinterpret_cast<ntm::Number>(number_in_team);
     ntm::team = reinterpret_cast<ntm::Team>(team);
 }

@@ -1,12 +1,12 @@
 """What the programs for NTMs are given: tensors and numbers that a network declares."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
-from lightning_ntm.kernels.plain import linear_layers
-from lightning_ntm.states import flatten, unflatten
+from lightning_ntm.kernels.plain import Declared, linear_layers
+from lightning_ntm.states import flatten
 
 
 class Numbers(NamedTuple):
@@ -17,6 +17,19 @@ class Numbers(NamedTuple):
     num_write_heads: int
     max_shift: int
     gradient_limit: float  # 0 for none
+
+
+@runtime_checkable
+class DeclaredNTM(Declared, Protocol):
+    """A network that declares what the programs for NTMs replace."""
+
+    def replaced_numbers(self) -> Numbers:
+        """Return what the shapes of its tensors do not say."""
+        ...
+
+    def recur(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """Run one step without the output layer, as the programs do."""
+        ...
 
 
 class Call(NamedTuple):
@@ -45,7 +58,7 @@ class Call(NamedTuple):
         return [layer.bias for layer in self.layers.values()]
 
 
-def declared(network: Any, state: Any) -> Call:
+def declared(network: DeclaredNTM, state: Any) -> Call:
     """Return what a network declares for a call from a state."""
     layers = linear_layers(network)
     output = layers.pop("output")
@@ -54,8 +67,3 @@ def declared(network: Any, state: Any) -> Call:
         memory = tensors[0]
         tensors += [memory.new_empty(*memory.shape[:-2], 0, hidden)] * 2
     return Call(tensors, layers, output, network.replaced_numbers())
-
-
-def state_like(state: Any, tensors: Sequence[Tensor]) -> Any:
-    """Return a state of the types of another from five tensors, as in `Call.state`."""
-    return unflatten(state, tensors[: len(flatten(state))])

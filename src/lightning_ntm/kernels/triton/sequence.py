@@ -18,10 +18,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lightning_ntm.kernels.derivatives import first_only
-from lightning_ntm.kernels.ntm.call import declared, state_like
+from lightning_ntm.kernels.ntm.call import DeclaredNTM, declared
 from lightning_ntm.kernels.plain import changed, linear_layers, transformed
 from lightning_ntm.kernels.triton.sizes import Options, Sizes, block, sizes_of
-from lightning_ntm.states import flatten
+from lightning_ntm.states import flatten, unflatten
 
 #: Largest sizes that compile within seconds; the last is that of the tensor heads x shifts x slots. At four times as
 #: many slots compiling takes half a minute, and most numbers do not fit the registers.
@@ -30,7 +30,7 @@ _MOST_SHIFTED = 2**16
 _HALF = (torch.float16, torch.bfloat16)
 
 
-def refusal(model: Any, inputs: Tensor, state: Any) -> str | None:
+def refusal(model: DeclaredNTM, inputs: Tensor, state: Any) -> str | None:
     """Return why the kernel cannot run the call, or `None`.
 
     Raises:
@@ -59,7 +59,7 @@ def _interpreted(model: Any, inputs: Tensor) -> bool:
     return by_name and os.environ.get("TRITON_INTERPRET") == "1"
 
 
-def _refused_types(model: Any, inputs: Tensor, state: Any) -> str | None:
+def _refused_types(model: DeclaredNTM, inputs: Tensor, state: Any) -> str | None:
     weights, parts = linear_layers(model)["heads"].weight.dtype, flatten(state)
     if any(part.dtype not in (torch.float32, torch.float64) for part in parts):
         return f"it keeps a state in float32 or float64, this one is {parts[0].dtype}."
@@ -70,7 +70,7 @@ def _refused_types(model: Any, inputs: Tensor, state: Any) -> str | None:
     return None
 
 
-def _refused_sizes(model: Any, state: Any) -> str | None:
+def _refused_sizes(model: DeclaredNTM, state: Any) -> str | None:
     (slots, width), heads = flatten(state)[0].shape[-2:], flatten(state)[1].shape[-2]
     sizes = {
         "hidden_size": linear_layers(model)["heads"].in_features,
@@ -86,12 +86,12 @@ def _refused_sizes(model: Any, state: Any) -> str | None:
     return None
 
 
-def run(model: Any, inputs: Tensor, state: Any) -> tuple[Tensor, Any]:
+def run(model: DeclaredNTM, inputs: Tensor, state: Any) -> tuple[Tensor, Any]:
     """Return `(logits, state)` for a whole sequence."""
     call = declared(model, state)
     options = Options.of(call.numbers, inputs.device.type)
     output, *end = recurrence(inputs, call.state, call.weights, call.biases, options)
-    return call.output(output.to(call.output.weight.dtype)), state_like(state, end)
+    return call.output(output.to(call.output.weight.dtype)), unflatten(state, end)
 
 
 def recurrence(
@@ -328,11 +328,11 @@ def _on_device_of(tensor: Tensor) -> AbstractContextManager[object]:
     return torch.cuda.device_of(tensor) if elsewhere else nullcontext()
 
 
-def run_stack(networks: Any, inputs: Tensor, state: Any) -> tuple[Tensor, Any]:
+def run_stack(networks: DeclaredNTM, inputs: Tensor, state: Any) -> tuple[Tensor, Any]:
     """Return `(logits, state)` of networks side by side; `networks` is an NTM that holds the parameters of all."""
     call = declared(networks, state)
     options = Options.of(call.numbers, inputs.device.type)
     output, *end = recurrence(inputs, call.state, call.weights, call.biases, options)
     weight, bias = call.output.weight, call.output.bias
     logits = torch.baddbmm(bias.unsqueeze(1), output.to(weight.dtype).flatten(1, 2), weight.mT)
-    return logits.unflatten(1, inputs.shape[1:3]), state_like(state, end)
+    return logits.unflatten(1, inputs.shape[1:3]), unflatten(state, end)

@@ -1,0 +1,174 @@
+"""The axes of a plan: what each key gives for a run to vary in."""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+#: Options that the sweep sets for each run, with the hint for the user.
+RESERVED = {
+    "--name": "--name names the sweep",
+    "--runs": "--runs is the parent folder of the sweep",
+    "--resume": "ntm sweep FOLDER resumes a sweep",
+    "--seed": "use --seeds",
+    "--model": "use --models",
+    "--task": "use --tasks",
+    "--config": "use --configs",
+    "-c": "use --configs",
+}
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """One value on one axis of a plan: its part of the run's name and its arguments."""
+
+    label: str
+    words: tuple[str, ...]
+
+
+def axes_of(keys: Mapping[str, Any]) -> Iterator[list[_Choice]]:
+    """Yield the axes: the seeds first. The last axis changes fastest."""
+    seeds = numbers(1 if keys.get("seeds") is None else keys["seeds"])
+    yield [_Choice(f"seed{seed}", (f"--seed={seed}",)) for seed in seeds]
+    configs = _names(keys, "configs", [])
+    if configs:
+        yield [_Choice(Path(config).stem, (f"--config={absolute(config)}",)) for config in configs]
+    networks = list(_networks(keys, [] if configs else ["NTM"]))
+    if networks:
+        yield networks
+    tasks = _names(keys, "tasks", [] if configs else ["Copy"])
+    if tasks:
+        yield [_class("--task", name) for name in tasks]
+    grid = mapping(keys, "grid")
+    for option in grid:
+        values = grid[option] if isinstance(grid[option], list) else [grid[option]]
+        if not values:
+            raise ValueError(f"grid.{option} is empty.")
+        short = option.rpartition(".")[2]
+        label = option if sum(other.rpartition(".")[2] == short for other in grid) > 1 else short
+        yield [_Choice(_plain(f"{label}{_text(value)}"), (argument(option, value),)) for value in values]
+
+
+def _networks(keys: Mapping[str, Any], default: list[str]) -> Iterator[_Choice]:
+    """Yield the networks: classes, or named sets of options in a list, as `small: {model.hidden_size: 20}`."""
+    value = keys.get("models")
+    if not isinstance(value, list) or not any(isinstance(one, dict) for one in value):
+        yield from (_class("--model", name) for name in _names(keys, "models", default))
+        return
+    for one in value:
+        if not isinstance(one, dict):
+            yield from (_class("--model", name) for name in _names({"models": [one]}, "models", []))
+            continue
+        for name, options in one.items():
+            if not isinstance(options, dict) or not options:
+                raise ValueError(
+                    f"models.{name} must map options of ntm train to values, as {{model.hidden_size: 20}}."
+                )
+            yield _Choice(_plain(str(name)), tuple(argument(str(option), options[option]) for option in options))
+
+
+def check_named_networks(keys: Mapping[str, Any], others: set[str]) -> None:
+    """Raise `ValueError` if a named network sets an option that is also set elsewhere."""
+    listed = keys.get("models")
+    for one in listed if isinstance(listed, list) else []:
+        for name, options in one.items() if isinstance(one, dict) else ():
+            for option in options if isinstance(options, dict) else ():
+                if option in others:
+                    raise ValueError(f"models.{name}: {option} is also set in options or in the grid.")
+                if option != "model" and f"--{option}" in RESERVED:
+                    raise ValueError(f"models.{name}: {option} is for a single run: {RESERVED[f'--{option}']}.")
+
+
+def _class(option: str, name: str) -> _Choice:
+    return _Choice(name.rpartition(".")[2].lower(), (f"{option}={name}",))
+
+
+def numbers(seeds: Any) -> list[int]:
+    """Return the seeds of `1-10`, `1,2,5-7`, a number, or a list of these.
+
+    Raises:
+        ValueError: A part is no number or range, a range goes backwards, or a seed is repeated.
+    """
+    found: list[int] = []
+    for part in seeds if isinstance(seeds, list) else str(seeds).split(","):
+        match = re.fullmatch(r"\s*(\d{1,18})\s*(?:-\s*(\d{1,18})\s*)?", str(part))
+        if isinstance(part, bool) or not match:
+            raise ValueError(f"seeds (={seeds!r}) must be numbers and ranges as in 1-10 or 1,2,5-7.")
+        first, last = int(match[1]), int(match[2] or match[1])
+        if last < first:
+            raise ValueError(f"seeds (={seeds!r}) has a range that goes backwards: {part}.")
+        if last - first >= 100_000:
+            raise ValueError(f"seeds (={seeds!r}) has a range of more than 100,000 seeds.")
+        found += range(first, last + 1)
+    if not found:
+        raise ValueError("seeds is empty.")
+    each_once("seed", found)
+    return found
+
+
+def options_in(words: Sequence[str]) -> list[str]:
+    """Return the names of the options among arguments, without dashes and values."""
+    return [word.partition("=")[0][2:] for word in words if word.startswith("--")]
+
+
+def _names(keys: Mapping[str, Any], key: str, default: list[str]) -> list[str]:
+    value = default if keys.get(key) is None else keys[key]
+    values = value if isinstance(value, list) else [value]
+    if not all(isinstance(one, str) for one in values):
+        raise ValueError(f"{key} (={value!r}) must be names, as a list or with commas between.")
+    values = [name.strip() for one in values for name in one.split(",")]
+    if (keys.get(key) is not None and not values) or not all(values):
+        raise ValueError(f"{key} is empty.")
+    each_once(key.removesuffix("s"), values)
+    return values
+
+
+def mapping(keys: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """Return the options in a key of a plan.
+
+    Raises:
+        ValueError: It is no mapping, or has an option that the sweep sets.
+    """
+    value = keys.get(key) or {}
+    if not isinstance(value, dict):
+        raise ValueError(f"{key} must map options of ntm train to values, as {{data.batch_size: 4}}.")
+    for option in value:
+        if f"--{option}" in RESERVED:
+            raise ValueError(f"{key}.{option} is for a single run: {RESERVED[f'--{option}']}.")
+    return {str(option): value[option] for option in value}
+
+
+def argument(option: str, value: Any) -> str:
+    """Return an argument of `ntm train`."""
+    return f"--{option}={_text(value)}"
+
+
+def _text(value: Any) -> str:
+    try:
+        return value if isinstance(value, str) else json.dumps(value)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{value!r} cannot be an argument of ntm train ({error}); put it in quotes.") from None
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"[^\w.+-]+", "_", text)
+
+
+def each_once(what: str, values: Sequence[object]) -> None:
+    """Raise `ValueError` if a value is repeated."""
+    twice = [value for value, count in Counter(values).items() if count > 1]
+    if twice:
+        raise ValueError(f"{what} {twice[0]} is given twice.")
+
+
+def default_name(axes: list[list[_Choice]]) -> str:
+    """Return the name of a sweep without one: the labels on its short axes."""
+    return "-".join(choice.label for axis in axes[1:] if len(axis) <= 3 for choice in axis) or "sweep"
+
+
+def absolute(config: str) -> str:
+    """Return the absolute path of a file: a sweep may be resumed in another working folder."""
+    return str(Path(config).resolve()) if Path(config).is_file() else config

@@ -1,0 +1,72 @@
+"""The optimiser of the default recipe, and what is set or measured around any optimiser."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
+
+
+def default_optimizer(parameters: Iterable[Any]) -> torch.optim.Optimizer:
+    """Return the optimiser of the default recipe."""
+    return torch.optim.RMSprop(parameters, lr=3e-4, alpha=0.95, momentum=0.9)
+
+
+def prefer_fused(optimizer: torch.optim.Optimizer) -> None:
+    """Set Adam to update all parameters in one call, and other optimisers to take each stage in one.
+
+    Settings of the user are left as they are. This is set here and not by `fused=True`, with which Lightning refuses
+    to clip gradients in mixed precision.
+    """
+    for group in optimizer.param_groups:
+        chosen = any(group.get(way) for way in ("foreach", "fused", "capturable", "differentiable"))
+        if chosen or not all(p.is_floating_point() and p.device.type in ("cpu", "cuda") for p in group["params"]):
+            continue
+        way = "fused" if isinstance(optimizer, torch.optim.Adam) else "foreach"
+        if group.get(way, False) is None:
+            group[way] = True
+
+
+def total_norm(gradients: list[Tensor], *, clipped: bool, unread: bool) -> Tensor:
+    """Return the norm of all gradients together.
+
+    Args:
+        gradients: Of all parameters.
+        clipped: Whether they are clipped by it. Then a norm that is too large for the dtype is computed in float64.
+        unread: Whether the norm must not be read here, as on a GPU, where that would wait.
+    """
+    if unread:
+        return _norm_on_device(gradients, clipped)
+    norm = torch.nn.utils.get_total_norm(gradients)
+    if clipped and not torch.isfinite(norm):
+        # Over hundreds of steps a gradient can be so large that its square is infinite in float32. Once clipped it is
+        # like any other; not clipped, it would spoil the optimiser's averages for good.
+        # In float16 the norm itself would be beyond the largest number.
+        whole = torch.nn.utils.get_total_norm([gradient.double() for gradient in gradients])
+        norm = whole.to(torch.promote_types(norm.dtype, torch.float32))
+    return norm
+
+
+def _norm_on_device(gradients: list[Tensor], clipped: bool) -> Tensor:
+    flat = torch.cat([gradient.flatten() for gradient in gradients])
+    return torch.linalg.vector_norm(flat, dtype=torch.float64 if clipped else None).to(flat)
+
+
+def late_decay(optimizer: torch.optim.Optimizer, decay_after: float, all_steps: Callable[[], float]) -> LRScheduler:
+    """Return a learning rate that stays, then falls linearly to zero.
+
+    Args:
+        optimizer: Whose learning rate it is.
+        decay_after: Share of all steps in which it stays.
+        all_steps: Returns how many steps there are; infinity for a training without a known end, which never decays.
+    """
+
+    def share(step: int) -> float:
+        if step == 0:
+            return 1.0  # asked before a resumed training knows where it stands
+        steps = all_steps()
+        tail = (1 - decay_after) * steps
+        return min(1.0, max(0.0, (steps - step) / tail)) if 0 < tail < float("inf") else 1.0
+
+    return LambdaLR(optimizer, share)

@@ -1,0 +1,178 @@
+"""However a user says something, in words or in files, it resolves to the same configuration."""
+
+import itertools
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lightning_ntm.cli.classes import short_names
+from lightning_ntm.cli.parser import parsed, saved
+from lightning_ntm.cli.said import read
+from lightning_ntm.recipes import resolve
+
+PAIRS = list(itertools.product(short_names("task"), short_names("model")))
+PATHS = {
+    "model": lambda name: f"lightning_ntm.{name}",
+    "task": lambda name: f"lightning_ntm.{name}",
+    "optimizer": lambda name: f"torch.optim.{name}",
+    "scheduler": lambda name: f"torch.optim.lr_scheduler.{name}",
+}
+DEFINED = {
+    "model": lambda name: f"lightning_ntm.models.{name}",
+    "task": lambda name: f"lightning_ntm.tasks.{name}",
+    "optimizer": lambda name: f"torch.optim.{name.lower()}.{name}",
+    "scheduler": lambda name: f"torch.optim.lr_scheduler.{name}",
+}
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def resolved(*words):
+    """Return the config.yaml of a run."""
+    parser, _, config = parsed(list(words))
+    return saved(parser, config)
+
+
+def configured(*words):
+    """Return what the parser is given."""
+    said = read(list(words), ["config", "model", "task", "optimizer", "scheduler"])
+    return resolve(said.named("task"), said.named("model"), said.mapping, whole=said.whole)
+
+
+def in_file(name, **said):
+    Path(name).write_text(yaml.safe_dump(said))
+    return "--config", name
+
+
+def spellings(option, name):
+    """Return every way to name a class for an option."""
+    path, defined = PATHS[option](name), DEFINED[option](name)
+    names = (name, name.lower(), path, defined)
+    yield from ((f"--{option}={one}",) for one in names)
+    yield from ((f"--{option}", one) for one in names)
+    yield from ((f"--{option}.class_path={one}",) for one in names)
+    yield from ((f"--{option}.class_path", one) for one in names)
+    yield (f"--{option}", f"{{class_path: {name}}}")
+    for number, one in enumerate(names):
+        yield in_file(f"{option}-{number}.yaml", **{option: one})
+        yield in_file(f"{option}-class-{number}.yaml", **{option: {"class_path": one}})
+
+
+@pytest.mark.parametrize(("task", "network"), PAIRS)
+def test_all_spellings_of_a_task_and_a_network_are_one_configuration(task, network):
+    expected = configured("--model", network, "--task", task)
+    for words in spellings("model", network):
+        assert configured(*words, "--task", task) == expected, words
+    for words in spellings("task", task):
+        assert configured("--model", network, *words) == expected, words
+    assert configured(*in_file("both.yaml", model=network, task=task)) == expected
+
+
+@pytest.mark.parametrize(("task", "network"), PAIRS)
+def test_arguments_of_a_network_are_said_alike_in_words_and_in_a_file(task, network):
+    larger = resolved("--model", network, "--task", task, "--model.hidden_size=300")
+    spec = {"class_path": network, "init_args": {"hidden_size": 300}}
+    assert resolved("--task", task, *in_file("larger.yaml", model=spec)) == larger
+    assert resolved("--model.init_args.hidden_size=300", "--model", network, "--task", task) == larger
+
+
+@pytest.mark.parametrize(
+    ("option", "name", "arguments"),
+    [
+        ("optimizer", "Adam", {"lr": 0.01}),
+        ("optimizer", "RMSprop", {"lr": 0.01}),  # of the recipe, whose arguments it replaces
+        ("scheduler", "StepLR", {"step_size": 3}),
+    ],
+)
+@pytest.mark.parametrize("task", ["Copy", "RepeatCopy"])
+def test_all_spellings_of_an_optimizer_and_a_scheduler_are_one_configuration(option, name, arguments, task):
+    words = [f"--{option}.{argument}={value}" for argument, value in arguments.items()]
+    expected = configured("--task", task, f"--{option}", name, *words)
+    for spelling in spellings(option, name):
+        assert configured("--task", task, *spelling, *words) == expected, spelling
+    expected = resolved("--task", task, f"--{option}", name, *words)
+    spec = {"class_path": name, "init_args": arguments}
+    assert resolved("--task", task, *in_file("spec.yaml", **{option: spec})) == expected
+    assert resolved("--task", task, f"--{option}", yaml.safe_dump(spec, default_flow_style=True)) == expected
+
+
+@pytest.mark.parametrize("task", short_names("task"))
+def test_a_file_that_names_neither_task_nor_network_lies_on_top_of_the_recipe(task):
+    file = in_file("trainer.yaml", trainer={"max_steps": 7}, optimizer={"class_path": "SGD", "init_args": {"lr": 0.5}})
+    words = ("--trainer.max_steps=7", "--optimizer=SGD", "--optimizer.lr=0.5")
+    assert resolved("--task", task, *file) == resolved("--task", task, *words)
+    assert resolved(*file, "--task", task) == resolved("--task", task, *words)
+
+
+@pytest.mark.parametrize("preset", ["paper-copy", "ten-seeds", "demo"])
+def test_a_configuration_of_its_own_lies_on_the_default_alone(preset):
+    config = yaml.safe_load(resolved("--config", preset, *in_file("steps.yaml", trainer={"max_steps": 7})))
+    assert config["trainer"]["max_steps"] == 7
+    assert config["min_memory_slots"] == (24 if preset == "demo" else 0)
+    assert config["model"]["init_args"]["gradient_limit"] == 0
+
+
+def test_files_and_words_override_in_the_order_in_which_they_are_given():
+    first, second = in_file("first.yaml", seed=5, loss="sum"), in_file("second.yaml", seed=6)
+    seeds = {
+        (*first, "--seed=7"): 7,
+        ("--seed=7", *first): 5,
+        (*first, *second): 6,
+        (*second, *first): 5,
+        ("--seed=7", *first, "--seed=8", *second): 6,
+    }
+    for words, seed in seeds.items():
+        config = yaml.safe_load(resolved(*words))
+        assert (config["seed"], config["loss"]) == (seed, "sum")
+
+
+def test_another_class_keeps_the_arguments_that_it_has_as_well():
+    file = in_file("ntm.yaml", model={"class_path": "NTM", "init_args": {"hidden_size": 7, "memory_slots": 9}})
+    config = yaml.safe_load(resolved(*file, "--model", "LSTM"))
+    assert config["model"] == yaml.safe_load(resolved("--model", "LSTM", "--model.hidden_size=7"))["model"]
+
+
+def test_files_within_files_and_texts_are_read():
+    Path("sub").mkdir()
+    Path("sub/network.yaml").write_text("class_path: LSTM\ninit_args: {hidden_size: 9}\n")
+    Path("sub/data.yaml").write_text("batch_size: 3\n")
+    Path("sub/all.yaml").write_text("model: network.yaml\ndata: data.yaml\n")
+    expected = resolved("--model=LSTM", "--model.hidden_size=9", "--data.batch_size=3")
+    assert resolved("--config", "sub/all.yaml") == expected
+    assert resolved("--model=sub/network.yaml", "--data", "sub/data.yaml") == expected
+    assert resolved("--model", "{class_path: LSTM, init_args: {hidden_size: 9}}", "--data={batch_size: 3}") == expected
+
+
+def test_options_of_a_class_of_the_trainer_are_found_in_lists_and_texts():
+    monitor = {"class_path": "EarlyStopping", "init_args": {"monitor": "a", "patience": 4}}
+    listed = resolved(*in_file("list.yaml", trainer={"callbacks": [monitor]}))
+    words = ("--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=a", "--trainer.callbacks.patience=4")
+    assert resolved(*words) == listed
+    text = "[{class_path: EarlyStopping, init_args: {monitor: a}}]"
+    assert resolved("--trainer.callbacks", text, "--trainer.callbacks.patience=4") == listed
+    more = {**monitor, "init_args": {**monitor["init_args"], "patience": 3}}
+    file = in_file("more.yaml", trainer={"callbacks": [more]})
+    assert resolved(*file, "--trainer.callbacks.patience", "4") == listed
+
+
+def test_what_is_said_is_a_plain_mapping():
+    said = read(["--model=lstm", "--model.hidden_size", "7", *in_file("a.yaml", seed=3)], ["model", "config", "seed"])
+    assert said.mapping == {
+        "model": {"class_path": "lightning_ntm.LSTM", "init_args": {"hidden_size": "7"}},
+        "seed": 3,
+    }
+    assert said.own == {"model", "seed"}
+    assert not said.whole
+
+
+@pytest.mark.parametrize("module", ["lightning_ntm", "lightning_ntm.cli"])
+def test_the_package_is_the_command(module):
+    done = subprocess.run([sys.executable, "-m", module, "--lost"], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("ntm: error: unknown verb '--lost'; known: train, ")

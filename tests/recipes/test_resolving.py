@@ -1,0 +1,72 @@
+"""Which recipe lies beneath what a user says."""
+
+import yaml
+
+from lightning_ntm.recipes import overlay, plans, presets, resolve
+
+DEFAULT = yaml.safe_load(presets()["default"].read_text())
+NTM, LSTM = "lightning_ntm.NTM", "lightning_ntm.LSTM"
+
+
+def recipe(name):
+    return yaml.safe_load(presets()[name].read_text())
+
+
+def test_without_a_word_it_is_the_recipe_of_the_default_task():
+    found = resolve(None, None, {})
+    assert found["model"] == recipe("copy")["model"]
+    assert found["min_memory_slots"] == 24
+    assert found["trainer"] == DEFAULT["trainer"]
+
+
+def test_a_task_brings_its_recipe_and_another_network_drops_what_belongs_to_the_recipe_s():
+    found = resolve("lightning_ntm.RepeatCopy", None, {})
+    assert found["model"] == recipe("repeat-copy")["model"]
+    assert found["trainer"] == {**DEFAULT["trainer"], "max_steps": 20000}
+    said = {"model": {"class_path": LSTM, "init_args": {"hidden_size": 9}}}
+    other = resolve("lightning_ntm.RepeatCopy", LSTM, said)
+    assert other["model"] == said["model"]
+    assert other.keys() == found.keys() - {"min_memory_slots", "weight_noise"}
+    assert other["trainer"] == found["trainer"]
+
+
+def test_the_recipe_s_network_keeps_its_arguments():
+    said = {"model": {"class_path": NTM, "init_args": {"hidden_size": "9"}}}
+    arguments = recipe("repeat-copy")["model"]["init_args"]
+    found = resolve("lightning_ntm.RepeatCopy", NTM, said)
+    assert found["model"]["init_args"] == {**arguments, "hidden_size": "9"}
+    assert found["weight_noise"] == recipe("repeat-copy")["weight_noise"]
+
+
+def test_a_task_of_ones_own_lies_on_the_default():
+    for task in ("mine.Copy", "mine.tasks.RepeatCopy"):
+        said = {"task": {"class_path": task}}
+        assert resolve(task, None, said) == {**DEFAULT, **said}
+
+
+def test_a_configuration_of_its_own_lies_on_the_default_without_its_network():
+    said = {"model": {"class_path": NTM, "init_args": {"hidden_size": 9}}, "task": {"class_path": "lightning_ntm.Copy"}}
+    assert resolve("lightning_ntm.Copy", NTM, said, whole=True) == {**DEFAULT, **said}
+
+
+def test_steps_give_way_to_epochs_and_to_time_but_not_to_null():
+    for said, left in (
+        ({"max_epochs": 3}, False), ({"max_time": "00:01:00:00"}, False), ({"max_epochs": None}, True),
+        ({"max_epochs": "null"}, True),
+    ):  # fmt: skip
+        assert ("max_steps" in resolve(None, None, {"trainer": said})["trainer"]) == left
+    assert "val_check_interval" not in resolve(None, None, {"trainer": {"check_val_every_n_epoch": 1}})["trainer"]
+
+
+def test_arguments_do_not_pass_to_another_class():
+    under = {"a": {"class_path": "x.A", "init_args": {"one": 1, "two": 2}}, "b": 1}
+    assert overlay(under, {"a": {"init_args": {"one": 3}}})["a"]["init_args"] == {"one": 3, "two": 2}
+    assert overlay(under, {"a": {"class_path": "x.B", "init_args": {"one": 3}}}) == {
+        "a": {"class_path": "x.B", "init_args": {"one": 3}}, "b": 1
+    }  # fmt: skip
+    assert overlay(under, {"a": None}) == {"a": None, "b": 1}
+
+
+def test_files_are_found_by_name():
+    assert "paper-copy" in presets()
+    assert "ten-seeds" in plans()
