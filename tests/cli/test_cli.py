@@ -19,9 +19,11 @@ import torch
 import yaml
 from rich.console import Console
 
-from lightning_ntm.cli import inspect, main
+from lightning_ntm.cli import main, results
 from lightning_ntm.intervals import none_of
+from lightning_ntm.measures import BITS, UNCERTAIN_BITS
 from lightning_ntm.recipes import presets
+from lightning_ntm.tasks.answers import Numbers
 
 ROOT = Path(__file__).parents[2]
 NTM = [sys.executable, "-m", "lightning_ntm.cli"]
@@ -103,17 +105,32 @@ def test_tables_say_what_so_many_sequences_can_show():
     wrong = {**clean, "length": 40, "wrong_bits": 2.5, "wrong_bits_margin": 0.75, "perfect": 0.5}
     del wrong["share_wrong_at_most"]
 
-    def shown(*rows):
-        console = Console(width=100, file=io.StringIO(), markup=False)
-        console.print(inspect._table(list(rows), "a run"))
-        return " ".join(console.file.getvalue().split())
-
-    told = shown(clean, wrong)
+    told = shown(BITS, clean, wrong)
     assert "± 0.00" not in told
     assert "1.00 (0.96 to 1.00)" in told
     assert "2.50 ± 0.75" in told
     assert "Not one error in 100 sequences shows that at most 3 in 100 have one (95 % confidence)." in told
-    assert "Not one error" not in shown(wrong)
+    assert "Not one error" not in shown(BITS, wrong)
+
+
+def shown(measures, *rows):
+    console = Console(width=100, file=io.StringIO(), markup=False)
+    console.print(results.table([results.Measured("a run", list(rows), measures)], None, alone=True))
+    return " ".join(console.file.getvalue().split())
+
+
+def test_tables_have_the_labels_of_the_measures_and_digits_of_small_values():
+    row = {"length": 20, "squared_error": 0.00163, "squared_error_margin": 0.00021, "wrong_numbers": 0.25,
+           "perfect": 0.005, "perfect_low": 0.0, "perfect_high": 0.01, "sequences": 100}  # fmt: skip
+    told = shown(Numbers(1).measures, row)
+    assert "squared error" in told
+    assert "0.0016 ± 0.0002" in told
+    assert "0.01 (0.00 to 0.01)" in told
+    regret = {"bits_per_sequence": 10.0, "optimal_bits": 9.5, "regret_bits": 0.5, "perfect": 0.0, "sequences": 9}
+    told = shown(UNCERTAIN_BITS, regret)
+    assert "optimal bits" in told
+    assert "regret (bits)" in told
+    assert "perfect" not in told
 
 
 def test_an_evaluation_is_kept_where_it_can_be(solved, capsys):

@@ -4,7 +4,7 @@ import json
 from contextlib import contextmanager
 
 import pytest
-from runs import write_run
+from runs import write_answered, write_run
 
 from lightning_ntm.report import write_report
 
@@ -128,7 +128,7 @@ def test_measure_and_axis_are_switched_without_javascript_too(page, chromium, sc
     with opened(chromium, page, java_script_enabled=script) as tab:
         for measure in ("wrong-bits", "bits-per-sequence"):
             for scale in ("linear", "log"):
-                tab.locator(f"label[for={measure}]").click()
+                tab.locator(f"label[for=measure-{measure}]").click()
                 tab.locator(f"label[for={scale}]").click()
                 shown = tab.locator("#cost .pair .plot:visible")
                 assert shown.count() == 2
@@ -138,6 +138,18 @@ def test_measure_and_axis_are_switched_without_javascript_too(page, chromium, sc
         assert plot(tab).locator(".run path").count() == 6
         assert tab.locator("#success table").first.is_visible()
         assert tab.locator(".pick").is_visible() == script
+
+
+@pytest.mark.parametrize("scale", ["linear", "log"])
+def test_a_share_is_shown_whatever_axis_is_chosen_and_says_its_words(tmp_path, chromium, scale):
+    write_answered(tmp_path / "a", "symbols", [8.0, 4.0])
+    with opened(chromium, write_report([tmp_path])[0]) as tab:
+        tab.locator("label[for=measure-accuracy]").click()
+        tab.locator(f"label[for={scale}]").click()
+        shown = tab.locator("#cost .plot:visible")
+        assert [one.get_attribute("data-measure") for one in shown.all()] == ["accuracy", "accuracy"]
+        tab.mouse.move(*end_of(tab, plot(tab, each=True).locator(".run"), 1))
+        assert tab.locator("#tip").inner_text() == "NTM, seed 1\nstep 200: 0.6 accuracy"
 
 
 def test_dark_where_the_reader_wants_it(page, chromium):
