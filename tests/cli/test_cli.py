@@ -106,7 +106,8 @@ def test_tables_say_what_so_many_sequences_can_show():
     del wrong["share_wrong_at_most"]
 
     told = shown(BITS, clean, wrong)
-    assert "± 0.00" not in told
+    assert "± 0.00 " not in told
+    assert "0.0010 ± 0.0002" in told
     assert "1.00 (0.96 to 1.00)" in told
     assert "2.50 ± 0.75" in told
     assert "Not one error in 100 sequences shows that at most 3 in 100 have one (95 % confidence)." in told
