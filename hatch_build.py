@@ -17,6 +17,7 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 SOURCES = Path("src/lightning_ntm/kernels/cpu")
+PROGRAMS = Path("src/lightning_ntm/kernels/ntm/cpu.cpp")
 LIBRARY = "libntm.so"
 FLAGS = ["-std=c++17", "-O3", "-fPIC", "-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math"]
 INSTRUCTION_SETS = {
@@ -47,7 +48,7 @@ def compile_kernel(root: Path, target: Path, flags: list[str] | None = None) -> 
         for name, architecture in INSTRUCTION_SETS.items():
             if name == "base" or intel:
                 objects.append(f"{folder}/{name}.o")
-                source = root / SOURCES / "sequence.cpp"
+                source = root / PROGRAMS
                 _run(
                     compiler,
                     *FLAGS,

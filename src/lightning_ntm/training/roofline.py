@@ -1,6 +1,6 @@
 """How fast a GPU could run a time step of an NTM: what the step must move and compute, over what the GPU can do.
 
-Counts are of one sequence and one time step within the programs of `kernels/triton`. The matrix products outside of
+Counts are of one sequence and one time step within the programs of `kernels/ntm/triton`. The matrix products outside of
 them are not counted: the inputs' share of the controller, the output layer, and the gradients of the weights. A bound
 counts each number once: the memory, for one, is read once, although several stages read it.
 
