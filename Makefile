@@ -13,7 +13,7 @@ help:
 	@echo "make bench  what a training step costs here"
 	@echo "make wheel  build the package into dist/"
 
-KERNEL := hatch_build.py $(wildcard src/lightning_ntm/kernels/cpu/*.[ch]pp)
+KERNEL := hatch_build.py $(wildcard src/lightning_ntm/kernels/*/*.[ch]pp)
 $(INSTALLED): pyproject.toml constraints.txt $(KERNEL)
 	python3 -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"

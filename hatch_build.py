@@ -19,6 +19,8 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 SOURCES = Path("src/lightning_ntm/kernels/cpu")
+#: From there: what is compiled for each instruction set.
+PROGRAMS = Path("../ntm/cpu.cpp")
 #: Compilers by preference, the native one of Windows first there.
 COMPILERS = ("g++", "c++", "clang++")
 COMPILERS_OF_WINDOWS = ("cl", "clang-cl", "clang++", "g++")
@@ -114,7 +116,7 @@ def commands(
     for name in instruction_sets(machine):
         objects.append(str(folder / f"{name}.o"))
         own = [*INSTRUCTION_SETS[name][0], f"-DNTM_ISA={name}"]
-        compiled.append([*shared, *own, "-c", str(sources / "sequence.cpp"), "-o", objects[-1]])
+        compiled.append([*shared, *own, "-c", str(sources / PROGRAMS), "-o", objects[-1]])
     runtime = ["-static"] if system == "win32" else []  # MinGW's is not where Windows looks for it
     link = ["-shared", *objects, f'-DNTM_SOURCES="{digest}"', *_once(sources, machine), "-pthread", *runtime]
     return [*compiled, [*shared, *link, "-o", str(target)]]
@@ -134,7 +136,7 @@ def commands_of_msvc(
     for name in instruction_sets(machine):
         objects.append(str(folder / f"{name}.obj"))
         own = [*INSTRUCTION_SETS[name][1], f"/DNTM_ISA={name}"]
-        compiled.append([*shared, *own, "/c", str(sources / "sequence.cpp"), f"/Fo{objects[-1]}"])
+        compiled.append([*shared, *own, "/c", str(sources / PROGRAMS), f"/Fo{objects[-1]}"])
     once = [f'/DNTM_SOURCES="{digest}"', *_once(sources, machine), f"/Fo{folder}{os.sep}"]
     link = [f"/Fe{target}", "/link", f"/IMPLIB:{folder / 'ntm.lib'}"]
     return [*compiled, [*shared, "/LD", *objects, *once, *link]]

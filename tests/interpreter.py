@@ -12,7 +12,7 @@ class UncheckedPrograms(PathFinder):
     @classmethod
     def find_spec(cls, name, path=None, target=None):
         package, _, module = name.rpartition(".")
-        programs = package == "lightning_ntm.kernels.triton" and module in ("probe", "programs", "stages")
+        programs = package == "lightning_ntm.kernels.ntm.triton" and module in ("probe", "programs", "stages")
         return super().find_spec(name, path, target) if programs else None
 
 

@@ -90,7 +90,7 @@ def imports_at_module_level(path):
 def test_only_programs_import_triton():
     at_module_level = {path for path in PACKAGE.rglob("*.py") if "triton" in imports_at_module_level(path)}
     assert at_module_level == {
-        PACKAGE / "kernels" / "triton" / name for name in ("probe.py", "programs.py", "stages.py")
+        PACKAGE / "kernels" / "ntm" / "triton" / name for name in ("probe.py", "programs.py", "stages.py")
     }
 
 
@@ -123,7 +123,7 @@ NTM(3, 2, memory_slots=5).bfloat16()(torch.zeros(1, 2, 3, dtype=torch.bfloat16))
 def test_triton_is_not_loaded_before_there_are_tensors_of_a_gpu():
     # In a process of its own: here the interpreter is.
     assert loaded_after("import lightning_ntm, lightning_ntm.cli", "triton") == "[]"
-    assert loaded_after(f"exec({RUNS!r})", "triton", "lightning_ntm.kernels.triton.programs") == "[]"
+    assert loaded_after(f"exec({RUNS!r})", "triton", "lightning_ntm.kernels.ntm.triton.programs") == "[]"
 
 
 def functions(path):
@@ -133,7 +133,7 @@ def functions(path):
 
 
 #: Programs of a GPU: what is passed to a function costs registers there, and one program is one function.
-PROGRAMS = {"kernels/triton/programs.py", "kernels/triton/stages.py"}
+PROGRAMS = {"kernels/ntm/triton/programs.py", "kernels/ntm/triton/stages.py"}
 
 
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE)))

@@ -25,7 +25,7 @@ names = [module.name for module in found]
 assert len(names) > 80, names
 for name in names:
     place, _, last = name.rpartition(".")
-    programs = place == "lightning_ntm.kernels.triton" and last in ("probe", "programs", "stages")  # for Triton
+    programs = place == "lightning_ntm.kernels.ntm.triton" and last in ("probe", "programs", "stages")  # for Triton
     if not programs and last not in ("__main__", "libntm"):
         import_module(name)
 

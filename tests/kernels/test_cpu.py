@@ -14,6 +14,7 @@ from hypothesis import given, settings, strategies as st
 
 from lightning_ntm import NTM
 from lightning_ntm.kernels.cpu import blocks, library
+from lightning_ntm.kernels.ntm import layout
 from lightning_ntm.states import flatten, mapped
 from lightning_ntm.testing import check_kernel
 
@@ -158,7 +159,7 @@ def test_twice_backward_needs_no_new_forward():
 OPERATOR = """
 import torch
 from lightning_ntm import NTM
-from lightning_ntm.kernels.cpu import sequence
+from lightning_ntm.kernels.ntm import cpu
 from lightning_ntm.states import flatten
 
 model = NTM(3, 2, hidden_size=4, memory_slots=5, memory_width=3, num_layers=2)
@@ -290,22 +291,49 @@ def test_a_library_of_other_sources_is_not_called(monkeypatch, tmp_path, source)
         library.opened.cache_clear()
 
 
-def test_a_source_that_changes_is_noticed(monkeypatch, tmp_path):
-    folder = Path(library.__file__).parent
+@pytest.mark.parametrize("source", ["cpu/products.hpp", "ntm/stages.hpp", "ntm/cpu.cpp"])
+def test_a_source_that_changes_is_noticed(monkeypatch, tmp_path, source):
+    folder = Path(library.__file__).parents[1]
     before = library.digest_of_sources()
-    for path in folder.glob("*.[ch]pp"):
-        (tmp_path / path.name).write_bytes(path.read_bytes())
-    monkeypatch.setattr(library, "__file__", str(tmp_path / "library.py"))
+    for path in folder.glob("*/*.[ch]pp"):
+        copied = tmp_path / path.relative_to(folder)
+        copied.parent.mkdir(exist_ok=True)
+        copied.write_bytes(path.read_bytes())
+    monkeypatch.setattr(library, "__file__", str(tmp_path / "cpu" / "library.py"))
     assert library.digest_of_sources() == before
-    with (tmp_path / "stages.hpp").open("a") as file:
+    with (tmp_path / source).open("a") as file:
         file.write("// changed")
     assert library.digest_of_sources() != before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda: ("LAYOUT", layout.LAYOUT + 1),
+        lambda: ("LAYER", (*layout.LAYER, "more")),
+        lambda: ("ARRAYS", layout.ARRAYS[:-1]),
+        lambda: ("Sizes", type("Sizes", (layout.Sizes,), {"_fields_": [("more", ctypes.c_int64)]})),
+    ],
+    ids=["version", "layer", "arrays", "sizes"],
+)
+def test_a_library_with_another_layout_of_arguments_is_not_called(monkeypatch, change):
+    monkeypatch.setattr(layout, *change())
+    monkeypatch.setattr(library, "_told", set())
+    library.opened.cache_clear()
+    try:
+        with pytest.warns(UserWarning, match="another layout .*`make install`.*: the plain loop runs"):
+            assert NTM(3, 2)(torch.zeros(1, 2, 3))[0].shape == (1, 2, 2)
+        with pytest.raises(ValueError, match=r"cannot run this call: .*another layout.*`pip install -e \.`"):
+            NTM(3, 2, backend="cpu")(torch.zeros(1, 2, 3))
+    finally:
+        library.opened.cache_clear()
 
 
 MEMORY = """
 import resource, sys, torch
 from lightning_ntm import NTM
-from lightning_ntm.kernels.cpu import library, sequence
+from lightning_ntm.kernels.cpu import library
+from lightning_ntm.kernels.ntm import cpu
 
 threads, backward, own = map(int, sys.argv[1:])
 torch.set_num_threads(threads)
@@ -313,10 +341,10 @@ model = NTM(3, 2, hidden_size=4, memory_slots=100_000, memory_width=16, backend=
 small = NTM(3, 2, hidden_size=4, backend="cpu")
 small(torch.zeros(16, 2, 3))[0].sum().backward()  # the threads are there
 if own:
-    sequence.entry_points = lambda found=dict(library.entry_points()): found
+    cpu.entry_points = lambda found=dict(library.entry_points()): found
     import ctypes
     ctypes.CDLL(str(library.LIBRARY)).ntm_use_team(None, None)
-call, unlimited = sequence._call, resource.getrlimit(resource.RLIMIT_AS)
+call, unlimited = cpu._call, resource.getrlimit(resource.RLIMIT_AS)
 
 def limited(*arguments, **options):
     if options["backward"] == bool(backward):
@@ -327,7 +355,7 @@ def limited(*arguments, **options):
     finally:
         resource.setrlimit(resource.RLIMIT_AS, unlimited)
 
-sequence._call = limited
+cpu._call = limited
 inputs = torch.zeros(4, 2, 3)
 try:
     with torch.set_grad_enabled(bool(backward)):
@@ -337,7 +365,7 @@ try:
     sys.exit("it ran")
 except RuntimeError as error:
     assert "can't allocate memory" in str(error), error
-sequence._call = call
+cpu._call = call
 assert torch.isfinite(model(inputs)[0]).all()  # and goes on
 """
 

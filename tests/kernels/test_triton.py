@@ -14,7 +14,7 @@ from lightning_ntm import NTM
 pytest.importorskip("triton")
 
 from lightning_ntm.kernels.ntm.call import declared
-from lightning_ntm.kernels.triton import sequence, sizes
+from lightning_ntm.kernels.ntm.triton import sequence, sizes
 from lightning_ntm.states import flatten, mapped, named, unflatten
 
 #: Of a network with an LSTM; without one the last two are missing.
@@ -491,7 +491,7 @@ def test_transformed_calls_are_left_to_the_loop(device):
 COMPILED = """
 import torch
 from lightning_ntm import NTM
-from lightning_ntm.kernels.triton import sequence
+from lightning_ntm.kernels.ntm.triton import sequence
 
 device = "cuda" if torch.cuda.is_available() else "cpu"
 NTM.kernels = {"triton": NTM.kernels["triton"]}

@@ -112,7 +112,7 @@ def test_triton_runs_all_networks_in_one_launch_and_the_others_do_not_matter():
 
 
 def check_triton():
-    from lightning_ntm.kernels.triton import sequence
+    from lightning_ntm.kernels.ntm.triton import sequence
 
     torch.manual_seed(0)
     launches, run = [], sequence.recurrence

@@ -65,7 +65,7 @@ def test_the_fastest_way_to_read_the_caches_counts(clock, monkeypatch):
         read[block] = array.numel()
         clock.milliseconds += {4096: 4.0, 8192: 2.0, 16384: 8.0}[block]
 
-    monkeypatch.setitem(sys.modules, "lightning_ntm.kernels.triton.probe", SimpleNamespace(read_again=read_again))
+    monkeypatch.setitem(sys.modules, "lightning_ntm.kernels.ntm.triton.probe", SimpleNamespace(read_again=read_again))
     # 57,200 numbers are 14, 7 and 3 blocks: 57,344, 57,344 and 49,152 numbers.
     found = bench_cuda.cache_read_bytes(CPU, 57_200, programs=3)
     assert read == {4096: 57_344, 8192: 57_344, 16384: 49_152}
@@ -89,9 +89,9 @@ class Program:
 def programs(clock, monkeypatch):
     """Programs that, once warm, take 10 ms and 30 ms, and a pass of a network that takes 5 ms around either."""
     found = SimpleNamespace(forward=Program(takes(clock, *[99] * 4, 10)), backward=Program(takes(clock, *[99] * 4, 30)))
-    package = pytest.importorskip("lightning_ntm.kernels.triton")
+    package = pytest.importorskip("lightning_ntm.kernels.ntm.triton")
     monkeypatch.setattr(package, "programs", found, raising=False)
-    monkeypatch.setitem(sys.modules, "lightning_ntm.kernels.triton.programs", found)
+    monkeypatch.setitem(sys.modules, "lightning_ntm.kernels.ntm.triton.programs", found)
 
     def both(model, inputs):
         for name in ("forward", "backward"):
@@ -199,7 +199,7 @@ def test_rows_of_a_cpu_have_the_same_columns(monkeypatch):
 
 PROBE = """
 import torch
-from lightning_ntm.kernels.triton.probe import read_again
+from lightning_ntm.kernels.ntm.triton.probe import read_again
 numbers = torch.arange(96.0)
 print(read_again(numbers, 3, 2, 16).tolist(), 2 * float(numbers.sum()))
 """

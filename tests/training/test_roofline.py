@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lightning_ntm import NTM
-from lightning_ntm.kernels.triton.sizes import Options, sizes_of
+from lightning_ntm.kernels.ntm.triton.sizes import Options, sizes_of
 from lightning_ntm.training.bench import forward_flops
 from lightning_ntm.training.roofline import (
     Cost,

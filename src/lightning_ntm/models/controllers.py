@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from lightning_ntm.checks import at_least
+from lightning_ntm.checks import at_least, one_of
 from lightning_ntm.kernels.plain import LINEAR, Part
 from lightning_ntm.models.parts import Controller
 from lightning_ntm.models.precision import linear, state_dtype
@@ -132,3 +132,24 @@ class FeedForwardController(Controller[FeedForwardControllerState]):
         for layer in self.layers:
             x = linear(layer, x, state_dtype(weight)).tanh()
         return x, state
+
+
+def controller_of(
+    controller: str | Controller[Any], input_size: int, hidden_size: int, num_layers: int
+) -> Controller[Any]:
+    """Return the controller of a name, or that of a user.
+
+    Raises:
+        ValueError: There is none of this name, or that of the user takes another number of inputs.
+    """
+    if isinstance(controller, Controller):
+        if controller.input_size != input_size:
+            raise ValueError(
+                f"controller.input_size (={controller.input_size}) must be {input_size}: the inputs of the network and "
+                "what its memory reads."
+            )
+        return controller
+    one_of(("lstm", "feedforward"), controller=controller)
+    if controller == "lstm":
+        return LSTMController(input_size, hidden_size, num_layers, init_gain=5.0)
+    return FeedForwardController(input_size, hidden_size, num_layers)

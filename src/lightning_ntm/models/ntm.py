@@ -1,7 +1,6 @@
 """The Neural Turing Machine: a controller, a memory with heads, and the layers that connect them."""
 
-import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from operator import attrgetter
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -20,10 +19,11 @@ from lightning_ntm.models.controllers import (
     FeedForwardController,
     LSTMController,
     LSTMControllerState,
+    controller_of,
     replaced_parts,
 )
 from lightning_ntm.models.ntm_memory import HEAD_LIMIT, NTMMemory, interface_groups
-from lightning_ntm.models.parts import Controller, Memory
+from lightning_ntm.models.parts import Controller, Memory, keep_defaults
 from lightning_ntm.models.precision import linear, repeated, state_dtype
 from lightning_ntm.states import named
 
@@ -90,11 +90,11 @@ class NTM(MemoryModel[NTMState]):
     start_hidden: Tensor
     start_cell: Tensor
     kernels: ClassVar = {
-        "cpu": Kernel("lightning_ntm.kernels.cpu.sequence:run", "lightning_ntm.kernels.cpu.sequence:refusal"),
+        "cpu": Kernel("lightning_ntm.kernels.ntm.cpu:run", "lightning_ntm.kernels.ntm.cpu:refusal"),
         "triton": Kernel(
-            "lightning_ntm.kernels.triton.sequence:run",
-            "lightning_ntm.kernels.triton.sequence:refusal",
-            "lightning_ntm.kernels.triton.sequence:run_stack",
+            "lightning_ntm.kernels.ntm.triton.sequence:run",
+            "lightning_ntm.kernels.ntm.triton.sequence:refusal",
+            "lightning_ntm.kernels.ntm.triton.sequence:run_stack",
         ),
     }
     replaced_methods = ("unroll", "step", "recur", "_control", "_answer")
@@ -143,8 +143,11 @@ class NTM(MemoryModel[NTMState]):
         if memory is None:
             memory = NTMMemory(**sizes)
         else:
-            _keep_defaults("memory", {**sizes, "memory_init": memory_init, "head_init": head_init, **biases})
-        self.controller = _controller(controller, input_size + memory.read_size, hidden_size, num_layers)
+            starts = {"memory_init": memory_init, "head_init": head_init}
+            keep_defaults(NTM, "memory", {**sizes, **starts, **biases})
+        if isinstance(controller, Controller):
+            keep_defaults(NTM, "controller", {"hidden_size": hidden_size, "num_layers": num_layers})
+        self.controller = controller_of(controller, input_size + memory.read_size, hidden_size, num_layers)
         self.heads = nn.Linear(self.controller.output_size, memory.interface_size)
         self.output = nn.Linear(self.controller.output_size + memory.read_size, output_size)
         self.memory = memory
@@ -282,32 +285,6 @@ class NTM(MemoryModel[NTMState]):
     def _answer(self, controlled: Tensor, memory: Any) -> Tensor:
         """Return what the output layer takes: the output of the controller, and the reads."""
         return torch.cat([controlled, self.memory.reads(memory)], dim=-1)
-
-
-def _controller(
-    controller: str | Controller[Any], input_size: int, hidden_size: int, num_layers: int
-) -> Controller[Any]:
-    """Return the controller of a name, or that of a user, which must take inputs and reads."""
-    if isinstance(controller, Controller):
-        _keep_defaults("controller", {"hidden_size": hidden_size, "num_layers": num_layers})
-        if controller.input_size != input_size:
-            raise ValueError(
-                f"controller.input_size (={controller.input_size}) must be {input_size}, which is input_size and what "
-                "the memory reads."
-            )
-        return controller
-    one_of(("lstm", "feedforward"), controller=controller)
-    if controller == "lstm":
-        return LSTMController(input_size, hidden_size, num_layers, init_gain=5.0)
-    return FeedForwardController(input_size, hidden_size, num_layers)
-
-
-def _keep_defaults(part: str, options: Mapping[str, Any]) -> None:
-    """Raise `ValueError` for an option that says how to make a part which the user has made."""
-    defaults = inspect.signature(NTM).parameters
-    for name, value in options.items():
-        if value != defaults[name].default:
-            raise ValueError(f"{name} (={value}) cannot be given with a {part} of your own.")
 
 
 @kept

@@ -4,6 +4,8 @@ Both are modules without a memory of their own: all that they remember is in the
 """
 
 import abc
+import inspect
+from collections.abc import Mapping
 from typing import Any, Generic, TypeVar
 
 from jaxtyping import Float
@@ -90,3 +92,17 @@ class Memory(nn.Module, abc.ABC, Generic[MemoryState]):
     def forward(self, interface: Float[Tensor, "*batch interface"], state: MemoryState) -> MemoryState:
         """Run one step, and the hooks of the module."""
         return self.step(interface, state)
+
+
+def keep_defaults(network: type[nn.Module], part: str, options: Mapping[str, Any]) -> None:
+    """Raise `ValueError` for an option of a network that says how to make a part which the user has made.
+
+    Args:
+        network: Its signature has the defaults.
+        part: Of the user, as messages name it.
+        options: All that say how to make it, with their values.
+    """
+    defaults = inspect.signature(network).parameters
+    for name, value in options.items():
+        if value != defaults[name].default:
+            raise ValueError(f"{name} (={value}) cannot be given with a {part} of your own.")

@@ -159,7 +159,7 @@ _Events = dict[str, list[tuple[torch.cuda.Event, torch.cuda.Event]]]
 @contextmanager
 def _timed_programs() -> Iterator[_Events]:
     """Record events around each launch of the kernel's programs."""
-    from lightning_ntm.kernels.triton import programs
+    from lightning_ntm.kernels.ntm.triton import programs
 
     events: _Events = {"forward": [], "backward": []}
     untimed = {name: getattr(programs, name) for name in events}
@@ -259,7 +259,7 @@ def cache_read_bytes(device: torch.device, numbers: int, programs: int) -> float
         numbers: Size of the array. It is rounded to whole blocks.
         programs: Number of programs, one for each sequence. The GPU runs at once as many as fit.
     """
-    from lightning_ntm.kernels.triton.probe import read_again
+    from lightning_ntm.kernels.ntm.triton.probe import read_again
 
     fastest = 0.0
     for block in _BLOCKS:

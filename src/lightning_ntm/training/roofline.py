@@ -1,7 +1,7 @@
 """Lower bound (floor) of the time of an NTM's time step on a GPU: bytes and operations over the rates of the GPU.
 
-Counts are for one sequence and one time step within the programs of `kernels/triton`. The matrix products outside the
-programs are not counted: the inputs' contribution to the controller, the output layer, and the gradients of the
+Counts are for one sequence and one time step within the programs of `kernels/ntm/triton`. The matrix products outside
+the programs are not counted: the inputs' contribution to the controller, the output layer, and the gradients of the
 weights. Each number is counted once. For example, the memory is read once, although several stages read it.
 
 The floor is the largest of three times:

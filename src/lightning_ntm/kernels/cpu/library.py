@@ -48,10 +48,17 @@ STALE = (
     "`pip install -e .`, or `make install`, compiles it again"
 )
 
+OTHER_LAYOUT = (
+    "the kernel takes its arguments in another layout than this version passes them; "
+    "`pip install -e .`, or `make install`, compiles it again"
+)
+
 
 @cache
 def opened() -> EntryPoints | str:
     """Return the entry points, or why there are none."""
+    from lightning_ntm.kernels.ntm.layout import structs  # not at the top: the build runs this file without the package
+
     if not LIBRARY.is_file():
         return NOT_COMPILED
     try:
@@ -62,6 +69,8 @@ def opened() -> EntryPoints | str:
         return STALE
     use_threads_of_pytorch(library)
     best = instructions(library)
+    if _layout(library, best) != structs():
+        return OTHER_LAYOUT
     found = {}
     for size, name in ((4, "float"), (8, "double")):
         function = getattr(library, f"ntm_{name}_{best}")
@@ -69,6 +78,13 @@ def opened() -> EntryPoints | str:
         function.restype = ctypes.c_int
         found[size] = function
     return found
+
+
+def _layout(library: ctypes.CDLL, instructions: str) -> tuple[int, ...]:
+    """Return the layout of the arguments of a library, and the bytes of their structs."""
+    function = getattr(library, f"ntm_layout_{instructions}")
+    function.restype = ctypes.POINTER(ctypes.c_int64 * 4)
+    return tuple(function().contents)
 
 
 def _is_stale(library: ctypes.CDLL) -> bool:
@@ -82,7 +98,7 @@ def _is_stale(library: ctypes.CDLL) -> bool:
 
 def digest_of_sources() -> str:
     """Return what tells the sources of the library from all others."""
-    paths = sorted(path for path in Path(__file__).parent.iterdir() if path.suffix in (".cpp", ".hpp"))
+    paths = sorted(Path(__file__).parents[1].glob("*/*.[ch]pp"))
     return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
 
 

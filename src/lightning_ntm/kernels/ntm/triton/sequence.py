@@ -19,8 +19,8 @@ from torch.nn import functional as F
 
 from lightning_ntm.kernels.derivatives import first_only
 from lightning_ntm.kernels.ntm.call import DeclaredNTM, declared
+from lightning_ntm.kernels.ntm.triton.sizes import Options, Sizes, block, sizes_of
 from lightning_ntm.kernels.plain import changed, linear_layers, transformed
-from lightning_ntm.kernels.triton.sizes import Options, Sizes, block, sizes_of
 from lightning_ntm.states import flatten, unflatten
 
 #: Largest sizes that compile within seconds; the last is that of the tensor heads x shifts x slots. At four times as
@@ -147,7 +147,7 @@ def _forward(
     keep: bool,
 ) -> tuple[Tensor, list[Tensor], Tensor]:
     """Run the recurrence; return outputs, the last state, and what is saved."""
-    from lightning_ntm.kernels.triton import programs
+    from lightning_ntm.kernels.ntm.triton import programs
 
     sizes = sizes_of(inputs, state[0].shape[-2:], weights, options)
     *sequences, time, _ = inputs.shape
@@ -247,7 +247,7 @@ def _backward(
     needed: Sequence[bool],
 ) -> list[Tensor | None]:
     """Return gradients of inputs, state, weights and biases; `None` among what is given stands for zeros."""
-    from lightning_ntm.kernels.triton import programs
+    from lightning_ntm.kernels.ntm.triton import programs
 
     *sequences, time, _ = inputs.shape
     count = math.prod(sequences)

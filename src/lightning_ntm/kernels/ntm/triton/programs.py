@@ -16,7 +16,7 @@ from typing import NamedTuple
 import triton
 import triton.language as tl
 
-from lightning_ntm.kernels.triton.stages import (
+from lightning_ntm.kernels.ntm.triton.stages import (
     Constants,
     Matrix,
     clamped,

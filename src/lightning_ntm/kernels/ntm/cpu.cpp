@@ -1,240 +1,27 @@
 // A whole sequence of an NTM, forward and backward, for a group of sequences at a time.
 //
-// The output layer, which needs no recurrence, stands outside of this file.
+// The output layer, which needs no recurrence, is not part of this file.
 //
-// What a caller gives and gets has the batch first, as in ntm.py. What is saved is time-major, (time, batch, ...),
-// and what a step leaves for the next stands at time + 1; the memory is kept transposed, width x slots. Most of what a
-// step makes is the memory, and to write it again is cheaper than to fetch it from far away: one step in `every` keeps
-// it, and the backward writes again what lies between. Without gradients nothing is kept but the present: all steps
-// share one.
+// What a caller gives and gets has the batch first, as in the models. What is saved is time-major, (time, batch, ...),
+// and what a step leaves for the next is at time + 1; the memory is transposed, width x slots. Most of what a step
+// computes is the memory, and to write it again is faster than to load it from main memory: one step in `every` keeps
+// it, and the backward writes again what lies between. Without gradients only the present step is kept: all steps
+// share its place.
 //
-// This file is compiled once for each instruction set; NTM_NAME gives the entry points their names.
+// This file is compiled once for each instruction set; NTM_ISA gives the entry points their names.
 
 #include <algorithm>
 #include <exception>
-#include <new>
-#include <vector>
 
+#include "../cpu/caches.hpp"
+#include "../cpu/controllers.hpp"
+#include "../cpu/threads.hpp"
+#include "arrays.hpp"
+#include "interface.hpp"
 #include "stages.hpp"
-#include "threads.hpp"
 
 namespace ntm {
 namespace {
-
-struct Sizes {
-    static constexpr index line = 16;  // as in sequence.py
-
-    index batch, time, inputs, hidden, layers, slots, width, reads, writes, reach;
-    index recurrent;  // 1: LSTM layers; 0: feed-forward layers
-    index keep;       // 1: keep every step for the backward
-    index every;      // steps from one memory that is kept to the next
-    double limit;     // of each number of the gradient of a weighting, to either side; 0: none
-
-    index heads() const { return reads + writes; }
-    index moves() const { return 2 * reach + 1; }
-    index gates() const { return (recurrent ? 4 : 1) * hidden; }
-    index read_size() const { return reads * width; }
-    index memory_size() const { return slots * width; }
-    index scaled_size() const { return slots * (width + 1); }  // with the scales of the slots as a last row
-    // What a layer is given: from below (to the first one, the input and what was read), then its own hidden state.
-    index below(index layer) const { return layer ? hidden : inputs + read_size(); }
-    index inner(index layer) const { return below(layer) + (recurrent ? hidden : 0); }
-    // From row to row of the weight that the backward takes: no vector of it lies across two lines of the cache.
-    index stride(index layer) const { return (inner(layer) + line - 1) / line * line; }
-    index emitted() const { return heads() * (width + 1 + 2 + moves()) + 2 * writes * width; }
-    index output() const { return hidden + read_size(); }
-    index at(index step, index sequence, index size) const { return ((keep ? step * batch : 0) + sequence) * size; }
-    index always_at(index step, index sequence, index size) const { return (step * batch + sequence) * size; }
-    index kept() const { return keep ? (time + every - 1) / every : 0; }  // memories
-    index kept_at(index number, index sequence) const { return always_at(number, sequence, scaled_size()); }
-};
-
-// One layer of the controller: its weights, and what is kept of its steps.
-template <class T>
-struct Layer {
-    const T* weight;  // gates, inner
-    const T* bias;    // gates
-    T* arranged;      // the weight, set before all steps: forward inner, gates; backward gates, stride
-    T* given;         // time + 1, batch, inner
-    T* gates;         // time, batch, gates: after their activations
-    T* cell;          // time + 1, batch, hidden
-    T* dgates;        // time, batch, gates: gradients before their activations
-    T* dweight;       // gates, inner
-    T* dbias;         // gates
-};
-
-// NTMState of ntm.py, or gradients of it.
-template <class T>
-struct State {
-    T* memory;   // batch, slots, width
-    T* weights;  // batch, heads, slots
-    T* reads;    // batch, reads, width
-    T* hidden;   // batch, layers, hidden
-    T* cell;     // batch, layers, hidden
-};
-
-template <class T>
-struct Arrays {
-    const T* input;          // batch, time, inputs
-    const T* heads_weight;   // emitted, hidden
-    const T* heads_bias;     // emitted
-    T* heads_turned;         // hidden, emitted: the weight, set before the forward
-    T* output;               // time, batch, output: controller and reads
-    T* emitted;              // time, batch, emitted
-    T* told;                 // time, batch, emitted: after its activations
-    T* memory;               // kept, batch, width + 1, slots: before every so manyth step; the scales of slots last
-    T* weights;              // time + 1, batch, heads, slots
-    T* cosine;               // time, batch, heads, slots
-    T* content;              // time, batch, heads, slots
-    State<T> first, last;    // forward: taken, and set
-    const T* doutput;        // time, batch, output; null for zeros
-    T* demitted;             // time, batch, emitted
-    T* dheads_weight;        // emitted, hidden
-    T* dheads_bias;          // emitted
-    T* dinput;               // batch, time, inputs; null where nobody asks
-    State<T> dfirst, dlast;  // backward: set, and taken; any of dlast may be null for zeros
-};
-
-// Where the parts of what the heads are told begin, in the order of ntm.py: tanh, sigmoid, softplus, softmax.
-struct Parts {
-    index key, add, gate, erase, strength, sharpening, moves;
-    explicit Parts(const Sizes& s) {
-        const index written = s.writes * s.width;
-        key = 0;
-        add = key + s.heads() * s.width;
-        gate = add + written;
-        erase = gate + s.heads();
-        strength = erase + written;
-        sharpening = strength + s.heads();
-        moves = sharpening + s.heads();
-    }
-};
-
-constexpr double head_limit = 20;  // ntm.HEAD_LIMIT
-
-// What the heads are told, after its activations.
-template <class T>
-void activate(const Sizes& s, const Parts& parts, const T* __restrict emitted, T* __restrict told) {
-    const index end = s.emitted();
-    for (index i = 0; i < end; ++i) {
-        const T bounded = emitted[i] > T(head_limit) ? T(head_limit) : emitted[i];
-        told[i] = bounded < -T(head_limit) ? -T(head_limit) : bounded;
-    }
-#pragma omp simd
-    for (index i = parts.key; i < parts.gate; ++i) told[i] = tanh(told[i]);
-#pragma omp simd
-    for (index i = parts.gate; i < parts.strength; ++i) told[i] = sigmoid(told[i]);
-    for (index i = parts.strength; i < parts.sharpening; ++i) told[i] = softplus(told[i]);
-    for (index i = parts.sharpening; i < parts.moves; ++i) told[i] = T(1) + softplus(told[i]);
-    for (index h = 0; h < s.heads(); ++h) {
-        T* moves = told + parts.moves + h * s.moves();
-        softmax(s.moves(), T(1), moves, moves);
-    }
-}
-
-// Turns dtold into the gradient of what was emitted.
-template <class T>
-void activate_backward(const Sizes& s, const Parts& parts, const T* __restrict emitted, const T* __restrict told,
-                       T* __restrict dtold) {
-    for (index i = parts.key; i < parts.gate; ++i) dtold[i] *= T(1) - told[i] * told[i];
-    for (index i = parts.gate; i < parts.strength; ++i) dtold[i] *= told[i] * (T(1) - told[i]);
-    for (index i = parts.strength; i < parts.moves; ++i) dtold[i] *= sigmoid(emitted[i]);
-    for (index h = 0; h < s.heads(); ++h) {
-        const T* moves = told + parts.moves + h * s.moves();
-        T* dmoves = dtold + parts.moves + h * s.moves();
-        const T mean = dot(s.moves(), moves, dmoves);
-        for (index i = 0; i < s.moves(); ++i) dmoves[i] = moves[i] * (dmoves[i] - mean);
-    }
-    for (index i = 0; i < s.emitted(); ++i)
-        if (std::fabs(emitted[i]) > T(head_limit)) dtold[i] = 0;
-}
-
-template <class T>
-void lstm_step(index hidden, T* __restrict gates, const T* before, T* cell, T* __restrict out) {
-    T *enter = gates, *keep = gates + hidden, *candidate = gates + 2 * hidden, *leave = gates + 3 * hidden;
-#pragma omp simd
-    for (index i = 0; i < 2 * hidden; ++i) enter[i] = sigmoid(enter[i]);
-#pragma omp simd
-    for (index i = 0; i < hidden; ++i) candidate[i] = tanh(candidate[i]);
-#pragma omp simd
-    for (index i = 0; i < hidden; ++i) leave[i] = sigmoid(leave[i]);
-#pragma omp simd
-    for (index i = 0; i < hidden; ++i) {
-        const T kept = keep[i] * before[i] + enter[i] * candidate[i];
-        cell[i] = kept;
-        out[i] = leave[i] * tanh(kept);
-    }
-}
-
-// Sets dgates; turns dcell into the gradient of the cell before.
-template <class T>
-void lstm_step_backward(index hidden, const T* __restrict gates, const T* __restrict before, const T* __restrict cell,
-                        const T* __restrict dhidden, T* __restrict dcell, T* __restrict dgates) {
-    const T *enter = gates, *keep = gates + hidden, *candidate = gates + 2 * hidden, *leave = gates + 3 * hidden;
-#pragma omp simd
-    for (index i = 0; i < hidden; ++i) {
-        const T shown = tanh(cell[i]);
-        const T dc = dcell[i] + dhidden[i] * leave[i] * (T(1) - shown * shown);
-        dgates[i] = dc * candidate[i] * enter[i] * (T(1) - enter[i]);
-        dgates[hidden + i] = dc * before[i] * keep[i] * (T(1) - keep[i]);
-        dgates[2 * hidden + i] = dc * enter[i] * (T(1) - candidate[i] * candidate[i]);
-        dgates[3 * hidden + i] = dhidden[i] * shown * leave[i] * (T(1) - leave[i]);
-        dcell[i] = dc * keep[i];
-    }
-}
-
-// Brings what is needed soon into the cache, a few lines at a time: the processor waits when it is told of many at
-// once. Long sequences are larger than the cache, and from step to step the addresses jump.
-template <class T, int Written>
-class Ahead {
-   public:
-    void add(T* from, index count) {
-        ranges.push_back({from, from + count});
-        lines += count / line + 1;
-    }
-    // All that was added is to be brought in by so many calls of `fetch`.
-    void spread(index calls) { at_once = lines / calls + 1; }
-    void fetch() {
-        for (index left = at_once; left > 0 && !ranges.empty();) {
-            Range& range = ranges.back();
-            for (; left > 0 && range.next < range.end; --left, range.next += line)
-                prefetch<Written>(range.next);
-            if (range.next >= range.end) ranges.pop_back();
-        }
-        lines = std::max<index>(0, lines - at_once);
-    }
-
-   private:
-    static constexpr index line = 64 / sizeof(T);
-    struct Range {
-        T *next, *end;
-    };
-    std::vector<Range> ranges;
-    index lines = 0, at_once = 0;
-};
-
-// Arrays that begin where a line of the cache does.
-template <class T>
-struct Aligned {
-    using value_type = T;
-    static constexpr std::align_val_t line{64};
-    T* allocate(std::size_t count) { return static_cast<T*>(::operator new(count * sizeof(T), line)); }
-    void deallocate(T* array, std::size_t) { ::operator delete(array, line); }
-    template <class U>
-    void construct(U* number) {  // that holds anything, and not zero
-        ::new (number) U;
-    }
-    bool operator==(const Aligned&) const { return true; }
-    bool operator!=(const Aligned&) const { return false; }
-};
-template <class T>
-using Numbers = std::vector<T, Aligned<T>>;
-
-// Copies `count` numbers, or sets zeros where there is nothing to copy.
-template <class T>
-void copy_or_zero(const T* from, index offset, index count, T* to) {
-    from ? std::copy_n(from + offset, count, to) : std::fill_n(to, count, T(0));
-}
 
 // Some sequences of the batch, from the first to the last step.
 template <class T>
@@ -543,35 +330,6 @@ class Group {
     Ahead<T, 1> ahead;
 };
 
-// Gradients of one linear layer, all steps and sequences together: the sums over `count` rows of `dout` times `given`.
-// Some of the layer's rows, so that threads share them and each sum is one thread's.
-template <class T>
-void weight_gradient(index first, index rows, index count, index outputs, index inputs, const T* dout, const T* given,
-                     index stride, T* dweight, T* dbias) {
-    constexpr index at_once = 128;  // as many rows of `given` as stay in the cache
-    std::fill_n(dbias + first, rows, T(0));
-    for (index start = 0; start < count; start += at_once) {
-        const index some = std::min(at_once, count - start);
-        linear(rows, some, inputs, dout + start * outputs + first, given + start * stride, dweight + first * inputs,
-               {1, stride, inputs, outputs}, start > 0);
-        for (index k = start; k < start + some; ++k)
-            for (index i = first; i < first + rows; ++i) dbias[i] += dout[k * outputs + i];
-    }
-}
-
-// Numbers below the normal ones count as zero while this lives: the far ends of sharp weightings are full
-// of them, and they are slow.
-class WithoutDenormals {
-#if defined(NTM_SSE)
-   public:
-    WithoutDenormals() { _mm_setcsr(before | 0x8040); }
-    ~WithoutDenormals() { _mm_setcsr(before); }
-
-   private:
-    const unsigned before = _mm_getcsr();
-#endif
-};
-
 // Sequences that share each weight as it is loaded: more do not fit into the cache beside it.
 constexpr index group_size = 8;
 
@@ -653,12 +411,18 @@ NTM_EXPORT void NTM_ENTRY(ntm_function, NTM_ISA)(int which, ntm::index n, const 
                : which == 3 ? ntm::sigmoid(x[i])
                             : ntm::softplus(x[i]);
 }
-NTM_EXPORT int NTM_ENTRY(ntm_float, NTM_ISA)(const void* sizes, const void* layers, const void* arrays, ntm::index threads,
-                                  int backward) {
+// The layout of the arguments, and the bytes of their structs, for the caller to compare with its own.
+NTM_EXPORT const std::int64_t* NTM_ENTRY(ntm_layout, NTM_ISA)() {
+    static const std::int64_t known[] = {ntm::layout, sizeof(ntm::Sizes), sizeof(ntm::Layer<float>),
+                                         sizeof(ntm::Arrays<float>)};
+    return known;
+}
+NTM_EXPORT int NTM_ENTRY(ntm_float, NTM_ISA)(const void* sizes, const void* layers, const void* arrays,
+                                             ntm::index threads, int backward) {
     return ntm::guarded<float>(sizes, layers, arrays, threads, backward);
 }
-NTM_EXPORT int NTM_ENTRY(ntm_double, NTM_ISA)(const void* sizes, const void* layers, const void* arrays, ntm::index threads,
-                                   int backward) {
+NTM_EXPORT int NTM_ENTRY(ntm_double, NTM_ISA)(const void* sizes, const void* layers, const void* arrays,
+                                              ntm::index threads, int backward) {
     return ntm::guarded<double>(sizes, layers, arrays, threads, backward);
 }
 }

@@ -14,8 +14,8 @@ for an operator written in Python costs half as much as a short sequence.
 import ctypes
 from array import array
 from collections.abc import Callable, Sequence
-from functools import lru_cache, partial
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,6 +25,7 @@ from lightning_ntm.kernels.cpu.blocks import empty
 from lightning_ntm.kernels.cpu.library import entry_points, opened
 from lightning_ntm.kernels.derivatives import beyond_first, by_loop, refuse_beyond_first, with_tensors
 from lightning_ntm.kernels.ntm.call import DeclaredNTM, declared
+from lightning_ntm.kernels.ntm.layout import Layout, Sizes, layout_of, padded, pointers_into, saved_counts, starts_of
 from lightning_ntm.kernels.plain import changed, transformed
 from lightning_ntm.states import flatten, structure, unflatten
 
@@ -65,10 +66,10 @@ def run(model: DeclaredNTM, inputs: Tensor, state: Any) -> tuple[Tensor, Any]:
         output, *end, _ = torch.ops.lightning_ntm.sequence(inputs, *tensors, weights, biases, *options)
     elif keep:
         loop = partial(_loop, model, list(call.layers), structure(state))
-        layout = _layout(inputs, tensors, weights, options)
+        layout = layout_of(inputs, tensors, weights, options)
         output, *end = _Recurrence.apply(loop, layout, inputs, *tensors, *weights, *biases)
     else:
-        output, *end, _ = _forward(_layout(inputs, tensors, weights, options), inputs, tensors, weights, biases)
+        output, *end, _ = _forward(layout_of(inputs, tensors, weights, options), inputs, tensors, weights, biases)
     return call.output(output).transpose(0, 1), unflatten(state, end)
 
 
@@ -93,102 +94,8 @@ def _loop(network: Any, names: Sequence[str], state: Any, inputs: Tensor, *tenso
     return [torch.stack(outputs), *end, *parts[len(end) :]]
 
 
-#: Numbers in a line of the cache, as in sequence.cpp: a vector that lies across two lines loads twice.
-_LINE = 16
-
-#: Steps from one memory that is kept to the next.
-_EVERY = 4
-
-
-class _Sizes(ctypes.Structure):
-    """As `Sizes` in sequence.cpp."""
-
-    _fields_ = [
-        *(
-            (name, ctypes.c_int64)
-            for name in (
-                "batch", "time", "inputs", "hidden", "layers", "slots", "width", "reads", "writes", "reach",
-                "recurrent", "keep", "every",
-            )
-        ),
-        ("limit", ctypes.c_double),
-    ]  # fmt: skip
-
-
-#: Counts of `run`, and the limit of gradients.
-_Options = tuple[list[int], float]
-
-
-class _Layout(NamedTuple):
-    """All sizes of a call, and where the arrays that are saved begin in one buffer."""
-
-    sizes: _Sizes
-    gates: int
-    emitted: int
-    output: int
-    starts: tuple[int, ...]  # in the order of _SAVED
-    starts_of_layers: list[tuple[int | None, ...]]  # of _SAVED_OF_LAYERS
-    total: int
-    arranged: tuple[int, ...]  # numbers of each weight in the order the kernel takes it, the heads' last
-
-
-def _layout(inputs: Tensor, state: Sequence[Tensor], weights: Sequence[Tensor], options: _Options) -> _Layout:
-    counts, limit = options
-    shapes = tuple(tuple(weight.shape) for weight in weights)
-    return _layout_of(tuple(inputs.shape), tuple(state[0].shape), shapes, tuple(counts), limit)
-
-
-@lru_cache(1024)
-def _layout_of(
-    inputs: tuple[int, ...],
-    memory: tuple[int, ...],
-    weights: tuple[tuple[int, ...], ...],
-    counts: tuple[int, ...],
-    limit: float,
-) -> _Layout:
-    recurrent, reads, writes, reach, keep = counts
-    slots, width = memory[1:]
-    emitted, hidden = weights[-1]
-    starts, total = {}, 0
-    for name, count in _saved(inputs, memory, weights, counts).items():
-        starts[name], total = total, total + count
-    layers = len(weights) - 1
-    sizes = _Sizes(*inputs, hidden, layers, slots, width, reads, writes, reach, recurrent, keep, _EVERY, limit)
-    arranged = tuple(_padded(rows * _padded(columns)) for rows, columns in weights)
-    whole = tuple(starts[name] for name in _SAVED)
-    of_layers = [tuple(starts.get(f"{name}{i}") for name in _SAVED_OF_LAYERS) for i in range(layers)]
-    return _Layout(sizes, weights[0][0], emitted, hidden + reads * width, whole, of_layers, total, arranged)
-
-
-def _padded(count: int) -> int:
-    return -(-count // _LINE) * _LINE
-
-
-def _saved(
-    inputs: tuple[int, ...], memory: tuple[int, ...], weights: tuple[tuple[int, ...], ...], counts: tuple[int, ...]
-) -> dict[str, int]:
-    """How many numbers of everything are saved; without gradients the present step alone is."""
-    recurrent, reads, writes, _, keep = counts
-    slots, width = memory[1:]
-    emitted, hidden = weights[-1]
-    layers, looks = len(weights) - 1, (reads + writes) * slots
-    now, after = inputs[0] * (inputs[1] if keep else 1), inputs[0] * (inputs[1] + 1 if keep else 1)
-    # What has the oddest size comes last: before it everything begins where a line of the cache does, mostly.
-    return {
-        "memory": inputs[0] * -(-inputs[1] // _EVERY) * slots * (width + 1) if keep else 0,
-        "weights": after * looks,
-        "cosine": now * looks,
-        "content": now * looks,
-        **{f"gates{i}": now * weights[i][0] for i in range(layers)},
-        **{f"cell{i}": after * hidden for i in range(layers if recurrent else 0)},
-        "emitted": now * emitted,
-        "told": now * emitted,
-        **{f"given{i}": after * weights[i][1] for i in range(layers)},
-    }
-
-
 def _forward(
-    layout: _Layout, inputs: Tensor, state: Sequence[Tensor], weights: Sequence[Tensor], biases: Sequence[Tensor]
+    layout: Layout, inputs: Tensor, state: Sequence[Tensor], weights: Sequence[Tensor], biases: Sequence[Tensor]
 ) -> tuple[Tensor, ...]:
     """Run the recurrence; return the outputs of controller and reads, the last state, and what is saved."""
     # Names hold what a pointer does not.
@@ -197,8 +104,8 @@ def _forward(
     output = empty(inputs, layout.sizes.time, layout.sizes.batch, layout.output)
     end = [torch.empty_like(part) for part in state]
     buffer, scratch = empty(inputs, layout.total), empty(inputs, sum(layout.arranged))
-    saved, saved_of_layers = _pointers_into(buffer, layout)
-    arranged = _starts(scratch, layout.arranged)
+    saved, saved_of_layers = pointers_into(buffer, layout)
+    arranged = starts_of(scratch, layout.arranged)
     layers = [
         (weight.data_ptr(), bias.data_ptr(), place, *of_layer, 0, 0, 0)
         for weight, bias, place, of_layer in zip(weights, biases, arranged, saved_of_layers, strict=False)
@@ -212,7 +119,7 @@ def _forward(
 
 
 def _backward(
-    layout: _Layout,
+    layout: Layout,
     inputs: Tensor,
     state: Sequence[Tensor],
     weights: Sequence[Tensor],
@@ -226,15 +133,15 @@ def _backward(
     weights = [weight.contiguous() for weight in weights]
     doutput, *dend = (None if gradient is None else gradient.contiguous() for gradient in gradients)
     steps = sizes.time * sizes.batch
-    counts = [_padded(steps * layout.gates)] * sizes.layers + [_padded(steps * layout.emitted), *layout.arranged]
+    counts = [padded(steps * layout.gates)] * sizes.layers + [padded(steps * layout.emitted), *layout.arranged]
     scratch = empty(inputs, sum(counts))
-    starts = _starts(scratch, counts)
+    starts = starts_of(scratch, counts)
     of_layer, demitted, arranged = starts[: sizes.layers], starts[sizes.layers], starts[sizes.layers + 1 :]
     dinputs = torch.empty_like(inputs, memory_format=torch.contiguous_format) if of_inputs else None
     dstate = [torch.empty_like(part, memory_format=torch.contiguous_format) for part in state]
     dweights = [torch.empty_like(weight) for weight in weights]
     dbiases = [weight.new_empty(weight.shape[0]) for weight in weights]
-    saved_arrays, saved_of_layers = _pointers_into(buffer, layout)
+    saved_arrays, saved_of_layers = pointers_into(buffer, layout)
     layers = [
         (
             weights[i].data_ptr(), 0, arranged[i], *saved_of_layers[i], of_layer[i], dweights[i].data_ptr(),
@@ -255,7 +162,7 @@ class _Recurrence(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, loop: Callable[..., Sequence[Tensor]], layout: _Layout, inputs: Tensor, *tensors: Tensor
+        ctx: Any, loop: Callable[..., Sequence[Tensor]], layout: Layout, inputs: Tensor, *tensors: Tensor
     ) -> tuple[Tensor, ...]:
         state, weights, biases = _parts(tensors)
         output, *end, buffer = _forward(layout, inputs, state, weights, biases)
@@ -299,7 +206,7 @@ def _sequence(
     limit: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     state = memory, looks, reads, hidden, cell
-    layout = _layout(inputs, state, weights, (counts, limit))
+    layout = layout_of(inputs, state, weights, (counts, limit))
     output, *end, buffer = _forward(layout, inputs, state, weights, biases)
     last_memory, last_looks, last_reads, last_hidden, last_cell = end
     return output, last_memory, last_looks, last_reads, last_hidden, last_cell, buffer
@@ -310,7 +217,7 @@ def _(inputs, memory, looks, reads, hidden, cell, weights, biases, counts, limit
     output = inputs.new_empty(inputs.shape[1], inputs.shape[0], weights[-1].shape[1] + reads.shape[1] * reads.shape[2])
     state = (memory, looks, reads, hidden, cell)
     end = [torch.empty_like(part, memory_format=torch.contiguous_format) for part in state]
-    saved = _saved(inputs.shape, memory.shape, tuple(weight.shape for weight in weights), counts)
+    saved = saved_counts(inputs.shape, memory.shape, tuple(weight.shape for weight in weights), counts)
     return output, *end, inputs.new_empty(sum(saved.values()))
 
 
@@ -326,7 +233,7 @@ def _sequence_backward(
     gradients: list[Tensor | None],
 ) -> list[Tensor]:
     """Return the gradients of inputs, state, weights and biases, one after the other."""
-    layout = _layout(inputs, state, weights, (counts, limit))
+    layout = layout_of(inputs, state, weights, (counts, limit))
     dinputs, *others = _backward(layout, inputs, state, weights, (output, buffer), gradients, of_inputs=True)
     assert dinputs is not None
     return [dinputs, *(tensor for part in others for tensor in part)]
@@ -360,21 +267,15 @@ def _backward_of_operator(ctx: Any, *gradients: Tensor | None) -> Any:
 _sequence.register_autograd(_backward_of_operator, setup_context=_save)
 
 
-#: In the order of `Arrays` in sequence.cpp.
-_SAVED = ("emitted", "told", "memory", "weights", "cosine", "content")
-#: In the order of `Layer` there.
-_SAVED_OF_LAYERS = ("given", "gates", "cell")
-
-
 def _call(
     like: Tensor,
-    sizes: _Sizes,
+    sizes: Sizes,
     layers: Sequence[Sequence[int]],
     arrays: Sequence[int],
     *,
     backward: bool,
 ) -> None:
-    """Call the kernel; the pointers are in the order of `Layer` and `Arrays` in sequence.cpp, 0 for no array."""
+    """Call the kernel; the pointers are in the order of `Layer` and `Arrays` in arrays.hpp, 0 for no array."""
     # ctypes would take four times as long to make arrays of its own.
     of_layers = array("Q", [pointer for layer in layers for pointer in layer])
     others = array("Q", arrays)
@@ -391,18 +292,3 @@ def _call(
 
 def _pointer(tensor: Tensor | None) -> int:
     return 0 if tensor is None else tensor.data_ptr()
-
-
-def _pointers_into(buffer: Tensor, layout: _Layout) -> tuple[list[int], list[list[int]]]:
-    """Return the arrays of `_SAVED`, and those of each layer."""
-    base, size = buffer.data_ptr(), buffer.element_size()
-    of_layers = [[0 if s is None else base + size * s for s in starts] for starts in layout.starts_of_layers]
-    return [base + size * start for start in layout.starts], of_layers
-
-
-def _starts(buffer: Tensor, counts: Sequence[int]) -> list[int]:
-    """Pointers to arrays that stand one after the other."""
-    starts = [buffer.data_ptr()]
-    for count in counts:
-        starts.append(starts[-1] + count * buffer.element_size())
-    return starts[:-1]

@@ -7,8 +7,8 @@
 
 #include <cmath>
 
-#include "numerics.hpp"
-#include "products.hpp"
+#include "../cpu/numerics.hpp"
+#include "../cpu/products.hpp"
 
 namespace ntm {
 namespace {
