@@ -1,8 +1,9 @@
 """Lock files: one process at a time trains in a folder, and the system releases its lock when it is killed.
 
 POSIX record locks (`fcntl`) or byte locks of Windows (`msvcrt`) are used directly. `filelock` does not fit: it cannot
-ask whether a file is locked without locking it, its `flock` passes to forked workers, which keep the lock when the
-training is killed, and without `flock` it falls back to a file that a killed process leaves behind.
+ask whether a file is locked without locking it, so a look at a sweep could refuse a training that starts; its `flock`
+does not exclude the record locks of earlier versions of this package; and on Windows it locks the first byte, so the
+name of the holder cannot be read.
 """
 
 import errno
