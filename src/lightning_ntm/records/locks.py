@@ -9,7 +9,6 @@ name of the holder cannot be read.
 import errno
 import os
 import socket
-import sys
 import time
 import warnings
 from contextlib import suppress
@@ -155,8 +154,7 @@ def _lock(descriptor: int) -> None:
 def _test(descriptor: int) -> None:
     """Raise what `_lock` would, without keeping the lock."""
     if _fcntl:
-        assert sys.platform != "win32"
-        os.lockf(descriptor, os.F_TEST, 0)
+        os.lockf(descriptor, os.F_TEST, 0)  # type: ignore[attr-defined,unused-ignore] # not on Windows
         return
     _lock_byte(descriptor)
     os.lseek(descriptor, _BYTE, os.SEEK_SET)
