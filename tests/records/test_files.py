@@ -6,10 +6,11 @@ import os
 import socket
 import subprocess
 import warnings
+from types import SimpleNamespace
 
 import pytest
 
-from lightning_ntm.records import RunFolder, claim, make_folder, write_whole
+from lightning_ntm.records import RunFolder, claim, make_folder, write_whole, writing
 from lightning_ntm.records.locks import NoLocksWarning
 
 
@@ -116,3 +117,48 @@ def test_a_lock_is_a_file_of_its_own(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         claim(tmp_path / "lock", "it")()
+
+
+def refused(winerror):
+    error = PermissionError(errno.EACCES, "Access is denied")
+    error.winerror = winerror
+    return error
+
+
+def test_a_file_that_a_reader_has_open_on_windows_is_replaced_when_it_is_closed(tmp_path, monkeypatch):
+    replace, refusals = os.replace, [refused(32), refused(5)]
+
+    def until_closed(*paths):
+        if refusals:
+            raise refusals.pop()
+        replace(*paths)
+
+    monkeypatch.setattr(os, "replace", until_closed)
+    write_whole(tmp_path / "a", "b")
+    assert (tmp_path / "a").read_text() == "b"
+
+
+@pytest.mark.parametrize(("winerror", "tried"), [(32, True), (112, False), (None, False)])
+def test_what_stays_refused_is_an_error_that_names_the_file(tmp_path, monkeypatch, winerror, tried):
+    calls = []
+
+    def never(*_):
+        calls.append(1)
+        raise refused(winerror)
+
+    monkeypatch.setattr(os, "replace", never)
+    monkeypatch.setattr(writing, "_PATIENCE", 0.1)
+    with pytest.raises(OSError, match="cannot write: Access is denied") as failure:
+        write_whole(tmp_path / "a", "b")
+    assert failure.value.filename == str(tmp_path / "a")
+    assert (len(calls) > 1) == tried
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_link_between_folders_of_windows_is_a_link(tmp_path, monkeypatch):
+    (tmp_path / "figures").mkdir()
+    found = os.lstat(tmp_path / "figures")
+    junction = SimpleNamespace(st_mode=found.st_mode, st_reparse_tag=0xA0000003)
+    monkeypatch.setattr(writing.os, "lstat", lambda path: junction)
+    with pytest.raises(OSError, match="this is a link"):
+        make_folder(tmp_path / "figures")
