@@ -80,6 +80,8 @@ def test_two_processes_of_a_launcher_train_one_run(launcher, tmp_path):
     ("--trainer.num_nodes 2", "--trainer.num_nodes (=2) needs a launcher"),
     ("--trainer.num_nodes 0", "--trainer.num_nodes (=0) must be at least 1."),
     ("--trainer.num_nodes -3", "--trainer.num_nodes (=-3) must be at least 1."),
+    ("--data.num_workers 1_000", "--data.num_workers (=1000) must be at most "),
+    (f"--data.num_workers {2**63}", f"--data.num_workers (={2**63}) must be at most "),
     ("--trainer.accelerator tpu", ""),
     ("--trainer.accelerator nothing", ""),
     ("--trainer.strategy nothing", ""),

@@ -1,6 +1,7 @@
 """What is said on `--resume` is done or refused, option by option; and runs that were killed at their beginning."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -57,6 +58,7 @@ REFUSED = {
     "scheduler.step_size": "7",
     "scheduler.gamma": "0.5",
     "scheduler.last_epoch": "3",
+    "trainer.enable_checkpointing": "false",
     "trainer.num_nodes": "2",
     "trainer.barebones": "true",
 }
@@ -86,7 +88,6 @@ TRAINER = {
     "check_val_every_n_epoch": 1,
     "num_sanity_val_steps": 1,
     "log_every_n_steps": 3,
-    "enable_checkpointing": False,
     "enable_progress_bar": True,
     "enable_model_summary": True,
     "accumulate_grad_batches": 2,
@@ -186,6 +187,71 @@ def test_what_else_is_said_is_done(option, monkeypatch):
     for group in groups:
         config = config[group].get("init_args", config[group])
     assert (str(done(run)), str(config[name])) == (str(value), str(value))
+
+
+NOTHING = {
+    "max_epochs": "--trainer.max_epochs 0",
+    "max_time": "--trainer.max_time 00:00:00:00",
+    "limit_train_batches": "--trainer.limit_train_batches 0",
+}
+
+
+@pytest.mark.parametrize("option", NOTHING)
+@pytest.mark.parametrize("start", ["--resume runs/a", f"{BRIEF} --name new"])
+def test_a_training_of_nothing_is_refused(option, start, capsys):
+    before = {path: path.read_bytes() for path in Path("runs/a").iterdir()}
+    assert main(["train", *start.split(), "--trainer.max_steps", "6", *NOTHING[option].split()]) == 2
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.startswith("ntm: error: nothing is left to train at step ")
+    assert f"{option} (=0" in said
+    assert {path: path.read_bytes() for path in Path("runs/a").iterdir()} == before
+    assert not Path("runs/new").exists()
+
+
+def test_the_end_of_a_run_is_reached_again_without_an_error(capsys):
+    assert main(["train", "--resume", "runs/a"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("backend", ["triton", "graphs"])
+@pytest.mark.parametrize("start", ["--resume runs/a", f"{BRIEF} --name new --runs elsewhere"])
+@pytest.mark.skipif(torch.cuda.is_available(), reason="they run there")
+def test_a_backend_that_cannot_run_is_refused(backend, start, capsys, monkeypatch):
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    before = {path: path.read_bytes() for path in Path("runs/a").iterdir()}
+    assert main(["train", *start.split(), "--trainer.max_steps", "6", "--model.backend", backend]) == 2
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.startswith(f"ntm: error: backend (='{backend}') cannot run this call: it needs tensors on a CUDA")
+    assert {path: path.read_bytes() for path in Path("runs/a").iterdir()} == before
+    assert not Path("elsewhere").exists()
+
+
+PROFILED = "trainer: {profiler: {class_path: SimpleProfiler, init_args: {dirpath: runs/a/logs, filename: x}}}"
+KEPT = "trainer: {callbacks: [{class_path: ModelCheckpoint, init_args: {dirpath: null}}]}"
+WRITERS = {
+    "a logger": ("lightning_logs", "trainer: {logger: true}"),
+    "a logger of the user": ("logs", "trainer: {logger: {class_path: CSVLogger, init_args: {save_dir: runs/a/logs}}}"),
+    "a profiler": ("logs", PROFILED),
+    "a file of a profiler": ("logs/fit-x.txt", PROFILED),
+    "checkpoints": ("a", KEPT),
+}
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+@pytest.mark.filterwarnings("ignore")
+def test_nothing_of_the_trainer_s_parts_is_written_through_a_link(kind, trained, tmp_path, monkeypatch, capsys):
+    name, config = WRITERS[kind]
+    shutil.copytree(trained / "runs", tmp_path / "runs")
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "runs/a" / name).parent.mkdir(exist_ok=True)
+    (tmp_path / "runs/a" / name).symlink_to(tmp_path / "outside" / ("new" if "." in name else ""))
+    monkeypatch.chdir(tmp_path)
+    Path("more.yaml").write_text(config)
+    before = Path("runs/a/config.yaml").read_text()
+    assert main(["train", "--resume", "runs/a", "--trainer.max_steps", "6", "--config", "more.yaml"]) == 2
+    assert f"{name} is a symbolic link; " in capsys.readouterr().err
+    assert not any(Path("outside").iterdir())
+    assert Path("runs/a/config.yaml").read_text() == before
 
 
 def test_what_lightning_restores_is_no_option():

@@ -30,11 +30,12 @@ def make_folder(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with suppress(FileExistsError):
         path.mkdir()
-    if _is_link(path) or not path.is_dir():
+    if is_link(path) or not path.is_dir():
         raise OSError(errno.ENOTDIR, "cannot write: this is a link or a file, not a folder", str(path))
 
 
-def _is_link(path: Path) -> bool:
+def is_link(path: Path) -> bool:
+    """Return whether a path is a symbolic link, or a junction of Windows."""
     try:
         found = os.lstat(path)
     except FileNotFoundError:
@@ -160,7 +161,7 @@ def open_to_write(path: Path, flags: int) -> int:
     Raises:
         OSError: It cannot be opened, is a symbolic link, or is not a regular file.
     """
-    if not _NO_FOLLOW and _is_link(path):
+    if not _NO_FOLLOW and is_link(path):
         raise OSError(errno.ELOOP, "it is a symbolic link", str(path))
     try:
         descriptor = os.open(path, flags | os.O_CREAT | _NO_FOLLOW | PLAIN, 0o666)

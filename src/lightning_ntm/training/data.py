@@ -11,6 +11,10 @@ from lightning_ntm.evaluation.device import works_ahead
 from lightning_ntm.evaluation.episodes import chunks, sequences_of
 from lightning_ntm.tasks.base import Task
 from lightning_ntm.tasks.batch import Batch
+from lightning_ntm.training.processes import cores
+
+#: The most processes that sample batches, for each core.
+_WORKERS = 4
 
 
 class EpisodeData(L.LightningDataModule):
@@ -22,8 +26,8 @@ class EpisodeData(L.LightningDataModule):
         batch_size: Episodes in a training batch, on each device.
         batches_per_epoch: Number of batches that Lightning treats as an epoch. Data never repeat.
         validation_sequences: Episodes in the validation set; by default 100, or the whole file of a task of files.
-        num_workers: Processes that sample batches in advance. 0 samples them in the training process. The batches do
-            not depend on it.
+        num_workers: Processes that sample batches in advance, at most 4 for each core. 0 samples them in the training
+            process. The batches do not depend on it.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -42,6 +46,10 @@ class EpisodeData(L.LightningDataModule):
         at_least(1, batch_size=batch_size, batches_per_epoch=batches_per_epoch)
         at_least(0, seed=seed, num_workers=num_workers)
         at_most(10**6, batch_size=batch_size, validation_sequences=validation_sequences or 0)  # more would take forever
+        if num_workers > (most := _WORKERS * cores()):
+            raise ValueError(
+                f"num_workers (={num_workers}) must be at most {most}, {_WORKERS} for each core of this process."
+            )
         self.task, self.seed, self.batch_size, self.num_workers = task, seed, batch_size, num_workers
         self.batches_per_epoch = batches_per_epoch
         self.validation_sequences = sequences_of(task, "validation", validation_sequences=validation_sequences)

@@ -24,8 +24,8 @@ def check_devices(trainer: dict[str, Any]) -> None:
     """Raise `ValueError` for more processes than this machine has cores, and for nodes without a launcher."""
     nodes, devices = trainer.get("num_nodes", 1), _num_devices(trainer)
     at_least(1, num_nodes=nodes)
-    if _on_cpu(trainer) and devices > (cores := _cores()):
-        raise ValueError(f"devices (={trainer['devices']}) must be at most {cores}, the cores of this process.")
+    if _on_cpu(trainer) and devices > (most := cores()):
+        raise ValueError(f"devices (={trainer['devices']}) must be at most {most}, the cores of this process.")
     launched = "MASTER_ADDR" in os.environ or any(launcher.detect() for launcher in _LAUNCHERS)
     if nodes > 1 and not launched and not _names_cluster(_plugins(trainer)):
         raise ValueError(
@@ -74,5 +74,6 @@ def _on_cpu(trainer: dict[str, Any]) -> bool:
     return accelerator == "cpu" or isinstance(accelerator, CPUAccelerator)
 
 
-def _cores() -> int:
+def cores() -> int:
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

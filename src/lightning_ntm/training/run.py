@@ -14,7 +14,7 @@ from lightning.pytorch.callbacks import Callback, LambdaCallback, ProgressBar
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-from lightning_ntm.evaluation.contents import changed_file, contents
+from lightning_ntm.evaluation.contents import contents
 from lightning_ntm.evaluation.weights import save_weights
 from lightning_ntm.records import Claim, RunFolder, as_json, write_whole
 from lightning_ntm.records.files import CONFIG_BYTES, read_text
@@ -31,6 +31,7 @@ from lightning_ntm.training.learner import SequenceLearner
 from lightning_ntm.training.logger import JsonLinesLogger
 from lightning_ntm.training.processes import plugins_of
 from lightning_ntm.training.progress import CostBar
+from lightning_ntm.training.refusals import backend_of, check_further, check_left, check_links, check_same_data
 from lightning_ntm.training.safety import DivergenceError, FinishStep, KeepLock, PartialGradients, RandomStates
 from lightning_ntm.training.states import training_state
 
@@ -74,14 +75,14 @@ class Run:
         # fast_dev_run and barebones write nothing.
         self.keeps = not (trainer.get("fast_dev_run") or trainer.get("barebones"))
         every, measures = trainer.get("log_every_n_steps"), data.task.answer.measures
-        self.recorder, self.keeper = (
-            Recorder(50 if every is None else every, measures),
-            Keeper(folder, learner.model, measures),
-        )
+        self.recorder = Recorder(50 if every is None else every, measures)
+        self.keeper = Keeper(folder, learner.model, measures)
         self.trainer = L.Trainer(**self._completed({**trainer, "plugins": plugins_of(trainer)}, stop_when_solved))
         if self.trainer.world_size == 1:
             # A launcher's variables may set another rank, with which no metrics are written.
             rank_zero_only.rank = 0  # type: ignore[attr-defined]
+        if self.trainer.strategy.root_device.type == "cpu":  # on other devices `begin` checks it
+            self._backend()
         if self.keeps and self.trainer.is_global_zero:
             try:
                 self._open()
@@ -135,6 +136,12 @@ class Run:
                 raise
             self._abandon()
             raise ValueError(f"training cannot begin: {type(error).__name__}: {error}") from error
+        if self.keeps and not self.began:
+            try:
+                check_left(self.folder, self.config, self.trainer.global_step, resume=self.resume)
+            except ValueError:
+                self._abandon()
+                raise
 
     def _abandon(self) -> None:
         if self.claim and not self.resume:
@@ -161,14 +168,13 @@ class Run:
             return
         self.folder.require()
         self._lock()
-        self._check_data()
+        check_same_data(self.data.task, self.folder)
+        check_links(self.trainer, self.folder.path)
         if not self._goes_on() and not self.folder.began():
             return
-        state, end = training_state(self.learner.model, self.folder.last), self.trainer.max_steps
+        state = training_state(self.learner.model, self.folder.last)
         self.learner.check_resumable(state, self.folder.last)
-        step = state["global_step"]
-        if 0 <= end < step:
-            raise ValueError(f"max_steps (={end}) must be at least {step}, the step of {self.folder.path}.")
+        check_further(self.trainer, state["global_step"], self.folder, saves=self.saves)
         self.folder.rows()  # reports damaged metrics before anything is changed
 
     def _declare(self) -> None:
@@ -180,25 +186,14 @@ class Run:
         self.claim = self.folder.lock()
         self.unlock = weakref.finalize(self, self.claim)
 
-    def _check_data(self) -> None:
-        task = self.data.task
-        if fault := changed_file(task, self.folder.notes(), "train", "validation"):
-            raise ValueError(f"{self.folder.path} cannot be resumed: {fault}")
-        for note in self.folder.notes():
-            if (version := note.get("task_version")) not in (None, task.version):
-                raise ValueError(
-                    f"{self.folder.path} was trained on version {version} of {type(task).__name__}'s data; "
-                    f"this is version {task.version}."
-                )
-
     def begin(self) -> None:
         """Record that training has begun. A resumed folder is changed only here, after all checks."""
+        backend = self._backend()
+        if self.keeps:
+            check_links(self.trainer, self.folder.path)
         self.began = True
         if not (self.keeps and self.trainer.is_global_zero):
             return
-        some = next(self.learner.model.parameters())
-        with self.trainer.precision_plugin.forward_context():
-            backend = self.learner.model.backend_for(some.new_zeros(1, 1, self.data.task.input_size))
         self.folder.note(
             about(
                 seed=self.data.seed,
@@ -225,6 +220,10 @@ class Run:
                 self._keep_old_config()
             write_whole(self.folder.config, self.config)
 
+    def _backend(self) -> str:
+        with self.trainer.precision_plugin.forward_context():
+            return backend_of(self.learner.model, self.data.task)
+
     def _goes_on(self) -> bool:
         return self.resume and self.folder.last.exists()
 
@@ -237,25 +236,22 @@ class Run:
     def _completed(self, trainer: dict[str, Any], stop_when_solved: int) -> dict[str, Any]:
         begin = LambdaCallback(on_train_start=lambda *_: self.begin())
         callbacks: list[Callback] = [begin, KeepLock(lambda: self.claim), self.recorder]
-        saves = self.keeps and trainer.get("enable_checkpointing") is not False
+        self.saves = self.keeps and trainer.get("enable_checkpointing") is not False
         extra = _as_list(trainer.get("callbacks"))
         if trainer.get("enable_progress_bar") is not False and not any(isinstance(c, ProgressBar) for c in extra):
             callbacks.append(CostBar(self.folder.path.name, self.data.task.answer.measures))
         if stop_when_solved:
             callbacks.append(StopWhenSolved(stop_when_solved))
         if not self.keeps:
-            return {
-                **trainer,
-                "logger": False,
-                "callbacks": callbacks[:1] if trainer.get("barebones") else [*callbacks, *extra],
-            }
-        if saves:
+            callbacks = callbacks[:1] if trainer.get("barebones") else [*callbacks, *extra]
+            return {**trainer, "logger": False, "callbacks": callbacks}
+        if self.saves:
             callbacks += [self.keeper, RandomStates(), PartialGradients(self.learner)]
         return {
             **trainer,
             "default_root_dir": trainer.get("default_root_dir") or self.folder.path,
             "logger": [JsonLinesLogger(self.folder), *self._loggers(trainer.get("logger"))],
-            "callbacks": [*callbacks, *extra, FinishStep(self.folder if saves else None)],
+            "callbacks": [*callbacks, *extra, FinishStep(self.folder if self.saves else None)],
             "plugins": [WholeCheckpointIO(self.config), *trainer["plugins"]],
             "profiler": trainer.get("profiler") or NoProfiler(),
         }
