@@ -403,3 +403,38 @@ def test_a_call_by_torch_func_with_other_parameters_uses_them():
     for model.backend in ("cpu", "reference"):
         results.append(torch.func.functional_call(model, other, (inputs,))[0])
     torch.testing.assert_close(*results)
+
+
+def resize(tensor):
+    tensor.untyped_storage().resize_(4)
+
+
+def test_tensors_that_were_resized_are_refused_and_not_read_beyond_their_ends():
+    model = NTM(3, 2, hidden_size=4, memory_slots=5, memory_width=3)
+    inputs = torch.rand(8, 6, 3)
+    resize(inputs)
+    with pytest.raises(RuntimeError, match="out of bounds"):
+        model(inputs)
+    logits, _ = model(torch.rand(8, 6, 3))
+    resize(model.heads.weight)
+    with pytest.raises(RuntimeError, match="resized between the forward and the backward"):
+        logits.sum().backward()
+    with pytest.raises(RuntimeError, match="out of bounds"):
+        model(torch.rand(8, 6, 3))
+    model.backend = "cpu"
+    with pytest.raises(ValueError, match=r"heads\.weight is a Parameter that cannot be read by its address"):
+        model(torch.rand(8, 6, 3))
+
+
+def test_numbers_with_the_negative_bit_are_read_as_they_are():
+    inputs, gradient = torch.rand(2, 4, 3, dtype=torch.float64), torch.rand(2, 4, 2, dtype=torch.float64)
+    results = []
+    for backend in ("auto", "reference"):
+        torch.manual_seed(0)
+        model = NTM(3, 2, hidden_size=4, memory_slots=5, memory_width=3, backend=backend).double()
+        logits, _ = model(inputs)
+        torch.autograd.backward(logits, torch._neg_view(gradient))
+        negated, _ = model(torch._neg_view(inputs))
+        model.heads.weight.data = torch._neg_view(model.heads.weight.data)
+        results.append([model.heads.weight.grad, negated, model(inputs)[0]])
+    torch.testing.assert_close(*results)

@@ -19,6 +19,11 @@ def beyond_first(gradients: Sequence[Tensor | None]) -> bool:
     return any(gradient is not None and _is_batched(gradient) for gradient in gradients)
 
 
+def is_plain(gradient: Tensor | None) -> bool:
+    """Return whether a gradient is none, or a tensor whose numbers are those at its address."""
+    return gradient is None or (type(gradient) is Tensor and not gradient.is_neg())
+
+
 def _is_batched(gradient: Tensor) -> bool:
     functorch = torch._C._functorch
     return functorch.is_batchedtensor(gradient) or functorch.is_legacy_batchedtensor(gradient)

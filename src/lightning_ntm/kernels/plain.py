@@ -92,8 +92,8 @@ def changed(model: Declared, inputs: Tensor, state: Any) -> str | None:
             return f"{method} of the network was replaced."
     if has_global_hooks():
         return "there are hooks of all modules."
-    if type(inputs) not in PLAIN and not _traced():
-        return f"the inputs are a {type(inputs).__name__}."
+    if not _traced() and (type(inputs) not in PLAIN or is_unreadable(inputs)):
+        return f"the inputs are a {type(inputs).__name__} that cannot be read by its address."
     names, weights, biases = [], [], []
     for name, part, types in model.replaced_parts():
         if type(part) not in types:
@@ -142,8 +142,8 @@ def _unlike(
     for i, (tensor, shape) in enumerate(zip(tensors, shapes, strict=True)):
         if tensor is None:
             return f"{names()[i]} is not a parameter."
-        if not traced and (type(tensor) not in PLAIN or tensor.layout is not torch.strided):
-            return f"{names()[i]} is a {type(tensor).__name__} or not dense."
+        if not traced and (type(tensor) not in PLAIN or tensor.layout is not torch.strided or is_unreadable(tensor)):
+            return f"{names()[i]} is a {type(tensor).__name__} that cannot be read by its address."
         if tensor.shape != shape:
             return f"{names()[i]} has shape {tuple(tensor.shape)}, not {shape}."
         if tensor.device != device:
@@ -151,6 +151,17 @@ def _unlike(
         if tensor.dtype != dtype:
             return f"{names()[i]} is {tensor.dtype}, {names()[0]} is {dtype}."
     return None
+
+
+def is_unreadable(tensor: Tensor) -> bool:
+    """Return whether the numbers of a tensor are not those at its address.
+
+    They are negated when they are read (the negative bit), or the storage was resized and has fewer.
+    """
+    if tensor.is_neg():
+        return True
+    # A view with strides of 0 is larger than its storage, too.
+    return tensor.untyped_storage().nbytes() < tensor.nbytes and tensor.is_contiguous()
 
 
 def _traced() -> bool:

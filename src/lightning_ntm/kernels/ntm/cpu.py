@@ -23,10 +23,10 @@ from torch import Tensor
 from lightning_ntm.kernels.autocast import refused_dtypes
 from lightning_ntm.kernels.cpu.blocks import empty
 from lightning_ntm.kernels.cpu.library import entry_points, opened
-from lightning_ntm.kernels.derivatives import beyond_first, by_loop, refuse_beyond_first, with_tensors
+from lightning_ntm.kernels.derivatives import beyond_first, by_loop, is_plain, refuse_beyond_first, with_tensors
 from lightning_ntm.kernels.ntm.call import DeclaredNTM, declared
 from lightning_ntm.kernels.ntm.layout import Layout, Sizes, layout_of, padded, pointers_into, saved_counts, starts_of
-from lightning_ntm.kernels.plain import changed, transformed
+from lightning_ntm.kernels.plain import changed, is_unreadable, transformed
 from lightning_ntm.states import flatten, structure, unflatten
 
 _compiled = not isinstance(opened(), str)  # a constant to torch.compile
@@ -175,11 +175,13 @@ class _Recurrence(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         inputs, output, buffer, *tensors = ctx.saved_tensors
         needed = ctx.needs_input_grad[2:]
-        if beyond_first(gradients) or any(type(g) not in (Tensor, type(None)) for g in gradients):
+        if beyond_first(gradients) or not all(map(is_plain, gradients)):
             if torch.is_grad_enabled() and ctx.layout.sizes.limit:
                 refuse_beyond_first(gradients)  # the limit of a sum is not the sum of limits
             return None, None, *by_loop(ctx.loop, (inputs, *tensors), needed, gradients)
         state, weights, _ = _parts(tensors)
+        if any(map(is_unreadable, (inputs, *weights))):
+            raise RuntimeError("inputs or weights were resized between the forward and the backward.")
         dinputs, *others = _backward(
             ctx.layout, inputs, state, weights, (output, buffer), gradients, of_inputs=needed[0]
         )
