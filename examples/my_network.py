@@ -12,7 +12,7 @@ from lightning_ntm import MemoryModel
 class ShiftRegisterState(NamedTuple):
     """All that is remembered between two steps."""
 
-    memory: Float[Tensor, "batch slots width"]
+    memory: Float[Tensor, "*batch slots width"]
 
 
 class ShiftRegister(MemoryModel[ShiftRegisterState]):
@@ -31,13 +31,13 @@ class ShiftRegister(MemoryModel[ShiftRegisterState]):
         self.encode = nn.Linear(input_size, memory_width)
         self.output = nn.Linear(memory_slots * memory_width, output_size)
 
-    def initial_state(self, batch_size: int) -> ShiftRegisterState:
+    def initial_state(self, *batch: int) -> ShiftRegisterState:
         """Return an empty register."""
-        return ShiftRegisterState(self.output.weight.new_zeros(batch_size, self.memory_slots, self.memory_width))
+        return ShiftRegisterState(self.output.weight.new_zeros(*batch, self.memory_slots, self.memory_width))
 
     def step(
-        self, x: Float[Tensor, "batch inputs"], state: ShiftRegisterState
-    ) -> tuple[Float[Tensor, "batch outputs"], ShiftRegisterState]:
+        self, x: Float[Tensor, "*batch inputs"], state: ShiftRegisterState
+    ) -> tuple[Float[Tensor, "*batch outputs"], ShiftRegisterState]:
         """Run one step."""
-        memory = torch.cat([self.encode(x).unsqueeze(1), state.memory[:, :-1]], dim=1)
-        return self.output(memory.flatten(1)), ShiftRegisterState(memory)
+        memory = torch.cat([self.encode(x).unsqueeze(-2), state.memory[..., :-1, :]], dim=-2)
+        return self.output(memory.flatten(-2)), ShiftRegisterState(memory)

@@ -38,6 +38,7 @@ REFUSED = {
     "model.max_shift": "2",
     "model.controller": "lstm",
     "model.num_layers": "2",
+    "model.memory": "lightning_ntm.models.NTMMemory",
     "model.memory_init": "learned",
     "model.head_init": "learned",
     "model.stay_bias": "1",

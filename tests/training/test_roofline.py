@@ -58,7 +58,7 @@ def test_what_is_saved_is_what_the_kernel_allocates(controller, reads, writes, l
         num_read_heads=reads, num_write_heads=writes,
     )  # fmt: skip
     layers_and_heads = [layer.weight.unsqueeze(0) for layer in (*model.controller.layers, model.heads)]
-    options = Options.of(model, "cpu")
+    options = Options.of(model.replaced_numbers(), "cpu")
     sizes = sizes_of(torch.empty(1, 3, 7, 5), (12, 4), layers_and_heads, options)
     # The kernel pads what is given and what the heads emit to four numbers, and a whole sequence to sixteen; a
     # feed-forward controller leaves the place of its cells empty.

@@ -180,7 +180,7 @@ class Counting(NTM):
 
     def forward(self, inputs, state=None):
         logits, state = super().forward(inputs, state)
-        self.counts = [*getattr(self, "counts", []), (self.training, state.memory.memory.shape[1])]
+        self.counts = [*getattr(self, "counts", []), (self.training, self.memory.slots_of(state.memory))]
         return logits, state
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from lightning_ntm.checks import at_least, one_of
 from lightning_ntm.kernels.plain import LINEAR, Part
-from lightning_ntm.models.parts import Controller
+from lightning_ntm.models.parts import Controller, keep_defaults
 from lightning_ntm.models.precision import linear, state_dtype
 
 
@@ -135,14 +135,16 @@ class FeedForwardController(Controller[FeedForwardControllerState]):
 
 
 def controller_of(
-    controller: str | Controller[Any], input_size: int, hidden_size: int, num_layers: int
+    network: type[nn.Module], controller: str | Controller[Any], input_size: int, hidden_size: int, num_layers: int
 ) -> Controller[Any]:
-    """Return the controller of a name, or that of a user.
+    """Return the controller of a name, or that of a user, with which no option of the network says how to make one.
 
     Raises:
-        ValueError: There is none of this name, or that of the user takes another number of inputs.
+        ValueError: There is none of this name, or that of the user takes another number of inputs or is given with
+            options.
     """
     if isinstance(controller, Controller):
+        keep_defaults(network, "controller", {"hidden_size": hidden_size, "num_layers": num_layers})
         if controller.input_size != input_size:
             raise ValueError(
                 f"controller.input_size (={controller.input_size}) must be {input_size}: the inputs of the network and "

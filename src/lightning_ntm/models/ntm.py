@@ -1,6 +1,6 @@
 """The Neural Turing Machine: a controller, a memory with heads, and the layers that connect them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from operator import attrgetter
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -13,7 +13,7 @@ from lightning_ntm.checks import between, one_of
 from lightning_ntm.kernels.autocast import full_precision
 from lightning_ntm.kernels.choice import Kernel
 from lightning_ntm.kernels.ntm.call import Numbers
-from lightning_ntm.kernels.plain import LINEAR, Part, Shapes, kept
+from lightning_ntm.kernels.plain import LINEAR, Part, Shapes
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.models.controllers import (
     FeedForwardController,
@@ -22,7 +22,8 @@ from lightning_ntm.models.controllers import (
     controller_of,
     replaced_parts,
 )
-from lightning_ntm.models.ntm_memory import HEAD_LIMIT, NTMMemory, interface_groups
+from lightning_ntm.models.ntm_memory import HEAD_LIMIT, NTMMemory
+from lightning_ntm.models.ntm_shapes import shapes_of
 from lightning_ntm.models.parts import Controller, Memory, keep_defaults
 from lightning_ntm.models.precision import linear, repeated, state_dtype
 from lightning_ntm.states import named
@@ -93,7 +94,7 @@ class NTM(MemoryModel[NTMState]):
         "cpu": Kernel("lightning_ntm.kernels.ntm.cpu:run", "lightning_ntm.kernels.ntm.cpu:refusal"),
         "triton": Kernel(
             "lightning_ntm.kernels.ntm.triton.sequence:run",
-            "lightning_ntm.kernels.ntm.triton.sequence:refusal",
+            "lightning_ntm.kernels.ntm.triton.refusals:refusal",
             "lightning_ntm.kernels.ntm.triton.sequence:run_stack",
         ),
     }
@@ -139,22 +140,14 @@ class NTM(MemoryModel[NTMState]):
         sizes: dict[str, Any] = {"memory_slots": memory_slots, "memory_width": memory_width}
         sizes |= {"num_read_heads": num_read_heads, "num_write_heads": num_write_heads}
         sizes |= {"max_shift": max_shift, "gradient_limit": gradient_limit}
-        made = memory is None
-        if memory is None:
-            memory = NTMMemory(**sizes)
-        else:
-            starts = {"memory_init": memory_init, "head_init": head_init}
-            keep_defaults(NTM, "memory", {**sizes, **starts, **biases})
-        if isinstance(controller, Controller):
-            keep_defaults(NTM, "controller", {"hidden_size": hidden_size, "num_layers": num_layers})
-        self.controller = controller_of(controller, input_size + memory.read_size, hidden_size, num_layers)
-        self.heads = nn.Linear(self.controller.output_size, memory.interface_size)
-        self.output = nn.Linear(self.controller.output_size + memory.read_size, output_size)
-        self.memory = memory
-        self._add_start(of_controller=controller == "lstm", of_memory=made)
-        self._reset_parameters()
-        if isinstance(memory, NTMMemory) and made:
-            memory.bias_heads(self.heads.bias, *biases.values())
+        part: Any = _memory_of(memory, sizes, {"memory_init": memory_init, "head_init": head_init, **biases})
+        self.controller = controller_of(NTM, controller, input_size + part.read_size, hidden_size, num_layers)
+        self.heads = nn.Linear(self.controller.output_size, part.interface_size)
+        self.output = nn.Linear(self.controller.output_size + part.read_size, output_size)
+        self.memory: Memory[Any] = part
+        self._starts_memory, self._starts_controller = memory is None, controller == "lstm"
+        self._add_start()
+        self._reset_parameters(*biases.values())
 
     def replaced_parts(self) -> Iterator[Part]:
         """Yield controller, memory, heads and output."""
@@ -171,7 +164,7 @@ class NTM(MemoryModel[NTMState]):
         sizes = (controller.hidden_size, len(controller.layers), memory.num_read_heads, memory.num_write_heads)
         slots = state.memory.memory.shape[-2]
         memory_sizes = (slots, memory.memory_width, memory.max_shift)
-        return _shapes(type(controller), batch_size, self.input_size, self.output_size, *sizes, *memory_sizes)
+        return shapes_of(type(controller), batch_size, self.input_size, self.output_size, *sizes, *memory_sizes)
 
     def replaced_numbers(self) -> Numbers:
         """Return what the shapes do not say."""
@@ -181,15 +174,15 @@ class NTM(MemoryModel[NTMState]):
             recurrent, memory.num_read_heads, memory.num_write_heads, memory.max_shift, memory.gradient_limit
         )
 
-    def _add_start(self, *, of_controller: bool, of_memory: bool) -> None:
+    def _add_start(self) -> None:
         """Add the learned or random starts of the parts that were made here; those of a user have their own."""
         memory: Any = self.memory
-        if of_memory:
+        if self._starts_memory:
             self.start_reads = nn.Parameter(torch.zeros(memory.num_read_heads, memory.memory_width))
-        if of_controller:
+        if self._starts_controller:
             for name, part in self.controller.initial_state()._asdict().items():
                 self.register_parameter(f"start_{name}", nn.Parameter(torch.zeros(part.shape)))
-        if not of_memory:
+        if not self._starts_memory:
             return
         slots, width = memory.memory_slots, memory.memory_width
         start = torch.empty(slots, width).uniform_(-1, 1) / (slots + width) ** 0.5
@@ -200,13 +193,16 @@ class NTM(MemoryModel[NTMState]):
         if self.head_init == "learned":
             self.start_heads = nn.Parameter(torch.randn(memory.num_heads, slots))
 
-    def _reset_parameters(self) -> None:
+    def _reset_parameters(self, *biases: float) -> None:
         # Wide recurrent weights (the controller's init_gain) and heads keep every seed off the plateau
         # where the memory is never used.
         nn.init.xavier_uniform_(self.heads.weight, gain=1.4)
         nn.init.normal_(self.heads.bias, std=0.01)
         nn.init.xavier_uniform_(self.output.weight)
         nn.init.normal_(self.output.bias, std=0.01)
+        if self._starts_memory:
+            memory: Any = self.memory
+            memory.bias_heads(self.heads.bias, *biases)
 
     def initial_state(self, *batch: int, slots: int | None = None) -> NTMState:
         """Return the state before the first step of a sequence.
@@ -222,7 +218,7 @@ class NTM(MemoryModel[NTMState]):
 
     def _initial_memory(self, batch: tuple[int, ...], slots: int | None) -> Any:
         memory: Any = self.memory
-        if "start_reads" not in self._parameters:
+        if not self._starts_memory:
             return memory.initial_state(*batch, slots=slots)
         start: dict[str, Tensor] = {"reads": self.start_reads}
         if self.memory_init != "constant":
@@ -237,7 +233,7 @@ class NTM(MemoryModel[NTMState]):
         return memory.initial_state(*batch, slots=slots, **start)
 
     def _initial_controller(self, batch: tuple[int, ...]) -> Any:
-        if "start_hidden" not in self._parameters:
+        if not self._starts_controller:
             return self.controller.initial_state(*batch)
         hidden, cell = self.start_hidden, self.start_cell
         dtype = state_dtype(hidden)
@@ -287,28 +283,9 @@ class NTM(MemoryModel[NTMState]):
         return torch.cat([controlled, self.memory.reads(memory)], dim=-1)
 
 
-@kept
-def _shapes(
-    controller: type[nn.Module],
-    batch: int,
-    inputs: int,
-    outputs: int,
-    hidden: int,
-    layers: int,
-    reads: int,
-    writes: int,
-    slots: int,
-    width: int,
-    max_shift: int,
-) -> Shapes:
-    """Return the shapes of a state and of the linear layers of a network."""
-    given = inputs + reads * width
-    remembered: list[tuple[int, ...]] = []
-    if controller is LSTMController:
-        weights = LSTMController.shapes(given, hidden, layers, skip=False)
-        remembered = [(batch, layers, hidden)] * 2
-    else:
-        weights = FeedForwardController.shapes(given, hidden, layers)
-    weights += (sum(interface_groups(reads, writes, width, max_shift)), hidden), (outputs, hidden + reads * width)
-    memory = (batch, slots, width), (batch, reads + writes, slots), (batch, reads, width)
-    return Shapes([*memory, *remembered], weights)
+def _memory_of(memory: Memory[Any] | None, sizes: Mapping[str, Any], others: Mapping[str, Any]) -> Memory[Any]:
+    """Return the paper's memory in these sizes, or that of a user, with which no option says how to make one."""
+    if memory is None:
+        return NTMMemory(**sizes)
+    keep_defaults(NTM, "memory", {**sizes, **others})
+    return memory

@@ -8,7 +8,6 @@ by side. Triton is imported when a sequence is first run.
 """
 
 import math
-import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -19,71 +18,8 @@ from torch.nn import functional as F
 
 from lightning_ntm.kernels.derivatives import first_only
 from lightning_ntm.kernels.ntm.call import DeclaredNTM, declared
-from lightning_ntm.kernels.ntm.triton.sizes import Options, Sizes, block, sizes_of
-from lightning_ntm.kernels.plain import changed, linear_layers, transformed
-from lightning_ntm.states import flatten, unflatten
-
-#: Largest sizes that compile within seconds; the last is that of the tensor heads x shifts x slots. At four times as
-#: many slots compiling takes half a minute, and most numbers do not fit the registers.
-_MOST = {"hidden_size": 1024, "memory_width": 256, "memory_slots": 4096}
-_MOST_SHIFTED = 2**16
-_HALF = (torch.float16, torch.bfloat16)
-
-
-def refusal(model: DeclaredNTM, inputs: Tensor, state: Any) -> str | None:
-    """Return why the kernel cannot run the call, or `None`.
-
-    Raises:
-        ImportError: Triton is not installed.
-    """
-    if inputs.device.type != "cuda" and not _interpreted(model, inputs):
-        return f"it needs tensors on a CUDA device, the inputs are on {inputs.device}."
-    if torch.compiler.is_compiling():
-        return "torch.compile cannot trace it."
-    if torch.jit.is_tracing() or torch._C._len_torch_dispatch_stack():
-        return "a mode that looks at the operations of PyTorch does not see those of a program."
-    if reason := transformed():
-        return reason
-    if inputs.shape[0] == 0:
-        return "the batch is empty."
-    try:
-        import triton  # noqa: F401
-    except ImportError:
-        raise ImportError("Triton is not installed; it comes with PyTorch for CUDA") from None
-    return changed(model, inputs, state) or _refused_types(model, inputs, state) or _refused_sizes(model, state)
-
-
-def _interpreted(model: Any, inputs: Tensor) -> bool:
-    """Whether Triton's interpreter is asked to run programs on the CPU, for tests: never by `auto`."""
-    by_name = model.backend == "triton" and inputs.device.type == "cpu"
-    return by_name and os.environ.get("TRITON_INTERPRET") == "1"
-
-
-def _refused_types(model: DeclaredNTM, inputs: Tensor, state: Any) -> str | None:
-    weights, parts = linear_layers(model)["heads"].weight.dtype, flatten(state)
-    if any(part.dtype not in (torch.float32, torch.float64) for part in parts):
-        return f"it keeps a state in float32 or float64, this one is {parts[0].dtype}."
-    if weights != parts[0].dtype and weights not in _HALF:
-        return f"the state is {parts[0].dtype}, the parameters are {weights}."
-    if inputs.dtype != weights and not torch.is_autocast_enabled(inputs.device.type):
-        return f"the inputs are {inputs.dtype}, the parameters are {weights}."
-    return None
-
-
-def _refused_sizes(model: DeclaredNTM, state: Any) -> str | None:
-    (slots, width), heads = flatten(state)[0].shape[-2:], flatten(state)[1].shape[-2]
-    sizes = {
-        "hidden_size": linear_layers(model)["heads"].in_features,
-        "memory_width": width,
-        "memory_slots": slots,
-    }
-    for name, most in _MOST.items():
-        if sizes[name] > most:
-            return f"{name} (={sizes[name]}) must be at most {most}."
-    max_shift = model.replaced_numbers().max_shift
-    if block(heads) * block(2 * max_shift + 1) * block(slots) > _MOST_SHIFTED:
-        return f"{heads} heads with max_shift (={max_shift}) and memory_slots (={slots}) are too many at once."
-    return None
+from lightning_ntm.kernels.ntm.triton.sizes import Options, Sizes, sizes_of
+from lightning_ntm.states import unflatten
 
 
 def run(model: DeclaredNTM, inputs: Tensor, state: Any) -> tuple[Tensor, Any]:
