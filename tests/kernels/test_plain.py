@@ -7,7 +7,7 @@ from torch.nn.utils import parametrizations, parametrize, prune
 
 from lightning_ntm import LSTM, NTM
 from lightning_ntm.kernels import plain
-from lightning_ntm.kernels.ntm.triton import sequence as triton_kernel
+from lightning_ntm.kernels.ntm.triton import refusals as triton_kernel
 from lightning_ntm.models.controllers import FeedForwardController, LSTMController
 from lightning_ntm.models.ntm_memory import NTMMemory
 from lightning_ntm.states import flatten, mapped
