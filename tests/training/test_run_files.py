@@ -122,6 +122,8 @@ STATES = {
     "a method for a measure": at(("callbacks", "Recorder", "on_train_batch_end"), 3),
     "words for measures": at(("callbacks", "Recorder", "sums", "loss"), "none"),
     "a best without a measure": at(("callbacks", "Keeper", "best", "wrong_bits"), None),
+    "gradients of another network": at(("callbacks", "PartialGradients"), {"model.x": torch.zeros(3)}),
+    "gradients of words": at(("callbacks", "PartialGradients"), {"model.heads.bias": "none"}),
     "a best of words": at(("callbacks", "Keeper", "best"), "none"),
 }
 
