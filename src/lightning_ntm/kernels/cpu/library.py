@@ -42,7 +42,7 @@ def missing() -> str | None:
     return f"{found}: the plain loop runs, ten times slower"
 
 
-NOT_COMPILED = "the kernel was not compiled: there was no C++ compiler that could when lightning-ntm was installed"
+NOT_COMPILED = "the kernel was not compiled: there was no C++ compiler when lightning-ntm was installed, or it failed"
 STALE = (
     "the kernel was compiled from other sources than those that are here; "
     "`pip install -e .`, or `make install`, compiles it again"
