@@ -1,16 +1,19 @@
 """However a user says something, in words or in files, it resolves to the same configuration."""
 
 import itertools
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from hostile import BOMB
 
 from lightning_ntm.cli.classes import short_names
 from lightning_ntm.cli.parser import parsed, saved
 from lightning_ntm.cli.said import read
+from lightning_ntm.cli.words import UsageError
 from lightning_ntm.recipes import resolve
 
 PAIRS = list(itertools.product(short_names("task"), short_names("model")))
@@ -147,6 +150,41 @@ def test_files_within_files_and_texts_are_read():
     assert resolved("--config", "sub/all.yaml") == expected
     assert resolved("--model=sub/network.yaml", "--data", "sub/data.yaml") == expected
     assert resolved("--model", "{class_path: LSTM, init_args: {hidden_size: 9}}", "--data={batch_size: 3}") == expected
+
+
+def refused(*words):
+    """Return what is said of a command line that is refused."""
+    with pytest.raises(UsageError) as refusal:
+        resolved(*words)
+    return str(refusal.value)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names")
+@pytest.mark.parametrize("group", ["model", "task", "data", "trainer", "optimizer", "scheduler"])
+def test_a_file_within_a_file_is_read_with_bounds(group):
+    os.mkfifo("pipe.yaml")
+    Path("bomb.yaml").write_text(BOMB)
+    for name, why in {"pipe.yaml": "no regular file", "bomb.yaml": "too large", "lost.yaml": "No such file"}.items():
+        in_words, in_a_file = refused(f"--{group}={name}"), refused(*in_file("a.yaml", **{group: name}))
+        assert in_words.startswith(f"--{group} {name}: not readable as YAML (")
+        assert why in in_words
+        assert in_a_file.startswith(f"--config a.yaml: {group} {name}: not readable as YAML (")
+        assert why in in_a_file
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names")
+@pytest.mark.parametrize("part", ["controller", "memory"])
+def test_no_argument_of_a_class_is_read_as_a_file(part):
+    os.mkfifo("pipe.yaml")
+    assert refused(f"--model.{part}=pipe.yaml").startswith(f"--model.{part}")
+    assert refused(*in_file("a.yaml", model={"class_path": "NTM", "init_args": {part: "pipe.yaml"}}))
+
+
+@pytest.mark.parametrize("name", ["config", "resume"])
+def test_a_file_names_no_other_configuration(name):
+    said = refused(*in_file("a.yaml", **{name: "b.yaml"}))
+    assert said == f"--config a.yaml: {name} (=b.yaml) must be given on the command line, not in a file."
+    assert resolved(*in_file("null.yaml", **{name: None})) == resolved()
 
 
 def test_options_of_a_class_of_the_trainer_are_found_in_lists_and_texts():
