@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 from hostile import BOMB
+from runs import write_run
 
+from lightning_ntm.cli import main
 from lightning_ntm.cli.classes import short_names
 from lightning_ntm.cli.parser import parsed, saved
 from lightning_ntm.cli.said import read
@@ -214,3 +216,34 @@ def test_the_package_is_the_command(module):
     done = subprocess.run([sys.executable, "-m", module, "--lost"], capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr.startswith("ntm: error: unknown verb '--lost'; known: train, ")
+
+
+HUGE = 2**63
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--threads", HUGE], f"--threads (={HUGE}) must be between 1 and 1024."),
+        (["--model.num_layers", HUGE], f"--model.num_layers (={HUGE}) must be between 1 and 1000."),
+        (["--model", "LSTM", "--model.num_layers", 10**6], "--model.num_layers (=1000000) must be between 1 and 1000."),
+    ],
+)
+def test_a_size_beyond_any_machine_is_one_line(words, said, capsys):
+    assert main(["train", *map(str, words), "--trainer.max_steps=2"]) == 2
+    assert capsys.readouterr().err == f"ntm: error: {said}\n"
+
+
+def test_pieces_may_be_longer_than_any_sequence():
+    words = "--model.hidden_size 4 --task.max_length 3 --trainer.max_steps 2 --trainer.val_check_interval 2"
+    assert main(["train", *words.split(), "--name=a", f"--model.checkpoint_every={HUGE}"]) == 0
+
+
+@pytest.mark.parametrize("verb", ["train --resume", "evaluate", "figure"])
+def test_layers_without_number_in_a_foreign_folder_are_not_made(verb, capsys):
+    folder = write_run(Path("foreign"))
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    config["model"]["init_args"]["num_layers"] = 10**9
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    assert main([*verb.split(), "foreign"]) == 2
+    assert "num_layers (=1000000000) must be between 1 and 1000." in capsys.readouterr().err
