@@ -1,16 +1,21 @@
 """However a user says something, in words or in files, it resolves to the same configuration."""
 
 import itertools
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from hostile import BOMB
+from runs import write_run
 
+from lightning_ntm.cli import main
 from lightning_ntm.cli.classes import short_names
 from lightning_ntm.cli.parser import parsed, saved
 from lightning_ntm.cli.said import read
+from lightning_ntm.cli.words import UsageError
 from lightning_ntm.recipes import resolve
 
 PAIRS = list(itertools.product(short_names("task"), short_names("model")))
@@ -149,6 +154,41 @@ def test_files_within_files_and_texts_are_read():
     assert resolved("--model", "{class_path: LSTM, init_args: {hidden_size: 9}}", "--data={batch_size: 3}") == expected
 
 
+def refused(*words):
+    """Return what is said of a command line that is refused."""
+    with pytest.raises(UsageError) as refusal:
+        resolved(*words)
+    return str(refusal.value)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names")
+@pytest.mark.parametrize("group", ["model", "task", "data", "trainer", "optimizer", "scheduler"])
+def test_a_file_within_a_file_is_read_with_bounds(group):
+    os.mkfifo("pipe.yaml")
+    Path("bomb.yaml").write_text(BOMB)
+    for name, why in {"pipe.yaml": "no regular file", "bomb.yaml": "too large", "lost.yaml": "No such file"}.items():
+        in_words, in_a_file = refused(f"--{group}={name}"), refused(*in_file("a.yaml", **{group: name}))
+        assert in_words.startswith(f"--{group} {name}: not readable as YAML (")
+        assert why in in_words
+        assert in_a_file.startswith(f"--config a.yaml: {group} {name}: not readable as YAML (")
+        assert why in in_a_file
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names")
+@pytest.mark.parametrize("part", ["controller", "memory"])
+def test_no_argument_of_a_class_is_read_as_a_file(part):
+    os.mkfifo("pipe.yaml")
+    assert refused(f"--model.{part}=pipe.yaml").startswith(f"--model.{part}")
+    assert refused(*in_file("a.yaml", model={"class_path": "NTM", "init_args": {part: "pipe.yaml"}}))
+
+
+@pytest.mark.parametrize("name", ["config", "resume"])
+def test_a_file_names_no_other_configuration(name):
+    said = refused(*in_file("a.yaml", **{name: "b.yaml"}))
+    assert said == f"--config a.yaml: {name} (=b.yaml) must be given on the command line, not in a file."
+    assert resolved(*in_file("null.yaml", **{name: None})) == resolved()
+
+
 def test_options_of_a_class_of_the_trainer_are_found_in_lists_and_texts():
     monitor = {"class_path": "EarlyStopping", "init_args": {"monitor": "a", "patience": 4}}
     listed = resolved(*in_file("list.yaml", trainer={"callbacks": [monitor]}))
@@ -176,3 +216,34 @@ def test_the_package_is_the_command(module):
     done = subprocess.run([sys.executable, "-m", module, "--lost"], capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr.startswith("ntm: error: unknown verb '--lost'; known: train, ")
+
+
+HUGE = 2**63
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--threads", HUGE], f"--threads (={HUGE}) must be between 1 and 1024."),
+        (["--model.num_layers", HUGE], f"--model.num_layers (={HUGE}) must be between 1 and 1000."),
+        (["--model", "LSTM", "--model.num_layers", 10**6], "--model.num_layers (=1000000) must be between 1 and 1000."),
+    ],
+)
+def test_a_size_beyond_any_machine_is_one_line(words, said, capsys):
+    assert main(["train", *map(str, words), "--trainer.max_steps=2"]) == 2
+    assert capsys.readouterr().err == f"ntm: error: {said}\n"
+
+
+def test_pieces_may_be_longer_than_any_sequence():
+    words = "--model.hidden_size 4 --task.max_length 3 --trainer.max_steps 2 --trainer.val_check_interval 2"
+    assert main(["train", *words.split(), "--name=a", f"--model.checkpoint_every={HUGE}"]) == 0
+
+
+@pytest.mark.parametrize("verb", ["train --resume", "evaluate", "figure"])
+def test_layers_without_number_in_a_foreign_folder_are_not_made(verb, capsys):
+    folder = write_run(Path("foreign"))
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    config["model"]["init_args"]["num_layers"] = 10**9
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    assert main([*verb.split(), "foreign"]) == 2
+    assert "num_layers (=1000000000) must be between 1 and 1000." in capsys.readouterr().err

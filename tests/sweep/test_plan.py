@@ -149,6 +149,17 @@ def test_a_configuration_file_is_found_again_from_elsewhere(tmp_path, monkeypatc
     assert run.words[0] == f"--config={tmp_path / 'mine.yaml'}"
 
 
+def test_a_file_for_a_network_names_the_run():
+    (run,) = Plan.of({"models": "sub/small.yaml"}).runs
+    assert run.name == "small-copy-seed1"
+
+
+def test_a_file_that_names_itself_is_inserted_once(tmp_path):
+    (tmp_path / "self.yaml").write_text("model: self.yaml\n")
+    _, copies = Plan.of({"configs": str(tmp_path / "self.yaml")}).kept_in(tmp_path)
+    assert list(copies.values()) == ["model:\n  model: self.yaml\n"]
+
+
 def test_a_sweep_keeps_its_own_copy_of_files_that_a_plan_names(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "sub").mkdir()

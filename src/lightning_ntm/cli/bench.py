@@ -1,12 +1,11 @@
 """`ntm bench`: the time of a training step on this machine."""
 
-import argparse
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from lightning_ntm.cli.words import Parser, UsageError, add_device, explained
+from lightning_ntm.cli.words import Parser, UsageError, add_device, explained, positive
 from lightning_ntm.evaluation.device import chosen_device, works_ahead
 from lightning_ntm.kernels.cpu.library import entry_points
 from lightning_ntm.records import as_json
@@ -35,7 +34,7 @@ _OF_GPU = {
 def bench(argv: list[str]) -> int:
     """Time the kernel against the reference loop."""
     parser = Parser(prog="ntm bench", description="Time a training step with the kernel and with the reference loop.")
-    parser.add_argument("--repeats", type=_positive, default=10, help="number of measurements for each median (10)")
+    parser.add_argument("--repeats", type=positive, default=10, help="number of measurements for each median (10)")
     parser.add_argument("--json", action="store_true", help="print a JSON list instead of a table")
     add_device(parser)
     arguments = parser.parse_args(argv)
@@ -67,9 +66,3 @@ def _table(measured: list[dict[str, Any]], columns: dict[str, tuple[str, str]]) 
         values = ((row[name], shown) for name, (_, shown) in columns.items())
         table.add_row(shape, *(NOT_MEASURED if value is None else shown.format(value) for value, shown in values))
     return table
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number of at least 1.")
-    return int(text)

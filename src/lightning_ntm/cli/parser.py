@@ -8,7 +8,7 @@ import lightning as L
 import yaml
 from jsonargparse import ActionConfigFile, ArgumentError, ArgumentParser, Namespace
 
-from lightning_ntm.checks import at_least
+from lightning_ntm.checks import at_least, between
 from lightning_ntm.cli.classes import arguments, short_names
 from lightning_ntm.cli.named import check_named, forbid_imports
 from lightning_ntm.cli.said import Said, read
@@ -19,6 +19,8 @@ from lightning_ntm.tasks.base import Task
 from lightning_ntm.training.data import EpisodeData
 from lightning_ntm.training.learner import SequenceLearner
 
+#: Some libraries of threads end the process where they cannot start as many as they are asked for.
+MOST_THREADS = 1024
 #: What the task tells the network.
 LINKED = ("input_size", "output_size")
 
@@ -31,7 +33,7 @@ class Settings:
         name: Name of the run folder; by default network-task-seedN.
         runs: The folder that holds run folders.
         seed: Seed of the initial weights and of the episodes, at least 0.
-        threads: PyTorch CPU threads, at least 1; changing this changes rounding, hence results.
+        threads: PyTorch CPU threads, from 1 to 1024; changing this changes rounding, hence results.
         stop_when_solved: End after this many validations in a row without an error; 0 never.
 
     Raises:
@@ -46,7 +48,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         at_least(0, seed=self.seed, stop_when_solved=self.stop_when_solved)
-        at_least(1, threads=self.threads)
+        between(1, MOST_THREADS, threads=self.threads)
 
 
 _KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "a text"}
@@ -123,6 +125,8 @@ def _parser() -> ArgumentParser:
     for base, group in ((MemoryModel, "model"), (Task, "task")):
         known = ", ".join(short_names(group))
         parser.add_subclass_arguments(base, group, required=True, help=f"{known}, or an import path.")
+        # Otherwise jsonargparse opens any file that an argument of the class names.
+        next(action for action in parser._actions if action.dest == group).sub_add_kwargs["sub_configs"] = False
     parser.add_class_arguments(SequenceLearner, skip={"model"}, instantiate=False)
     parser.add_class_arguments(EpisodeData, "data", skip={"task", "seed"}, instantiate=False)
     parser.add_class_arguments(L.Trainer, "trainer", instantiate=False)

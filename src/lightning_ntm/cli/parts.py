@@ -143,7 +143,8 @@ def _try_out(optimizer: torch.optim.Optimizer, scheduler: SchedulerFactory | Non
 
 def _too_large(config: Namespace, reason: Exception) -> str | None:
     """Return what to say of a network that does not fit into memory: its largest number is at fault."""
-    if not any(sign in str(reason) for sign in ("allocate memory", "overflow", "failed to unpack")):
+    signs = ("allocate memory", "overflow", "failed to unpack")
+    if not isinstance(reason, MemoryError) and not any(sign in str(reason) for sign in signs):
         return None
     groups = {group: config[group].get("init_args", Namespace()).items() for group in ("model", "task")}
     sizes = {f"--{group}.{name}": n for group, items in groups.items() for name, n in items if type(n) is int}

@@ -134,6 +134,9 @@ def _file(path: Path, known: Collection[str]) -> dict[str, Any]:
     """Return what a file says, with names of classes written out and files that it names read."""
     source = f"--config {path}: "
     layer = _loaded(path, source)
+    for name in ("config", "resume"):
+        if layer.get(name) is not None:
+            raise UsageError(f"{source}{name} (={layer[name]}) must be given on the command line, not in a file.")
     for group in layer.keys() & {*_CLASSES, *_GROUPS}:
         layer[group] = _spec(group, layer[group], source, path.parent)
     for name, value in layer.items():
@@ -154,8 +157,8 @@ def _loaded(path: Path, source: str) -> dict[str, Any]:
 
 def _spec(group: str, value: Any, source: str, folder: Path) -> dict[str, Any] | None:
     """Return what is said of a class, `data` or `trainer`, as a mapping; a file or a text of YAML may hold it."""
-    if isinstance(value, str) and value.endswith((".yaml", ".yml", ".json")) and (folder / value).is_file():
-        value = _loaded(folder / value, source)
+    if isinstance(value, str) and value.endswith((".yaml", ".yml", ".json")):
+        value = _loaded(folder / value, f"{source}{group} {value}: ")
     elif isinstance(value, str) and (group in _GROUPS or value.startswith("{")):
         with explained(f"{source}{group}: "):
             value = parse_yaml(value)

@@ -2,10 +2,10 @@
 
 import argparse
 import os
+import re
 import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from rich.console import Console
 
 from lightning_ntm.cli.terminal import Terminal
 from lightning_ntm.cli.watch import View, table
-from lightning_ntm.cli.words import Parser, UsageError, command, explained, filled, near
+from lightning_ntm.cli.words import Parser, UsageError, command, explained, filled, near, positive, whole_number
 from lightning_ntm.recipes import plans
 from lightning_ntm.signals import end_signals
 from lightning_ntm.sweep import End, Engine, LocalEngine, Plan, PlannedRun, Worker, status_of
@@ -92,8 +92,8 @@ def _parser() -> Parser:
     add("--grid", action="append", default=[], metavar="OPTION=A,B", help="every value of an option; can be repeated")
     add("--name", type=filled, help="of the folder of the sweep")
     add("--runs", type=filled, default="runs", help="the folder it stands in (runs)")
-    add("--processes", type=_positive, help="runs at a time (one for each core)")
-    add("--retries", type=_natural, default=3, help="times a run that crashed goes on from its last checkpoint (3)")
+    add("--processes", type=positive, help="runs at a time (one for each core)")
+    add("--retries", type=whole_number, default=3, help="times a run that crashed goes on from its last checkpoint (3)")
     add("--shard", metavar="I/N", help="train the I-th of N parts of the plan, for job arrays")
     add("--engine", choices=("local", "ray"), default="local", help="train on this machine, or on a Ray cluster")
     add("--ray-address", help="of the cluster; without it, Ray is started here")
@@ -160,10 +160,11 @@ def _check(runs: list[PlannedRun]) -> None:
 def _shard(plan: Plan, asked: str | None) -> Plan:
     if not asked:
         return plan
-    number, slash, of = asked.partition("/")
-    if not (slash and number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
+    match = re.fullmatch(r"([0-9]{1,18})/([0-9]{1,18})", asked)
+    number, of = map(int, match.groups()) if match else (0, 0)
+    if not 1 <= number <= of:
         raise UsageError(f"--shard (={asked}) must be I/N with I from 1 to N.")
-    return plan.shard(int(number), int(of))
+    return plan.shard(number, of)
 
 
 def _engine(arguments: argparse.Namespace) -> Engine:
@@ -221,12 +222,3 @@ def _summary(folder: Path, ends: Mapping[str, End], console: Console) -> int:
         console.print(f"{len(of['elsewhere'])} runs are being trained by another process")
     console.print(f"{len(of['done'])} of {len(ends)} runs are done: {command('ntm', 'report', folder)}")
     return 1 if of["failed"] else _LEFT if of["elsewhere"] else 0
-
-
-def _number(minimum: int, text: str) -> int:
-    if not text.isdecimal() or int(text) < minimum:
-        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number of at least {minimum}.")
-    return int(text)
-
-
-_positive, _natural = partial(_number, 1), partial(_number, 0)

@@ -46,6 +46,18 @@ def filled(text: str) -> str:
     return text
 
 
+def whole_number(text: str, minimum: int = 0) -> int:
+    """Return a whole number of at most 18 digits: Python raises an error of its own for thousands of digits."""
+    if not re.fullmatch(r"[0-9]{1,18}", text) or int(text) < minimum:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number of at least {minimum}.")
+    return int(text)
+
+
+def positive(text: str) -> int:
+    """Return a whole number of at least 1."""
+    return whole_number(text, 1)
+
+
 def add_device(parser: Parser) -> None:
     """Add `--device`, whose value is for `training.device.chosen_device`."""
     choices = "cpu, cuda or cuda:N (auto: a CUDA device if there is one, or cpu)"

@@ -232,7 +232,7 @@ def run_in_pieces(
 ) -> tuple[Tensor, Any]:
     """Run a sequence in pieces of so many steps; only the states between them are kept for the backward."""
     logits = []
-    for piece in inputs.split(steps, dim=-2):
+    for piece in inputs.split(min(steps, inputs.shape[-2]), dim=-2):
         answered, state = checkpoint(run, piece, state, use_reentrant=False)
         logits.append(answered)
     return torch.cat(logits, dim=-2), state

@@ -7,10 +7,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from lightning_ntm.checks import at_least, one_of
+from lightning_ntm.checks import at_least, between, one_of
 from lightning_ntm.kernels.plain import LINEAR, Part
 from lightning_ntm.models.parts import Controller, keep_defaults
 from lightning_ntm.models.precision import linear, state_dtype
+
+#: A configuration may come from anybody: to make millions of layers takes minutes, even without memory for them.
+MOST_LAYERS = 1000
 
 
 def replaced_parts(controller: Any, *types: type[nn.Module]) -> Iterator[Part]:
@@ -38,7 +41,7 @@ class LSTMController(Controller[LSTMControllerState]):
     Args:
         input_size: Numbers per step of the input.
         hidden_size: Units of each layer, at least 1.
-        num_layers: Layers, at least 1.
+        num_layers: Layers, from 1 to 1000.
         skip: Every layer sees the input and is seen at the output (the deep LSTM of Graves 2013);
             otherwise each layer sees only the one below, and the last is the output.
         init_gain: Weights start uniform in ±init_gain / sqrt(inputs + hidden) of their layer.
@@ -48,7 +51,8 @@ class LSTMController(Controller[LSTMControllerState]):
         self, input_size: int, hidden_size: int, num_layers: int = 1, *, skip: bool = False, init_gain: float = 1.0
     ):
         super().__init__()
-        at_least(1, hidden_size=hidden_size, num_layers=num_layers)
+        at_least(1, hidden_size=hidden_size)
+        between(1, MOST_LAYERS, num_layers=num_layers)
         self.input_size, self.hidden_size, self.num_layers, self.skip = input_size, hidden_size, num_layers, skip
         self.output_size = hidden_size * num_layers if skip else hidden_size
         shapes = self.shapes(input_size, hidden_size, num_layers, skip=skip)
@@ -101,12 +105,13 @@ class FeedForwardController(Controller[FeedForwardControllerState]):
     Args:
         input_size: Numbers per step of the input.
         hidden_size: Units of each layer, at least 1.
-        num_layers: Layers, at least 1.
+        num_layers: Layers, from 1 to 1000.
     """
 
     def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1):
         super().__init__()
-        at_least(1, hidden_size=hidden_size, num_layers=num_layers)
+        at_least(1, hidden_size=hidden_size)
+        between(1, MOST_LAYERS, num_layers=num_layers)
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
         self.output_size = hidden_size
         layers = [nn.Linear(columns, rows) for rows, columns in self.shapes(input_size, hidden_size, num_layers)]

@@ -83,7 +83,9 @@ def check_named_networks(keys: Mapping[str, Any], others: set[str]) -> None:
 
 
 def _class(option: str, name: str) -> _Choice:
-    return _Choice(name.rpartition(".")[2].lower(), (f"{option}={name}",))
+    """Return the choice of a class, by its name, its import path or a file that describes it."""
+    label = Path(name).stem if name.endswith((".yaml", ".yml", ".json")) else name.rpartition(".")[2]
+    return _Choice(label.lower(), (f"{option}={name}",))
 
 
 def numbers(seeds: Any) -> list[int]:

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from lightning_ntm.records import write_whole
-from lightning_ntm.records.files import PLAN_BYTES, read_text
+from lightning_ntm.records.files import CONFIG_BYTES, PLAN_BYTES, read_text
 from lightning_ntm.records.parsing import parse_yaml
 from lightning_ntm.sweep.axes import (
     RESERVED,
@@ -190,11 +190,7 @@ def read_plan(path: Path) -> dict[str, Any]:
 
 def _inlined(path: Path) -> str:
     """Return the text of a configuration, with files that it names (`model: small.yaml`) inserted."""
-    try:
-        text = path.read_text(encoding="utf-8")
-        config = parse_yaml(text)
-    except ValueError as error:
-        raise ValueError(f"{path}: not readable as YAML ({' '.join(str(error).split())}).") from None
+    text, config = _text_and_content(path)
     inner = {
         key: path.parent / value
         for key, value in (config.items() if isinstance(config, dict) else ())
@@ -202,7 +198,15 @@ def _inlined(path: Path) -> str:
     }
     if not inner:
         return text
-    return yaml.safe_dump({**config, **{key: parse_yaml(_inlined(file)) for key, file in inner.items()}})
+    return yaml.safe_dump({**config, **{key: _text_and_content(file)[1] for key, file in inner.items()}})
+
+
+def _text_and_content(path: Path) -> tuple[str, Any]:
+    try:
+        text = read_text(path, CONFIG_BYTES)
+        return text, parse_yaml(text)
+    except ValueError as error:
+        raise ValueError(f"{path}: not readable as YAML ({' '.join(str(error).split())}).") from None
 
 
 def _mapped(words: Sequence[str], change: Callable[[str, str], str]) -> tuple[str, ...]:
