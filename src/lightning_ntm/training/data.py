@@ -13,6 +13,10 @@ from lightning_ntm.tasks.base import Task
 from lightning_ntm.tasks.batch import Batch
 
 
+class TargetsError(ValueError):
+    """The targets or the mask of a batch are not what the task asks for."""
+
+
 class EpisodeData(L.LightningDataModule):
     """Endless training batches, and a fixed validation set at the maximum training difficulty.
 
@@ -84,7 +88,7 @@ def _check(task: Task, batch: Batch) -> None:
     """Raise `ValueError` unless the targets of a batch are what the task asks for."""
     fault = task.answer.fault(batch) or ("" if batch.mask.any() else "the mask is true in no step of a batch")
     if fault:
-        raise ValueError(f"{type(task).__name__}: {fault}.")
+        raise TargetsError(f"{type(task).__name__}: {fault}.")
 
 
 class _TrainingBatches(Dataset[Batch]):
