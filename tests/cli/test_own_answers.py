@@ -268,6 +268,16 @@ class Lost(CycleNavigation):
     answer = Symbols(4)
 
 
+class LaterLost(CycleNavigation):
+    def sample(self, generator, batch_size, **difficulty):
+        batch = super().sample(generator, batch_size, **difficulty)
+        drawn.append(batch_size)
+        return batch._replace(targets=batch.targets + 9) if drawn.count(8) > 6 else batch
+
+
+drawn = []
+
+
 class Narrow(LSTM):
     def __init__(self, input_size, output_size):
         super().__init__(input_size, output_size - 1)
@@ -292,3 +302,13 @@ def test_the_command_line_says_it_in_one_line(words, said, capsys):
     assert error.endswith(f"{said}\n")
     assert error.count("\n") == 1
     assert not Path("runs/a").exists()
+
+
+def test_wrong_targets_in_a_later_batch_end_with_one_line(capsys):
+    Path("mistakes.py").write_text(MISTAKES)
+    words = ["--task", "mistakes.LaterLost", "--data.validation_sequences", 3, "--trainer.max_steps", 20]
+    assert ntm("train", *words, "--name", "a") == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    said = "LaterLost: targets must be symbols from 0 to 4 where the mask is true. The run ended at step "
+    assert error.startswith(f"ntm: error: {said}")

@@ -218,6 +218,25 @@ def test_the_package_is_the_command(module):
     assert done.stderr.startswith("ntm: error: unknown verb '--lost'; known: train, ")
 
 
+@pytest.mark.parametrize("name", ["input_size", "output_size"])
+def test_sizes_that_the_task_sets_are_refused(name):
+    said = f"--model.{name} (=3) cannot be given: the task sets it."
+    assert refused(f"--model.{name}=3") == said
+    assert refused(f"--model.init_args.{name}=3") == said
+    assert refused(*in_file("a.yaml", model={"class_path": "LSTM", "init_args": {name: 3}})) == said
+
+
+def test_two_folders_to_resume_are_refused():
+    write_run(Path("b"))
+    said = refused("--resume", "a", "--resume", "b")
+    assert said == "--resume is given twice, with a and b; give one run folder."
+
+
+def test_a_wrong_variable_of_jsonargparse_is_one_line(monkeypatch):
+    monkeypatch.setenv("JSONARGPARSE_DEBUG", "1")
+    assert refused() == "Invalid boolean value for environment variable JSONARGPARSE_DEBUG: 1"
+
+
 HUGE = 2**63
 
 

@@ -83,8 +83,18 @@ def test_an_ascii_terminal_is_no_error():
     assert done.returncode == 0, done.stderr
 
 
+TEXTS = ["train --help", "train --model.help LSTM", "train --print_config", "sweep --help", "evaluate --help"]
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
-@pytest.mark.parametrize("words", ["--help", "--version", "report run", "sweep --status s"])
+@pytest.mark.parametrize("words", ["evaluate nothing", "zzz", "train --zzz", "sweep --seeds x"])
+def test_a_full_disk_behind_both_streams_leaves_the_exit_code(words):
+    with open("/dev/full", "w") as full:
+        assert ran(*words.split(), stdout=full, stderr=full).returncode == 2
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+@pytest.mark.parametrize("words", ["--help", "--version", "report run", "sweep --status s", *TEXTS])
 def test_a_full_disk_behind_the_output_is_one_line(words):
     write_run(Path("run"))
     Path("s").mkdir()

@@ -5,9 +5,10 @@ import locale
 import os
 import sys
 import warnings
+from contextlib import suppress
 from importlib.metadata import version
 
-from lightning_ntm.cli.streams import make_lasting, open_closed
+from lightning_ntm.cli.streams import open_closed
 from lightning_ntm.cli.words import UsageError, near, one_line
 
 _VERBS = {
@@ -67,11 +68,13 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _error(error: Exception) -> int:
-    print(f"ntm: error: {one_line(error)}", file=sys.stderr)
-    try:
-        sys.stdout.flush()
-    except OSError:  # what it holds back would be another error at the very end
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    with suppress(OSError):
+        print(f"ntm: error: {one_line(error)}", file=sys.stderr)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:  # what it holds back would be another error at the very end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     return error.code if isinstance(error, UsageError) else 2
 
 
@@ -122,8 +125,6 @@ def _warn(message: Warning | str, *_: object, **__: object) -> None:
 def _run(verb: str, argv: list[str]) -> int:
     if verb not in _VERBS:
         raise UsageError(f"unknown verb {verb!r}{near(verb, _VERBS) or '; known: ' + ', '.join(_VERBS) + '.'}")
-    if verb in ("train", "sweep") and "--status" not in argv:
-        make_lasting()
     if verb == "train":
         from lightning_ntm.cli.train import train
 

@@ -12,7 +12,7 @@ from lightning_ntm.checks import at_least, between
 from lightning_ntm.cli.classes import arguments, short_names
 from lightning_ntm.cli.named import check_named, forbid_imports
 from lightning_ntm.cli.said import Said, read
-from lightning_ntm.cli.words import UsageError, explained, near, one_line
+from lightning_ntm.cli.words import Prints, UsageError, explained, near, one_line
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.recipes import presets, resolve
 from lightning_ntm.tasks.base import Task
@@ -60,6 +60,10 @@ SOURCES: dict[str, tuple[type, ...]] = {
 }
 
 
+class _Parser(Prints, ArgumentParser):
+    """The parser of jsonargparse."""
+
+
 def parsed(argv: list[str]) -> tuple[ArgumentParser, Said, Namespace]:
     """Return the parser, what a command line says, and the configuration that follows.
 
@@ -67,8 +71,12 @@ def parsed(argv: list[str]) -> tuple[ArgumentParser, Said, Namespace]:
         UsageError: Something cannot be read, or is none of the options or values allowed.
         SystemExit: A help text or the configuration was asked for, and is printed.
     """
-    parser = _parser()
+    with explained():  # jsonargparse reads environment variables of its own
+        parser = _parser()
     said = read(argv, [*parser.get_defaults().keys(), "data", "trainer", "print_config", "help"])
+    given = (said.mapping.get("model") or {}).get("init_args") or {}
+    for name in given.keys() & {*LINKED}:
+        raise UsageError(f"--model.{name} (={given[name]}) cannot be given: the task sets it.")
     configuration = resolve(said.named("task"), said.named("model"), said.mapping, whole=said.whole)
     for group in ("optimizer", "scheduler"):
         if (configuration.get(group) or {}).keys() == {"class_path"}:  # may be a function, which is a name alone
@@ -112,7 +120,7 @@ def arguments_for(made: type, config: Namespace) -> dict[str, Any]:
 
 def _parser() -> ArgumentParser:
     forbid_imports()
-    parser = ArgumentParser(
+    parser = _Parser(
         prog="ntm train",
         description="Train one network on one task into a run folder.",
         allow_abbrev=False,
@@ -126,7 +134,8 @@ def _parser() -> ArgumentParser:
         known = ", ".join(short_names(group))
         parser.add_subclass_arguments(base, group, required=True, help=f"{known}, or an import path.")
         # Otherwise jsonargparse opens any file that an argument of the class names.
-        next(action for action in parser._actions if action.dest == group).sub_add_kwargs["sub_configs"] = False
+        action: Any = next(action for action in parser._actions if action.dest == group)
+        action.sub_add_kwargs["sub_configs"] = False
     parser.add_class_arguments(SequenceLearner, skip={"model"}, instantiate=False)
     parser.add_class_arguments(EpisodeData, "data", skip={"task", "seed"}, instantiate=False)
     parser.add_class_arguments(L.Trainer, "trainer", instantiate=False)

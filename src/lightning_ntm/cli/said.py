@@ -108,6 +108,8 @@ def _resumed(words: list[tuple[str, str]]) -> tuple[list[tuple[str, str]], RunFo
     asked = [value for option, value in words if option == "--resume"]
     if not asked:
         return words, None
+    if len({*asked}) > 1:
+        raise UsageError(f"--resume is given twice, with {asked[0]} and {asked[-1]}; give one run folder.")
     for option, _ in words:
         if option in ("--name", "--runs"):
             raise UsageError(f"{option} cannot be changed when a run is resumed.")

@@ -11,6 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
+from lightning_ntm.cli.streams import make_lasting
 from lightning_ntm.cli.terminal import Terminal
 from lightning_ntm.cli.watch import View, table
 from lightning_ntm.cli.words import Parser, UsageError, command, explained, filled, near, positive, whole_number
@@ -39,6 +40,7 @@ def sweep(argv: list[str]) -> int:
     arguments, more = _parser().parse_known_args(argv)
     if arguments.status:
         return _show(Path(arguments.status))
+    make_lasting()
     folder, plan = _planned(given, arguments, more)
     engine = _engine(arguments)
     with explained():

@@ -13,8 +13,10 @@ from lightning_ntm.cli.parser import parsed, saved
 from lightning_ntm.cli.parts import explained_trainer, make_parts, make_settings
 from lightning_ntm.cli.resumed import check_resumed
 from lightning_ntm.cli.said import Said
+from lightning_ntm.cli.streams import make_lasting
 from lightning_ntm.cli.terminal import say
 from lightning_ntm.cli.words import EndedError, UsageError, explained
+from lightning_ntm.training.data import TargetsError
 from lightning_ntm.training.processes import plugins_of
 from lightning_ntm.training.run import Run, default_name, folder_of, quiet_lightning
 from lightning_ntm.training.safety import DivergenceError, InterruptionError, LostFolderError
@@ -22,7 +24,9 @@ from lightning_ntm.training.safety import DivergenceError, InterruptionError, Lo
 
 def train(argv: list[str]) -> int:
     """Train one network on one task."""
-    run = _prepared(*parsed(argv))
+    asked = parsed(argv)
+    make_lasting()
+    run = _prepared(*asked)
     try:
         result = run.fit()
     except InterruptionError as end:
@@ -34,6 +38,8 @@ def train(argv: list[str]) -> int:
     except DivergenceError as error:
         where = f" It is kept for lightning_ntm.training.replay({str(run.folder.path)!r})." if run.keeps else ""
         raise UsageError(f"{error}.{where} --on_nonfinite skip leaves such steps out.") from error
+    except TargetsError as error:
+        raise UsageError(f"{words.one_line(error)} The run ended at step {run.trainer.global_step}.") from error
     except LostFolderError as error:
         raise EndedError(f"{words.one_line(error)} The run ended at step {run.trainer.global_step}.") from error
     except OSError as error:

@@ -4,9 +4,10 @@ import argparse
 import difflib
 import re
 import shlex
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from lightning_ntm.records.parsing import printable
 
@@ -25,7 +26,14 @@ class EndedError(UsageError):
     code = 1
 
 
-class Parser(argparse.ArgumentParser):
+class Prints(argparse.ArgumentParser):
+    """Raises `OSError` where a help text cannot be written; argparse ignores that."""
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        (file or sys.stderr).write(message)
+
+
+class Parser(Prints):
     """Says what is wrong in one line, as all of `ntm` does."""
 
     def error(self, message: str) -> NoReturn:

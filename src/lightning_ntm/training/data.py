@@ -17,6 +17,10 @@ from lightning_ntm.training.processes import cores
 _WORKERS = 4
 
 
+class TargetsError(ValueError):
+    """The targets or the mask of a batch are not what the task asks for."""
+
+
 class EpisodeData(L.LightningDataModule):
     """Endless training batches, and a fixed validation set at the maximum training difficulty.
 
@@ -92,7 +96,7 @@ def _check(task: Task, batch: Batch) -> None:
     """Raise `ValueError` unless the targets of a batch are what the task asks for."""
     fault = task.answer.fault(batch) or ("" if batch.mask.any() else "the mask is true in no step of a batch")
     if fault:
-        raise ValueError(f"{type(task).__name__}: {fault}.")
+        raise TargetsError(f"{type(task).__name__}: {fault}.")
 
 
 class _TrainingBatches(Dataset[Batch]):

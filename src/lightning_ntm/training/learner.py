@@ -20,6 +20,7 @@ from lightning_ntm.tasks.answer import Answer, exact, mean
 from lightning_ntm.tasks.answers import Bits
 from lightning_ntm.tasks.base import Task
 from lightning_ntm.tasks.batch import Batch
+from lightning_ntm.training.data import TargetsError
 from lightning_ntm.training.late_check import LateCheck
 from lightning_ntm.training.optimizer import default_optimizer, late_decay, prefer_fused, total_norm
 from lightning_ntm.training.precision import check_eps
@@ -285,7 +286,7 @@ class SequenceLearner(L.LightningModule):
             return self.answer.cost(logits, batch)
         except (IndexError, ValueError, RuntimeError) as error:
             if fault := self.answer.fault(batch):
-                raise ValueError(f"{type(self._task).__name__}: {fault}.") from error
+                raise TargetsError(f"{type(self._task).__name__}: {fault}.") from error
             raise
 
     def _loss(self, costs: Tensor, batch: Batch) -> Tensor:
