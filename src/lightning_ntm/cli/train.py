@@ -36,7 +36,7 @@ def train(argv: list[str]) -> int:
         say(f"\ninterrupted at step {run.trainer.global_step}; {_how_to_go_on(run)}")
         return 130
     except DivergenceError as error:
-        where = f" It is kept for lightning_ntm.training.replay({str(run.folder.path)!r})." if run.keeps else ""
+        where = f" It is kept for lightning_ntm.evaluation.replay({str(run.folder.path)!r})." if run.keeps else ""
         raise UsageError(f"{error}.{where} --on_nonfinite skip leaves such steps out.") from error
     except TargetsError as error:
         raise UsageError(f"{words.one_line(error)} The run ended at step {run.trainer.global_step}.") from error
