@@ -710,7 +710,7 @@ MISTAKES = {
     "train --task PrioritySort --task.items 5": "--task.highest (=16) must be at most items (=5).",
     "train --task PrioritySort --task.max_priority 2": "--task.max_priority (=2.0) must be at most 1.",
     "train --data.batch_size 0": "--data.batch_size (=0) must be at least 1.",
-    "train --threads 0": "--threads (=0) must be at least 1.",
+    "train --threads 0": "--threads (=0) must be between 1 and 1024.",
     "train --seed -1": "--seed (=-1) must be at least 0.",
     "train --loss median": "--loss (=median) must be one of 'mean', 'sum'.",
     "train --decay_after 2": "--decay_after (=2.0) must be between 0 and 1.",

@@ -121,7 +121,7 @@ def test_a_name_is_printed_as_it_is_and_quoted_in_commands(capsys):
     name = "[red]it's a run"
     assert main(["train", *TINY.split(), "--name", name]) == 0
     printed = capsys.readouterr().out
-    assert f"{name}: costs in validation" in printed
+    assert f"{name}: means over sequences in validation" in printed
     assert shlex.join(["ntm", "evaluate", f"runs/{name}"]) in printed
     assert main(["train", *TINY.split(), "--name", name]) == 2
     assert f"--resume {shlex.quote(f'runs/{name}')}" in capsys.readouterr().err

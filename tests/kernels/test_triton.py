@@ -14,7 +14,7 @@ from lightning_ntm import NTM
 pytest.importorskip("triton")
 
 from lightning_ntm.kernels.ntm.call import declared
-from lightning_ntm.kernels.ntm.triton import sequence, sizes
+from lightning_ntm.kernels.ntm.triton import refusals, sequence, sizes
 from lightning_ntm.states import flatten, mapped, named, unflatten
 
 #: Of a network with an LSTM; without one the last two are missing.
@@ -444,7 +444,7 @@ def test_states_of_other_dtypes_are_told(device):
     state = model.initial_state(1)
 
     def reason(state):
-        return sequence.refusal(model, inputs, state)
+        return refusals.refusal(model, inputs, state)
 
     assert reason(state) is None
     halves, doubles = mapped(torch.Tensor.half, state), mapped(torch.Tensor.double, state)
@@ -493,7 +493,7 @@ def test_transformed_calls_are_left_to_the_loop(device):
 COMPILED = """
 import torch
 from lightning_ntm import NTM
-from lightning_ntm.kernels.ntm.triton import sequence
+from lightning_ntm.kernels.ntm.triton import refusals
 
 device = "cuda" if torch.cuda.is_available() else "cpu"
 NTM.kernels = {"triton": NTM.kernels["triton"]}
@@ -501,7 +501,7 @@ NTM.common_kernels = {}
 model = NTM(3, 2, hidden_size=4, memory_slots=5, memory_width=3, memory_init="learned", backend="triton").to(device)
 inputs = torch.randn(2, 2, 3, device=device)
 alone, _ = model(inputs)
-sequence._interpreted = lambda model, inputs: True  # so that `auto` asks for more than the device
+refusals._interpreted = lambda model, inputs: True  # so that `auto` asks for more than the device
 model.backend = "auto"
 assert model.backend_for(inputs) == "triton"
 logits, _ = torch.compile(model, backend="eager", fullgraph=True)(inputs)

@@ -356,7 +356,7 @@ def test_extreme_weights_stay_finite(backend):
         ({"memory_slots": 0}, r"memory_slots \(=0\) must be at least 1"),
         ({"memory_width": -1}, r"memory_width \(=-1\) must be at least 1"),
         ({"hidden_size": 0}, r"hidden_size \(=0\) must be at least 1"),
-        ({"num_layers": 0}, r"num_layers \(=0\) must be at least 1"),
+        ({"num_layers": 0}, r"num_layers \(=0\) must be between 1 and 1000"),
         ({"num_read_heads": 0}, r"num_read_heads \(=0\) must be at least 1"),
         ({"num_write_heads": 0}, r"num_write_heads \(=0\) must be at least 1"),
         ({"max_shift": 4}, r"max_shift \(=4\).*memory_slots \(=7\)"),

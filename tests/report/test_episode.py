@@ -177,7 +177,7 @@ def test_a_network_that_answers_nan_is_drawn_and_all_its_bits_are_wrong(model):
 
 def test_an_episode_is_told_in_the_words_of_the_declarations():
     told = lambda measures, **values: cost(  # noqa: E731
-        {f"measure: {name}": np.float64(value) for name, value in values.items()}, measures
+        {f"measure: {name}": np.array(value) for name, value in values.items()}, measures
     )
     assert told(BITS, wrong_bits=3) == "3 wrong bits"
     assert told(UNCERTAIN_BITS, bits_per_sequence=45.25, optimal_bits=43.5) == (
