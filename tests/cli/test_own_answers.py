@@ -224,7 +224,7 @@ def test_without_a_task_answers_are_bits(tmp_path):
     ],
 )
 def test_targets_out_of_range_are_named(kind, bad, said, tmp_path):
-    with pytest.raises(ValueError, match=f"^training cannot begin: ValueError: {re.escape(said)}$"):
+    with pytest.raises(ValueError, match=f"^training cannot begin: TargetsError: {re.escape(said)}$"):
         train(tmp_path / "a", Told(kind, bad=bad), steps=100)
 
 
