@@ -18,7 +18,7 @@ from torch import Tensor
 
 from lightning_ntm import NTM, Batch
 from lightning_ntm.evaluation import TrainedRun, open_run
-from lightning_ntm.evaluation.episodes import batch_generator
+from lightning_ntm.tasks.randomness import batch_generator
 from lightning_ntm.tasks.repeat_copy import RepeatCopy
 
 

@@ -15,9 +15,9 @@ import yaml
 
 from lightning_ntm import NTM, Batch, Task
 from lightning_ntm.evaluation.build import build
-from lightning_ntm.evaluation.episodes import batch_generator
 from lightning_ntm.recipes import presets
 from lightning_ntm.tasks.answer import Answer
+from lightning_ntm.tasks.randomness import batch_generator
 from lightning_ntm.training.optimizer import default_optimizer, prefer_fused
 
 #: Batches that `ntm train` samples at once.

@@ -45,13 +45,13 @@ sys.path[:0] = [str(ROOT / "src"), str(ROOT / "benchmarks")]
 from peers import ModulePerHeadNTM  # noqa: E402
 
 from lightning_ntm.evaluation.device import chosen_device, works_ahead  # noqa: E402
-from lightning_ntm.evaluation.episodes import batch_generator  # noqa: E402
 from lightning_ntm.evaluation.evaluate import evaluate  # noqa: E402
 from lightning_ntm.models.ntm import NTM  # noqa: E402
 from lightning_ntm.records import write_whole  # noqa: E402
 from lightning_ntm.tasks.answers import Bits  # noqa: E402
 from lightning_ntm.tasks.base import Batch  # noqa: E402
 from lightning_ntm.tasks.copy import Copy  # noqa: E402
+from lightning_ntm.tasks.randomness import batch_generator  # noqa: E402
 from lightning_ntm.training.bench_cuda import (  # noqa: E402
     Card,
     milliseconds,

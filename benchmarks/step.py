@@ -20,8 +20,8 @@ from peers import ModulePerHeadNTM
 from torch.nn import functional as F
 
 from lightning_ntm import NTM, Copy
-from lightning_ntm.evaluation.episodes import batch_generator
 from lightning_ntm.records import RunFolder
+from lightning_ntm.tasks.randomness import batch_generator
 from lightning_ntm.training import EpisodeData, Run, SequenceLearner
 from lightning_ntm.training.optimizer import default_optimizer, prefer_fused
 

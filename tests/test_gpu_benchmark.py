@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 from lightning_ntm import NTM, Copy
-from lightning_ntm.evaluation.episodes import batch_generator
 from lightning_ntm.tasks.base import Batch
+from lightning_ntm.tasks.randomness import batch_generator
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / "benchmarks" / "gpu.py"

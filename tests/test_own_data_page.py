@@ -1,22 +1,19 @@
 """The page on a user's own data is run as it stands: its data are made, its commands train, its errors are said."""
 
 import json
-import re
 import shlex
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pages
 import pytest
 
 from lightning_ntm.cli import main
 
-PAGE = (Path(__file__).parents[1] / "docs" / "your-own-data.md").read_text()
-
-
-def blocks(language):
-    return re.findall(rf"^```{language}\n(.*?)^```", PAGE, flags=re.DOTALL | re.MULTILINE)
+blocks = partial(pages.blocks, "your-own-data.md")
 
 
 @pytest.fixture

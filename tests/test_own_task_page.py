@@ -1,20 +1,17 @@
 """The page on adding a task is run as it stands: its file is written, its checks pass, its commands train."""
 
-import re
 import shlex
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pages
 import pytest
 
 from lightning_ntm.cli import main
 
-PAGE = (Path(__file__).parents[1] / "docs" / "your-own-task.md").read_text()
-
-
-def blocks(language):
-    return re.findall(rf"^```{language}\n(.*?)^```", PAGE, flags=re.DOTALL | re.MULTILINE)
+blocks = partial(pages.blocks, "your-own-task.md")
 
 
 @pytest.fixture

@@ -240,7 +240,7 @@ class LaterWrong(Told):
 
 
 def batch_generator_0():
-    from lightning_ntm.evaluation.episodes import batch_generator
+    from lightning_ntm.tasks.randomness import batch_generator
 
     return batch_generator(1, "train", 0)
 

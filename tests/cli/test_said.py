@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -268,3 +269,21 @@ def test_layers_without_number_in_a_foreign_folder_are_not_made(verb, capsys):
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     assert main([*verb.split(), "foreign"]) == 2
     assert "num_layers (=1000000000) must be between 1 and 1000." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "option"),
+    [
+        (
+            ("--model=NTM", "--model.init_args.memory_slots=20", "--model.class_path=LSTM"),
+            "--model.init_args.memory_slots",
+        ),
+        (("--task=RepeatCopy", "--task.max_repeats=3", "--task=Copy"), "--task.max_repeats"),
+        (("--optimizer=RMSprop", "--optimizer.alpha=0.5", "--optimizer=SGD"), "--optimizer.alpha"),
+    ],
+)
+def test_an_argument_that_another_class_replaces_is_not_dropped_without_a_word(words, option):
+    with pytest.raises(
+        UsageError, match=rf"^{re.escape(option)} cannot be given: the \w+ is then set to \w+, which has"
+    ):
+        configured(*words)

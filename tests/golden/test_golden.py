@@ -9,7 +9,7 @@ from tests.golden.trainings import NETWORKS, TASKS, losses, words
 
 from lightning_ntm import tasks
 from lightning_ntm.cli import main
-from lightning_ntm.evaluation.episodes import batch_generator
+from lightning_ntm.tasks.randomness import batch_generator
 
 GOLDEN = json.loads((Path(__file__).parent / "golden.json").read_text())
 

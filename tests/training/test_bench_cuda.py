@@ -12,7 +12,7 @@ import torch
 
 from lightning_ntm import NTM, Copy
 from lightning_ntm.cli import bench as cli_bench, main
-from lightning_ntm.evaluation.episodes import batch_generator
+from lightning_ntm.tasks.randomness import batch_generator
 from lightning_ntm.training import bench, bench_cuda
 from lightning_ntm.training.roofline import backward_cost, forward_cost
 

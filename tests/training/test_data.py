@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from lightning_ntm import NTM, AssociativeRecall, Copy, DynamicNGrams, PrioritySort, RepeatCopy
-from lightning_ntm.evaluation.episodes import batch_generator, chunks
+from lightning_ntm.evaluation.episodes import chunks
+from lightning_ntm.tasks.randomness import batch_generator
 from lightning_ntm.training import EpisodeData, SequenceLearner
 
 

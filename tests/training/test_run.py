@@ -10,12 +10,13 @@ from torch.optim.lr_scheduler import StepLR
 
 from lightning_ntm import LSTM, NTM, Copy, DynamicNGrams
 from lightning_ntm.evaluation import open_run
-from lightning_ntm.evaluation.episodes import batch_generator, chunks
+from lightning_ntm.evaluation.episodes import chunks
 from lightning_ntm.evaluation.noise import WeightNoise
 from lightning_ntm.evaluation.weights import FORMAT, load_weights, save_weights
 from lightning_ntm.measures import BITS, UNCERTAIN_BITS
 from lightning_ntm.records import RunFolder
 from lightning_ntm.tasks.answers import Bits
+from lightning_ntm.tasks.randomness import batch_generator
 from lightning_ntm.training import EpisodeData, Run, SequenceLearner
 from lightning_ntm.training.callbacks import Keeper
 from lightning_ntm.training.optimizer import default_optimizer, prefer_fused

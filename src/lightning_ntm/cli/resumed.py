@@ -11,14 +11,14 @@ from lightning_ntm.cli.words import UsageError, explained
 from lightning_ntm.evaluation.build import class_of
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.records import RunFolder
-from lightning_ntm.records.files import CONFIG_BYTES, read_text
+from lightning_ntm.records.files import read_yaml
 from lightning_ntm.records.parsing import parse_yaml
 from lightning_ntm.training.states import training_state
 
 
 def check_resumed(now: dict[str, Any], model: MemoryModel[Any], folder: RunFolder, said: Said) -> None:
     """Raise `UsageError` for a change of an option that a resumed run cannot change any more."""
-    began = parse_yaml(read_text(folder.config, CONFIG_BYTES))
+    began = read_yaml(folder.config)
     _check_same(said, "", now, began, ("name", "runs"))
     if not folder.last.exists():
         return  # nothing has been trained

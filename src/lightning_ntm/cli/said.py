@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lightning_ntm.cli.classes import arguments, class_path
-from lightning_ntm.cli.words import UsageError, explained, near, one_line
+from lightning_ntm.cli.words import UsageError, explained, near
 from lightning_ntm.recipes import overlay, presets
 from lightning_ntm.records import RunFolder
-from lightning_ntm.records.files import CONFIG_BYTES, read_text
+from lightning_ntm.records.files import read_yaml
 from lightning_ntm.records.parsing import parse_yaml
 
 _CLASSES, _GROUPS = ("model", "task", "optimizer", "scheduler"), ("data", "trainer")
@@ -64,7 +64,20 @@ def read(argv: list[str], known: Collection[str]) -> Said:
         own |= set() if path in presets().values() else layer.keys()
         specs = [layer.get(group) or {} for group in ("model", "task")]
         whole |= all("class_path" in spec for spec in specs) and any("init_args" in spec for spec in specs)
+    _check_kept(words, mapping)
     return Said(mapping, words, own, whole, printing, resumed)
+
+
+def _check_kept(words: list[tuple[str, str]], mapping: dict[str, Any]) -> None:
+    """Raise `UsageError` for an argument of a class that the command line then replaces by one without it."""
+    for option, _ in words:
+        group, *names = option[2:].rstrip("+").replace(".init_args", "").split(".")
+        if group not in _CLASSES or not names or names[0] in _SPEC:
+            continue
+        spec = mapping.get(group) or {}
+        if names[0] not in (spec.get("init_args") or {}):
+            name = str(spec.get("class_path")).rpartition(".")[2]
+            raise UsageError(f"{option} cannot be given: the {group} is then set to {name}, which has no such option.")
 
 
 def _prints(option: str) -> bool:
@@ -82,7 +95,7 @@ def _pairs(argv: list[str], known: Collection[str]) -> Iterator[tuple[str, str]]
     for word in words:
         option, equals, value = word.partition("=")
         if not word:
-            raise UsageError("a word is empty, as a shell's unset variable leaves it.")
+            raise UsageError("an argument is empty (unset shell variable?).")
         _check_known(option, known)
         if not equals and option not in ("-h", "--help", "--print_config"):
             value = next(words, "" if option.endswith(".help") else "--")
@@ -148,10 +161,8 @@ def _file(path: Path, known: Collection[str]) -> dict[str, Any]:
 
 
 def _loaded(path: Path, source: str) -> dict[str, Any]:
-    try:
-        read = parse_yaml(read_text(path, CONFIG_BYTES))
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{source}not readable as YAML ({one_line(error)}).") from error
+    with explained(source):
+        read = read_yaml(path)
     if not isinstance(read, dict):
         raise UsageError(f"{source}not a configuration, but {type(read).__name__}.")
     return {str(name): value for name, value in read.items()}

@@ -48,7 +48,7 @@ class Parser(Prints):
 
 
 def filled(text: str) -> str:
-    """Return an argument that must not be empty, as a shell's unset variable makes it."""
+    """Return an argument that must not be empty; an unset shell variable is."""
     if not text:
         raise argparse.ArgumentTypeError("must not be empty.")
     return text
@@ -67,7 +67,7 @@ def positive(text: str) -> int:
 
 
 def add_device(parser: Parser) -> None:
-    """Add `--device`, whose value is for `training.device.chosen_device`."""
+    """Add `--device`, whose value is for `evaluation.device.chosen_device`."""
     choices = "cpu, cuda or cuda:N (auto: a CUDA device if there is one, or cpu)"
     parser.add_argument("--device", type=filled, default="auto", help=choices)
 

@@ -16,8 +16,7 @@ from lightning_ntm.evaluation.noise import WeightNoise
 from lightning_ntm.evaluation.weights import check_weights, load_weights
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.records import RunFolder
-from lightning_ntm.records.files import CONFIG_BYTES, read_object, read_text
-from lightning_ntm.records.parsing import parse_yaml
+from lightning_ntm.records.files import read_object, read_yaml
 from lightning_ntm.tasks.base import Task
 from lightning_ntm.tasks.batch import Batch
 
@@ -158,9 +157,9 @@ def warn_beyond_memory(model: MemoryModel[Any], task: Task, difficulty: dict[str
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        config = parse_yaml(read_text(path, CONFIG_BYTES))
+        config = read_yaml(path)
     except ValueError as error:
-        raise ValueError(f"{path} is not readable as YAML: {str(error).splitlines()[0]}.") from None
+        raise ValueError(f"{path} is {error}") from None
     if not isinstance(config, dict):
         raise ValueError(f"{path} is not the configuration of a run.")
     classes = [isinstance(config.get(key), dict) and "class_path" in config[key] for key in ("model", "task")]

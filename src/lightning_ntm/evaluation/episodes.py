@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from lightning_ntm.checks import at_least
 from lightning_ntm.tasks.base import Task
 from lightning_ntm.tasks.batch import Batch
-from lightning_ntm.tasks.randomness import Split, batch_generator as batch_generator
+from lightning_ntm.tasks.randomness import Split
 
 #: Increased when the same arguments give an evaluation other episodes than before.
 EVALUATION_VERSION = 2

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from lightning_ntm.records.parsing import parse_json
+from lightning_ntm.records.parsing import parse_json, parse_yaml
 
 CONFIG_BYTES = 2**18
 OBJECT_BYTES = 2**21
@@ -70,6 +70,22 @@ def read_text(path: Path, most: int) -> str:
     """
     with open_regular(path, most) as file:
         return file.read(most).decode()
+
+
+def read_yaml(path: Path, most: int = CONFIG_BYTES) -> Any:
+    """Return the content of a YAML file.
+
+    Args:
+        path: The file.
+        most: Bytes that it may have.
+
+    Raises:
+        ValueError: It cannot be read.
+    """
+    try:
+        return parse_yaml(read_text(path, most))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"not readable as YAML ({' '.join(str(error).split())}).") from error
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -9,8 +9,7 @@ from typing import Any
 import yaml
 
 from lightning_ntm.records import write_whole
-from lightning_ntm.records.files import CONFIG_BYTES, PLAN_BYTES, read_text
-from lightning_ntm.records.parsing import parse_yaml
+from lightning_ntm.records.files import CONFIG_BYTES, PLAN_BYTES, read_text, read_yaml
 from lightning_ntm.sweep.axes import (
     RESERVED,
     argument,
@@ -180,9 +179,9 @@ def read_plan(path: Path) -> dict[str, Any]:
         ValueError: The file cannot be read, or is not a mapping.
     """
     try:
-        read = parse_yaml(read_text(path, PLAN_BYTES))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path} is not readable as YAML ({' '.join(str(error).split())}).") from None
+        read = read_yaml(path, PLAN_BYTES)
+    except ValueError as error:
+        raise ValueError(f"{path} is {error}") from None
     if not isinstance(read, dict):
         raise ValueError(f"{path} is not a plan, but {type(read).__name__}.")
     return {str(key): value for key, value in read.items()}
@@ -190,23 +189,22 @@ def read_plan(path: Path) -> dict[str, Any]:
 
 def _inlined(path: Path) -> str:
     """Return the text of a configuration, with files that it names (`model: small.yaml`) inserted."""
-    text, config = _text_and_content(path)
+    config = _content(path)
     inner = {
         key: path.parent / value
         for key, value in (config.items() if isinstance(config, dict) else ())
         if isinstance(value, str) and value.endswith(_YAML) and (path.parent / value).is_file()
     }
     if not inner:
-        return text
-    return yaml.safe_dump({**config, **{key: _text_and_content(file)[1] for key, file in inner.items()}})
+        return read_text(path, CONFIG_BYTES)
+    return yaml.safe_dump({**config, **{key: _content(file) for key, file in inner.items()}})
 
 
-def _text_and_content(path: Path) -> tuple[str, Any]:
+def _content(path: Path) -> Any:
     try:
-        text = read_text(path, CONFIG_BYTES)
-        return text, parse_yaml(text)
+        return read_yaml(path)
     except ValueError as error:
-        raise ValueError(f"{path}: not readable as YAML ({' '.join(str(error).split())}).") from None
+        raise ValueError(f"{path}: {error}") from None
 
 
 def _mapped(words: Sequence[str], change: Callable[[str, str], str]) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lightning_ntm.checks import at_least
-from lightning_ntm.measures import BITS, BITS_PER_SEQUENCE, Measure, Measures, uncertain
+from lightning_ntm.measures import BITS, BITS_PER_SEQUENCE, UNCERTAIN_BITS, Measure, Measures, uncertain
 from lightning_ntm.tasks.answer import Answer as Answer, exact
 from lightning_ntm.tasks.batch import Batch
 
@@ -38,7 +38,7 @@ class Bits(Answer):
     @property
     def measures(self) -> Measures:
         """Wrong bits and cross-entropy."""
-        return _UNCERTAIN_BITS if self.uncertain else BITS
+        return UNCERTAIN_BITS if self.uncertain else BITS
 
     def cost(self, logits: Float[Tensor, "batch time outputs"], batch: Batch) -> Float[Tensor, " batch"]:
         """Cross-entropy of each answer in nats, summed over its steps and bits."""
@@ -215,7 +215,6 @@ class Numbers(Answer):
         return None
 
 
-_UNCERTAIN_BITS = uncertain(BITS, BITS_PER_SEQUENCE.name)
 _SYMBOLS = Measures(
     (
         Measure(
