@@ -132,10 +132,8 @@ def _parser() -> ArgumentParser:
     parser.add_class_arguments(Settings)
     for base, group in ((MemoryModel, "model"), (Task, "task")):
         known = ", ".join(short_names(group))
-        parser.add_subclass_arguments(base, group, required=True, help=f"{known}, or an import path.")
-        # Otherwise jsonargparse opens any file that an argument of the class names.
-        action: Any = next(action for action in parser._actions if action.dest == group)
-        action.sub_add_kwargs["sub_configs"] = False
+        # Not `add_subclass_arguments`, with which jsonargparse opens any file that an argument of the class names.
+        parser.add_argument(f"--{group}", type=base, required=True, help=f"{known}, or an import path.")
     parser.add_class_arguments(SequenceLearner, skip={"model"}, instantiate=False)
     parser.add_class_arguments(EpisodeData, "data", skip={"task", "seed"}, instantiate=False)
     parser.add_class_arguments(L.Trainer, "trainer", instantiate=False)
