@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import chdir, suppress
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,10 @@ class RayEngine(Engine):
         self.mine = not ray.is_initialized()
         if self.mine:
             try:
-                ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR)
+                # Ray puts the folder in which it is started before the standard library in its workers, and imports
+                # pyarrow, if it is installed, before a task begins. The standard library's own folder does no harm.
+                with chdir(Path(os.__file__).parent):
+                    ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR)
             except (ConnectionError, ValueError, RuntimeError) as error:
                 raise ValueError(f"no cluster at {address}: {error}") from error
 
@@ -75,13 +78,15 @@ def _end(reference: Any, folder: RunFolder) -> End:
 def _task() -> Callable[..., str]:
     """Return the function that Ray workers run.
 
-    In a worker Ray puts the working folder before the standard library. A nested function is sent as code and not
-    imported, so it can move the folder to the end of the path before the first import.
+    A nested function is sent as code and not imported, so the working folder of the sweep, where a user's own modules
+    are, can be put at the end of the path before the first import.
     """
 
     def task(here: str, folder: str, train: str, retries: int, name: str, words: list[str]) -> str:
+        import os
         import sys
 
+        os.chdir(here)
         sys.path[:] = [*(path for path in sys.path if path != here), here]
         from lightning_ntm.sweep.ray import complete
 
