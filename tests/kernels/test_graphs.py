@@ -72,7 +72,7 @@ class Cell(MemoryModel[State]):
 
     def initial_state(self, batch_size):
         return State(
-            self.scale.new_zeros(batch_size, 4), torch.zeros(batch_size, dtype=torch.long).to(self.scale.device)
+            self.scale.new_zeros(batch_size, 4), torch.zeros(batch_size, dtype=torch.long, device=self.scale.device)
         )
 
     def step(self, x, state):

@@ -315,7 +315,11 @@ def test_networks_side_by_side_are_each_what_it_is_alone(options, device):
         sum(part.square().sum() for part in found).backward()
         results.append([*(part.detach() for part in found), *(tensor.grad for tensor in tensors)])
     for i, alone in enumerate(results[:3]):
-        assert all(torch.equal(mine[i], part[0]) for mine, part in zip(results[3], alone, strict=True))
+        for mine, part in zip(results[3], alone, strict=True):
+            if CUDA:  # where a batch of matrix products may be computed in another order than one
+                torch.testing.assert_close(mine[i], part[0], rtol=1e-5, atol=1e-5)
+            else:
+                assert torch.equal(mine[i], part[0])
 
 
 def network_tensors(model, inputs):

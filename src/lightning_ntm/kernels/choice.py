@@ -17,11 +17,15 @@ class Kernel(NamedTuple):
         stacked: `"module:function"`; called with a model whose parameters are those of many networks of one
             architecture, and with their inputs and states, all with a leading axis of networks. Without one, `program`
             is called for each network.
+        loss: `"module:function"`; called as `function(model, inputs, state, judge)`, or with the arguments of `stacked`
+            and a judge, returns a `kernels.loss.Loss` whose gradients are those of the model's own loop. Without one,
+            the loss is computed from what `program` returns.
     """
 
     program: str
     refusal: str
     stacked: str | None = None
+    loss: str | None = None
 
 
 def choose(kernels: Mapping[str, Kernel], backend: str, *call: Any) -> Callable[..., Any] | None:

@@ -2,7 +2,7 @@
 
 import abc
 from collections.abc import Callable, Iterator
-from typing import Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
+from typing import Any, ClassVar, Generic, Protocol, TypeVar, cast, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int64
@@ -11,7 +11,8 @@ from torch.nn.utils.rnn import PackedSequence
 from torch.utils.checkpoint import checkpoint
 
 from lightning_ntm.checks import at_least, one_of
-from lightning_ntm.kernels.choice import Kernel, choose, chosen, prepare
+from lightning_ntm.kernels.choice import Kernel, choose, choose_kernel, chosen, load, prepare
+from lightning_ntm.kernels.loss import Judge, Loss, obstacle
 from lightning_ntm.kernels.plain import Part, Shapes
 from lightning_ntm.models import lengths as padding
 from lightning_ntm.states import named
@@ -135,6 +136,44 @@ class MemoryModel(nn.Module, abc.ABC, Generic[State]):
     @property
     def _offered(self) -> dict[str, Kernel]:
         return self.kernels if self.backend == "auto" else self.all_kernels
+
+    def loss_by_kernel(
+        self, inputs: Float[Tensor, "batch time inputs"], judge: Judge, state: State | None = None
+    ) -> Loss | None:
+        """Return the loss of a sequence from a kernel that computes all gradients at once.
+
+        The gradients are those that autograd would find for the loss of the logits that `forward` returns. They are
+        given to the parameters by the loss's `backward`, which can be called once.
+
+        Args:
+            inputs: The sequences of a batch.
+            judge: Returns what the loss says of the logits.
+            state: Before the first step; by default `initial_state`.
+
+        Returns:
+            `None` where there is no such kernel, or where `loss_refusal` says why not.
+
+        Raises:
+            ValueError: Inputs or state have the wrong shape, or `backend` cannot run the call.
+        """
+        state = self._checked(inputs, state)
+        kernel = choose_kernel(self._offered, self.backend, self, inputs, state)
+        if self._loss_refusal(kernel, inputs):
+            return None
+        found: Loss = load(cast(str, cast(Kernel, kernel).loss))(self, inputs, state, judge)
+        return found
+
+    def loss_refusal(self, inputs: Float[Tensor, "batch time inputs"]) -> str | None:
+        """Return why `loss_by_kernel` returns `None` for such inputs, or `None` if it returns a loss."""
+        kernel = choose_kernel(self._offered, self.backend, self, inputs, self._checked(inputs, None))
+        return self._loss_refusal(kernel, inputs)
+
+    def _loss_refusal(self, kernel: Kernel | None, inputs: Tensor) -> str | None:
+        if kernel is None or kernel.loss is None:
+            return "the backend that runs the network has no such kernel."
+        if type(self).forward is not MemoryModel.forward or "forward" in self.__dict__:
+            return "the network has a forward of its own."
+        return obstacle(self, inputs)
 
     def unroll(
         self, inputs: Float[Tensor, "batch time inputs"], state: State

@@ -91,11 +91,16 @@ class NTM(MemoryModel[NTMState]):
     start_hidden: Tensor
     start_cell: Tensor
     kernels: ClassVar = {
-        "cpu": Kernel("lightning_ntm.kernels.ntm.cpu:run", "lightning_ntm.kernels.ntm.cpu:refusal"),
+        "cpu": Kernel(
+            "lightning_ntm.kernels.ntm.cpu:run",
+            "lightning_ntm.kernels.ntm.cpu:refusal",
+            loss="lightning_ntm.kernels.ntm.cpu:loss",
+        ),
         "triton": Kernel(
             "lightning_ntm.kernels.ntm.triton.sequence:run",
             "lightning_ntm.kernels.ntm.triton.refusals:refusal",
             "lightning_ntm.kernels.ntm.triton.sequence:run_stack",
+            "lightning_ntm.kernels.ntm.triton.sequence:loss",
         ),
     }
     replaced_methods = ("unroll", "step", "recur", "_control", "_answer")

@@ -32,6 +32,23 @@ class Answer(abc.ABC):
     def cost(self, logits: Float[Tensor, "batch time outputs"], batch: Batch) -> Float[Tensor, " batch"]:
         """Return what training minimises, summed over each answer; differentiable."""
 
+    def cost_and_gradient(
+        self, logits: Float[Tensor, "batch time outputs"], batch: Batch, weight: float | Tensor
+    ) -> tuple[Float[Tensor, " batch"], Float[Tensor, "batch time outputs"]]:
+        """Return the cost of each answer, and the gradient of their weighted sum with respect to the logits.
+
+        Args:
+            logits: Of the network.
+            batch: The episodes.
+            weight: Of each cost in the sum, a scalar.
+        """
+        with torch.enable_grad():
+            leaf = logits.detach().requires_grad_()
+            costs = self.cost(leaf, batch)
+            weights = torch.as_tensor(weight, dtype=costs.dtype, device=costs.device).expand_as(costs)
+            (gradient,) = torch.autograd.grad(costs, leaf, weights)
+        return costs.detach(), gradient
+
     @abc.abstractmethod
     def units(self, batch: Batch) -> Float[Tensor, " batch"]:
         """Return how many bits, symbols or numbers each answer has."""

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import uuid
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ def about(**more: Any) -> dict[str, Any]:
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "versions": {
             "python": platform.python_version(),
-            **{name: version(name) for name in ("lightning-ntm", "torch", "lightning", "numpy")},
+            **{name: _version(name) for name in ("lightning-ntm", "torch", "lightning", "numpy")},
         },
         "commit": _commit(Path.cwd()),
         "own_commit": _commit(Path(__file__).parent),
@@ -38,6 +38,13 @@ def about(**more: Any) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         **more,
     }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # it is imported from its sources
+        return None
 
 
 #: Settings of a repository with which git runs programs when it compares files with a commit.

@@ -15,13 +15,15 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 from lightning_ntm.checks import between, one_of
 from lightning_ntm.evaluation.device import HostCopy, works_ahead
 from lightning_ntm.evaluation.noise import WeightNoise
+from lightning_ntm.kernels.loss import Loss
+from lightning_ntm.kernels.plain import has_hooks
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.tasks.answer import Answer, exact, mean
 from lightning_ntm.tasks.answers import Bits
 from lightning_ntm.tasks.base import Task
 from lightning_ntm.tasks.batch import Batch
-from lightning_ntm.training.data import TargetsError
 from lightning_ntm.training.late_check import LateCheck
+from lightning_ntm.training.loss import Objective, short_loss
 from lightning_ntm.training.optimizer import default_optimizer, late_decay, prefer_fused, total_norm
 from lightning_ntm.training.precision import check_eps
 from lightning_ntm.training.safety import DivergenceError, largest_gradients
@@ -96,19 +98,32 @@ class SequenceLearner(L.LightningModule):
 
     def forward(self, inputs: Tensor, slots: int | None = None) -> Tensor:
         """Return the logits of whole sequences, with so many memory slots or, by default, all."""
+        return self.model(inputs, self._start(inputs, slots))[0]
+
+    def _start(self, inputs: Tensor, slots: int | None) -> Any:
         start: Any = self.model.initial_state
-        return self.model(inputs, None if slots is None else start(len(inputs), slots=slots))[0]
+        return None if slots is None else start(len(inputs), slots=slots)
+
+    def _short_loss(self, batch: Batch, slots: int | None) -> Loss | None:
+        if has_hooks(self) or type(self).forward is not SequenceLearner.forward or "forward" in self.__dict__:
+            return None
+        if not self._holds_whole_gradients():
+            return None
+        return short_loss(self.model, self._objective, batch, self._start(batch.inputs, slots))
+
+    @property
+    def _objective(self) -> Objective:
+        return Objective(self.answer, self.loss, type(self._task).__name__)
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Return the loss, and what measuring it needs."""
         if self.noise.deviation:
             self.noise.put_on(self.model.parameters(), self._seed, self._batch_number())
-        logits = self(batch.inputs, self.slots_of(self._batch_number()) if self.min_memory_slots else None)
-        costs = self._costs(logits, batch)
-        loss = self._loss(costs, batch)
+        slots = self.slots_of(self._batch_number()) if self.min_memory_slots else None
+        loss, costs, logits = self._short_loss(batch, slots) or self._objective.of(self(batch.inputs, slots), batch)
         self.latest_loss = loss.detach()
         # Lightning divides "loss" when gradients are accumulated; "undivided" is what is measured.
-        return {"loss": loss, "undivided": loss.detach(), "costs": costs.detach(), "logits": logits.detach()}
+        return {"loss": loss, "undivided": self.latest_loss, "costs": costs, "logits": logits}
 
     def on_after_backward(self) -> None:
         """Take the noise off the weights again."""
@@ -220,9 +235,10 @@ class SequenceLearner(L.LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Measure a batch of the validation set."""
         logits = self(batch.inputs)
-        costs, right = self._costs(logits, batch), self.answer.errors(logits, batch) == 0
+        objective = self._objective
+        costs, right = objective.costs(logits, batch), self.answer.errors(logits, batch) == 0
         measured = self.answer.measure(logits, batch, costs)
-        means = {"loss": self._loss(costs, batch), **{name: mean(values) for name, values in measured.items()}}
+        means = {"loss": objective.loss(costs, batch), **{name: mean(values) for name, values in measured.items()}}
         means["perfect"] = mean(right.float())
         if (optimal := self._optimal_logits(batch)) is not None:
             means |= {name: mean(values) for name, values in self.answer.compare(measured, optimal, batch).items()}
@@ -280,14 +296,3 @@ class SequenceLearner(L.LightningModule):
             for name in sorted(names & one.keys()):
                 if one[name] != other[name]:
                     raise ValueError(f"{path} was saved with {name} (={other[name]}) of the {what}, not {one[name]}.")
-
-    def _costs(self, logits: Tensor, batch: Batch) -> Tensor:
-        try:
-            return self.answer.cost(logits, batch)
-        except (IndexError, ValueError, RuntimeError) as error:
-            if fault := self.answer.fault(batch):
-                raise TargetsError(f"{type(self._task).__name__}: {fault}.") from error
-            raise
-
-    def _loss(self, costs: Tensor, batch: Batch) -> Tensor:
-        return costs.mean() if self.loss == "sum" else costs.sum() / self.answer.units(batch).sum()

@@ -24,6 +24,7 @@ from lightning_ntm.kernels.autocast import refused_dtypes
 from lightning_ntm.kernels.cpu.blocks import empty
 from lightning_ntm.kernels.cpu.library import entry_points, opened
 from lightning_ntm.kernels.derivatives import beyond_first, by_loop, is_plain, refuse_beyond_first, with_tensors
+from lightning_ntm.kernels.loss import Judge, Loss, Results, of_output_layer, run as run_loss
 from lightning_ntm.kernels.ntm.call import DeclaredNTM, declared
 from lightning_ntm.kernels.ntm.layout import Layout, Sizes, layout_of, padded, pointers_into, saved_counts, starts_of
 from lightning_ntm.kernels.plain import changed, is_unreadable, transformed
@@ -71,6 +72,25 @@ def run(model: DeclaredNTM, inputs: Tensor, state: Any) -> tuple[Tensor, Any]:
     else:
         output, *end, _ = _forward(layout_of(inputs, tensors, weights, options), inputs, tensors, weights, biases)
     return call.output(output).transpose(0, 1), unflatten(state, end)
+
+
+def loss(model: DeclaredNTM, inputs: Tensor, state: Any, judge: Judge) -> Loss:
+    """Return the loss of a whole sequence from its initial state, with all gradients computed at once."""
+    call = declared(model, state)
+    *counts, limit = call.numbers
+    layout = layout_of(inputs, call.state, call.weights, ([*map(int, counts), 1], limit))
+    tensors = *call.state, *call.weights, *call.biases, call.output.weight, call.output.bias
+    return run_loss(partial(_loss, layout, inputs), judge, tensors)
+
+
+def _loss(layout: Layout, inputs: Tensor, judge: Judge, tensors: Sequence[Tensor]) -> Results:
+    *recurrent, weight, bias = tensors
+    state, weights, biases = _parts(recurrent)
+    output, *end, buffer = _forward(layout, inputs, state, weights, biases)
+    judged, logits, (doutput, *of_output) = of_output_layer(output, weight, bias, judge, time_first=True)
+    gradients = doutput, *(None for _ in end)
+    _, *found = _backward(layout, inputs, state, weights, (output, buffer), gradients, of_inputs=False)
+    return Results(judged, logits, [*(tensor for part in found for tensor in part), *of_output])
 
 
 def _loop(network: Any, names: Sequence[str], state: Any, inputs: Tensor, *tensors: Tensor) -> Sequence[Tensor]:

@@ -355,9 +355,8 @@ def sharpen_and_shift_backward(
     dprevious,
     dshifted,
     parts,
-    limit,
     slots,
-    LIMITED: tl.constexpr,
+    LIMIT: tl.constexpr,
     at: tl.constexpr,
     s: tl.constexpr,
 ):
@@ -382,8 +381,9 @@ def sharpen_and_shift_backward(
             s,
         )
     dweighting = load_weightings(dweights, slots, s) + load_weightings(dprevious, slots, s)
-    if LIMITED:
-        dweighting = held_within(dweighting, limit)
+    if LIMIT > 0:
+        # As an argument, or without a dtype, it would be rounded to float32.
+        dweighting = held_within(dweighting, tl.full((), LIMIT, dweighting.dtype))
     dmoved, dsharpening = sharpen_backward(shifted, 1 + softplus(raw), weighting, dweighting)
     store_weightings(dshifted, dmoved, slots, s)
     places = at.sharpenings + h
@@ -726,7 +726,7 @@ def forward(
     )
 
 
-@triton.jit(do_not_specialize=["steps", "batch", "slots", "limit"])
+@triton.jit(do_not_specialize=["steps", "batch", "slots"])
 def backward(
     first_weights,
     other_weights,
@@ -747,7 +747,6 @@ def backward(
     steps,
     batch,
     slots,
-    limit,
     READS: tl.constexpr,
     WRITES: tl.constexpr,
     WIDTH: tl.constexpr,
@@ -777,7 +776,7 @@ def backward(
     HIDDEN_CHUNK: tl.constexpr,
     FIRST_CHUNK: tl.constexpr,
     OTHER_CHUNK: tl.constexpr,
-    LIMITED: tl.constexpr,
+    LIMIT: tl.constexpr,
     OF_END: tl.constexpr,
 ):
     """Run one sequence backward, from the gradients of its outputs and, with OF_END, of its last state."""
@@ -871,9 +870,8 @@ def backward(
             dprevious,
             dshifted,
             parts,
-            limit,
             slots,
-            LIMITED,
+            LIMIT,
             at,
             s,
         )

@@ -10,6 +10,7 @@ by side. Triton is imported when a sequence is first run.
 import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lightning_ntm.kernels.derivatives import first_only
+from lightning_ntm.kernels.loss import Judge, Loss, Results, of_output_layer, run as run_loss
 from lightning_ntm.kernels.ntm.call import DeclaredNTM, declared
 from lightning_ntm.kernels.ntm.triton.sizes import Options, Sizes, sizes_of
 from lightning_ntm.states import unflatten
@@ -272,3 +274,25 @@ def run_stack(networks: DeclaredNTM, inputs: Tensor, state: Any) -> tuple[Tensor
     weight, bias = call.output.weight, call.output.bias
     logits = torch.baddbmm(bias.unsqueeze(1), output.to(weight.dtype).flatten(1, 2), weight.mT)
     return logits.unflatten(1, inputs.shape[1:3]), unflatten(state, end)
+
+
+def loss(networks: DeclaredNTM, inputs: Tensor, state: Any, judge: Judge) -> Loss:
+    """Return the loss of a whole sequence from its initial state, with all gradients computed at once.
+
+    `networks` is one network, or an NTM that holds the parameters of many.
+    """
+    call = declared(networks, state)
+    options = Options.of(call.numbers, inputs.device.type)
+    tensors = *call.state, *call.weights, *call.biases, call.output.weight, call.output.bias
+    return run_loss(partial(_loss, options, inputs), judge, tensors)
+
+
+def _loss(options: Options, inputs: Tensor, judge: Judge, tensors: Sequence[Tensor]) -> Results:
+    *recurrent, weight, bias = tensors
+    state, weights, biases = _parts(recurrent)
+    output, end, saved = _forward(inputs, state, weights, biases, options, keep=True)
+    judged, logits, (doutput, *of_output) = of_output_layer(output, weight, bias, judge)
+    sizes = sizes_of(inputs, state[0].shape[-2:], weights, options)
+    gradients, needed = (doutput, *(None for _ in end)), (False, *(True for _ in recurrent))
+    _, *found = _backward(inputs, output, saved, weights, sizes, gradients, needed)
+    return Results(judged, logits, [*found, *of_output])

@@ -197,8 +197,7 @@ class Sizes:
         for name in ("HIDDEN", "FIRST", "OTHER"):
             of_products |= self.products[name].constants(name)
         columns = {f"{name}_COLUMNS": self.products[name].columns for name in ("FIRST", "OTHER")}
-        limit = {"LIMITED": self.options.limit > 0, "limit": self.options.limit}
-        return self.constants | of_products | columns | limit | {"PARTS": self.parts}
+        return self.constants | of_products | columns | {"PARTS": self.parts, "LIMIT": self.options.limit}
 
 
 def padded(count: int, multiple: int = 4) -> int:

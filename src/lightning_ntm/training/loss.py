@@ -1,0 +1,101 @@
+"""The loss of a training step, in the short way or the long.
+
+The short way computes the loss and all gradients in one call of a kernel, where nothing of the user's looks at what
+happens in between. The long way computes logits, then the loss, and leaves the gradients to autograd. Both give the
+same numbers.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from torch import Tensor
+
+from lightning_ntm.kernels.loss import Judged, Loss
+from lightning_ntm.models.base import MemoryModel
+from lightning_ntm.tasks.answer import Answer
+from lightning_ntm.tasks.batch import Batch
+from lightning_ntm.training.data import TargetsError
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What a training minimises.
+
+    Args:
+        answer: What the task asks for.
+        reduction: `mean` over all units of the answers in a batch, or `sum` over each answer and mean over the batch.
+        task: Name of the task, for messages.
+    """
+
+    answer: Answer
+    reduction: Literal["mean", "sum"] = "mean"
+    task: str = "the data"
+
+    def costs(self, logits: Tensor, batch: Batch) -> Tensor:
+        """Return the cost of each answer; see `Answer.cost`.
+
+        Raises:
+            TargetsError: The targets are not those of the answer.
+        """
+        with self._explained(batch):
+            return self.answer.cost(logits, batch)
+
+    def loss(self, costs: Tensor, batch: Batch) -> Tensor:
+        """Return the loss, a scalar."""
+        return costs.mean() if self.reduction == "sum" else costs.sum() / self.answer.units(batch).sum()
+
+    def judged(self, logits: Tensor, batch: Batch) -> Judged:
+        """Return loss, costs, and the gradient of the loss with respect to the logits.
+
+        Raises:
+            TargetsError: The targets are not those of the answer.
+        """
+        with self._explained(batch):
+            units = None if self.reduction == "sum" else self.answer.units(batch).sum()
+            weight = 1 / len(logits) if units is None else units.reciprocal()
+            costs, gradient = self.answer.cost_and_gradient(logits, batch, weight)
+        return Judged(costs.mean() if units is None else costs.sum() / units, costs, gradient)
+
+    def of(self, logits: Tensor, batch: Batch) -> Loss:
+        """Return the loss of logits.
+
+        Raises:
+            TargetsError: The targets are not those of the answer.
+        """
+        costs = self.costs(logits, batch)
+        return Loss(self.loss(costs, batch), costs.detach(), logits.detach())
+
+    @contextmanager
+    def _explained(self, batch: Batch) -> Iterator[None]:
+        try:
+            yield
+        except (IndexError, ValueError, RuntimeError) as error:
+            if fault := self.answer.fault(batch):
+                raise TargetsError(f"{self.task}: {fault}.") from error
+            raise
+
+
+def loss_of(model: MemoryModel[Any], objective: Objective, batch: Batch, state: Any = None) -> Loss:
+    """Return the loss of a network on a batch.
+
+    Args:
+        model: The network.
+        objective: What is minimised.
+        batch: The episodes.
+        state: Before the first step; by default `initial_state`.
+
+    Raises:
+        ValueError: The inputs have the wrong shape, or the network's backend cannot run the call.
+        TargetsError: The targets are not those of the answer.
+    """
+    short = short_loss(model, objective, batch, state)
+    return objective.of(model(batch.inputs, state)[0], batch) if short is None else short
+
+
+def short_loss(model: MemoryModel[Any], objective: Objective, batch: Batch, state: Any = None) -> Loss | None:
+    """Return the loss in the short way, or `None` where that is not possible; see `loss_of`."""
+    if not isinstance(model, MemoryModel):  # what torch.compile returns, which has the network's attributes
+        return None
+    return model.loss_by_kernel(batch.inputs, lambda logits: objective.judged(logits, batch), state)
