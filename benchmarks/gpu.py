@@ -61,6 +61,7 @@ from lightning_ntm.training.bench_cuda import (  # noqa: E402
     program_microseconds,
     training_step,
 )
+from lightning_ntm.training.loss import Objective, loss_side_by_side  # noqa: E402
 from lightning_ntm.training.optimizer import default_optimizer, prefer_fused  # noqa: E402
 from lightning_ntm.training.slots import drawn_slots  # noqa: E402
 
@@ -257,9 +258,9 @@ class Autocast(nn.Module):
         super().__init__()
         self.model, self.device = model, device
 
-    def forward(self, inputs: Tensor) -> Any:
+    def forward(self, inputs: Tensor, state: Any = None) -> Any:
         with torch.autocast(self.device.type, torch.bfloat16):
-            return self.model(inputs)
+            return self.model(inputs, state)
 
 
 def variant(settings: Settings, *, autocast: bool = False, **options: Any) -> Figure:
@@ -291,22 +292,18 @@ def side_by_side(settings: Settings) -> Figure:
     }
 
 
+def objective_of(episodes: Batch) -> Objective:
+    """Return what training on copy minimises."""
+    return Objective(Bits(episodes.targets.shape[-1]))
+
+
 def stacked_step(stack: Any, optimizer: torch.optim.Optimizer, episodes: Batch, slots: int | None = None) -> None:
     """Take a training step of each network, with `slots` memory slots or all. Each is clipped by its own norm."""
     optimizer.zero_grad()
     state = stack.initial_state(episodes.inputs.shape[1], slots=slots)
-    stacked_loss(stack(episodes.inputs, state)[0], episodes).backward()
+    loss_side_by_side(stack, objective_of(episodes), episodes, state).loss.backward()
     stack.clip_gradients(1.0)
     optimizer.step()
-
-
-def stacked_loss(logits: Tensor, episodes: Batch) -> Tensor:
-    """Return the sum over networks of each network's mean loss over the bits of its answers."""
-    every = Batch(*(part.flatten(0, 1) for part in episodes))
-    answer = Bits(logits.shape[-1])
-    nats = answer.cost(logits.flatten(0, 1), every).view(len(logits), -1)
-    bits = answer.units(every).view(len(logits), -1)
-    return (nats.sum(1) / bits.sum(1)).sum()
 
 
 class SeedBatches(Dataset[tuple[Batch, list[int]]]):
@@ -395,7 +392,7 @@ def compile_sizes(stack: Any, settings: Settings, seeds: Sequence[int]) -> None:
     powers = {1 << (slots - 1).bit_length(): slots for slots in range(settings.least_slots, most + 1)}
     for slots in powers.values():
         state = stack.initial_state(settings.batch_size, slots=slots)
-        stacked_loss(stack(episodes.inputs, state)[0], episodes).backward()
+        loss_side_by_side(stack, objective_of(episodes), episodes, state).loss.backward()
     stack.zero_grad()
     _wait(settings.device)
 

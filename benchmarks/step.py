@@ -23,6 +23,7 @@ from lightning_ntm import NTM, Copy
 from lightning_ntm.records import RunFolder
 from lightning_ntm.tasks.randomness import batch_generator
 from lightning_ntm.training import EpisodeData, Run, SequenceLearner
+from lightning_ntm.training.loss import Objective, loss_of
 from lightning_ntm.training.optimizer import default_optimizer, prefer_fused
 
 TASK = Copy(min_length=20, max_length=20)
@@ -40,13 +41,13 @@ def milliseconds(work: Callable[[], object], steps: int) -> float:
     return statistics.median(times)
 
 
-def training_step(model: torch.nn.Module, loss_of: Callable[[], torch.Tensor]) -> Callable[[], None]:
+def training_step(model: torch.nn.Module, loss: Callable[[], torch.Tensor]) -> Callable[[], None]:
     optimizer = default_optimizer(model.parameters())
     prefer_fused(optimizer)
 
     def step() -> None:
         optimizer.zero_grad()
-        loss_of().backward()
+        loss().backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
 
@@ -63,11 +64,7 @@ def peer_step() -> Callable[[], None]:
 def our_step(backend: str) -> Callable[[], None]:
     model, batch = NTM(9, 8, backend=backend), TASK.sample(batch_generator(1, "train", 0), 8)
 
-    def loss() -> torch.Tensor:
-        nats = TASK.answer.cost(model(batch.inputs)[0], batch)
-        return nats.sum() / TASK.answer.units(batch).sum()
-
-    return training_step(model, loss)
+    return training_step(model, lambda: loss_of(model, Objective(TASK.answer), batch).loss)
 
 
 def step_in_training(backend: str, steps: int) -> float:

@@ -10,16 +10,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
 
-from lightning_ntm import NTM, Copy
+from lightning_ntm import NTM, Copy, Stack
 from lightning_ntm.tasks.base import Batch
 from lightning_ntm.tasks.randomness import batch_generator
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / "benchmarks" / "gpu.py"
 DRIVER = """
-import importlib.util, runpy, sys
+import runpy, sys
 import fake_cuda, pytest
 from lightning_ntm.training import bench_cuda
 
@@ -27,37 +26,9 @@ fake_cuda.pretend(pytest.MonkeyPatch(), fake_cuda.WallClock())
 bench_cuda._READS, bench_cuda._BLOCKS, bench_cuda._WARM_UP = 1, (64,), 0
 bench_cuda.matrix_product_flops = lambda device: 1e9
 bench_cuda.copied_bytes = lambda device: 1e9
-if importlib.util.find_spec("lightning_ntm.models.stack") is None:
-    import test_gpu_benchmark
-    sys.modules["lightning_ntm.models.stack"] = test_gpu_benchmark
 sys.argv = ["gpu.py", *sys.argv[1:]]
 runpy.run_path("benchmarks/gpu.py", run_name="__main__")
 """
-
-
-class Stack(nn.Module):
-    """Networks one after the other: what the benchmark asks of those side by side."""
-
-    def __init__(self, members):
-        super().__init__()
-        self.alone = nn.ModuleList(members)
-
-    @property
-    def memory_slots(self):
-        return self.alone[0].memory_slots
-
-    def initial_state(self, batch, slots=None):
-        return [network.initial_state(batch, slots=slots) for network in self.alone]
-
-    def members(self):
-        return list(self.alone)
-
-    def forward(self, inputs, states=None):
-        calls = zip(self.alone, inputs, states or [None] * len(inputs), strict=True)
-        return torch.stack([network(each, state)[0] for network, each, state in calls]), None
-
-    def clip_gradients(self, max_norm):
-        return torch.stack([nn.utils.clip_grad_norm_(network.parameters(), max_norm) for network in self.alone])
 
 
 @pytest.fixture(scope="module")
@@ -185,15 +156,16 @@ def test_each_network_sees_the_batches_of_its_seed(gpu):
     assert time == max(task.sample(batch_generator(seed, "train", gpu.CHUNK), 2).inputs.shape[1] for seed in (5, 6))
 
 
-def test_networks_side_by_side_have_the_gradients_of_each_alone(gpu):
+@pytest.mark.parametrize("backend", ["reference", "cpu", "triton"])
+def test_networks_side_by_side_have_the_gradients_of_each_alone(gpu, backend):
     task, sizes = Copy(bits=3, max_length=4), {"hidden_size": 4, "memory_slots": 6, "memory_width": 3}
     members = [NTM(4, 3, **sizes) for _ in range(2)]
     batches, (time, *_) = gpu.SeedBatches(task, seeds=(1, 2), steps=1, batch_size=2)[0]
     together = Batch(*(part[0, :, :, :time] for part in batches))
-    gpu.stacked_loss(Stack(members)(together.inputs)[0], together).backward()
+    stack = Stack(members, backend)
+    gpu.loss_side_by_side(stack, gpu.objective_of(together), together).loss.backward()
     for seed, member in enumerate(members, start=1):
-        found = [parameter.grad.clone() for parameter in member.parameters()]
-        member.zero_grad()
+        found = [parameter.grad[seed - 1] for parameter in stack.parameters()]
         episodes = task.sample(batch_generator(seed, "train", 0), 2)
         nats = task.answer.cost(member(episodes.inputs)[0], episodes)
         (nats.sum() / task.answer.units(episodes).sum()).backward()
@@ -217,7 +189,7 @@ def test_programs_are_compiled_for_each_block_of_slots(gpu, monkeypatch):
     settings.network["memory_slots"] = 70
     stack, seen = Stack([settings.model(seed) for seed in (1, 2)]), []
     start = stack.initial_state
-    monkeypatch.setattr(stack, "initial_state", lambda batch, slots: seen.append(slots) or start(batch, slots))
+    monkeypatch.setattr(stack, "initial_state", lambda batch, slots: seen.append(slots) or start(batch, slots=slots))
     gpu.compile_sizes(stack, settings, (1, 2))
     assert seen == [8, 16, 32, 64, 70]
     assert all(parameter.grad is None for parameter in stack.parameters())

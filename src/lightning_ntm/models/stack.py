@@ -11,6 +11,8 @@ from torch.func import functional_call, vmap
 
 from lightning_ntm.checks import one_of
 from lightning_ntm.kernels.choice import Kernel, choose_kernel, chosen, load
+from lightning_ntm.kernels.loss import Judge, Loss, obstacle
+from lightning_ntm.kernels.plain import has_hooks
 from lightning_ntm.models.alike import check_alike, tensors_of
 from lightning_ntm.models.base import MemoryModel, State, check_state, run_in_pieces
 from lightning_ntm.states import flatten, mapped, unflatten
@@ -109,6 +111,22 @@ class Stack(nn.Module, Generic[State]):
             return self._piece(inputs, state)
         return run_in_pieces(self._piece, inputs, state, steps)
 
+    def loss_by_kernel(
+        self, inputs: Float[Tensor, "networks batch time inputs"], judge: Judge, state: State | None = None
+    ) -> Loss | None:
+        """Return the loss of sequences from a kernel that runs all networks and computes all gradients at once.
+
+        As `MemoryModel.loss_by_kernel`; `judge` is given logits with a leading axis of networks.
+        """
+        state = self._checked(inputs, state)
+        kernel: Kernel | None = self._ask(choose_kernel, inputs, state)
+        if kernel is None or kernel.stacked is None or kernel.loss is None:
+            return None
+        if has_hooks(self) or obstacle(self.networks, inputs):
+            return None
+        found: Loss = load(kernel.loss)(self.networks, inputs, state, judge)
+        return found
+
     def backend_for(self, inputs: Float[Tensor, "networks batch time inputs"]) -> str:
         """Return the name of the backend that runs such inputs: `reference` or a kernel of the members' class."""
         return self._ask(chosen, inputs, self._checked(inputs, None))
@@ -140,8 +158,8 @@ class Stack(nn.Module, Generic[State]):
             )
         if state is None:
             return self.initial_state(inputs.shape[1])
-        start = self._side_by_side(lambda network: network._start_like(state))
-        check_state(state, start, inputs.shape[:2])
+        start = self._call(lambda network: network._start_like(state), self._of_first())
+        check_state(state, mapped(lambda part: part.unsqueeze(0), start), inputs.shape[:2])
         return state
 
     def _piece(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
@@ -155,7 +173,12 @@ class Stack(nn.Module, Generic[State]):
     def _ask(self, question: Callable[..., Any], inputs: Tensor, state: State) -> Any:
         """Ask which kernel runs the call of the first network; the calls of the others differ in numbers only."""
         kernels, backend = self.networks.kernels, self.backend
-        return self._call(lambda *call: question(kernels, backend, *call), *next(self._each(inputs, state)))
+        first = mapped(lambda part: part[0], state)
+        return self._call(lambda *call: question(kernels, backend, *call), self._of_first(), inputs[0], first)
+
+    @torch.no_grad()
+    def _of_first(self) -> dict[str, Tensor]:
+        return {name: tensor[0] for name, tensor in tensors_of(self).items()}
 
     def _side_by_side(self, function: Callable[..., Any], *args: Any) -> Any:
         """Call a function with all networks at once; arguments and results have a leading axis of networks."""

@@ -33,14 +33,17 @@ class Answer(abc.ABC):
         """Return what training minimises, summed over each answer; differentiable."""
 
     def cost_and_gradient(
-        self, logits: Float[Tensor, "batch time outputs"], batch: Batch, weight: float | Tensor
+        self,
+        logits: Float[Tensor, "batch time outputs"],
+        batch: Batch,
+        weight: float | Float[Tensor, ""] | Float[Tensor, " batch"],
     ) -> tuple[Float[Tensor, " batch"], Float[Tensor, "batch time outputs"]]:
         """Return the cost of each answer, and the gradient of their weighted sum with respect to the logits.
 
         Args:
             logits: Of the network.
             batch: The episodes.
-            weight: Of each cost in the sum, a scalar.
+            weight: Of each cost in the sum, one for all or one for each.
         """
         with torch.enable_grad():
             leaf = logits.detach().requires_grad_()

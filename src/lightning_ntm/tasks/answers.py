@@ -49,7 +49,10 @@ class Bits(Answer):
         return torch.where(mask, nats, 0).sum((1, 2))
 
     def cost_and_gradient(
-        self, logits: Float[Tensor, "batch time outputs"], batch: Batch, weight: float | Tensor
+        self,
+        logits: Float[Tensor, "batch time outputs"],
+        batch: Batch,
+        weight: float | Float[Tensor, ""] | Float[Tensor, " batch"],
     ) -> tuple[Float[Tensor, " batch"], Float[Tensor, "batch time outputs"]]:
         """Return both in closed form: the derivative of a bit's cross-entropy is its probability minus its target."""
         if type(self).cost is not Bits.cost:  # of a subclass
@@ -58,6 +61,7 @@ class Bits(Answer):
         logits = logits.to(exact(logits), copy=True).masked_fill_(hidden, 0)
         targets = batch.targets.to(logits)
         nats = F.binary_cross_entropy_with_logits(logits, targets, reduction="none").masked_fill_(hidden, 0)
+        weight = weight.view(-1, 1, 1) if isinstance(weight, Tensor) else weight
         gradient = logits.sigmoid_().sub_(targets).mul_(weight).masked_fill_(hidden, 0)
         return nats.sum((1, 2)), gradient
 

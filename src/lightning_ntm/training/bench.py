@@ -13,6 +13,7 @@ from lightning_ntm.models.ntm import NTM
 from lightning_ntm.tasks.batch import Batch
 from lightning_ntm.tasks.copy import Copy
 from lightning_ntm.training import bench_cuda
+from lightning_ntm.training.loss import Objective, loss_of
 from lightning_ntm.training.optimizer import default_optimizer, prefer_fused
 
 #: Batch size, list length, memory slots. Everything else is as in the paper's copy network.
@@ -54,13 +55,12 @@ def _cpu_rows(repeats: int) -> Iterator[dict[str, Any]]:
 
 def _timed(task: Copy, episodes: Batch, model: NTM, repeats: int) -> tuple[float, float, float]:
     """Return the milliseconds of a step, of its forward and backward, and of a forward without gradients."""
-    optimizer = default_optimizer(model.parameters())
+    optimizer, objective = default_optimizer(model.parameters()), Objective(task.answer)
     prefer_fused(optimizer)
 
     def gradients() -> None:
-        logits, _ = model(episodes.inputs)
         model.zero_grad()
-        (task.answer.cost(logits, episodes).sum() / task.answer.units(episodes).sum()).backward()
+        loss_of(model, objective, episodes).loss.backward()
 
     def update() -> None:
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

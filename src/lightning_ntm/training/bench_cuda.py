@@ -20,6 +20,7 @@ from lightning_ntm.models.ntm import NTM
 from lightning_ntm.tasks.answers import Bits
 from lightning_ntm.tasks.batch import Batch
 from lightning_ntm.tasks.copy import Copy
+from lightning_ntm.training.loss import Objective, loss_of
 from lightning_ntm.training.optimizer import default_optimizer, prefer_fused
 from lightning_ntm.training.roofline import Rates, backward_cost, floor, forward_cost, recurrent_weights
 
@@ -87,15 +88,14 @@ def _step_and_forward(model: NTM, episodes: Batch, repeats: int) -> tuple[float,
         return step, milliseconds(lambda: model(episodes.inputs), repeats)
 
 
-def training_step(model: torch.nn.Module, episodes: Batch) -> Callable[[], None]:
+def training_step(model: Any, episodes: Batch) -> Callable[[], None]:
     """Return a training step like that of `ntm train`: forward, backward, clipping, optimizer."""
-    optimizer, answer = default_optimizer(model.parameters()), Bits(episodes.targets.shape[-1])
+    optimizer, objective = default_optimizer(model.parameters()), Objective(Bits(episodes.targets.shape[-1]))
     prefer_fused(optimizer)
 
     def step() -> None:
         optimizer.zero_grad()
-        costs = answer.cost(model(episodes.inputs)[0], episodes)
-        (costs.sum() / answer.units(episodes).sum()).backward()
+        loss_of(model, objective, episodes).loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
 

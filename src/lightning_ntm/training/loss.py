@@ -10,10 +10,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
 from lightning_ntm.kernels.loss import Judged, Loss
 from lightning_ntm.models.base import MemoryModel
+from lightning_ntm.models.stack import Stack
 from lightning_ntm.tasks.answer import Answer
 from lightning_ntm.tasks.batch import Batch
 from lightning_ntm.training.data import TargetsError
@@ -42,6 +44,15 @@ class Objective:
         with self._explained(batch):
             return self.answer.cost(logits, batch)
 
+    def costs_and_gradient(self, logits: Tensor, batch: Batch, weight: float | Tensor) -> tuple[Tensor, Tensor]:
+        """Return the cost of each answer, and the gradient of their weighted sum; see `Answer.cost_and_gradient`.
+
+        Raises:
+            TargetsError: The targets are not those of the answer.
+        """
+        with self._explained(batch):
+            return self.answer.cost_and_gradient(logits, batch, weight)
+
     def loss(self, costs: Tensor, batch: Batch) -> Tensor:
         """Return the loss, a scalar."""
         return costs.mean() if self.reduction == "sum" else costs.sum() / self.answer.units(batch).sum()
@@ -52,10 +63,9 @@ class Objective:
         Raises:
             TargetsError: The targets are not those of the answer.
         """
-        with self._explained(batch):
-            units = None if self.reduction == "sum" else self.answer.units(batch).sum()
-            weight = 1 / len(logits) if units is None else units.reciprocal()
-            costs, gradient = self.answer.cost_and_gradient(logits, batch, weight)
+        units = None if self.reduction == "sum" else self.answer.units(batch).sum()
+        weight = 1 / len(logits) if units is None else units.reciprocal()
+        costs, gradient = self.costs_and_gradient(logits, batch, weight)
         return Judged(costs.mean() if units is None else costs.sum() / units, costs, gradient)
 
     def of(self, logits: Tensor, batch: Batch) -> Loss:
@@ -99,3 +109,40 @@ def short_loss(model: MemoryModel[Any], objective: Objective, batch: Batch, stat
     if not isinstance(model, MemoryModel):  # what torch.compile returns, which has the network's attributes
         return None
     return model.loss_by_kernel(batch.inputs, lambda logits: objective.judged(logits, batch), state)
+
+
+def loss_side_by_side(stack: Stack[Any], objective: Objective, batches: Batch, state: Any = None) -> Loss:
+    """Return the loss of networks side by side: the sum of their losses.
+
+    Args:
+        stack: The networks.
+        objective: What each network minimises.
+        batches: The batch of each network; each field has a leading axis of networks.
+        state: Before the first step; by default `initial_state`.
+    """
+    short = stack.loss_by_kernel(batches.inputs, lambda logits: _judged_side_by_side(objective, logits, batches), state)
+    if short is not None:
+        return short
+    logits = stack(batches.inputs, state)[0]
+    costs = objective.costs(logits.flatten(0, 1), _flat(batches)).view(logits.shape[:2])
+    return Loss((costs * _weights(objective, batches)).sum(), costs.detach(), logits.detach())
+
+
+def _judged_side_by_side(objective: Objective, logits: Tensor, batches: Batch) -> Judged:
+    weights = _weights(objective, batches)
+    costs, gradient = objective.costs_and_gradient(logits.flatten(0, 1), _flat(batches), weights.flatten())
+    loss = (costs * weights.flatten()).sum()
+    return Judged(loss, costs.view(weights.shape), gradient.view(logits.shape))
+
+
+def _flat(batches: Batch) -> Batch:
+    return Batch(*(part.flatten(0, 1) for part in batches))
+
+
+def _weights(objective: Objective, batches: Batch) -> Tensor:
+    """Return the weight of the cost of each answer in the loss of its network, `(networks, batch)`."""
+    shape = batches.mask.shape[:2]
+    if objective.reduction == "sum":
+        return torch.full(shape, 1 / shape[1], device=batches.mask.device)
+    units = objective.answer.units(_flat(batches)).view(shape)
+    return units.sum(1, keepdim=True).reciprocal().expand(shape)
