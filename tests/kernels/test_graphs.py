@@ -3,10 +3,12 @@
 import copy
 import gc
 import pickle
+import random
 import threading
 import weakref
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 import recorder
 import torch
@@ -694,6 +696,24 @@ def test_streams_do_not_get_each_other_s_numbers():
     torch.cuda.synchronize()
     for (_, index), result in found.items():
         assert_same(result, expected[index])
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("draw", [random.random, np.random.rand, lambda: float(torch.rand(()))])
+def test_a_step_that_draws_numbers_of_any_generator_is_left_to_the_loop(draw):
+    model, inputs = build("cuda", Cell, backend="graphs"), sequence("cuda")
+    model.extra = lambda kept: kept * draw()
+    with pytest.raises(ValueError, match=r"random numbers|cannot be told"):
+        model(inputs)
+
+
+@pytest.mark.gpu
+def test_auto_takes_it_for_a_model_without_kernels():
+    model, inputs = build("cuda", Cell, backend="auto"), sequence("cuda")
+    expected = [model(inputs)[0] for _ in range(4)]
+    assert model.backend_for(inputs) == "graphs"
+    assert graphs._models[model]
+    assert_same(expected[1:], expected[:1] * 3)
 
 
 @pytest.mark.gpu

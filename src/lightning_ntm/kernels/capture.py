@@ -7,12 +7,15 @@ order.
 """
 
 import copy
+import pickle
+import random
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -35,13 +38,17 @@ class Memory:
         outside = torch.cuda.current_stream(self.device)
         self.stream.wait_stream(outside)
         with torch.random.fork_rng([self.device], device_type="cuda"), torch.cuda.stream(self.stream):
-            before = torch.get_rng_state(), torch.cuda.get_rng_state(self.device)
+            before = self._random_states()
             results = [work() for _ in range(3)][-1]
-            after = torch.get_rng_state(), torch.cuda.get_rng_state(self.device)
+            after = self._random_states()
         outside.wait_stream(self.stream)
-        if not all(map(torch.equal, before, after)):
+        if before != after:
             raise RuntimeError("its step draws random numbers")  # a forward that is replayed would draw others
         return results
+
+    def _random_states(self) -> bytes:
+        states = torch.get_rng_state().tolist(), torch.cuda.get_rng_state(self.device).tolist()
+        return pickle.dumps((states, random.getstate(), np.random.get_state()))
 
     def capture(self, work: Callable[[], Results]) -> tuple[Any, Results]:
         """Return work as a graph, and the results that each replay writes anew."""

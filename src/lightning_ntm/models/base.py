@@ -52,7 +52,7 @@ class MemoryModel(nn.Module, abc.ABC, Generic[State]):
     """
 
     kernels: ClassVar[dict[str, Kernel]] = {}
-    #: Run the loop of any model, where they are asked for by name.
+    #: Run the loop of any model. A step must depend on its arguments and on the model alone.
     common_kernels: ClassVar[dict[str, Kernel]] = {
         "graphs": Kernel("lightning_ntm.kernels.graphs:run", "lightning_ntm.kernels.graphs:refusal")
     }
@@ -72,7 +72,7 @@ class MemoryModel(nn.Module, abc.ABC, Generic[State]):
 
     @property
     def all_kernels(self) -> dict[str, Kernel]:
-        """Those of the class, of which `auto` takes the first that can run a call, and those of any model."""
+        """Those of the class, then those of any model: `auto` takes the first that can run a call."""
         return {**self.kernels, **self.common_kernels}
 
     def replaced_parts(self) -> Iterator[Part]:
@@ -126,16 +126,12 @@ class MemoryModel(nn.Module, abc.ABC, Generic[State]):
         return run_in_pieces(self._piece, inputs, state, self.checkpoint_every)
 
     def _piece(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
-        program = choose(self._offered, self.backend, self, inputs, state)
+        program = choose(self.all_kernels, self.backend, self, inputs, state)
         return program(self, inputs, state) if program else self.unroll(inputs, state)
 
     def backend_for(self, inputs: Float[Tensor, "batch time inputs"]) -> str:
         """Return the name of the backend that runs such inputs: `reference` or one of `all_kernels`."""
-        return chosen(self._offered, self.backend, self, inputs, self._checked(inputs, None))
-
-    @property
-    def _offered(self) -> dict[str, Kernel]:
-        return self.kernels if self.backend == "auto" else self.all_kernels
+        return chosen(self.all_kernels, self.backend, self, inputs, self._checked(inputs, None))
 
     def loss_by_kernel(
         self, inputs: Float[Tensor, "batch time inputs"], judge: Judge, state: State | None = None
@@ -157,7 +153,7 @@ class MemoryModel(nn.Module, abc.ABC, Generic[State]):
             ValueError: Inputs or state have the wrong shape, or `backend` cannot run the call.
         """
         state = self._checked(inputs, state)
-        kernel = choose_kernel(self._offered, self.backend, self, inputs, state)
+        kernel = choose_kernel(self.all_kernels, self.backend, self, inputs, state)
         if self._loss_refusal(kernel, inputs):
             return None
         found: Loss = load(cast(str, cast(Kernel, kernel).loss))(self, inputs, state, judge)
@@ -165,7 +161,7 @@ class MemoryModel(nn.Module, abc.ABC, Generic[State]):
 
     def loss_refusal(self, inputs: Float[Tensor, "batch time inputs"]) -> str | None:
         """Return why `loss_by_kernel` returns `None` for such inputs, or `None` if it returns a loss."""
-        kernel = choose_kernel(self._offered, self.backend, self, inputs, self._checked(inputs, None))
+        kernel = choose_kernel(self.all_kernels, self.backend, self, inputs, self._checked(inputs, None))
         return self._loss_refusal(kernel, inputs)
 
     def _loss_refusal(self, kernel: Kernel | None, inputs: Tensor) -> str | None:
