@@ -19,7 +19,7 @@ import torch
 from step import our_step
 
 from lightning_ntm import NTM
-from lightning_ntm.kernels.ntm import cpu
+from lightning_ntm.kernels.ntm import native
 
 
 def microseconds(batch: int, length: int, slots: int, repeats: int, checkpoint_every: int = 0) -> float:
@@ -37,7 +37,7 @@ def microseconds(batch: int, length: int, slots: int, repeats: int, checkpoint_e
 def parts_of_a_step(threads: int, steps: int = 200) -> tuple[float, float]:
     """Return median milliseconds of a training step at batch 8 and length 20, in the kernel and outside it."""
     torch.set_num_threads(threads)
-    call, step, within, around = cpu._call, our_step("cpu"), [], []
+    call, step, within, around = native._call, our_step("cpu"), [], []
     spent = 0.0
 
     def timed(*arguments: object, **options: object) -> None:
@@ -46,7 +46,7 @@ def parts_of_a_step(threads: int, steps: int = 200) -> tuple[float, float]:
         call(*arguments, **options)
         spent += time.perf_counter() - start
 
-    cpu._call = timed
+    native._call = timed
     try:
         for _ in range(steps):
             spent, start = 0.0, time.perf_counter()
@@ -54,7 +54,7 @@ def parts_of_a_step(threads: int, steps: int = 200) -> tuple[float, float]:
             within.append(spent)
             around.append(time.perf_counter() - start - spent)
     finally:
-        cpu._call = call
+        native._call = call
     return 1000 * statistics.median(within[10:]), 1000 * statistics.median(around[10:])
 
 

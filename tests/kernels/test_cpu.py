@@ -333,7 +333,7 @@ MEMORY = """
 import resource, sys, torch
 from lightning_ntm import NTM
 from lightning_ntm.kernels.cpu import library
-from lightning_ntm.kernels.ntm import cpu
+from lightning_ntm.kernels.ntm import native
 
 threads, backward, own = map(int, sys.argv[1:])
 torch.set_num_threads(threads)
@@ -341,10 +341,10 @@ model = NTM(3, 2, hidden_size=4, memory_slots=100_000, memory_width=16, backend=
 small = NTM(3, 2, hidden_size=4, backend="cpu")
 small(torch.zeros(16, 2, 3))[0].sum().backward()  # the threads are there
 if own:
-    cpu.entry_points = lambda found=dict(library.entry_points()): found
+    native.entry_points = lambda found=dict(library.entry_points()): found
     import ctypes
     ctypes.CDLL(str(library.LIBRARY)).ntm_use_team(None, None)
-call, unlimited = cpu._call, resource.getrlimit(resource.RLIMIT_AS)
+call, unlimited = native._call, resource.getrlimit(resource.RLIMIT_AS)
 
 def limited(*arguments, **options):
     if options["backward"] == bool(backward):
@@ -355,7 +355,7 @@ def limited(*arguments, **options):
     finally:
         resource.setrlimit(resource.RLIMIT_AS, unlimited)
 
-cpu._call = limited
+native._call = limited
 inputs = torch.zeros(4, 2, 3)
 try:
     with torch.set_grad_enabled(bool(backward)):
@@ -365,7 +365,7 @@ try:
     sys.exit("it ran")
 except RuntimeError as error:
     assert "can't allocate memory" in str(error), error
-cpu._call = call
+native._call = call
 assert torch.isfinite(model(inputs)[0]).all()  # and goes on
 """
 

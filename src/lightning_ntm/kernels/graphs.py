@@ -11,7 +11,7 @@ import threading
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from typing import Any
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 import torch
@@ -20,6 +20,9 @@ from torch import Tensor, nn
 from lightning_ntm.kernels.capture import Graph, Memory, Replay
 from lightning_ntm.kernels.plain import PLAIN, has_global_hooks, has_hooks, transformed
 from lightning_ntm.states import flatten, unflatten
+
+#: What is captured: has `used`, the number of the latest call that used it.
+Captured = TypeVar("Captured")
 
 #: Calls of a shape that `auto` runs as a loop before it captures the next: a capture takes as long as several loops.
 CALLS_BEFORE_CAPTURE = 2
@@ -80,7 +83,7 @@ def run(model: Any, inputs: Tensor, state: Any) -> tuple[Tensor, Any]:
     fingerprint, tensors = _fingerprint(model, inputs.device)
     parts = [inputs, *flatten(state)]
     call = [(part.shape, part.dtype, part.requires_grad) for part in parts]
-    key = (fingerprint, type(state), *call, *_settings())
+    key = (fingerprint, type(state), *call, *settings())
 
     def capture(memory: Memory) -> Graph:
         if isinstance(fingerprint, str):
@@ -88,7 +91,7 @@ def run(model: Any, inputs: Tensor, state: Any) -> tuple[Tensor, Any]:
         return Graph(memory, model, inputs, state, tensors)
 
     with _searching:
-        found = _graphs_of(model, inputs.device).find(key, capture, at_once=by_name)
+        found = _graphs_of(model, inputs.device).find(key, capture, at_once=by_name, warn=not by_name)
     if isinstance(found, Graph):
         logits, *end = Replay.apply(found, *parts, *tensors)
         return logits, unflatten(state, end)
@@ -97,7 +100,7 @@ def run(model: Any, inputs: Tensor, state: Any) -> tuple[Tensor, Any]:
     return model.unroll(inputs, state)
 
 
-def _settings() -> tuple[Hashable, ...]:
+def settings() -> tuple[Hashable, ...]:
     """Return the settings of PyTorch on which the kernels of a loop depend."""
     modes = torch.is_grad_enabled(), torch.is_inference_mode_enabled(), torch.are_deterministic_algorithms_enabled()
     return (*modes, torch.backends.cuda.matmul.fp32_precision)
@@ -135,10 +138,12 @@ class _Graphs:
 
     def __init__(self, device: torch.device):
         self.device, self.memory, self.calls = device, Memory(device), 0
-        self.graphs = OrderedDict[Hashable, Graph]()  # the least recently used first
+        self.graphs = OrderedDict[Hashable, Any]()  # the least recently used first
         self.others = OrderedDict[Hashable, int | str]()  # how often they were called, or why they cannot be captured
 
-    def find(self, key: Hashable, capture: Callable[[Memory], Graph], *, at_once: bool) -> Graph | str | None:
+    def find(
+        self, key: Hashable, capture: Callable[[Memory], Captured], *, at_once: bool = False, warn: bool = False
+    ) -> Captured | str | None:
         """Return the graph of a key, or why it cannot be captured; `None` while it is new or there is no room."""
         self.calls += 1
         if key not in self.graphs:
@@ -152,7 +157,7 @@ class _Graphs:
             try:
                 self.graphs[key] = capture(self.memory)
             except RuntimeError as error:
-                return self._failed(key, error, warn=not at_once)
+                return self._failed(key, error, warn=warn)
             del self.others[key]
             _trim(self.graphs, MAX_GRAPHS)  # only now: the pool of their memory lives as long as one of them
         self.graphs.move_to_end(key)
@@ -171,6 +176,25 @@ class _Graphs:
         if warn:
             warnings.warn(f"No CUDA graph replaces the loop of this model, which is slow: {reason}", stacklevel=2)
         return reason
+
+
+def can_capture(device: torch.device) -> bool:
+    """Return whether operations on a device can be captured now."""
+    return device.type == "cuda" and not torch.cuda.is_current_stream_capturing()
+
+
+def find(owner: Any, key: Hashable, device: torch.device, capture: Callable[[Memory], Captured]) -> Captured | None:
+    """Return what was captured for a key, or `None` where nothing was.
+
+    Args:
+        owner: The network.
+        key: Of all that is captured.
+        device: A CUDA device.
+        capture: Captures it. A `RuntimeError` says that this is not possible.
+    """
+    with _searching:
+        found = _graphs_of(owner, device).find(key, capture)
+    return None if isinstance(found, str) else found
 
 
 def _trim(entries: OrderedDict[Hashable, Any], most: int) -> None:

@@ -52,8 +52,8 @@ class Judged(NamedTuple):
     gradient: Tensor
 
 
-#: Returns the loss of `([networks,] batch, time, outputs)` logits.
-Judge = Callable[[Tensor], Judged]
+#: Returns the loss of `([networks,] batch, time, outputs)` logits; its other arguments are the tensors of the episodes.
+Judge = Callable[..., Judged]
 
 
 class Loss(NamedTuple):
@@ -70,6 +70,33 @@ class Loss(NamedTuple):
     logits: Tensor
 
 
+class Gradients:
+    """Gradients on their way to the tensors of a call.
+
+    Args:
+        tensors: One for each tensor.
+        shared: Whether they are in memory that the next call writes over, unless `keep` was called before.
+    """
+
+    def __init__(self, tensors: Sequence[Tensor | None], *, shared: bool = False):
+        self.tensors, self.shared = tensors, shared
+
+    def keep(self) -> None:
+        """Copy them out of memory that is shared."""
+        if self.shared:
+            self.tensors = [None if tensor is None else tensor.clone() for tensor in self.tensors]
+            self.shared = False
+
+    def times(self, factor: Tensor, needed: Sequence[bool]) -> Sequence[Tensor | None]:
+        """Return those that are needed, times a factor, in memory of their own."""
+        found = [tensor if need else None for tensor, need in zip(self.tensors, needed, strict=True)]
+        # On a GPU reading the factor would wait for all that is queued.
+        if not factor.is_cuda and not self.shared and float(factor) == 1:
+            return found
+        scaled = iter(torch._foreach_mul([tensor for tensor in found if tensor is not None], factor))
+        return [None if tensor is None else next(scaled) for tensor in found]
+
+
 class Results(NamedTuple):
     """What a program returns.
 
@@ -81,28 +108,31 @@ class Results(NamedTuple):
 
     judged: Judged
     logits: Tensor
-    gradients: Sequence[Tensor | None]
+    gradients: Gradients
 
 
-#: Computes a call from the loss and the tensors of the call.
-Program = Callable[[Judge, Sequence[Tensor]], Results]
+#: Computes a call from the loss, the tensors of the episodes, and those that can need a gradient.
+Program = Callable[[Judge, Sequence[Tensor], Sequence[Tensor]], Results]
 
 
-def run(program: Program, judge: Judge, tensors: Sequence[Tensor]) -> Loss:
+def run(program: Program, judge: Judge, episodes: Sequence[Tensor], tensors: Sequence[Tensor]) -> Loss:
     """Return the loss of a call as a function of its tensors.
 
     Args:
         program: Computes it.
         judge: The loss.
+        episodes: The arguments of the loss after the logits; the first are the inputs.
         tensors: State, weights and biases: all that can need a gradient.
     """
-    return Loss(*_Loss.apply(program, judge, *tensors))
+    return Loss(*_Loss.apply(program, judge, episodes, *tensors))
 
 
 class _Loss(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, program: Program, judge: Judge, *tensors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        (loss, costs, _), logits, ctx.gradients = program(judge, tensors)
+    def forward(
+        ctx: Any, program: Program, judge: Judge, episodes: Sequence[Tensor], *tensors: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        (loss, costs, _), logits, ctx.gradients = program(judge, episodes, tensors)
         ctx.mark_non_differentiable(costs, logits)
         ctx.set_materialize_grads(False)
         return loss, costs, logits
@@ -113,21 +143,18 @@ class _Loss(torch.autograd.Function):
         found, ctx.gradients = ctx.gradients, None
         if found is None:
             raise RuntimeError("the gradients of this loss were given away: a second backward needs a new loss.")
-        (of_loss, *_), needed = gradients, ctx.needs_input_grad[2:]
-        found = [gradient if need else None for gradient, need in zip(found, needed, strict=True)]
-        return None, None, *(_scaled(found, of_loss))
+        return None, None, None, *found.times(gradients[0], ctx.needs_input_grad[3:])
 
 
-def _scaled(gradients: Sequence[Tensor | None], factor: Tensor) -> Sequence[Tensor | None]:
-    # On a GPU reading the factor would wait for all that is queued.
-    if not factor.is_cuda and float(factor) == 1:
-        return gradients
-    scaled = iter(torch._foreach_mul([gradient for gradient in gradients if gradient is not None], factor))
-    return [None if gradient is None else next(scaled) for gradient in gradients]
+def output_layer(output: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Return the logits of a sequence, or of sequences of networks side by side; see `of_output_layer`."""
+    flat = output.flatten(-3, -2)
+    logits = F.linear(flat, weight, bias) if weight.ndim == 2 else torch.baddbmm(bias.unsqueeze(1), flat, weight.mT)
+    return logits.unflatten(-2, output.shape[-3:-1])
 
 
 def of_output_layer(
-    output: Tensor, weight: Tensor, bias: Tensor, judge: Judge, *, time_first: bool = False
+    output: Tensor, weight: Tensor, bias: Tensor, judge: Callable[[Tensor], Judged], *, time_first: bool = False
 ) -> tuple[Judged, Tensor, tuple[Tensor, Tensor, Tensor]]:
     """Return what a loss says of the logits, the logits, and gradients of the output layer's input, weight and bias.
 
@@ -139,12 +166,10 @@ def of_output_layer(
         judge: The loss.
         time_first: Whether time is the first axis.
     """
-    flat = output.flatten(-3, -2)
-    answers = F.linear(flat, weight, bias) if weight.ndim == 2 else torch.baddbmm(bias.unsqueeze(1), flat, weight.mT)
-    logits = answers.unflatten(-2, output.shape[-3:-1])
+    logits = output_layer(output, weight, bias)
     logits = logits.transpose(0, 1) if time_first else logits
     judged = judge(logits)
     gradient = judged.gradient.transpose(0, 1) if time_first else judged.gradient
-    gradient = gradient.flatten(-3, -2)
+    gradient, flat = gradient.flatten(-3, -2), output.flatten(-3, -2)
     doutput = (gradient @ weight).view(output.shape)
     return judged, logits, (doutput, gradient.mT @ flat, gradient.sum(-2))

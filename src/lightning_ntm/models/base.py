@@ -1,11 +1,11 @@
 """What every sequence model promises."""
 
 import abc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar, Generic, Protocol, TypeVar, cast, runtime_checkable
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int64, Shaped
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 from torch.utils.checkpoint import checkpoint
@@ -134,7 +134,7 @@ class MemoryModel(nn.Module, abc.ABC, Generic[State]):
         return chosen(self.all_kernels, self.backend, self, inputs, self._checked(inputs, None))
 
     def loss_by_kernel(
-        self, inputs: Float[Tensor, "batch time inputs"], judge: Judge, state: State | None = None
+        self, episodes: Sequence[Shaped[Tensor, "batch time ..."]], judge: Judge, state: State | None = None
     ) -> Loss | None:
         """Return the loss of a sequence from a kernel that computes all gradients at once.
 
@@ -142,8 +142,9 @@ class MemoryModel(nn.Module, abc.ABC, Generic[State]):
         given to the parameters by the loss's `backward`, which can be called once.
 
         Args:
-            inputs: The sequences of a batch.
-            judge: Returns what the loss says of the logits.
+            episodes: The inputs of a batch, and what else the loss depends on.
+            judge: Is called with the logits and all episodes, returns what the loss says of the logits. Equal ones give
+                equal losses.
             state: Before the first step; by default `initial_state`.
 
         Returns:
@@ -152,11 +153,12 @@ class MemoryModel(nn.Module, abc.ABC, Generic[State]):
         Raises:
             ValueError: Inputs or state have the wrong shape, or `backend` cannot run the call.
         """
+        inputs = episodes[0]
         state = self._checked(inputs, state)
         kernel = choose_kernel(self.all_kernels, self.backend, self, inputs, state)
         if self._loss_refusal(kernel, inputs):
             return None
-        found: Loss = load(cast(str, cast(Kernel, kernel).loss))(self, inputs, state, judge)
+        found: Loss = load(cast(str, cast(Kernel, kernel).loss))(self, episodes, state, judge)
         return found
 
     def loss_refusal(self, inputs: Float[Tensor, "batch time inputs"]) -> str | None:

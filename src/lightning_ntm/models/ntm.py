@@ -99,7 +99,7 @@ class NTM(MemoryModel[NTMState]):
         "triton": Kernel(
             "lightning_ntm.kernels.ntm.triton.sequence:run",
             "lightning_ntm.kernels.ntm.triton.refusals:refusal",
-            "lightning_ntm.kernels.ntm.triton.sequence:run_stack",
+            "lightning_ntm.kernels.ntm.triton.sequence:run",
             "lightning_ntm.kernels.ntm.triton.sequence:loss",
         ),
     }

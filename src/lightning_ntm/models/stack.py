@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Generic
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
@@ -112,19 +112,20 @@ class Stack(nn.Module, Generic[State]):
         return run_in_pieces(self._piece, inputs, state, steps)
 
     def loss_by_kernel(
-        self, inputs: Float[Tensor, "networks batch time inputs"], judge: Judge, state: State | None = None
+        self, episodes: Sequence[Shaped[Tensor, "networks batch time ..."]], judge: Judge, state: State | None = None
     ) -> Loss | None:
         """Return the loss of sequences from a kernel that runs all networks and computes all gradients at once.
 
-        As `MemoryModel.loss_by_kernel`; `judge` is given logits with a leading axis of networks.
+        As `MemoryModel.loss_by_kernel`; logits and episodes have a leading axis of networks.
         """
+        inputs = episodes[0]
         state = self._checked(inputs, state)
         kernel: Kernel | None = self._ask(choose_kernel, inputs, state)
         if kernel is None or kernel.stacked is None or kernel.loss is None:
             return None
         if has_hooks(self) or obstacle(self.networks, inputs):
             return None
-        found: Loss = load(kernel.loss)(self.networks, inputs, state, judge)
+        found: Loss = load(kernel.loss)(self.networks, episodes, state, judge)
         return found
 
     def backend_for(self, inputs: Float[Tensor, "networks batch time inputs"]) -> str:

@@ -12,7 +12,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import lightning as L
 import torch
+
+from lightning_ntm.tasks.base import Task
+from lightning_ntm.training.learner import SequenceLearner
+from lightning_ntm.training.refusals import backend_of
 
 
 def about(**more: Any) -> dict[str, Any]:
@@ -38,6 +43,19 @@ def about(**more: Any) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         **more,
     }
+
+
+def computation(trainer: L.Trainer, learner: SequenceLearner, task: Task) -> dict[str, str]:
+    """Return the backend of a training, and how gradients are computed.
+
+    Raises:
+        ValueError: The backend that was asked for by name cannot run the sequences of the task.
+    """
+    inputs = next(learner.model.parameters()).new_zeros(1, 1, task.input_size)
+    with trainer.precision_plugin.forward_context(), torch.enable_grad():
+        refusal = learner.loss_refusal(inputs)
+    backend = backend_of(trainer, learner.model, task)
+    return {"backend": backend, "gradients": f"by autograd: {refusal}" if refusal else "in one call of the kernel"}
 
 
 def _version(package: str) -> str | None:

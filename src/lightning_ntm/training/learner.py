@@ -1,6 +1,5 @@
 """The system that is trained: a network, a loss, an optimiser."""
 
-import inspect
 import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -23,12 +22,12 @@ from lightning_ntm.tasks.answers import Bits
 from lightning_ntm.tasks.base import Task
 from lightning_ntm.tasks.batch import Batch
 from lightning_ntm.training.late_check import LateCheck
-from lightning_ntm.training.loss import Objective, short_loss
+from lightning_ntm.training.loss import Objective, loss_refusal, short_loss
 from lightning_ntm.training.optimizer import default_optimizer, late_decay, prefer_fused, total_norm
 from lightning_ntm.training.precision import check_eps
 from lightning_ntm.training.safety import DivergenceError, largest_gradients
 from lightning_ntm.training.slots import check_slots, drawn_slots
-from lightning_ntm.training.states import check_optimizer_state
+from lightning_ntm.training.states import check_optimizer_state, check_settings
 
 OptimizerFactory = Callable[[Iterable[Any]], torch.optim.Optimizer]
 SchedulerFactory = Callable[[torch.optim.Optimizer], LRScheduler | ReduceLROnPlateau]
@@ -105,11 +104,18 @@ class SequenceLearner(L.LightningModule):
         return None if slots is None else start(len(inputs), slots=slots)
 
     def _short_loss(self, batch: Batch, slots: int | None) -> Loss | None:
-        if has_hooks(self) or type(self).forward is not SequenceLearner.forward or "forward" in self.__dict__:
-            return None
-        if not self._holds_whole_gradients():
+        if self._loss_refusal():
             return None
         return short_loss(self.model, self._objective, batch, self._start(batch.inputs, slots))
+
+    def loss_refusal(self, inputs: Tensor) -> str | None:
+        """Return why the loss of such inputs is not computed with all gradients in one call, or `None` if it is."""
+        return self._loss_refusal() or loss_refusal(self.model, inputs)
+
+    def _loss_refusal(self) -> str | None:
+        if has_hooks(self) or type(self).forward is not SequenceLearner.forward or "forward" in self.__dict__:
+            return "the learner has hooks or a forward of its own."
+        return None if self._holds_whole_gradients() else "the strategy divides parameters or gradients."
 
     @property
     def _objective(self) -> Objective:
@@ -286,13 +292,4 @@ class SequenceLearner(L.LightningModule):
         optimizer = self.optimizer(self.model.parameters())
         check_optimizer_state(optimizer, state, path)
         scheduler = self.scheduler(optimizer) if self.scheduler else LambdaLR(optimizer, lambda _: 1.0)
-        mine: tuple[dict[str, Any], ...] = (optimizer.state_dict()["param_groups"][0], scheduler.state_dict())
-        saved = (state["optimizer_states"][0]["param_groups"][0], state["lr_schedulers"][0])
-        moved = {"params", "lr", "foreach", "fused"} | ({"momentum", "betas"} if self.scheduler else set())
-        fixed = (mine[0].keys() - moved, inspect.signature(type(scheduler)).parameters.keys() - {"last_epoch"})
-        for what, one, other, names in zip(("optimizer", "scheduler"), mine, saved, fixed, strict=True):
-            if set(one) != set(other):
-                raise ValueError(f"{path} was saved with another {what}; its settings are {', '.join(sorted(other))}.")
-            for name in sorted(names & one.keys()):
-                if one[name] != other[name]:
-                    raise ValueError(f"{path} was saved with {name} (={other[name]}) of the {what}, not {one[name]}.")
+        check_settings(optimizer, scheduler, {"momentum", "betas"} if self.scheduler else set(), state, path)

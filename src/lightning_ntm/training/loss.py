@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lightning_ntm.kernels.loss import Judged, Loss
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.models.stack import Stack
-from lightning_ntm.tasks.answer import Answer
+from lightning_ntm.tasks.answer import Answer, exact
 from lightning_ntm.tasks.batch import Batch
 from lightning_ntm.training.data import TargetsError
 
@@ -57,16 +57,33 @@ class Objective:
         """Return the loss, a scalar."""
         return costs.mean() if self.reduction == "sum" else costs.sum() / self.answer.units(batch).sum()
 
-    def judged(self, logits: Tensor, batch: Batch) -> Judged:
+    def judged(self, logits: Tensor, *episodes: Tensor) -> Judged:
         """Return loss, costs, and the gradient of the loss with respect to the logits.
 
         Raises:
             TargetsError: The targets are not those of the answer.
         """
+        batch = Batch(*episodes)
         units = None if self.reduction == "sum" else self.answer.units(batch).sum()
-        weight = 1 / len(logits) if units is None else units.reciprocal()
+        weight = 1 / len(logits) if units is None else units.to(exact(logits)).reciprocal()
         costs, gradient = self.costs_and_gradient(logits, batch, weight)
         return Judged(costs.mean() if units is None else costs.sum() / units, costs, gradient)
+
+    def judged_side_by_side(self, logits: Tensor, *episodes: Tensor) -> Judged:
+        """Return what `judged` does for the sum of the losses of networks, along a leading axis of all tensors."""
+        batches = Batch(*episodes)
+        weights = self.weights(batches)
+        costs, gradient = self.costs_and_gradient(logits.flatten(0, 1), _flat(batches), weights.flatten())
+        loss = (costs * weights.flatten()).sum()
+        return Judged(loss, costs.view(weights.shape), gradient.view(logits.shape))
+
+    def weights(self, batches: Batch) -> Tensor:
+        """Return the weight of the cost of each answer in the loss of its network, `(networks, batch)`."""
+        shape = batches.mask.shape[:2]
+        if self.reduction == "sum":
+            return torch.full(shape, 1 / shape[1], device=batches.mask.device)
+        units = self.answer.units(_flat(batches)).view(shape)
+        return units.sum(1, keepdim=True).reciprocal().expand(shape)
 
     def of(self, logits: Tensor, batch: Batch) -> Loss:
         """Return the loss of logits.
@@ -87,7 +104,7 @@ class Objective:
             raise
 
 
-def loss_of(model: MemoryModel[Any], objective: Objective, batch: Batch, state: Any = None) -> Loss:
+def loss_of(model: nn.Module, objective: Objective, batch: Batch, state: Any = None) -> Loss:
     """Return the loss of a network on a batch.
 
     Args:
@@ -104,11 +121,18 @@ def loss_of(model: MemoryModel[Any], objective: Objective, batch: Batch, state: 
     return objective.of(model(batch.inputs, state)[0], batch) if short is None else short
 
 
-def short_loss(model: MemoryModel[Any], objective: Objective, batch: Batch, state: Any = None) -> Loss | None:
+def short_loss(model: nn.Module, objective: Objective, batch: Batch, state: Any = None) -> Loss | None:
     """Return the loss in the short way, or `None` where that is not possible; see `loss_of`."""
-    if not isinstance(model, MemoryModel):  # what torch.compile returns, which has the network's attributes
+    if not isinstance(model, MemoryModel):
         return None
-    return model.loss_by_kernel(batch.inputs, lambda logits: objective.judged(logits, batch), state)
+    return model.loss_by_kernel(batch, objective.judged, state)
+
+
+def loss_refusal(model: nn.Module, inputs: Tensor) -> str | None:
+    """Return why `short_loss` is `None` for such inputs, or `None` if it is not."""
+    if not isinstance(model, MemoryModel):  # what torch.compile returns, which has the network's attributes
+        return f"the network is a {type(model).__name__}."
+    return model.loss_refusal(inputs)
 
 
 def loss_side_by_side(stack: Stack[Any], objective: Objective, batches: Batch, state: Any = None) -> Loss:
@@ -120,29 +144,13 @@ def loss_side_by_side(stack: Stack[Any], objective: Objective, batches: Batch, s
         batches: The batch of each network; each field has a leading axis of networks.
         state: Before the first step; by default `initial_state`.
     """
-    short = stack.loss_by_kernel(batches.inputs, lambda logits: _judged_side_by_side(objective, logits, batches), state)
+    short = stack.loss_by_kernel(batches, objective.judged_side_by_side, state)
     if short is not None:
         return short
     logits = stack(batches.inputs, state)[0]
     costs = objective.costs(logits.flatten(0, 1), _flat(batches)).view(logits.shape[:2])
-    return Loss((costs * _weights(objective, batches)).sum(), costs.detach(), logits.detach())
-
-
-def _judged_side_by_side(objective: Objective, logits: Tensor, batches: Batch) -> Judged:
-    weights = _weights(objective, batches)
-    costs, gradient = objective.costs_and_gradient(logits.flatten(0, 1), _flat(batches), weights.flatten())
-    loss = (costs * weights.flatten()).sum()
-    return Judged(loss, costs.view(weights.shape), gradient.view(logits.shape))
+    return Loss((costs * objective.weights(batches)).sum(), costs.detach(), logits.detach())
 
 
 def _flat(batches: Batch) -> Batch:
     return Batch(*(part.flatten(0, 1) for part in batches))
-
-
-def _weights(objective: Objective, batches: Batch) -> Tensor:
-    """Return the weight of the cost of each answer in the loss of its network, `(networks, batch)`."""
-    shape = batches.mask.shape[:2]
-    if objective.reduction == "sum":
-        return torch.full(shape, 1 / shape[1], device=batches.mask.device)
-    units = objective.answer.units(_flat(batches)).view(shape)
-    return units.sum(1, keepdim=True).reciprocal().expand(shape)

@@ -28,16 +28,17 @@ def check_same_data(task: Task, folder: RunFolder) -> None:
             )
 
 
-def backend_of(model: MemoryModel[Any], task: Task) -> str:
-    """Return the backend that runs sequences of a task, where the network is now.
+def backend_of(trainer: L.Trainer, model: MemoryModel[Any], task: Task) -> str:
+    """Return the backend that runs sequences of a task, where the network is now and in the precision of the trainer.
 
     Raises:
         ValueError: The backend that was asked for by name cannot run them.
     """
     inputs = next(model.parameters()).new_zeros(1, 1, task.input_size)
-    backend = model.backend_for(inputs)
-    if model.backend not in ("auto", backend):
-        model(inputs)  # raises the error that gives the reason
+    with trainer.precision_plugin.forward_context():
+        backend = model.backend_for(inputs)
+        if model.backend not in ("auto", backend):
+            model(inputs)  # raises the error that gives the reason
     return backend
 
 

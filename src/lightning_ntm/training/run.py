@@ -18,7 +18,7 @@ from lightning_ntm.evaluation.contents import contents
 from lightning_ntm.evaluation.weights import save_weights
 from lightning_ntm.records import Claim, RunFolder, as_json, write_whole
 from lightning_ntm.records.files import CONFIG_BYTES, read_text
-from lightning_ntm.training.about import about
+from lightning_ntm.training.about import about, computation
 from lightning_ntm.training.callbacks import (
     Keeper,
     NoProfiler,
@@ -82,7 +82,7 @@ class Run:
             # A launcher's variables may set another rank, with which no metrics are written.
             rank_zero_only.rank = 0  # type: ignore[attr-defined]
         if self.trainer.strategy.root_device.type == "cpu":  # on other devices `begin` checks it
-            self._backend()
+            backend_of(self.trainer, self.learner.model, self.data.task)
         if self.keeps and self.trainer.is_global_zero:
             try:
                 self._open()
@@ -188,7 +188,7 @@ class Run:
 
     def begin(self) -> None:
         """Record that training has begun. A resumed folder is changed only here, after all checks."""
-        backend = self._backend()
+        runs = computation(self.trainer, self.learner, self.data.task)
         if self.keeps:
             check_links(self.trainer, self.folder.path)
         self.began = True
@@ -198,7 +198,7 @@ class Run:
             about(
                 seed=self.data.seed,
                 step=self.trainer.global_step,
-                backend=backend,
+                **runs,
                 device=str(self.learner.device),
                 task_version=self.data.task.version,
                 **contents(self.data.task),
@@ -219,10 +219,6 @@ class Run:
             if self._goes_on():
                 self._keep_old_config()
             write_whole(self.folder.config, self.config)
-
-    def _backend(self) -> str:
-        with self.trainer.precision_plugin.forward_context():
-            return backend_of(self.learner.model, self.data.task)
 
     def _goes_on(self) -> bool:
         return self.resume and self.folder.last.exists()

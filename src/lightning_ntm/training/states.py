@@ -1,5 +1,6 @@
 """Training states as Lightning saves them, checked before anything in them is used."""
 
+import inspect
 import pickle
 import zipfile
 from contextlib import suppress
@@ -135,3 +136,29 @@ def _fits(value: Any, like: Any) -> bool:
         return value.shape == like.shape and (value.dtype == like.dtype or {value.dtype, like.dtype} <= FLOATS)
     single = like is None or isinstance(like, int | float) or (isinstance(like, Tensor) and not like.shape)
     return value is None or (single and isinstance(value, int | float)) or type(value) is type(like)
+
+
+def check_settings(
+    optimizer: torch.optim.Optimizer, scheduler: Any, moved: set[str], state: dict[str, Any], path: Path
+) -> None:
+    """Raise `ValueError` unless a saved training state has the settings of this optimiser and scheduler.
+
+    Args:
+        optimizer: As the training would have it.
+        scheduler: Likewise.
+        moved: Settings of the optimiser that the scheduler changes.
+        state: The saved training state.
+        path: Its file, for messages.
+    """
+    mine: tuple[dict[str, Any], ...] = (optimizer.state_dict()["param_groups"][0], scheduler.state_dict())
+    saved = (state["optimizer_states"][0]["param_groups"][0], state["lr_schedulers"][0])
+    fixed = (
+        mine[0].keys() - {"params", "lr", "foreach", "fused"} - moved,
+        inspect.signature(type(scheduler)).parameters.keys() - {"last_epoch"},
+    )
+    for what, one, other, names in zip(("optimizer", "scheduler"), mine, saved, fixed, strict=True):
+        if set(one) != set(other):
+            raise ValueError(f"{path} was saved with another {what}; its settings are {', '.join(sorted(other))}.")
+        for name in sorted(names & one.keys()):
+            if one[name] != other[name]:
+                raise ValueError(f"{path} was saved with {name} (={other[name]}) of the {what}, not {one[name]}.")

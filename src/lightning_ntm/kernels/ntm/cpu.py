@@ -11,8 +11,6 @@ There are two ways to the same computation. Where something looks at the operati
 for an operator written in Python costs half as much as a short sequence.
 """
 
-import ctypes
-from array import array
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -21,12 +19,13 @@ import torch
 from torch import Tensor
 
 from lightning_ntm.kernels.autocast import refused_dtypes
-from lightning_ntm.kernels.cpu.blocks import empty
 from lightning_ntm.kernels.cpu.library import entry_points, opened
 from lightning_ntm.kernels.derivatives import beyond_first, by_loop, is_plain, refuse_beyond_first, with_tensors
-from lightning_ntm.kernels.loss import Judge, Loss, Results, of_output_layer, run as run_loss
+from lightning_ntm.kernels.loss import Gradients, Judge, Loss, Results, of_output_layer, run as run_loss
+from lightning_ntm.kernels.ntm import native
 from lightning_ntm.kernels.ntm.call import DeclaredNTM, declared
-from lightning_ntm.kernels.ntm.layout import Layout, Sizes, layout_of, padded, pointers_into, saved_counts, starts_of
+from lightning_ntm.kernels.ntm.layout import Layout, layout_of
+from lightning_ntm.kernels.ntm.operator import SEQUENCE
 from lightning_ntm.kernels.plain import changed, is_unreadable, transformed
 from lightning_ntm.states import flatten, structure, unflatten
 
@@ -64,33 +63,37 @@ def run(model: DeclaredNTM, inputs: Tensor, state: Any) -> tuple[Tensor, Any]:
     *counts, limit = numbers
     options = [*map(int, counts), int(keep)], limit
     if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() or torch.jit.is_tracing():
-        output, *end, _ = torch.ops.lightning_ntm.sequence(inputs, *tensors, weights, biases, *options)
+        output, *end, _ = SEQUENCE(inputs, *tensors, weights, biases, *options)
     elif keep:
         loop = partial(_loop, model, list(call.layers), structure(state))
         layout = layout_of(inputs, tensors, weights, options)
         output, *end = _Recurrence.apply(loop, layout, inputs, *tensors, *weights, *biases)
     else:
-        output, *end, _ = _forward(layout_of(inputs, tensors, weights, options), inputs, tensors, weights, biases)
+        output, *end, _ = native.forward(layout_of(inputs, tensors, weights, options), inputs, tensors, weights, biases)
     return call.output(output).transpose(0, 1), unflatten(state, end)
 
 
-def loss(model: DeclaredNTM, inputs: Tensor, state: Any, judge: Judge) -> Loss:
+def loss(model: DeclaredNTM, episodes: Sequence[Tensor], state: Any, judge: Judge) -> Loss:
     """Return the loss of a whole sequence from its initial state, with all gradients computed at once."""
+    inputs = episodes[0]
     call = declared(model, state)
     *counts, limit = call.numbers
     layout = layout_of(inputs, call.state, call.weights, ([*map(int, counts), 1], limit))
     tensors = *call.state, *call.weights, *call.biases, call.output.weight, call.output.bias
-    return run_loss(partial(_loss, layout, inputs), judge, tensors)
+    return run_loss(partial(_loss, layout), judge, episodes, tensors)
 
 
-def _loss(layout: Layout, inputs: Tensor, judge: Judge, tensors: Sequence[Tensor]) -> Results:
+def _loss(layout: Layout, judge: Judge, episodes: Sequence[Tensor], tensors: Sequence[Tensor]) -> Results:
+    inputs = episodes[0]
     *recurrent, weight, bias = tensors
     state, weights, biases = _parts(recurrent)
-    output, *end, buffer = _forward(layout, inputs, state, weights, biases)
-    judged, logits, (doutput, *of_output) = of_output_layer(output, weight, bias, judge, time_first=True)
+    output, *end, buffer = native.forward(layout, inputs, state, weights, biases)
+    judged, logits, (doutput, *of_output) = of_output_layer(
+        output, weight, bias, lambda logits: judge(logits, *episodes), time_first=True
+    )
     gradients = doutput, *(None for _ in end)
-    _, *found = _backward(layout, inputs, state, weights, (output, buffer), gradients, of_inputs=False)
-    return Results(judged, logits, [*(tensor for part in found for tensor in part), *of_output])
+    _, *found = native.backward(layout, inputs, state, weights, (output, buffer), gradients, of_inputs=False)
+    return Results(judged, logits, Gradients([*(tensor for part in found for tensor in part), *of_output]))
 
 
 def _loop(network: Any, names: Sequence[str], state: Any, inputs: Tensor, *tensors: Tensor) -> Sequence[Tensor]:
@@ -114,69 +117,6 @@ def _loop(network: Any, names: Sequence[str], state: Any, inputs: Tensor, *tenso
     return [torch.stack(outputs), *end, *parts[len(end) :]]
 
 
-def _forward(
-    layout: Layout, inputs: Tensor, state: Sequence[Tensor], weights: Sequence[Tensor], biases: Sequence[Tensor]
-) -> tuple[Tensor, ...]:
-    """Run the recurrence; return the outputs of controller and reads, the last state, and what is saved."""
-    # Names hold what a pointer does not.
-    inputs, *state = (tensor.contiguous() for tensor in (inputs, *state))
-    weights, biases = [weight.contiguous() for weight in weights], [bias.contiguous() for bias in biases]
-    output = empty(inputs, layout.sizes.time, layout.sizes.batch, layout.output)
-    end = [torch.empty_like(part) for part in state]
-    buffer, scratch = empty(inputs, layout.total), empty(inputs, sum(layout.arranged))
-    saved, saved_of_layers = pointers_into(buffer, layout)
-    arranged = starts_of(scratch, layout.arranged)
-    layers = [
-        (weight.data_ptr(), bias.data_ptr(), place, *of_layer, 0, 0, 0)
-        for weight, bias, place, of_layer in zip(weights, biases, arranged, saved_of_layers, strict=False)
-    ]
-    arrays = (
-        inputs.data_ptr(), weights[-1].data_ptr(), biases[-1].data_ptr(), arranged[-1], output.data_ptr(),
-        *saved, *map(Tensor.data_ptr, state), *map(Tensor.data_ptr, end), *(0,) * 15,
-    )  # fmt: skip
-    _call(inputs, layout.sizes, layers, arrays, backward=False)
-    return (output, *end, buffer)
-
-
-def _backward(
-    layout: Layout,
-    inputs: Tensor,
-    state: Sequence[Tensor],
-    weights: Sequence[Tensor],
-    saved: tuple[Tensor, Tensor],
-    gradients: Sequence[Tensor | None],
-    *,
-    of_inputs: bool,
-) -> tuple[Tensor | None, list[Tensor], list[Tensor], list[Tensor]]:
-    """Return gradients of inputs, state, weights and biases; `None` among what is given stands for zeros."""
-    sizes, (output, buffer) = layout.sizes, saved
-    weights = [weight.contiguous() for weight in weights]
-    doutput, *dend = (None if gradient is None else gradient.contiguous() for gradient in gradients)
-    steps = sizes.time * sizes.batch
-    counts = [padded(steps * layout.gates)] * sizes.layers + [padded(steps * layout.emitted), *layout.arranged]
-    scratch = empty(inputs, sum(counts))
-    starts = starts_of(scratch, counts)
-    of_layer, demitted, arranged = starts[: sizes.layers], starts[sizes.layers], starts[sizes.layers + 1 :]
-    dinputs = torch.empty_like(inputs, memory_format=torch.contiguous_format) if of_inputs else None
-    dstate = [torch.empty_like(part, memory_format=torch.contiguous_format) for part in state]
-    dweights = [torch.empty_like(weight) for weight in weights]
-    dbiases = [weight.new_empty(weight.shape[0]) for weight in weights]
-    saved_arrays, saved_of_layers = pointers_into(buffer, layout)
-    layers = [
-        (
-            weights[i].data_ptr(), 0, arranged[i], *saved_of_layers[i], of_layer[i], dweights[i].data_ptr(),
-            dbiases[i].data_ptr(),
-        )
-        for i in range(sizes.layers)
-    ]  # fmt: skip
-    arrays = (
-        0, weights[-1].data_ptr(), 0, 0, output.data_ptr(), *saved_arrays, *(0,) * 10, _pointer(doutput), demitted,
-        *map(_pointer, (dweights[-1], dbiases[-1], dinputs, *dstate, *dend)),
-    )  # fmt: skip
-    _call(inputs, sizes, layers, arrays, backward=True)
-    return dinputs, dstate, dweights, dbiases
-
-
 class _Recurrence(torch.autograd.Function):
     """The recurrence of tensors that need gradients."""
 
@@ -185,7 +125,7 @@ class _Recurrence(torch.autograd.Function):
         ctx: Any, loop: Callable[..., Sequence[Tensor]], layout: Layout, inputs: Tensor, *tensors: Tensor
     ) -> tuple[Tensor, ...]:
         state, weights, biases = _parts(tensors)
-        output, *end, buffer = _forward(layout, inputs, state, weights, biases)
+        output, *end, buffer = native.forward(layout, inputs, state, weights, biases)
         ctx.loop, ctx.layout = loop, layout
         ctx.save_for_backward(inputs, output, buffer, *tensors)
         ctx.set_materialize_grads(False)
@@ -202,7 +142,7 @@ class _Recurrence(torch.autograd.Function):
         state, weights, _ = _parts(tensors)
         if any(map(is_unreadable, (inputs, *weights))):
             raise RuntimeError("inputs or weights were resized between the forward and the backward.")
-        dinputs, *others = _backward(
+        dinputs, *others = native.backward(
             ctx.layout, inputs, state, weights, (output, buffer), gradients, of_inputs=needed[0]
         )
         return (None, None, dinputs, *(tensor for part in others for tensor in part))
@@ -212,105 +152,3 @@ def _parts(tensors: Sequence[Tensor]) -> tuple[Sequence[Tensor], Sequence[Tensor
     """State, weights and biases."""
     layers = (len(tensors) - 5) // 2
     return tensors[:5], tensors[5 : 5 + layers], tensors[5 + layers :]
-
-
-@torch.library.custom_op("lightning_ntm::sequence", mutates_args=())
-def _sequence(
-    inputs: Tensor,
-    memory: Tensor,
-    looks: Tensor,
-    reads: Tensor,
-    hidden: Tensor,
-    cell: Tensor,
-    weights: list[Tensor],
-    biases: list[Tensor],
-    counts: list[int],
-    limit: float,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    state = memory, looks, reads, hidden, cell
-    layout = layout_of(inputs, state, weights, (counts, limit))
-    output, *end, buffer = _forward(layout, inputs, state, weights, biases)
-    last_memory, last_looks, last_reads, last_hidden, last_cell = end
-    return output, last_memory, last_looks, last_reads, last_hidden, last_cell, buffer
-
-
-@_sequence.register_fake
-def _(inputs, memory, looks, reads, hidden, cell, weights, biases, counts, limit):  # type: ignore[no-untyped-def]
-    output = inputs.new_empty(inputs.shape[1], inputs.shape[0], weights[-1].shape[1] + reads.shape[1] * reads.shape[2])
-    state = (memory, looks, reads, hidden, cell)
-    end = [torch.empty_like(part, memory_format=torch.contiguous_format) for part in state]
-    saved = saved_counts(inputs.shape, memory.shape, tuple(weight.shape for weight in weights), counts)
-    return output, *end, inputs.new_empty(sum(saved.values()))
-
-
-@torch.library.custom_op("lightning_ntm::sequence_backward", mutates_args=())
-def _sequence_backward(
-    inputs: Tensor,
-    state: list[Tensor],
-    weights: list[Tensor],
-    output: Tensor,
-    buffer: Tensor,
-    counts: list[int],
-    limit: float,
-    gradients: list[Tensor | None],
-) -> list[Tensor]:
-    """Return the gradients of inputs, state, weights and biases, one after the other."""
-    layout = layout_of(inputs, state, weights, (counts, limit))
-    dinputs, *others = _backward(layout, inputs, state, weights, (output, buffer), gradients, of_inputs=True)
-    assert dinputs is not None
-    return [dinputs, *(tensor for part in others for tensor in part)]
-
-
-@_sequence_backward.register_fake
-def _(inputs, state, weights, output, buffer, counts, limit, gradients):  # type: ignore[no-untyped-def]
-    alike = [torch.empty_like(part, memory_format=torch.contiguous_format) for part in (inputs, *state, *weights)]
-    return [*alike, *(weight.new_empty(weight.shape[0]) for weight in weights)]
-
-
-def _save(ctx: Any, inputs: Any, output: Any) -> None:
-    given, *state, weights, _, counts, limit = inputs
-    ctx.options = counts, limit
-    ctx.save_for_backward(given, output[0], output[-1], *state, *weights)
-    ctx.mark_non_differentiable(output[-1])
-    ctx.set_materialize_grads(False)
-
-
-def _backward_of_operator(ctx: Any, *gradients: Tensor | None) -> Any:
-    refuse_beyond_first(gradients)
-    inputs, output, buffer, *tensors = ctx.saved_tensors
-    state, weights = tensors[:5], tensors[5:]
-    dinputs, *others = torch.ops.lightning_ntm.sequence_backward(
-        inputs, state, weights, output, buffer, *ctx.options, list(gradients[:6])
-    )
-    end = 5 + len(weights)
-    return dinputs, *others[:5], others[5:end], others[end:], None, None
-
-
-_sequence.register_autograd(_backward_of_operator, setup_context=_save)
-
-
-def _call(
-    like: Tensor,
-    sizes: Sizes,
-    layers: Sequence[Sequence[int]],
-    arrays: Sequence[int],
-    *,
-    backward: bool,
-) -> None:
-    """Call the kernel; the pointers are in the order of `Layer` and `Arrays` in arrays.hpp, 0 for no array."""
-    # ctypes would take four times as long to make arrays of its own.
-    of_layers = array("Q", [pointer for layer in layers for pointer in layer])
-    others = array("Q", arrays)
-    failed = entry_points()[like.element_size()](
-        ctypes.byref(sizes),
-        of_layers.buffer_info()[0],
-        others.buffer_info()[0],
-        torch.get_num_threads(),
-        backward,
-    )
-    if failed:
-        raise RuntimeError("can't allocate memory: there is not enough for the CPU kernel.")
-
-
-def _pointer(tensor: Tensor | None) -> int:
-    return 0 if tensor is None else tensor.data_ptr()

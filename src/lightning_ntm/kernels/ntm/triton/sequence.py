@@ -18,18 +18,20 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lightning_ntm.kernels.derivatives import first_only
-from lightning_ntm.kernels.loss import Judge, Loss, Results, of_output_layer, run as run_loss
+from lightning_ntm.kernels.loss import Gradients, Judge, Loss, Results, of_output_layer, output_layer, run as run_loss
+from lightning_ntm.kernels.loss_graphs import replayed
 from lightning_ntm.kernels.ntm.call import DeclaredNTM, declared
 from lightning_ntm.kernels.ntm.triton.sizes import Options, Sizes, sizes_of
 from lightning_ntm.states import unflatten
 
 
-def run(model: DeclaredNTM, inputs: Tensor, state: Any) -> tuple[Tensor, Any]:
-    """Return `(logits, state)` for a whole sequence."""
-    call = declared(model, state)
+def run(networks: DeclaredNTM, inputs: Tensor, state: Any) -> tuple[Tensor, Any]:
+    """Return `(logits, state)` for a whole sequence of one network, or of an NTM that holds the parameters of many."""
+    call = declared(networks, state)
     options = Options.of(call.numbers, inputs.device.type)
     output, *end = recurrence(inputs, call.state, call.weights, call.biases, options)
-    return call.output(output.to(call.output.weight.dtype)), unflatten(state, end)
+    weight, bias = call.output.weight, call.output.bias
+    return output_layer(output.to(weight.dtype), weight, bias), unflatten(state, end)
 
 
 def recurrence(
@@ -266,33 +268,27 @@ def _on_device_of(tensor: Tensor) -> AbstractContextManager[object]:
     return torch.cuda.device_of(tensor) if elsewhere else nullcontext()
 
 
-def run_stack(networks: DeclaredNTM, inputs: Tensor, state: Any) -> tuple[Tensor, Any]:
-    """Return `(logits, state)` of networks side by side; `networks` is an NTM that holds the parameters of all."""
-    call = declared(networks, state)
-    options = Options.of(call.numbers, inputs.device.type)
-    output, *end = recurrence(inputs, call.state, call.weights, call.biases, options)
-    weight, bias = call.output.weight, call.output.bias
-    logits = torch.baddbmm(bias.unsqueeze(1), output.to(weight.dtype).flatten(1, 2), weight.mT)
-    return logits.unflatten(1, inputs.shape[1:3]), unflatten(state, end)
-
-
-def loss(networks: DeclaredNTM, inputs: Tensor, state: Any, judge: Judge) -> Loss:
+def loss(networks: DeclaredNTM, episodes: Sequence[Tensor], state: Any, judge: Judge) -> Loss:
     """Return the loss of a whole sequence from its initial state, with all gradients computed at once.
 
-    `networks` is one network, or an NTM that holds the parameters of many.
+    Of one network, or of an NTM that holds the parameters of many.
     """
     call = declared(networks, state)
-    options = Options.of(call.numbers, inputs.device.type)
-    tensors = *call.state, *call.weights, *call.biases, call.output.weight, call.output.bias
-    return run_loss(partial(_loss, options, inputs), judge, tensors)
+    options = Options.of(call.numbers, episodes[0].device.type)
+    weights = *call.weights, *call.biases, call.output.weight, call.output.bias
+    program = replayed(networks, partial(_loss, options), judge, episodes, call.state, weights)
+    return run_loss(program, judge, episodes, (*call.state, *weights))
 
 
-def _loss(options: Options, inputs: Tensor, judge: Judge, tensors: Sequence[Tensor]) -> Results:
+def _loss(options: Options, judge: Judge, episodes: Sequence[Tensor], tensors: Sequence[Tensor]) -> Results:
+    inputs = episodes[0]
     *recurrent, weight, bias = tensors
     state, weights, biases = _parts(recurrent)
     output, end, saved = _forward(inputs, state, weights, biases, options, keep=True)
-    judged, logits, (doutput, *of_output) = of_output_layer(output, weight, bias, judge)
+    judged, logits, (doutput, *of_output) = of_output_layer(
+        output, weight, bias, lambda logits: judge(logits, *episodes)
+    )
     sizes = sizes_of(inputs, state[0].shape[-2:], weights, options)
     gradients, needed = (doutput, *(None for _ in end)), (False, *(True for _ in recurrent))
     _, *found = _backward(inputs, output, saved, weights, sizes, gradients, needed)
-    return Results(judged, logits, [*found, *of_output])
+    return Results(judged, logits, Gradients([*found, *of_output]))

@@ -1,0 +1,102 @@
+"""The native call of a whole sequence of an NTM, forward and backward."""
+
+import ctypes
+from array import array
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from lightning_ntm.kernels.cpu.blocks import empty
+from lightning_ntm.kernels.cpu.library import entry_points
+from lightning_ntm.kernels.ntm.layout import Layout, Sizes, padded, pointers_into, starts_of
+
+
+def forward(
+    layout: Layout, inputs: Tensor, state: Sequence[Tensor], weights: Sequence[Tensor], biases: Sequence[Tensor]
+) -> tuple[Tensor, ...]:
+    """Run the recurrence; return the outputs of controller and reads, the last state, and what is saved."""
+    # Names hold what a pointer does not.
+    inputs, *state = (tensor.contiguous() for tensor in (inputs, *state))
+    weights, biases = [weight.contiguous() for weight in weights], [bias.contiguous() for bias in biases]
+    output = empty(inputs, layout.sizes.time, layout.sizes.batch, layout.output)
+    end = [torch.empty_like(part) for part in state]
+    buffer, scratch = empty(inputs, layout.total), empty(inputs, sum(layout.arranged))
+    saved, saved_of_layers = pointers_into(buffer, layout)
+    arranged = starts_of(scratch, layout.arranged)
+    layers = [
+        (weight.data_ptr(), bias.data_ptr(), place, *of_layer, 0, 0, 0)
+        for weight, bias, place, of_layer in zip(weights, biases, arranged, saved_of_layers, strict=False)
+    ]
+    arrays = (
+        inputs.data_ptr(), weights[-1].data_ptr(), biases[-1].data_ptr(), arranged[-1], output.data_ptr(),
+        *saved, *map(Tensor.data_ptr, state), *map(Tensor.data_ptr, end), *(0,) * 15,
+    )  # fmt: skip
+    _call(inputs, layout.sizes, layers, arrays, backward=False)
+    return (output, *end, buffer)
+
+
+def backward(
+    layout: Layout,
+    inputs: Tensor,
+    state: Sequence[Tensor],
+    weights: Sequence[Tensor],
+    saved: tuple[Tensor, Tensor],
+    gradients: Sequence[Tensor | None],
+    *,
+    of_inputs: bool,
+) -> tuple[Tensor | None, list[Tensor], list[Tensor], list[Tensor]]:
+    """Return gradients of inputs, state, weights and biases; `None` among what is given stands for zeros."""
+    sizes, (output, buffer) = layout.sizes, saved
+    weights = [weight.contiguous() for weight in weights]
+    doutput, *dend = (None if gradient is None else gradient.contiguous() for gradient in gradients)
+    steps = sizes.time * sizes.batch
+    counts = [padded(steps * layout.gates)] * sizes.layers + [padded(steps * layout.emitted), *layout.arranged]
+    scratch = empty(inputs, sum(counts))
+    starts = starts_of(scratch, counts)
+    of_layer, demitted, arranged = starts[: sizes.layers], starts[sizes.layers], starts[sizes.layers + 1 :]
+    dinputs = torch.empty_like(inputs, memory_format=torch.contiguous_format) if of_inputs else None
+    dstate = [torch.empty_like(part, memory_format=torch.contiguous_format) for part in state]
+    dweights = [torch.empty_like(weight) for weight in weights]
+    dbiases = [weight.new_empty(weight.shape[0]) for weight in weights]
+    saved_arrays, saved_of_layers = pointers_into(buffer, layout)
+    layers = [
+        (
+            weights[i].data_ptr(), 0, arranged[i], *saved_of_layers[i], of_layer[i], dweights[i].data_ptr(),
+            dbiases[i].data_ptr(),
+        )
+        for i in range(sizes.layers)
+    ]  # fmt: skip
+    arrays = (
+        0, weights[-1].data_ptr(), 0, 0, output.data_ptr(), *saved_arrays, *(0,) * 10, _pointer(doutput), demitted,
+        *map(_pointer, (dweights[-1], dbiases[-1], dinputs, *dstate, *dend)),
+    )  # fmt: skip
+    _call(inputs, sizes, layers, arrays, backward=True)
+    return dinputs, dstate, dweights, dbiases
+
+
+def _call(
+    like: Tensor,
+    sizes: Sizes,
+    layers: Sequence[Sequence[int]],
+    arrays: Sequence[int],
+    *,
+    backward: bool,
+) -> None:
+    """Call the kernel; the pointers are in the order of `Layer` and `Arrays` in arrays.hpp, 0 for no array."""
+    # ctypes would take four times as long to make arrays of its own.
+    of_layers = array("Q", [pointer for layer in layers for pointer in layer])
+    others = array("Q", arrays)
+    failed = entry_points()[like.element_size()](
+        ctypes.byref(sizes),
+        of_layers.buffer_info()[0],
+        others.buffer_info()[0],
+        torch.get_num_threads(),
+        backward,
+    )
+    if failed:
+        raise RuntimeError("can't allocate memory: there is not enough for the CPU kernel.")
+
+
+def _pointer(tensor: Tensor | None) -> int:
+    return 0 if tensor is None else tensor.data_ptr()

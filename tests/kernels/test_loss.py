@@ -1,0 +1,273 @@
+"""The loss with all gradients in one call of a kernel, against the loss of the logits by autograd."""
+
+import dataclasses
+import random
+from functools import partial
+
+import numpy as np
+import pytest
+import recorder
+import torch
+from torch import nn
+
+from lightning_ntm import LSTM, NTM, Copy, Stack
+from lightning_ntm.kernels import graphs, loss_graphs
+from lightning_ntm.kernels.loss import Gradients, Judged, Results, run
+from lightning_ntm.tasks.answers import Bits, Numbers, Symbols
+from lightning_ntm.tasks.batch import Batch
+from lightning_ntm.training.data import TargetsError
+from lightning_ntm.training.loss import Objective, loss_of, loss_side_by_side, short_loss
+
+SMALL = {"hidden_size": 6, "memory_slots": 7, "memory_width": 3}
+
+
+def drawn(seed):
+    """Arguments of a network, a state's slots, and a reduction."""
+    draw = random.Random(seed)
+    options = {
+        "hidden_size": draw.randint(1, 9),
+        "memory_slots": draw.randint(5, 12),
+        "memory_width": draw.randint(1, 6),
+        "num_read_heads": draw.choice([1, 2]),
+        "num_write_heads": draw.choice([1, 2]),
+        "max_shift": draw.choice([0, 1, 2]),
+        "controller": draw.choice(["lstm", "feedforward"]),
+        "num_layers": draw.choice([1, 2]),
+        "memory_init": draw.choice(["constant", "learned", "random"]),
+        "head_init": draw.choice(["one_hot", "learned"]),
+        "gradient_limit": draw.choice([0.0, 0.1]),
+    }
+    return options, draw.choice([None, 5]), draw.choice(["mean", "sum"])
+
+
+def episodes(answer, batch=3, time=5, dtype=torch.float64, **like):
+    generator = torch.Generator().manual_seed(2)
+    inputs = torch.randn(batch, time, 4, generator=generator, dtype=dtype)
+    mask = torch.rand(batch, time, generator=generator) < 0.6
+    mask[:, -1] = True
+    shape = (batch, time) if isinstance(answer, Symbols) else (batch, time, answer.size)
+    targets = torch.randint(0, 2, shape, generator=generator)
+    return Batch(inputs, targets if isinstance(answer, Symbols) else targets.to(dtype), mask)
+
+
+def gradients(loss, model):
+    model.zero_grad()
+    loss.backward()
+    return [None if parameter.grad is None else parameter.grad.clone() for parameter in model.parameters()]
+
+
+@pytest.mark.parametrize("answer", [Bits(2), Symbols(2), Numbers(2)], ids=str)
+@pytest.mark.parametrize("seed", range(25))
+def test_it_is_that_of_autograd(seed, answer):
+    options, slots, reduction = drawn(seed)
+    torch.manual_seed(seed)
+    model, batch, objective = NTM(4, 2, **options).double(), episodes(answer), Objective(answer, reduction)
+    start = None if slots is None else partial(model.initial_state, len(batch.inputs), slots=slots)
+    short = short_loss(model, objective, batch, start and start())
+    found = gradients(short.loss, model)
+    model.backend = "reference"
+    assert short_loss(model, objective, batch) is None
+    long = loss_of(model, objective, batch, start and start())
+    for mine, other in zip(short, long, strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-10, atol=1e-10)
+    for mine, other in zip(found, gradients(long.loss, model), strict=True):
+        torch.testing.assert_close(mine, torch.zeros_like(mine) if other is None else other, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("options", [{}, {"controller": "feedforward", "memory_init": "learned"}], ids=str)
+def test_on_the_cpu_it_has_the_bits_of_the_long_way(options):
+    model, batch, objective = NTM(4, 2, **SMALL, **options), episodes(Bits(2), dtype=torch.float32), Objective(Bits(2))
+    short, long = short_loss(model, objective, batch), objective.of(model(batch.inputs)[0], batch)
+    assert all(torch.equal(mine, other) for mine, other in zip(short, long, strict=True))
+    pairs = zip(gradients(short.loss, model), gradients(long.loss, model), strict=True)
+    assert all(torch.equal(mine, other) for mine, other in pairs)
+
+
+def test_a_factor_and_a_frozen_parameter_are_kept():
+    model, batch, objective = NTM(4, 2, **SMALL).double(), episodes(Bits(2)), Objective(Bits(2))
+    model.heads.weight.requires_grad_(False)
+    halved = gradients(short_loss(model, objective, batch).loss / 2, model)
+    whole = gradients(short_loss(model, objective, batch).loss, model)
+    for half, one in zip(halved, whole, strict=True):
+        assert (half is None and one is None) or torch.equal(2 * half, one)
+    assert model.heads.weight.grad is None
+
+
+def test_a_second_backward_and_second_derivatives_are_errors():
+    model, batch, objective = NTM(4, 2, **SMALL), episodes(Bits(2), dtype=torch.float32), Objective(Bits(2))
+    loss = short_loss(model, objective, batch).loss
+    loss.backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="a second backward needs a new loss"):
+        loss.backward()
+    loss = short_loss(model, objective, batch).loss
+    with pytest.raises(RuntimeError, match="first gradients"):
+        torch.autograd.grad(loss, model.heads.weight, create_graph=True)
+
+
+def hooked(model):
+    model.register_forward_hook(lambda *_: None)
+
+
+def hooked_inside(model):
+    model.heads.register_forward_hook(lambda *_: None)
+
+
+def with_a_forward(model):
+    model.forward = partial(type(model).forward, model)
+
+
+def checkpoints(model):
+    model.checkpoint_every = 2
+
+
+def compiled(model):
+    model.compile(backend="eager")
+
+
+@pytest.mark.parametrize("change", [hooked, hooked_inside, with_a_forward, checkpoints, compiled])
+def test_what_looks_at_a_network_gets_the_long_way(change):
+    model, batch, objective = NTM(4, 2, **SMALL), episodes(Bits(2), dtype=torch.float32), Objective(Bits(2))
+    assert model.loss_refusal(batch.inputs) is None
+    change(model)
+    assert short_loss(model, objective, batch) is None
+    assert model.loss_refusal(batch.inputs).endswith(".")
+
+
+def test_what_looks_at_operations_gets_the_long_way():
+    model, batch, objective = NTM(4, 2, **SMALL), episodes(Bits(2), dtype=torch.float32), Objective(Bits(2))
+    with torch.no_grad():
+        assert short_loss(model, objective, batch) is None
+    with torch.autocast("cpu", torch.bfloat16):
+        assert short_loss(model, objective, batch) is None
+    with torch.autograd.graph.saved_tensors_hooks(lambda x: x, lambda x: x):
+        assert short_loss(model, objective, batch) is None
+    with pytest.warns(UserWarning, match="Anomaly"), torch.autograd.detect_anomaly(check_nan=False):
+        assert short_loss(model, objective, batch) is None
+    assert short_loss(model, objective, batch._replace(inputs=batch.inputs.clone().requires_grad_())) is None
+    assert short_loss(torch.compile(model, backend="eager"), objective, batch) is None
+    assert short_loss(LSTM(4, 2, hidden_size=3), objective, batch) is None
+    assert short_loss(model, objective, batch) is not None
+
+
+def test_wrong_targets_are_told():
+    model, batch, objective = (
+        NTM(4, 2, **SMALL),
+        episodes(Bits(2), dtype=torch.float32),
+        Objective(Bits(2), task="Mine"),
+    )
+    with pytest.raises(TargetsError, match=r"Mine: targets must have shape \(batch, time, 2\), got \(3, 5, 1\)"):
+        short_loss(model, objective, batch._replace(targets=batch.targets[..., :1]))
+
+
+@dataclasses.dataclass(frozen=True)
+class Doubled(Bits):
+    """Costs that are not those of the class whose gradient is known in closed form."""
+
+    def cost(self, logits, batch):
+        return 2 * super().cost(logits, batch)
+
+
+def test_the_cost_of_a_subclass_has_its_own_gradient():
+    model, batch = NTM(4, 2, **SMALL).double(), episodes(Bits(2))
+    once = gradients(short_loss(model, Objective(Bits(2)), batch).loss, model)
+    twice = gradients(short_loss(model, Objective(Doubled(2)), batch).loss, model)
+    for one, two in zip(once, twice, strict=True):
+        torch.testing.assert_close(two, 2 * one)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("answer", [Bits(2), Symbols(2)], ids=str)
+def test_networks_side_by_side_have_the_sum_of_their_losses(answer, reduction):
+    members, objective = [NTM(4, 2, **SMALL).double() for _ in range(2)], Objective(answer, reduction)
+    batch = episodes(answer, batch=4)
+    batches = Batch(*(part.unflatten(0, (2, 2)) for part in batch))
+    together = loss_side_by_side(Stack(members), objective, batches)
+    alone = [loss_of(member, objective, Batch(*(part[i] for part in batches))) for i, member in enumerate(members)]
+    torch.testing.assert_close(together.loss, sum(one.loss for one in alone))
+    torch.testing.assert_close(together.costs, torch.stack([one.costs for one in alone]))
+
+
+class Owner(nn.Module):
+    """Has graphs."""
+
+
+def judge(logits, inputs):
+    return Judged(logits.square().sum(), logits.square().sum(1), 2 * logits)
+
+
+def product(judge, episodes, tensors):
+    (inputs,), (state, weight) = episodes, tensors
+    judged = judge(logits := inputs @ weight + state, inputs)
+    return Results(judged, logits, Gradients([judged.gradient, inputs.mT @ judged.gradient]))
+
+
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def device(request, monkeypatch):
+    if request.param == "cpu":
+        monkeypatch.setattr(graphs, "Memory", recorder.Memory)
+        monkeypatch.setattr(graphs, "_current_stream", lambda device: device)
+        monkeypatch.setattr(graphs, "can_capture", lambda device: True)
+    return request.param
+
+
+def replayed(owner, inputs, state, weight):
+    program = loss_graphs.replayed(owner, partial(product), judge, [inputs], [state], [weight])
+    return program, run(program, judge, [inputs], (state, weight))
+
+
+def test_a_shape_that_repeats_is_captured_and_each_call_has_its_own_numbers(device):
+    owner, weight = Owner(), torch.randn(3, 2, device=device, requires_grad=True)
+    for call in range(6):
+        inputs, state = torch.randn(4, 3, device=device), torch.randn(4, 2, device=device, requires_grad=True)
+        program, found = replayed(owner, inputs, state, weight)
+        assert isinstance(program, partial) == (call < 2)
+        expected = (inputs @ weight + state).square().sum()
+        mine = torch.autograd.grad(found.loss, (state, weight))
+        torch.testing.assert_close(found.loss, expected)
+        torch.testing.assert_close(mine, torch.autograd.grad(expected, (state, weight)))
+        with torch.no_grad():
+            weight += 1  # is read where it is
+
+
+def test_losses_may_be_followed_by_their_backwards_in_any_order(device):
+    owner, weight = Owner(), torch.randn(3, 2, device=device, requires_grad=True)
+    calls = [(torch.randn(4, 3, device=device), torch.randn(4, 2, device=device)) for _ in range(6)]
+    losses = [replayed(owner, *call, weight)[1].loss for call in calls]
+    for (inputs, state), loss in reversed(list(zip(calls, losses, strict=True))):
+        expected = (inputs @ weight + state).square().sum()
+        torch.testing.assert_close(loss, expected)
+        torch.testing.assert_close(torch.autograd.grad(loss, weight), torch.autograd.grad(expected, weight))
+
+
+def test_another_weight_judge_or_shape_is_another_graph(device):
+    owner, weight = Owner(), torch.randn(3, 2, device=device, requires_grad=True)
+    inputs, state = torch.randn(4, 3, device=device), torch.randn(4, 2, device=device)
+    for _ in range(3):
+        program, _ = replayed(owner, inputs, state, weight)
+    assert not isinstance(program, partial)
+    assert isinstance(replayed(owner, inputs, state, weight.detach().clone().requires_grad_())[0], partial)
+    assert isinstance(replayed(owner, inputs[:3], state[:3], weight)[0], partial)
+    assert isinstance(loss_graphs.replayed(owner, partial(product), print, [inputs], [state], [weight]), partial)
+    assert replayed(owner, inputs, state, weight)[0] is program
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("options", [{}, {"controller": "feedforward", "memory_init": "learned"}], ids=str)
+def test_a_training_on_a_gpu_replays_graphs_and_learns_the_same(options):
+    task = Copy(bits=3, max_length=4)
+    batches = [task.sample(np.random.default_rng(i), 4, length=4) for i in range(8)]
+    results = []
+    for backend in ("auto", "reference"):
+        torch.manual_seed(0)
+        model = NTM(4, 3, **SMALL, backend=backend, **options).cuda()
+        optimizer = torch.optim.SGD(model.parameters(), 0.1)
+        for batch in batches:
+            batch = Batch(*(part.cuda() for part in batch))
+            optimizer.zero_grad()
+            loss_of(model, Objective(task.answer), batch).loss.backward()
+            optimizer.step()
+        results.append([parameter.detach().clone() for parameter in model.parameters()])
+        captured = [entry for each in graphs._models.get(model, {}).values() for entry in each.graphs.values()]
+        assert captured
+    for mine, other in zip(*results, strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-3, atol=1e-4)
