@@ -67,7 +67,16 @@ from lightning_ntm.training.slots import drawn_slots  # noqa: E402
 
 Figure = dict[str, Any]
 
-TESTS = ("tests/kernels/test_triton.py", "tests/kernels/test_graphs.py", "tests/training/test_device.py")
+TESTS = tuple(
+    f"tests/{name}.py"
+    for name in (
+        "kernels/test_triton",
+        "kernels/test_graphs",
+        "kernels/test_loss",
+        "models/test_stack",
+        "training/test_device",
+    )
+)
 #: Seconds for the tests; for the script; reserved to evaluate networks after their training; of overtime for a figure
 #: before the script is stopped.
 TESTS_LIMIT, LIMIT, MEASURING, GRACE = 200, 450, 25, 20
