@@ -141,8 +141,9 @@ class Stack(nn.Module, Generic[State]):
         gradients = [p.grad.detach() for p in self.parameters() if p.grad is not None]
         if not gradients:
             return next(self.parameters()).new_zeros(self.num_networks)
-        # Few operations: on a GPU the host takes longer to issue them than the device to run them.
-        norms = torch.linalg.vector_norm(torch.cat([gradient.flatten(1) for gradient in gradients], dim=1), dim=1)
+        # As `clip_grad_norm_` does it, so that the bits are those of each network alone.
+        of_each = [torch.linalg.vector_norm(gradient.flatten(1), dim=1) for gradient in gradients]
+        norms = torch.linalg.vector_norm(torch.stack(of_each, dim=1), dim=1)
         scales = (max_norm / (norms + 1e-6)).clamp(max=1)
         torch._foreach_mul_(gradients, [scales.view(-1, *[1] * (gradient.ndim - 1)) for gradient in gradients])
         return norms
