@@ -7,6 +7,7 @@ than running them takes the device. A graph issues all of them at once.
 import weakref
 from collections.abc import Sequence
 from functools import partial
+from types import MethodType
 from typing import Any
 
 import torch
@@ -32,7 +33,7 @@ def replayed(
     Args:
         owner: The network. Its graphs end with it.
         program: Is captured. Equal functions with equal arguments compute the same.
-        judge: The loss. Equal ones compute the same.
+        judge: The loss. Equal ones compute the same: a method of an equal object is equal, too.
         episodes: Tensors of the call that are copied into the memory of the graph.
         state: Likewise.
         weights: Tensors that the graph reads where they are.
@@ -41,12 +42,19 @@ def replayed(
         return program
     given = [(part.shape, part.dtype) for part in (*episodes, *state)]
     places = [(part.data_ptr(), part.shape, part.stride(), part.dtype) for part in weights]
-    key = (program.func, *program.args, judge, *given, *places, *graphs.settings())
+    key = (*_parts(program), *_parts(judge), *given, *places, *graphs.settings())
 
     def capture(memory: Memory) -> _Graph:
         return _Graph(memory, program, judge, episodes, state, weights)
 
     return graphs.find(owner, key, episodes[0].device, capture) or program
+
+
+def _parts(function: Any) -> tuple[Any, ...]:
+    """Return what makes two functions equal: methods and partial functions are compared as objects by Python."""
+    if isinstance(function, MethodType):
+        return function.__func__, function.__self__
+    return (function.func, *function.args) if isinstance(function, partial) else (function,)
 
 
 class _Graph:

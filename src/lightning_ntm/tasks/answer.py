@@ -18,10 +18,13 @@ class Answer(abc.ABC):
     Attributes:
         size: Logits per step, the `output_size` of the network.
         unit: What an answer is made of, in the singular.
+        constant: Whether `cost` and `units` depend on the fields and their arguments alone, and the fields cannot
+            change: then a CUDA graph of them may be replayed.
     """
 
     size: int
     unit: ClassVar[str]
+    constant: ClassVar[bool] = False
 
     @property
     @abc.abstractmethod

@@ -31,6 +31,7 @@ class Bits(Answer):
     size: int
     uncertain: bool = False
     unit = "bit"
+    constant = True
 
     def __post_init__(self) -> None:
         at_least(1, size=self.size)
@@ -110,6 +111,7 @@ class Symbols(Answer):
     size: int
     uncertain: bool = False
     unit = "symbol"
+    constant = True
 
     def __post_init__(self) -> None:
         at_least(2, size=self.size)
@@ -179,6 +181,7 @@ class Numbers(Answer):
     size: int
     tolerance: float = 0.04
     unit = "number"
+    constant = True
 
     def __post_init__(self) -> None:
         at_least(1, size=self.size)
