@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from lightning_ntm.kernels.derivatives import first_only
+from lightning_ntm.kernels.torch_internals import clear_cublas_workspaces, leave_pool, version_of
 from lightning_ntm.states import flatten, unflatten
 
 Gradients = Sequence[Tensor | None]
@@ -46,7 +47,7 @@ class Memory:
     def capture(self, work: Callable[[], Results]) -> tuple[Any, Results]:
         """Return work as a graph, and the results that each replay writes anew."""
         graph = torch.cuda.CUDAGraph()
-        torch._C._cuda_clearCublasWorkspaces()  # so that it uses one in its pool, which lives as long as it does
+        clear_cublas_workspaces()  # so that it uses one in its pool, which lives as long as it does
         try:
             # A capture that fails leaves its stream current. Other threads, such as one that pins memory, may go on.
             with (
@@ -56,11 +57,10 @@ class Memory:
                 return graph, work()
         except RuntimeError:
             with suppress(RuntimeError):  # it also leaves the allocator in its pool
-                torch._C._cuda_endAllocateToPool(self.stream.device_index, self.pool)
-                torch._C._cuda_releasePool(self.stream.device_index, self.pool)
+                leave_pool(self.stream.device_index, self.pool)
             raise
         finally:
-            torch._C._cuda_clearCublasWorkspaces()
+            clear_cublas_workspaces()
 
 
 class Graph:
@@ -79,7 +79,7 @@ class Graph:
 
     def __init__(self, memory: Memory, model: Any, inputs: Tensor, state: Any, tensors: Sequence[Tensor]):
         self.memory, self.used = memory, 0
-        versions = [t._version for t in tensors]
+        versions = [version_of(t) for t in tensors]
         # Leaves of its own: hooks of parameters must not be captured, nor the streams on which their gradients arrive.
         given = [_leaf(t.detach().clone(), t) for t in (inputs, *flatten(state))]
         own = [_leaf(t.detach(), t) for t in tensors]
@@ -98,7 +98,7 @@ class Graph:
             return outputs
 
         tried = memory.warm_up(trial)
-        if versions != [t._version for t in tensors]:
+        if versions != [version_of(t) for t in tensors]:
             raise RuntimeError("its step changes tensors of the model")
         if _has_leaves_beside(tried, [*given, *own]):
             raise RuntimeError("its step uses a tensor that needs a gradient and is not part of the model")

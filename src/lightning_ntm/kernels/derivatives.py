@@ -1,32 +1,33 @@
 """Derivatives beyond the one gradient that a kernel's backward computes."""
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd import forward_ad
+
+from lightning_ntm.kernels.torch_internals import (
+    children_of,
+    in_forward_mode,
+    is_batched,
+    own_parameters,
+    with_contents,
+)
 
 Backward = Callable[..., tuple[Tensor | None, ...]]
 
 
 def beyond_first(gradients: Sequence[Tensor | None]) -> bool:
     """Return whether a backward must be differentiable itself, or is given batches of gradients."""
-    if torch.is_grad_enabled() or forward_ad._current_level >= 0:
+    if torch.is_grad_enabled() or in_forward_mode():
         return True
-    return any(gradient is not None and _is_batched(gradient) for gradient in gradients)
+    return any(gradient is not None and is_batched(gradient) for gradient in gradients)
 
 
 def is_plain(gradient: Tensor | None) -> bool:
     """Return whether a gradient is none, or a tensor whose numbers are those at its address."""
     return gradient is None or (type(gradient) is Tensor and not gradient.is_neg())
-
-
-def _is_batched(gradient: Tensor) -> bool:
-    functorch = torch._C._functorch
-    return functorch.is_batchedtensor(gradient) or functorch.is_legacy_batchedtensor(gradient)
 
 
 def first_only(backward: Backward) -> Backward:
@@ -83,8 +84,7 @@ def by_loop(
 
 def with_tensors(module: nn.Module, tensors: Mapping[str, Tensor], prefix: str = "") -> Any:
     """Return a copy of a module that computes with other tensors in the place of parameters of these names."""
-    twin = copy.copy(module)
-    parameters = {name: tensors.get(prefix + name, own) for name, own in module._parameters.items()}
-    parts = {name: part and with_tensors(part, tensors, f"{prefix}{name}.") for name, part in module._modules.items()}
-    twin.__dict__.update(_parameters=parameters, _modules=parts)
-    return twin
+    parameters = {name: tensors.get(prefix + name, own) for name, own in own_parameters(module).items()}
+    children = children_of(module).items()
+    parts = {name: part and with_tensors(part, tensors, f"{prefix}{name}.") for name, part in children}
+    return with_contents(module, parameters, parts)

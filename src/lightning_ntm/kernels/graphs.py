@@ -18,7 +18,14 @@ import torch
 from torch import Tensor, nn
 
 from lightning_ntm.kernels.capture import Graph, Memory, Replay
-from lightning_ntm.kernels.plain import PLAIN, has_global_hooks, has_hooks, transformed
+from lightning_ntm.kernels.plain import PLAIN, transformed
+from lightning_ntm.kernels.torch_internals import (
+    has_dispatch_modes,
+    has_global_hooks,
+    has_hooks,
+    has_saved_tensor_hooks,
+    in_backward,
+)
 from lightning_ntm.states import flatten, unflatten
 
 #: Calls of a shape that `auto` runs as a loop before it captures the next: a capture takes as long as several loops.
@@ -42,7 +49,7 @@ def refusal(model: Any, inputs: Tensor, state: Any) -> str | None:
 def obstacle(model: Any, inputs: Tensor, state: Any) -> str | None:
     """Return what keeps the call from running as a graph, apart from the device, or `None`."""
     parts = [inputs, *flatten(state)]
-    if torch.compiler.is_compiling() or torch.jit.is_tracing() or torch._C._len_torch_dispatch_stack():
+    if torch.compiler.is_compiling() or torch.jit.is_tracing() or has_dispatch_modes():
         return "the operations of the loop are being traced."
     if reason := transformed():
         return reason
@@ -50,10 +57,10 @@ def obstacle(model: Any, inputs: Tensor, state: Any) -> str | None:
         return "it does not follow autocast."
     if torch.is_anomaly_enabled():
         return "anomaly detection is on."
-    if torch._C._current_graph_task_id() != -1:
+    if in_backward():
         return "it is called during a backward."
     if torch.is_grad_enabled():
-        if model.checkpoint_every or torch._C._autograd._top_saved_tensors_default_hooks(True) is not None:
+        if model.checkpoint_every or has_saved_tensor_hooks():
             return "its activations are in fixed memory, out of reach of checkpoints and hooks for saved tensors."
         if any(part.is_inference() for part in parts):
             return "tensors of inference mode cannot be saved for the backward."

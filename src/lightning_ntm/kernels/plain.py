@@ -10,9 +10,15 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor, nn
-from torch.autograd import forward_ad
-from torch.nn.modules import module as nn_module
 
+from lightning_ntm.kernels.torch_internals import (
+    has_dispatch_modes,
+    has_global_hooks,
+    has_hooks,
+    in_forward_mode,
+    in_functorch_transform,
+    own_parameters,
+)
 from lightning_ntm.states import flatten, named
 
 #: Types of tensors that have memory, and nothing else.
@@ -65,21 +71,11 @@ def kept(function: Function) -> Function:
 
 def transformed() -> str | None:
     """Return which transform of functions is being computed, or `None`."""
-    if torch._C._functorch.peek_interpreter_stack() is not None:
+    if in_functorch_transform():
         return "it cannot be transformed by torch.func."
-    if forward_ad._current_level >= 0:
+    if in_forward_mode():
         return "it has no forward-mode derivative."
     return None
-
-
-def has_hooks(part: nn.Module) -> bool:
-    """Return whether calling a module calls something of its user's, too."""
-    return bool(part._forward_pre_hooks or part._forward_hooks or part._backward_pre_hooks or part._backward_hooks)
-
-
-def has_global_hooks() -> bool:
-    """Return whether there are hooks of all modules."""
-    return bool(nn_module._has_any_global_hook())
 
 
 def changed(model: Declared, inputs: Tensor, state: Any) -> str | None:
@@ -104,8 +100,9 @@ def changed(model: Declared, inputs: Tensor, state: Any) -> str | None:
             return f"{name} has a forward or a step of its own."
         if types == LINEAR:
             names.append(name)
-            weights.append(part._parameters.get("weight"))
-            biases.append(part._parameters.get("bias"))
+            parameters = own_parameters(part)
+            weights.append(parameters.get("weight"))
+            biases.append(parameters.get("bias"))
     shapes = model.replaced_shapes(inputs.shape[0], state)
     return (
         _unlike(lambda: [f"state.{name}" for name in named(state)], flatten(state), shapes.state, inputs)
@@ -166,4 +163,4 @@ def is_unreadable(tensor: Tensor) -> bool:
 
 def _traced() -> bool:
     """Return whether tensors stand for others."""
-    return torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() > 0
+    return torch.compiler.is_compiling() or has_dispatch_modes()

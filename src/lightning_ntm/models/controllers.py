@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from lightning_ntm.checks import at_least, between, one_of
 from lightning_ntm.kernels.plain import LINEAR, Part
+from lightning_ntm.kernels.torch_internals import children_of
 from lightning_ntm.models.parts import Controller, keep_defaults
 from lightning_ntm.models.precision import linear, state_dtype
 
@@ -19,9 +20,9 @@ MOST_LAYERS = 1000
 def replaced_parts(controller: Any, *types: type[nn.Module]) -> Iterator[Part]:
     """Yield the parts of a controller that a kernel computes, for `MemoryModel.replaced_parts`."""
     yield "controller", controller, types
-    layers = controller._modules["layers"]
+    layers = children_of(controller)["layers"]
     yield "controller.layers", layers, (nn.ModuleList,)
-    for number, layer in layers._modules.items():
+    for number, layer in children_of(layers).items():
         yield f"controller.layers.{number}", layer, LINEAR
 
 

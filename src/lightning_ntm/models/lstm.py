@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from lightning_ntm.kernels.choice import Kernel
 from lightning_ntm.kernels.plain import LINEAR, Part, Shapes, kept
+from lightning_ntm.kernels.torch_internals import children_of
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.models.controllers import LSTMController, LSTMControllerState, replaced_parts
 from lightning_ntm.models.precision import linear, repeated, state_dtype
@@ -66,12 +67,12 @@ class LSTM(MemoryModel[LSTMState]):
 
     def replaced_parts(self) -> Iterator[Part]:
         """Yield controller and output."""
-        yield from replaced_parts(self._modules["controller"], LSTMController)
-        yield "output", self._modules["output"], LINEAR
+        yield from replaced_parts(children_of(self)["controller"], LSTMController)
+        yield "output", children_of(self)["output"], LINEAR
 
     def replaced_shapes(self, batch_size: int, state: LSTMState) -> Shapes:
         """Return the shapes of state and linear layers."""
-        controller: Any = self._modules["controller"]
+        controller: Any = children_of(self)["controller"]
         return _shapes(batch_size, self.input_size, self.output_size, controller.hidden_size, len(controller.layers))
 
     def initial_state(self, *batch: int) -> LSTMState:

@@ -14,6 +14,7 @@ from lightning_ntm.kernels.autocast import full_precision
 from lightning_ntm.kernels.choice import Kernel
 from lightning_ntm.kernels.ntm.call import Numbers
 from lightning_ntm.kernels.plain import LINEAR, Part, Shapes
+from lightning_ntm.kernels.torch_internals import children_of
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.models.controllers import (
     FeedForwardController,
@@ -151,7 +152,7 @@ class NTM(MemoryModel[NTMState]):
 
     def replaced_parts(self) -> Iterator[Part]:
         """Yield controller, memory, heads and output."""
-        parts = self._modules  # as an attribute, a module takes a microsecond to find
+        parts = children_of(self)
         yield from replaced_parts(parts["controller"], LSTMController, FeedForwardController)
         yield "memory", parts["memory"], (NTMMemory,)
         yield "heads", parts["heads"], LINEAR
@@ -159,8 +160,8 @@ class NTM(MemoryModel[NTMState]):
 
     def replaced_shapes(self, batch_size: int, state: NTMState) -> Shapes:
         """Return the shapes of state and linear layers."""
-        controller: Any = self._modules["controller"]
-        memory: Any = self._modules["memory"]
+        controller: Any = children_of(self)["controller"]
+        memory: Any = children_of(self)["memory"]
         sizes = (controller.hidden_size, len(controller.layers), memory.num_read_heads, memory.num_write_heads)
         slots = state.memory.memory.shape[-2]
         memory_sizes = (slots, memory.memory_width, memory.max_shift)
@@ -168,8 +169,8 @@ class NTM(MemoryModel[NTMState]):
 
     def replaced_numbers(self) -> Numbers:
         """Return what the shapes do not say."""
-        memory: Any = self._modules["memory"]
-        recurrent = type(self._modules["controller"]) is LSTMController
+        memory: Any = children_of(self)["memory"]
+        recurrent = type(children_of(self)["controller"]) is LSTMController
         return Numbers(
             recurrent, memory.num_read_heads, memory.num_write_heads, memory.max_shift, memory.gradient_limit
         )

@@ -22,6 +22,7 @@ from lightning_ntm.tasks.base import Task
 from lightning_ntm.tasks.batch import Batch
 from lightning_ntm.training.data import TargetsError
 from lightning_ntm.training.late_check import LateCheck
+from lightning_ntm.training.lightning_internals import NAME_OF_RUNNING_HOOK
 from lightning_ntm.training.optimizer import default_optimizer, late_decay, prefer_fused, total_norm
 from lightning_ntm.training.precision import check_eps
 from lightning_ntm.training.safety import DivergenceError, largest_gradients
@@ -79,7 +80,7 @@ class SequenceLearner(L.LightningModule):
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute; the name of the hook that runs, set 50 times a step, without asking if it is a module."""
-        if name == "_current_fx_name":
+        if name == NAME_OF_RUNNING_HOOK:
             self.__dict__[name] = value
         else:
             super().__setattr__(name, value)

@@ -9,6 +9,7 @@ from torch import Tensor
 from lightning_ntm.kernels.ntm.call import DeclaredNTM
 from lightning_ntm.kernels.ntm.triton.sizes import block
 from lightning_ntm.kernels.plain import changed, linear_layers, transformed
+from lightning_ntm.kernels.torch_internals import has_dispatch_modes
 from lightning_ntm.states import flatten
 
 #: Largest sizes that compile within seconds; the last is that of the tensor heads x shifts x slots. At four times as
@@ -28,7 +29,7 @@ def refusal(model: DeclaredNTM, inputs: Tensor, state: Any) -> str | None:
         return f"it needs tensors on a CUDA device, the inputs are on {inputs.device}."
     if torch.compiler.is_compiling():
         return "torch.compile cannot trace it."
-    if torch.jit.is_tracing() or torch._C._len_torch_dispatch_stack():
+    if torch.jit.is_tracing() or has_dispatch_modes():
         return "a mode that looks at the operations of PyTorch does not see those of a program."
     if reason := transformed():
         return reason
