@@ -113,8 +113,9 @@ def figure(argv: list[str]) -> int:
     for difficulty in asked:
         _warn(run, difficulty)
         with explained("", *_TOO_LARGE):
-            sequence = arguments.sequence or 0
-            trace = trace_episode(run.model, run.task, difficulty, seed=run.seed, sequence=sequence)
+            sequence, slots = arguments.sequence or 0, run.memory_slots
+            options: dict[str, Any] = {"seed": run.seed, "sequence": sequence, "memory_slots": slots}
+            trace = trace_episode(run.model, run.task, difficulty, **options)
         shown = {**difficulty, **_shown_of(arguments, run)}
         described = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in shown.items())
         title = f"{type(run.model).__name__} on {type(run.task).__name__}, {described}"
@@ -146,7 +147,7 @@ def _parser(verb: str, description: str) -> Parser:
         "--vary", type=_varied, action="append", default=[], metavar="NAME=A,B", help="any difficulty of the task"
     )
     parser.add_argument("--on", type=filled, metavar="FILE", help="another file, for runs on files")
-    parser.add_argument("--memory_slots", type=int, help="slots to give the network, if not those of its training")
+    parser.add_argument("--memory_slots", type=int, help="memory slots of each sequence, if not those of the training")
     add_device(parser)
     return parser
 
@@ -225,12 +226,12 @@ def _results(run: TrainedRun, arguments: argparse.Namespace) -> Iterator[dict[st
     for difficulty in _difficulties(arguments, run):
         _warn(run, difficulty)
         with explained("", *_TOO_LARGE):
-            sequences, seed = arguments.sequences, run.seed
-            yield from evaluate_pieces(run.model, run.task, difficulty, pieces=pieces, sequences=sequences, seed=seed)
+            options = {"sequences": arguments.sequences, "memory_slots": run.memory_slots}
+            yield from evaluate_pieces(run.model, run.task, difficulty, pieces=pieces, seed=run.seed, **options)
 
 
 def _warn(run: TrainedRun, difficulty: dict[str, int]) -> None:
     with explained():
-        warning = warn_beyond_memory(run.model, run.task, difficulty)
+        warning = warn_beyond_memory(run.model, run.task, difficulty, memory_slots=run.memory_slots)
     if warning:
         warn(f"{warning}")
