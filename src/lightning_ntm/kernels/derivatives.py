@@ -19,19 +19,19 @@ Backward = Callable[..., tuple[Tensor | None, ...]]
 
 
 def beyond_first(gradients: Sequence[Tensor | None]) -> bool:
-    """Return whether a backward must be differentiable itself, or is given batches of gradients."""
+    """Return whether a backward must itself be differentiable, or gets batches of gradients."""
     if torch.is_grad_enabled() or in_forward_mode():
         return True
     return any(gradient is not None and is_batched(gradient) for gradient in gradients)
 
 
 def is_plain(gradient: Tensor | None) -> bool:
-    """Return whether a gradient is none, or a tensor whose numbers are those at its address."""
+    """Return whether a gradient is `None`, or a tensor whose numbers are at its address."""
     return gradient is None or (type(gradient) is Tensor and not gradient.is_neg())
 
 
 def first_only(backward: Backward) -> Backward:
-    """Refuse all else. `once_differentiable` does not: to it a gradient that is given constants is one."""
+    """Make a backward raise for all but first gradients. `once_differentiable` misses gradients of constants."""
 
     @wraps(backward)
     def checked(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
@@ -42,7 +42,7 @@ def first_only(backward: Backward) -> Backward:
 
 
 def refuse_beyond_first(gradients: Sequence[Tensor | None]) -> None:
-    """Raise where a kernel's backward would be wrong.
+    """Raise an error where the backward of a kernel would be wrong.
 
     Raises:
         RuntimeError: Second, forward-mode or batched derivatives are computed.
@@ -60,17 +60,17 @@ def by_loop(
     needed: Sequence[bool],
     gradients: Sequence[Tensor | None],
 ) -> list[Tensor | None]:
-    """Return the gradients of a loop, computed again, as autograd finds them.
+    """Return the gradients of a loop, which is computed again, by autograd.
 
     Args:
-        loop: Takes the tensors, returns outputs.
-        tensors: As they were in the forward.
+        loop: A function from tensors to outputs.
+        tensors: The tensors of the forward.
         needed: Which of them need a gradient.
-        gradients: Of the outputs.
+        gradients: Gradients of the outputs.
     """
     differentiable = torch.is_grad_enabled()
     with torch.enable_grad(), torch.autocast(tensors[0].device.type, enabled=False):
-        # Of views: one tensor may be computed from another, and each has a gradient of its own.
+        # Views, since one tensor may be computed from another, and each needs its own gradient.
         own = [tensor.view_as(tensor) if need else tensor for tensor, need in zip(tensors, needed, strict=True)]
         outputs = zip(loop(*own), gradients, strict=True)
         flowing = [(output, g) for output, g in outputs if g is not None and output.requires_grad]
@@ -83,7 +83,7 @@ def by_loop(
 
 
 def with_tensors(module: nn.Module, tensors: Mapping[str, Tensor], prefix: str = "") -> Any:
-    """Return a copy of a module that computes with other tensors in the place of parameters of these names."""
+    """Return a copy of a module with other tensors in place of the parameters of these names."""
     parameters = {name: tensors.get(prefix + name, own) for name, own in own_parameters(module).items()}
     children = children_of(module).items()
     parts = {name: part and with_tensors(part, tensors, f"{prefix}{name}.") for name, part in children}

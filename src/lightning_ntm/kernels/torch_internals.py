@@ -1,7 +1,7 @@
 """Private names of PyTorch, each behind a function that says why no public name answers the same question.
 
-No other file uses them. `tests/test_private_names.py` lists the names and the version of PyTorch with which
-they were checked. All are asked in each call of a network or each gradient, so each is one direct look-up.
+No other file uses them. `tests/test_private_names.py` lists the names and the version of PyTorch with which they were
+checked. Most are called in each call of a network, so each function is one direct look-up.
 """
 
 import copy

@@ -23,7 +23,7 @@ class LSTMState(NamedTuple):
 
 
 class LSTM(MemoryModel[LSTMState]):
-    """Stacked LSTM: every layer sees the input and is seen by the output (Graves 2013).
+    """Stacked LSTM: every layer gets the input and is connected to the output (Graves 2013).
 
     With 3 layers and learned initial states it has exactly the number of parameters the NTM paper
     counts for its baselines (table 3).
@@ -34,8 +34,8 @@ class LSTM(MemoryModel[LSTMState]):
         hidden_size: Units of each layer.
         num_layers: Layers.
         backend: `auto` takes the fastest program that can run a call, `reference` the plain loop.
-        checkpoint_every: For long sequences: steps between the states that are kept for the backward;
-            the rest is computed again. 0 keeps everything.
+        checkpoint_every: For long sequences: steps between the states that are saved for the backward; the rest is
+            computed again. 0 saves everything.
 
     Shape:
         - inputs: `(batch, time, input_size)`, with at least one step

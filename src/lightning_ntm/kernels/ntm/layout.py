@@ -1,6 +1,7 @@
 """The arguments of the native program for NTMs: their order, and the offsets of arrays in a buffer.
 
-`arrays.hpp` has the same structs. When a field is added, removed or moved, or its meaning changes, raise `LAYOUT` in both; `library.opened` compares it and the sizes of the structs with those of the compiled library.
+`arrays.hpp` has the same structs. When a field is added, removed or moved, or its meaning changes, raise `LAYOUT` in
+both; `library.opened` compares it and the sizes of the structs with those of the compiled library.
 """
 
 import ctypes
