@@ -656,6 +656,26 @@ MISTAKES = {
     "train --model.backend torch": "--model.backend (='torch') must be one of auto, reference, cpu, triton, graphs.",
     "train --trainer.gradient_clip_val -1": "--trainer.gradient_clip_val (=-1) must be at least 0.",
     "train --seed 99999999999999999999999": None,
+    "train --trainer.max_epochs 1e30": "--trainer.max_epochs (=1e+30) must be a whole number.",
+    "train --trainer.accumulate_grad_batches 99999999999999999999": (
+        "--trainer.accumulate_grad_batches (=99999999999999999999) must be at most 9223372036854775807."
+    ),
+    "train --trainer.log_every_n_steps 99999999999999999999": (
+        "--trainer.log_every_n_steps (=99999999999999999999) must be at most 9223372036854775807."
+    ),
+    "train --trainer.limit_val_batches -1": None,
+    "train --trainer.max_time xx": "--trainer.max_time (=xx) must be a time DD:HH:MM:SS of at most 999999999 days.",
+    "train --trainer.max_time 99999999999:00:00:00": (
+        "--trainer.max_time (=99999999999:00:00:00) must be a time DD:HH:MM:SS of at most 999999999 days."
+    ),
+    "train --trainer.gradient_clip_val .nan": "--trainer.gradient_clip_val (=nan) must be a number.",
+    "train --data.batch_size 1000000000000": "--data.batch_size (=1000000000000) must be at most 1000000.",
+    "train --data.validation_sequences 1000000000000": (
+        "--data.validation_sequences (=1000000000000) must be at most 1000000."
+    ),
+    "train --data.batches_per_epoch 99999999999999999999": (
+        "--data.batches_per_epoch (=99999999999999999999) must be at most 9223372036854775807."
+    ),
     "train --resume runs/none --name a": "--name cannot be changed when a run is resumed.",
     "train --optimizer Adam --optimizer.foo 3": "unknown option --optimizer.foo",
     "train --optimizer.lr fast": "--optimizer.lr (=fast) must be a number.",

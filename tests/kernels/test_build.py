@@ -104,7 +104,7 @@ def test_the_instructions_are_those_of_this_machine():
 def test_a_library_that_cannot_be_loaded_is_told_and_the_loop_runs(monkeypatch, tmp_path):
     (tmp_path / "libntm.so").write_text("of another system")
     monkeypatch.setattr(library, "LIBRARY", tmp_path / "libntm.so")
-    monkeypatch.setattr(library, "_told", set())
+    monkeypatch.setattr(library, "_warned", set())
     library.opened.cache_clear()
     try:
         assert library.missing().startswith("the kernel cannot be loaded (")

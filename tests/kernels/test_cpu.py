@@ -277,7 +277,7 @@ def test_a_library_of_other_sources_is_not_called(monkeypatch, tmp_path, source)
     stale = tmp_path / "libntm.so"
     subprocess.run(["c++", "-shared", "-fPIC", tmp_path / "other.cpp", "-o", stale], check=True)
     monkeypatch.setattr(library, "LIBRARY", stale)
-    monkeypatch.setattr(library, "_told", set())
+    monkeypatch.setattr(library, "_warned", set())
     library.opened.cache_clear()
     try:
         with pytest.warns(UserWarning, match=r"`pip install -e \.`, or `make install`.*: the plain loop runs") as told:
@@ -318,7 +318,7 @@ def test_a_source_that_changes_is_noticed(monkeypatch, tmp_path, source):
 )
 def test_a_library_with_another_layout_of_arguments_is_not_called(monkeypatch, change):
     monkeypatch.setattr(layout, *change())
-    monkeypatch.setattr(library, "_told", set())
+    monkeypatch.setattr(library, "_warned", set())
     library.opened.cache_clear()
     try:
         with pytest.warns(UserWarning, match="another layout .*`make install`.*: the plain loop runs"):

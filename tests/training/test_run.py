@@ -464,18 +464,7 @@ def test_an_opened_run_is_the_kept_network(tmp_path):
     kept = safetensors.torch.load_file(tmp_path / "a" / "best.safetensors")
     torch.testing.assert_close(dict(opened.model.state_dict()), kept)
     assert (opened.task, opened.seed, opened.step) == (Copy(bits=3, max_length=4), 3, 4)
-    assert open_run(tmp_path / "a", memory_slots=40).model.initial_state(1).memory.memory.shape == (1, 40, 4)
-
-
-def test_a_learned_start_cannot_be_given_more_memory(tmp_path):
-    run(tmp_path / "a", steps=1).fit()
-    config = tmp_path / "a" / "config.yaml"
-    config.write_text(CONFIG.replace("memory_width: 4", "memory_width: 4, memory_init: learned"))
-    with pytest.raises(ValueError, match=r"memory_slots \(=9\) must stay at 6: with memory_init=learned"):
-        open_run(tmp_path / "a", memory_slots=9)
-    config.write_text(CONFIG.replace("NTM", "LSTM"))
-    with pytest.raises(ValueError, match="LSTM has no memory slots"):
-        open_run(tmp_path / "a", memory_slots=9)
+    assert opened.memory_slots is None
 
 
 @pytest.mark.parametrize("text", ["", "a: [", "just words", "seed: 1"])

@@ -19,9 +19,9 @@ from lightning_ntm.tasks.base import Task
 from lightning_ntm.tasks.files import FileTask
 from lightning_ntm.tasks.sequences import sha256_of
 
-#: What an episode or a memory beyond this machine ends in.
+#: Errors of an episode or a memory that does not fit into this machine.
 _TOO_LARGE = (MemoryError, OverflowError, RuntimeError)
-#: Of any difficulty: beyond what a machine holds, within what arrays count.
+#: Bound on any difficulty: more than a machine can hold, within the range of array sizes.
 _MOST = 10**9
 
 
@@ -42,19 +42,19 @@ def evaluate(argv: list[str]) -> int:
     for path, reason in left_out.items():
         warn(f"{path} is left out: {reason}")
     if arguments.json:
-        told = [{"run": one.run, "results": one.results} for one in measured]
-        print(as_json(told[0] if len(paths) == 1 else told))
+        printed = [{"run": one.run, "results": one.results} for one in measured]
+        print(as_json(printed[0] if len(paths) == 1 else printed))
     else:
         Terminal().print(table(measured, arguments.memory_slots, alone=len(paths) == 1))
     return 0
 
 
 def _asked(argv: list[str]) -> argparse.Namespace:
-    parser = _parser("evaluate", "Measure the kept network of a run, or of many, on episodes it never saw.")
-    parser.add_argument("runs", nargs="+", type=filled, metavar="RUN", help="run folders, or folders that hold them")
-    parser.add_argument("--sequences", type=int, help="episodes at each difficulty (100; of a file all)")
-    parser.add_argument("--pieces", type=int, help="also measure this many equal parts of each answer, one by one")
-    parser.add_argument("--json", action="store_true", help="print JSON, an object or for several runs a list, alone")
+    parser = _parser("evaluate", "Measure the kept networks of one or more runs on new episodes.")
+    parser.add_argument("runs", nargs="+", type=filled, metavar="RUN", help="run folders, or folders that contain them")
+    parser.add_argument("--sequences", type=int, help="episodes of each difficulty (100; by default all of a file)")
+    parser.add_argument("--pieces", type=int, help="also measure this many equal parts of each answer separately")
+    parser.add_argument("--json", action="store_true", help="print only JSON: an object, or a list for several runs")
     arguments = _parsed(parser, argv)
     with explained("--"):
         if arguments.sequences is not None:
@@ -66,7 +66,7 @@ def _asked(argv: list[str]) -> argparse.Namespace:
 
 
 def _runs(given: list[str]) -> Iterator[str]:
-    """Yield the run folders that are meant, each once."""
+    """Yield each run folder once."""
     seen: set[Path] = set()
     for path in given:
         alone = Path(path, "config.yaml").exists() or not Path(path).is_dir()
@@ -89,7 +89,7 @@ def _evaluated(path: str, arguments: argparse.Namespace) -> Measured:
 
 
 def _keep(path: str, step: int, results: list[dict[str, Any]]) -> None:
-    """Add what was measured to the run folder, for `ntm report`; copies that cannot be written to are fine too."""
+    """Add the results to the run folder, for `ntm report`; warn if it is not writable."""
     try:
         RunFolder(Path(path)).keep_evaluation(step, results, EVALUATION_VERSION)
     except OSError as error:
@@ -101,10 +101,10 @@ def figure(argv: list[str]) -> int:
     from lightning_ntm.evaluation.trace import trace_episode
     from lightning_ntm.report import draw_episode, save_figure, save_trace
 
-    parser = _parser("figure", "Draw an episode of a run: inputs, outputs and the memory at work, as in the paper.")
+    parser = _parser("figure", "Draw an episode of a run: inputs, outputs and memory, as in the paper.")
     parser.add_argument("run", type=filled, metavar="RUN", help="the run folder")
-    parser.add_argument("--output", type=filled, metavar="FOLDER", help="for the pictures (RUN/figures)")
-    parser.add_argument("--sequence", type=int, metavar="NUMBER", help="which episode, counted from 0 (0)")
+    parser.add_argument("--output", type=filled, metavar="FOLDER", help="folder for the pictures (RUN/figures)")
+    parser.add_argument("--sequence", type=int, metavar="NUMBER", help="number of the episode, from 0 (0)")
     arguments = _parsed(parser, argv)
     with explained("--"):
         at_least(0, sequence=arguments.sequence or 0)
@@ -113,8 +113,9 @@ def figure(argv: list[str]) -> int:
     for difficulty in asked:
         _warn(run, difficulty)
         with explained("", *_TOO_LARGE):
-            sequence = arguments.sequence or 0
-            trace = trace_episode(run.model, run.task, difficulty, seed=run.seed, sequence=sequence)
+            sequence, slots = arguments.sequence or 0, run.memory_slots
+            options: dict[str, Any] = {"seed": run.seed, "sequence": sequence, "memory_slots": slots}
+            trace = trace_episode(run.model, run.task, difficulty, **options)
         shown = {**difficulty, **_shown_of(arguments, run)}
         described = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in shown.items())
         title = f"{type(run.model).__name__} on {type(run.task).__name__}, {described}"
@@ -130,7 +131,7 @@ def figure(argv: list[str]) -> int:
 
 
 def _shown_of(arguments: argparse.Namespace, run: TrainedRun) -> dict[str, Any]:
-    """Return what the name of a picture says besides the difficulty."""
+    """Return what the name of a picture contains in addition to the difficulty."""
     shown: dict[str, Any] = {"memory_slots": arguments.memory_slots} if arguments.memory_slots else {}
     if arguments.on:
         shown["on"] = Path(arguments.on).stem
@@ -141,12 +142,21 @@ def _shown_of(arguments: argparse.Namespace, run: TrainedRun) -> dict[str, Any]:
 
 def _parser(verb: str, description: str) -> Parser:
     parser = Parser(prog=f"ntm {verb}", description=description, allow_abbrev=False)
-    parser.add_argument("--lengths", type=_numbers, help="as 10,20,40; short for --vary length=10,20,40")
     parser.add_argument(
-        "--vary", type=_varied, action="append", default=[], metavar="NAME=A,B", help="any difficulty of the task"
+        "--lengths", type=_numbers, help="lengths, for example 10,20,40; short for --vary length=10,20,40"
     )
-    parser.add_argument("--on", type=filled, metavar="FILE", help="another file, for runs on files")
-    parser.add_argument("--memory_slots", type=int, help="slots to give the network, if not those of its training")
+    parser.add_argument(
+        "--vary",
+        type=_varied,
+        action="append",
+        default=[],
+        metavar="NAME=A,B",
+        help="values of any difficulty of the task",
+    )
+    parser.add_argument(
+        "--on", type=filled, metavar="FILE", help="file to use instead of the run's own, for runs on files"
+    )
+    parser.add_argument("--memory_slots", type=int, help="memory slots of each sequence, if not those of the training")
     add_device(parser)
     return parser
 
@@ -165,7 +175,7 @@ def _numbers(text: str) -> list[int]:
         raise argparse.ArgumentTypeError(f"{text!r} must be whole numbers with commas between, as 10,20,40.") from None
     if max(numbers) > _MOST:
         raise argparse.ArgumentTypeError(f"{text!r} must be numbers of at most {_MOST}.")
-    return list(dict.fromkeys(numbers))  # each once
+    return list(dict.fromkeys(numbers))  # without repetitions
 
 
 def _varied(text: str) -> tuple[str, list[int]]:
@@ -198,7 +208,7 @@ def _warn_if_changed(path: str, task: Task) -> None:
 
 
 def _difficulties(arguments: argparse.Namespace, run: TrainedRun) -> list[dict[str, int]]:
-    """Return every combination of what was asked for; what was not stays at its training maximum."""
+    """Return every combination of the given difficulties; the others stay at their training maximum."""
     varied = dict(arguments.vary)
     if len(varied) < len(arguments.vary) or (arguments.lengths and "length" in varied):
         raise UsageError("a difficulty is given twice; write all its values in one --vary or --lengths.")
@@ -225,12 +235,12 @@ def _results(run: TrainedRun, arguments: argparse.Namespace) -> Iterator[dict[st
     for difficulty in _difficulties(arguments, run):
         _warn(run, difficulty)
         with explained("", *_TOO_LARGE):
-            sequences, seed = arguments.sequences, run.seed
-            yield from evaluate_pieces(run.model, run.task, difficulty, pieces=pieces, sequences=sequences, seed=seed)
+            options = {"sequences": arguments.sequences, "memory_slots": run.memory_slots}
+            yield from evaluate_pieces(run.model, run.task, difficulty, pieces=pieces, seed=run.seed, **options)
 
 
 def _warn(run: TrainedRun, difficulty: dict[str, int]) -> None:
     with explained():
-        warning = warn_beyond_memory(run.model, run.task, difficulty)
+        warning = warn_beyond_memory(run.model, run.task, difficulty, memory_slots=run.memory_slots)
     if warning:
         warn(f"{warning}")

@@ -1,6 +1,7 @@
 """The parts of a run, which are made and checked before its folder is."""
 
 import inspect
+import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -9,9 +10,10 @@ from typing import Any, NamedTuple, get_args, get_type_hints
 import torch
 from jsonargparse import ArgumentParser, Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import Timer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from lightning_ntm.checks import at_least, between
+from lightning_ntm.checks import at_least, at_most, between
 from lightning_ntm.cli.parser import LINKED, SOURCES, Settings, arguments_for
 from lightning_ntm.cli.said import Said
 from lightning_ntm.cli.terminal import warn
@@ -25,6 +27,9 @@ from lightning_ntm.training.learner import SchedulerFactory, SequenceLearner
 from lightning_ntm.training.precision import HALF_EPS, check_eps, underflows
 from lightning_ntm.training.processes import check_devices
 from lightning_ntm.training.slots import check_slots
+
+#: The largest whole number with which PyTorch computes.
+MOST_WHOLE = 2**63 - 1
 
 
 class Parts(NamedTuple):
@@ -230,6 +235,24 @@ def _beyond_memory(model: Any, task: Task, least: int = 0) -> str | None:
         raise UsageError(f"--task.{name if hasattr(task, name) else f'max_{name}'} {reason}") from error
 
 
+def _check_numbers(trainer: dict[str, Any]) -> None:
+    """Raise `ValueError` for numbers and times that are not within what Lightning and PyTorch compute with."""
+    clip = trainer["gradient_clip_val"]
+    for name, value in trainer.items():
+        if type(value) is int:
+            at_most(MOST_WHOLE, **{name: value})
+        if isinstance(value, float) and math.isnan(value):
+            raise ValueError(f"{name} (=nan) must be a number.")
+    if clip is not None and clip < 0:
+        raise ValueError(f"gradient_clip_val (={clip:g}) must be at least 0.")
+    for name in ("max_time", "val_check_interval"):
+        time = trainer[name]
+        try:
+            Timer(None if isinstance(time, int | float) else time)
+        except (MisconfigurationException, OverflowError, TypeError) as error:
+            raise ValueError(f"{name} (={time}) must be a time DD:HH:MM:SS of at most 999999999 days.") from error
+
+
 def _check_trainer(trainer: dict[str, Any], batches_per_epoch: int) -> None:
     """Check what Lightning would find wrong only after the run folder is made."""
     interval, epochs = trainer["val_check_interval"], trainer["check_val_every_n_epoch"]
@@ -238,8 +261,7 @@ def _check_trainer(trainer: dict[str, Any], batches_per_epoch: int) -> None:
         for name in ("max_steps", "max_epochs"):
             if (most := trainer[name]) is not None:
                 at_least(-1, **{name: most})
-        if (clip := trainer["gradient_clip_val"]) is not None and clip < 0:
-            raise ValueError(f"gradient_clip_val (={clip:g}) must be at least 0.")
+        _check_numbers(trainer)
         if not isinstance(interval, int):
             return
         at_least(1, val_check_interval=interval)

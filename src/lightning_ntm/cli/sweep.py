@@ -26,16 +26,16 @@ _EXAMPLES = """examples:
   ntm sweep --seeds 1-5 --grid data.batch_size=4,8 --trainer.max_steps 2000
   ntm sweep ten-seeds            a plan that comes with ntm: {plans}
   ntm sweep plan.yaml            a plan of your own: {keys}
-  ntm sweep runs/NAME            go on with a sweep
-  ntm sweep --status runs/NAME   how it stands, from another shell
-Any option of ntm train may follow; it holds for every run."""
-_LEFT = 3  # exit code, where runs are left to another process
+  ntm sweep runs/NAME            resume a sweep
+  ntm sweep --status runs/NAME   show its status, from another shell
+Any option of ntm train may follow; it applies to every run."""
+_LEFT = 3  # exit code if another process trains some of the runs
 
 
 def sweep(argv: list[str]) -> int:
-    """Train all runs of a plan that are not there yet."""
+    """Train all runs of a plan that are not done."""
     for name in os.environ.keys() - without_ranks(dict(os.environ)).keys():
-        del os.environ[name]  # Lightning would take the sweep for one of several processes of a training
+        del os.environ[name]  # else Lightning takes the sweep for one process of a distributed training
     given = argv.pop(0) if argv and not argv[0].startswith("-") else None
     arguments, more = _parser().parse_known_args(argv)
     if arguments.status:
@@ -50,23 +50,23 @@ def sweep(argv: list[str]) -> int:
     console = Terminal(soft_wrap=True)
     if new := [run for run, as_kept in zip(plan.runs, kept.runs, strict=True) if as_kept not in known]:
         if console.is_terminal:
-            console.print(f"{folder}: checking what {len(new)} runs are told")
+            console.print(f"{folder}: checking the options of {len(new)} runs")
         _check(new)
     with explained():
         plan.save(folder)
     worker = Worker(folder, "lightning_ntm.cli.child.train", arguments.retries, console.print)
     view = View(folder, mine, console, quiet=arguments.quiet or not console.is_terminal)
     try:
-        with _ends_when_told(), view:
+        with _ends_on_signals(), view:
             ends = engine.train(worker, mine.runs, view.look)
     except KeyboardInterrupt as end:
         console.print(f"interrupted. To go on: {command('ntm', 'sweep', folder)}{_same_way(arguments)}")
-        return 128 + (end.number if isinstance(end, _ToldToEndError) else signal.SIGINT)
+        return 128 + (end.number if isinstance(end, _EndSignalError) else signal.SIGINT)
     return _summary(folder, ends, console)
 
 
 def _same_way(arguments: argparse.Namespace) -> str:
-    """Return the options that say how, not what, as they were given."""
+    """Return the options that set how the plan is trained, as the user gave them."""
     names = ("processes", "retries", "shard", "engine", "ray_address", "ray_cpus", "ray_gpus", "quiet")
     default, said = _parser().parse_args([]), []
     for name in names:
@@ -81,28 +81,34 @@ def _parser() -> Parser:
         prog="ntm sweep",
         usage="ntm sweep [PLAN or FOLDER] [OPTIONS] [OPTIONS OF ntm train]",
         description="Train every combination of networks, tasks and seeds, several at a time.\n"
-        "Runs that are done are left alone, and what was interrupted goes on.",
+        "Runs that are done are skipped, and interrupted runs are resumed.",
         epilog=_EXAMPLES.format(plans=known, keys="name, configs, models, tasks, seeds, options, grid"),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("--models", help="networks, as NTM,LSTM")
-    add("--tasks", help="tasks, as Copy,RepeatCopy")
-    add("--configs", help="presets or configuration files for ntm train, instead of or besides networks and tasks")
-    add("--seeds", help="as 1-10 or 1,2,5-7 (1)")
-    add("--grid", action="append", default=[], metavar="OPTION=A,B", help="every value of an option; can be repeated")
-    add("--name", type=filled, help="of the folder of the sweep")
-    add("--runs", type=filled, default="runs", help="the folder it stands in (runs)")
+    add("--models", help="networks, for example NTM,LSTM")
+    add("--tasks", help="tasks, for example Copy,RepeatCopy")
+    add("--configs", help="presets or configuration files of ntm train, instead of or besides networks and tasks")
+    add("--seeds", help="seeds, for example 1-10 or 1,2,5-7 (1)")
+    add(
+        "--grid",
+        action="append",
+        default=[],
+        metavar="OPTION=A,B",
+        help="train with each value of an option; can be repeated",
+    )
+    add("--name", type=filled, help="name of the sweep's folder")
+    add("--runs", type=filled, default="runs", help="parent folder (runs)")
     add("--processes", type=positive, help="runs at a time (one for each core)")
-    add("--retries", type=whole_number, default=3, help="times a run that crashed goes on from its last checkpoint (3)")
+    add("--retries", type=whole_number, default=3, help="times a crashed run is resumed from its checkpoint (3)")
     add("--shard", metavar="I/N", help="train the I-th of N parts of the plan, for job arrays")
     add("--engine", choices=("local", "ray"), default="local", help="train on this machine, or on a Ray cluster")
-    add("--ray-address", help="of the cluster; without it, Ray is started here")
-    add("--ray-cpus", type=float, default=1.0, help="cores that Ray sets aside for a run (1)")
-    add("--ray-gpus", type=float, default=0.0, help="GPUs, or a part of one, that Ray sets aside for a run (0)")
+    add("--ray-address", help="address of the cluster; by default Ray is started on this machine")
+    add("--ray-cpus", type=float, default=1.0, help="cores that Ray reserves for a run (1)")
+    add("--ray-gpus", type=float, default=0.0, help="GPUs, or a fraction of one, that Ray reserves for a run (0)")
     add("--quiet", action="store_true", help="one line for each event instead of a live table")
-    add("--status", type=filled, metavar="FOLDER", help="show how a sweep stands, and end")
+    add("--status", type=filled, metavar="FOLDER", help="show the status of a sweep and exit")
     return parser
 
 
@@ -126,7 +132,7 @@ def _planned(given: str | None, arguments: argparse.Namespace, more: list[str]) 
 
 
 def _said(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return what the options say of the plan."""
+    """Return the part of the plan that the options set."""
     said = {key: getattr(arguments, key) for key in ("name", "configs", "models", "tasks", "seeds")}
     grid: dict[str, list[str]] = {}
     for axis in arguments.grid:
@@ -148,7 +154,7 @@ def _plan(given: str) -> dict[str, Any]:
 
 
 def _check(runs: list[PlannedRun]) -> None:
-    """See that `ntm train` takes what the runs are told; seeds apart, each combination once."""
+    """Raise an error unless `ntm train` accepts the options of all runs; each combination is checked for one seed."""
     from lightning_ntm.cli.train import check
 
     seen = set()
@@ -178,8 +184,8 @@ def _engine(arguments: argparse.Namespace) -> Engine:
         return RayEngine(arguments.ray_address, arguments.ray_cpus, arguments.ray_gpus)
 
 
-class _ToldToEndError(KeyboardInterrupt):
-    """A signal came that ends a sweep as Ctrl-C does."""
+class _EndSignalError(KeyboardInterrupt):
+    """A signal ended the sweep, as Ctrl-C does."""
 
     def __init__(self, number: int):
         super().__init__()
@@ -187,17 +193,17 @@ class _ToldToEndError(KeyboardInterrupt):
 
 
 @contextmanager
-def _ends_when_told() -> Iterator[None]:
-    """Any signal by which a process is told to end does so as Ctrl-C does, once: a terminal that closes sends several.
+def _ends_on_signals() -> Iterator[None]:
+    """Treat the first signal that ends a process as Ctrl-C and ignore further ones: a closing terminal sends several.
 
-    SIGINT does so even where a shell that ran it beside others ignored that.
+    SIGINT is handled even if the shell started the process in the background, which ignores it.
     """
-    told: list[int] = []
+    received: list[int] = []
 
     def interrupt(number: int, _: object) -> None:
-        told.append(number)
-        if len(told) == 1:
-            raise _ToldToEndError(number)
+        received.append(number)
+        if len(received) == 1:
+            raise _EndSignalError(number)
 
     handlers: dict[int, Any] = {**dict.fromkeys(end_signals(), interrupt), signal.SIGINT: signal.default_int_handler}
     before = {number: signal.signal(number, handler) for number, handler in handlers.items()}

@@ -1,6 +1,5 @@
 """From a saved configuration back to objects, and from a run folder to a trained network."""
 
-import inspect
 import math
 import pkgutil
 import sys
@@ -13,6 +12,7 @@ from torch import nn
 
 from lightning_ntm.evaluation.device import chosen_device
 from lightning_ntm.evaluation.noise import WeightNoise
+from lightning_ntm.evaluation.slots import start_of
 from lightning_ntm.evaluation.weights import check_weights, load_weights
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.records import RunFolder
@@ -22,7 +22,11 @@ from lightning_ntm.tasks.batch import Batch
 
 
 class TrainedRun(NamedTuple):
-    """A network as it was kept, with what it was trained on, and the memory given in place of its own, if any."""
+    """A network as it was kept, and what it was trained on.
+
+    `memory_slots` is the number of slots for sequences, for `evaluate` and `trace_episode`, where it is not the number
+    with which the network was trained.
+    """
 
     model: MemoryModel[Any]
     task: Task
@@ -36,20 +40,21 @@ def open_run(path: Path | str, *, memory_slots: int | None = None, device: str |
 
     Args:
         path: The run folder.
-        memory_slots: Memory to give the network, when it is not what it was trained with.
+        memory_slots: Memory slots of sequences, if not those of the training. The network itself stays as trained:
+            pass `memory_slots` of the returned run to `evaluate` and `trace_episode`.
         device: Where the network is put: `cpu`, `cuda`, `cuda:N`, or `auto` for a CUDA device if there is one.
 
     Raises:
         ValueError: The folder holds no run, its weights are damaged or of another network, the
-            network cannot be given other memory, or this machine does not have the device.
+            sequences of the network cannot have this number of slots, or this machine does not have the device.
     """
     where = chosen_device(str(device))
     folder = RunFolder(Path(path))
     folder.require()
-    model, task, config = _parts(folder, folder.best, memory_slots)
+    model, task, config = _parts(folder, folder.best)
     about = load_weights(model, folder.best)
-    own = (config["model"].get("init_args") or {}).get("memory_slots")
-    slots = None if memory_slots == own else memory_slots
+    start_of(model, 1, memory_slots)  # raises where there cannot be so many
+    slots = None if memory_slots == getattr(model, "memory_slots", None) else memory_slots
     return TrainedRun(model.to(where), task, config["seed"], int(about["step"]), slots)
 
 
@@ -77,23 +82,18 @@ def replay(path: Path | str) -> tuple[MemoryModel[Any], Batch, Any]:
         number, seed, batch_size = step["batch"], step["seed"], config["data"]["batch_size"]
         if deviation := step.get("weight_noise"):
             WeightNoise(deviation).put_on(model.parameters(), seed, number)
-        start: Any = model.initial_state
-        options = {"slots": step["memory_slots"]} if step.get("memory_slots") else {}
-        return model.train(), task.batch(seed, "train", number, batch_size), start(batch_size, **options)
+        slots = step.get("memory_slots")
+        start = start_of(model, batch_size, slots) if slots else model.initial_state(batch_size)
+        return model.train(), task.batch(seed, "train", number, batch_size), start
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise ValueError(f"{folder.nonfinite} does not tell which batch it was ({error}).") from None
 
 
-def _parts(
-    folder: RunFolder, weights: Path, memory_slots: int | None = None
-) -> tuple[MemoryModel[Any], Task, dict[str, Any]]:
+def _parts(folder: RunFolder, weights: Path) -> tuple[MemoryModel[Any], Task, dict[str, Any]]:
     """Return network, task and configuration; a network is not made before the weights fit its size."""
     config = _read(folder.config)
     task = build(config["task"], Task)
     options = {"input_size": task.input_size, "output_size": task.output_size}
-    if memory_slots is not None:
-        _check_growth(config["model"], memory_slots)
-        options["memory_slots"] = memory_slots
     sketch = None
     with suppress(Exception), torch.device("meta"):  # what is wrong is told below; some cannot be made there
         sketch = build(config["model"], MemoryModel, **options)
@@ -120,9 +120,8 @@ def build(spec: Any, *kinds: type, **options: Any) -> Any:
     try:
         return made(**{**arguments, **options})
     except (TypeError, RuntimeError, OverflowError, MemoryError) as error:
-        larger = f" with memory_slots (={options['memory_slots']})" if "memory_slots" in options else ""
         reason = str(error).partition("\n")[0]  # PyTorch's go on with where in its own code that was
-        raise ValueError(f"{spec['class_path']} cannot be made from its configuration{larger}: {reason}.") from error
+        raise ValueError(f"{spec['class_path']} cannot be made from its configuration: {reason}.") from error
 
 
 def class_of(path: Any) -> Any:
@@ -139,13 +138,22 @@ def class_of(path: Any) -> Any:
         raise ValueError(f"there is no class {path}: {error}.") from error
 
 
-def warn_beyond_memory(model: MemoryModel[Any], task: Task, difficulty: dict[str, int], least: int = 0) -> str | None:
-    """Return a warning when lists are longer than the memory has slots, or than the least that a batch may have.
+def warn_beyond_memory(
+    model: MemoryModel[Any], task: Task, difficulty: dict[str, int], least: int = 0, memory_slots: int | None = None
+) -> str | None:
+    """Return a warning when lists are longer than the memory has slots.
+
+    Args:
+        model: The network.
+        task: The task.
+        difficulty: As `{"length": 120}`.
+        least: Lowest number of slots of a batch in training, where it varies.
+        memory_slots: Memory slots of sequences, if not those of the network.
 
     Raises:
         ValueError: There are more items than slots: of a list a part may still be given back.
     """
-    slots = least or getattr(model, "memory_slots", None)
+    slots = least or memory_slots or getattr(model, "memory_slots", None)
     limit, memory = ("min_memory_slots", "memory of some batches") if least else ("memory_slots", "memory")
     beyond = {name: difficulty.get(name, 0) for name in task.kept if difficulty.get(name, 0) > (slots or math.inf)}
     if "items" in beyond:
@@ -166,17 +174,3 @@ def _read(path: Path) -> dict[str, Any]:
     if not all(classes) or not isinstance(config.get("seed"), int):
         raise ValueError(f"{path} is not the configuration of a run: it lacks model, task or seed.")
     return config
-
-
-def _check_growth(spec: dict[str, Any], memory_slots: int) -> None:
-    network = class_of(spec["class_path"])
-    if "memory_slots" not in inspect.signature(network).parameters:
-        raise ValueError(f"memory_slots (={memory_slots}) cannot be given: {network.__name__} has no memory slots.")
-    arguments = spec.get("init_args") or {}
-    trained = arguments.get("memory_slots")
-    fixed = [key for key in ("memory_init", "head_init") if arguments.get(key) in ("learned", "random")]
-    if fixed and memory_slots != trained:
-        raise ValueError(
-            f"memory_slots (={memory_slots}) must stay at {trained}: with {fixed[0]}={arguments[fixed[0]]} "
-            "the start of a sequence was trained or drawn for that many."
-        )

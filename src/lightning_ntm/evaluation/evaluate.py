@@ -13,6 +13,7 @@ from torch import Tensor
 from lightning_ntm.checks import at_least
 from lightning_ntm.evaluation.device import device_of
 from lightning_ntm.evaluation.episodes import chunks, sequences_of
+from lightning_ntm.evaluation.slots import start_of
 from lightning_ntm.intervals import none_of, wilson
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.tasks.answer import Answer, mean
@@ -24,7 +25,13 @@ CONFIDENCE = 1.96
 
 
 def evaluate(
-    model: MemoryModel[Any], task: Task, difficulty: dict[str, int], *, sequences: int | None = None, seed: int = 1
+    model: MemoryModel[Any],
+    task: Task,
+    difficulty: dict[str, int],
+    *,
+    sequences: int | None = None,
+    seed: int = 1,
+    memory_slots: int | None = None,
 ) -> dict[str, Any]:
     """Measure a network on episodes of one difficulty that it never saw.
 
@@ -34,6 +41,7 @@ def evaluate(
         difficulty: As `{"length": 120}`.
         sequences: Number of episodes; by default 100, of a task of files all.
         seed: Of the episodes.
+        memory_slots: Memory slots of each sequence, by default those of the network.
 
     Returns:
         The difficulty, the mean of each measure of the task's answer by its name, and the number of `sequences`; the
@@ -48,7 +56,8 @@ def evaluate(
         ValueError: `sequences` is below 1, the task does not have this difficulty, or the network's output does not fit
             its answer.
     """
-    return evaluate_pieces(model, task, difficulty, pieces=1, sequences=sequences, seed=seed)[0]
+    options: dict[str, Any] = {"sequences": sequences, "seed": seed, "memory_slots": memory_slots}
+    return evaluate_pieces(model, task, difficulty, pieces=1, **options)[0]
 
 
 @torch.inference_mode()
@@ -60,11 +69,12 @@ def evaluate_pieces(
     pieces: int,
     sequences: int | None = None,
     seed: int = 1,
+    memory_slots: int | None = None,
 ) -> list[dict[str, Any]]:
     """Measure whole answers and, when `pieces` is above 1, each of so many equal parts of them.
 
     Args:
-        model, task, difficulty, sequences, seed: As for `evaluate`.
+        model, task, difficulty, sequences, seed, memory_slots: As for `evaluate`.
         pieces: Parts of an answer, by its steps.
 
     Returns:
@@ -82,7 +92,8 @@ def evaluate_pieces(
     measured: defaultdict[int, list[dict[str, Tensor]]] = defaultdict(list)  # of the whole, then of each part
     steps = 0
     for batch in chunks(task, seed, "evaluation", sequences, difficulty):
-        logits, optimal = model(batch.inputs.to(device))[0].cpu(), task.optimal_logits(batch)
+        start = start_of(model, len(batch.inputs), memory_slots)
+        logits, optimal = model(batch.inputs.to(device), start)[0].cpu(), task.optimal_logits(batch)
         steps = max(steps, int(batch.mask.sum(1).max()))
         for piece, mask in enumerate(_masks(batch, pieces)):
             measured[piece].append(_measured(answer, logits, optimal, batch._replace(mask=mask)))

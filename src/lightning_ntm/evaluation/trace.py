@@ -3,14 +3,23 @@
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from lightning_ntm.evaluation.device import device_of
+from lightning_ntm.evaluation.slots import start_of
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.tasks.base import Task
+from lightning_ntm.tasks.batch import Batch
 
 
 def trace_episode(
-    model: MemoryModel[Any], task: Task, difficulty: dict[str, int], *, seed: int = 1, sequence: int = 0
+    model: MemoryModel[Any],
+    task: Task,
+    difficulty: dict[str, int],
+    *,
+    seed: int = 1,
+    sequence: int = 0,
+    memory_slots: int | None = None,
 ) -> dict[str, np.ndarray]:
     """Run one episode and return all that happened, each array with time first.
 
@@ -20,6 +29,7 @@ def trace_episode(
         difficulty: As `{"length": 120}`.
         seed: Of the episodes.
         sequence: Number of the episode, from 0.
+        memory_slots: Memory slots of the sequence, by default those of the network.
 
     Returns:
         `inputs`, `targets`, `mask`, `outputs`, the `errors` of each step (how many bits, symbols or numbers are wrong),
@@ -31,12 +41,17 @@ def trace_episode(
     Raises:
         ValueError: The network's output does not fit the answer of the task.
     """
-    answer = task.answer
-    answer.check_size(model.output_size)
+    task.answer.check_size(model.output_size)
     batch = task.batch(seed, "evaluation", sequence, 1, **difficulty)
-    traced = model.trace(batch.inputs.to(device_of(model)))
+    traced = model.trace(batch.inputs.to(device_of(model)), start_of(model, 1, memory_slots))
     seen = {**batch._asdict(), **{name: tensor.cpu() for name, tensor in traced.items()}}
-    logits = seen.pop("logits")
+    seen |= _of_task(task, batch, seen.pop("logits"))
+    return {name: tensor[0].numpy() for name, tensor in seen.items()}
+
+
+def _of_task(task: Task, batch: Batch, logits: Tensor) -> dict[str, Any]:
+    """Return what a task and its answer say about an episode with these logits."""
+    answer, seen = task.answer, dict[str, Any]()
     seen |= {"errors": answer.step_errors(logits, batch), "outputs": answer.shown(logits)}
     seen["targets"] = answer.pictured(batch.targets)
     measured = answer.measure(logits, batch)
@@ -46,5 +61,4 @@ def trace_episode(
         measured |= answer.compare(measured, optimal, batch)
     seen |= {f"measure: {name}": value for name, value in measured.items()}
     seen |= {} if placed_by is None else {"placed_by": placed_by}
-    seen |= {f"landmark: {name}": steps for name, steps in task.landmarks(batch).items()}
-    return {name: tensor[0].numpy() for name, tensor in seen.items()}
+    return seen | {f"landmark: {name}": steps for name, steps in task.landmarks(batch).items()}

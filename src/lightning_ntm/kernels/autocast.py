@@ -1,4 +1,4 @@
-"""What autocast means to a network: which of its operations follow it."""
+"""Which operations of a network run under autocast."""
 
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -10,22 +10,22 @@ from lightning_ntm.states import flatten
 
 
 def autocast_enabled(device: torch.device) -> bool:
-    """Return whether autocast is on for a device; never on one that has none, as `meta`."""
+    """Return whether autocast is on for a device; false for devices without autocast, such as `meta`."""
     return torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(device.type)
 
 
 def full_precision(device: torch.device) -> AbstractContextManager[object]:
-    """Compute in the dtypes that are given, under autocast, too."""
+    """Compute in the dtypes of the arguments, also under autocast."""
     return torch.autocast(device.type, enabled=False) if autocast_enabled(device) else nullcontext()
 
 
 def refused_dtypes(model: Any, inputs: Tensor, state: Any) -> str | None:
     """Return why a kernel that computes in the dtype of the state cannot run the call, or `None`.
 
-    Under autocast inputs may have fewer bits.
+    Under autocast the inputs may be in half precision.
     """
-    given, dtype = inputs.dtype, flatten(state)[0].dtype
-    fits = given == dtype or (given in (torch.float16, torch.bfloat16) and autocast_enabled(inputs.device))
+    of_inputs, dtype = inputs.dtype, flatten(state)[0].dtype
+    fits = of_inputs == dtype or (of_inputs in (torch.float16, torch.bfloat16) and autocast_enabled(inputs.device))
     if fits and model.output.weight.dtype == dtype:
         return None
-    return f"the inputs are {given}, the state or the parameters are not."
+    return f"the inputs are {of_inputs}, the state or the parameters are not."

@@ -1,8 +1,8 @@
-"""One shape of a loop as two CUDA graphs, of its forward and of its backward.
+"""The loop of a model for one input shape as two CUDA graphs: one of the forward, one of the backward.
 
-A graph works on fixed memory: inputs are copied in and results are copied out. Parameters are read where they are, so a
-graph sees their updates. The activations that a backward needs are in memory that several graphs share, and are those
-of the latest call. The backward of an earlier call replays its forward first, so calls and backwards may come in any
+A graph works on fixed memory: inputs are copied in and results are copied out. Parameters are read in place, so a graph
+sees their updates. Several graphs share the memory for the activations that a backward needs, so it holds those of the
+latest call only. The backward of an earlier call first replays its forward, so calls and backwards may come in any
 order.
 """
 
@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from lightning_ntm.kernels.derivatives import first_only
+from lightning_ntm.kernels.torch_internals import clear_cublas_workspaces, leave_pool, version_of
 from lightning_ntm.states import flatten, unflatten
 
 Gradients = Sequence[Tensor | None]
@@ -27,14 +28,14 @@ Results = TypeVar("Results")
 
 
 class Memory:
-    """The memory of graphs that replay one at a time; `latest` is the call whose activations are in it."""
+    """Memory that several graphs share; one replays at a time. It holds the activations of the call `latest`."""
 
     def __init__(self, device: torch.device):
         self.device, self.lock, self.latest = device, threading.Lock(), object()
         self.stream, self.pool = torch.cuda.Stream(device), torch.cuda.graph_pool_handle()
 
     def warm_up(self, work: Callable[[], list[Tensor]]) -> list[Tensor]:
-        """Run work on the stream of the captures, so that they do not meet what is set up at first use."""
+        """Run work on the stream of the captures, so that nothing is initialised during a capture."""
         outside = torch.cuda.current_stream(self.device)
         self.stream.wait_stream(outside)
         with torch.random.fork_rng([self.device], device_type="cuda"), torch.cuda.stream(self.stream):
@@ -43,7 +44,7 @@ class Memory:
             after = self._random_states()
         outside.wait_stream(self.stream)
         if before != after:
-            raise RuntimeError("its step draws random numbers")  # a forward that is replayed would draw others
+            raise RuntimeError("its step draws random numbers")  # a replayed forward would draw other numbers
         return results
 
     def _random_states(self) -> bytes:
@@ -51,34 +52,33 @@ class Memory:
         return pickle.dumps((states, random.getstate(), np.random.get_state()))
 
     def capture(self, work: Callable[[], Results]) -> tuple[Any, Results]:
-        """Return work as a graph, and the results that each replay writes anew."""
+        """Return work as a graph, and its results, which each replay overwrites."""
         graph = torch.cuda.CUDAGraph()
-        torch._C._cuda_clearCublasWorkspaces()  # so that it uses one in its pool, which lives as long as it does
+        clear_cublas_workspaces()  # the graph then allocates one in its own pool, which lives as long as it does
         try:
-            # A capture that fails leaves its stream current. Other threads, such as one that pins memory, may go on.
+            # A failed capture leaves its stream current. Other threads, such as one that pins memory, may continue.
             with (
                 torch.cuda.stream(self.stream),
                 torch.cuda.graph(graph, self.pool, self.stream, capture_error_mode="thread_local"),
             ):
                 return graph, work()
         except RuntimeError:
-            with suppress(RuntimeError):  # it also leaves the allocator in its pool
-                torch._C._cuda_endAllocateToPool(self.stream.device_index, self.pool)
-                torch._C._cuda_releasePool(self.stream.device_index, self.pool)
+            with suppress(RuntimeError):  # it also leaves the pool of the allocator active
+                leave_pool(self.stream.device_index, self.pool)
             raise
         finally:
-            torch._C._cuda_clearCublasWorkspaces()
+            clear_cublas_workspaces()
 
 
 class Graph:
     """The loop of a model over inputs of one shape.
 
     Args:
-        memory: Is shared with other graphs.
-        model: Is not kept, only the places of its tensors.
-        inputs: As all calls will have them, but for their numbers.
-        state: As all calls will have it, but for its numbers.
-        tensors: All that are part of the model, parameters and others.
+        memory: Memory that is shared with other graphs.
+        model: The model. Only the addresses of its tensors are used later.
+        inputs: Inputs like those of all calls, apart from the numbers.
+        state: A state like those of all calls, apart from the numbers.
+        tensors: All tensors of the model, parameters and others.
 
     Raises:
         RuntimeError: The loop cannot be captured.
@@ -86,9 +86,9 @@ class Graph:
 
     def __init__(self, memory: Memory, model: Any, inputs: Tensor, state: Any, tensors: Sequence[Tensor]):
         self.memory, self.used = memory, 0
-        versions = [t._version for t in tensors]
-        # Leaves of its own: hooks of parameters must not be captured, nor the streams on which their gradients arrive.
-        given = [_leaf(t.detach().clone(), t) for t in (inputs, *flatten(state))]
+        versions = [version_of(t) for t in tensors]
+        # Separate leaves: hooks of parameters, and the streams of their gradients, must not be captured.
+        arguments = [_leaf(t.detach().clone(), t) for t in (inputs, *flatten(state))]
         own = [_leaf(t.detach(), t) for t in tensors]
         twin = copy.deepcopy(model, {id(t): leaf for t, leaf in zip(tensors, own, strict=True)})
         for part in twin.modules():
@@ -96,29 +96,29 @@ class Graph:
                 part.backend = "reference"
 
         def forward() -> list[Tensor]:
-            logits, end = twin.unroll(given[0], unflatten(state, given[1:]))
+            logits, end = twin.unroll(arguments[0], unflatten(state, arguments[1:]))
             return [logits, *flatten(end)]
 
         def trial() -> list[Tensor]:
             outputs = forward()
-            _backward(outputs, [torch.ones_like(o) if o.requires_grad else None for o in outputs], [*given, *own])
+            _backward(outputs, [torch.ones_like(o) if o.requires_grad else None for o in outputs], [*arguments, *own])
             return outputs
 
         tried = memory.warm_up(trial)
-        if versions != [t._version for t in tensors]:
+        if versions != [version_of(t) for t in tensors]:
             raise RuntimeError("its step changes tensors of the model")
-        if _has_leaves_beside(tried, [*given, *own]):
+        if _has_leaves_beside(tried, [*arguments, *own]):
             raise RuntimeError("its step uses a tensor that needs a gradient and is not part of the model")
         self.gradients = [torch.empty_like(o) if o.requires_grad else None for o in tried]
         del tried
         self.forward_graph, outputs = memory.capture(forward)
         if any(gradient is not None for gradient in self.gradients):
-            work = partial(_backward, outputs, self.gradients, [*given, *own])
+            work = partial(_backward, outputs, self.gradients, [*arguments, *own])
             self.backward_graph, self.results = memory.capture(work)
-        self.inputs, self.outputs = [t.detach() for t in given], [t.detach() for t in outputs]
+        self.inputs, self.outputs = [t.detach() for t in arguments], [t.detach() for t in outputs]
 
     def forward(self, tensors: Sequence[Tensor]) -> tuple[list[Tensor], object]:
-        """Return the outputs for inputs and state, and what stands for this call."""
+        """Return the outputs for inputs and state, and an object that identifies this call."""
         with self.memory.lock:
             self._replay_forward(tensors)
             return [output.clone() for output in self.outputs], self.memory.latest
@@ -128,7 +128,7 @@ class Graph:
         with self.memory.lock:
             if self.memory.latest is not call:
                 self._replay_forward(tensors)
-            self.memory.latest = object()  # a backward writes over activations that it has used
+            self.memory.latest = object()  # a backward overwrites activations
             for static, gradient in zip(self.gradients, gradients, strict=True):
                 if static is not None:
                     static.zero_() if gradient is None else static.copy_(gradient)
@@ -136,7 +136,7 @@ class Graph:
             return [result if result is None else result.clone() for result in self.results]
 
     def _replay_forward(self, tensors: Sequence[Tensor]) -> None:
-        for static, tensor in zip(self.inputs, tensors, strict=False):  # those of the model are read where they are
+        for static, tensor in zip(self.inputs, tensors, strict=False):  # those of the model are read in place
             static.copy_(tensor)
         self.forward_graph.replay()
         self.memory.latest = object()
@@ -149,7 +149,7 @@ class Replay(torch.autograd.Function):
     def forward(ctx: Any, graph: Graph, *tensors: Tensor) -> tuple[Tensor, ...]:
         """Return logits and state."""
         ctx.graph = graph
-        ctx.save_for_backward(*tensors)  # for a second forward, and so that PyTorch notices changes in place
+        ctx.save_for_backward(*tensors)  # for a second forward; PyTorch also detects changes in place
         ctx.set_materialize_grads(False)
         outputs, ctx.call = graph.forward(tensors)
         ctx.mark_non_differentiable(*(o for o, g in zip(outputs, graph.gradients, strict=True) if g is None))
@@ -167,7 +167,7 @@ def _leaf(tensor: Tensor, like: Tensor) -> Tensor:
 
 
 def _backward(outputs: Sequence[Tensor], gradients: Gradients, leaves: Sequence[Tensor]) -> Gradients:
-    """Return the gradient of each leaf, `None` for those that have none."""
+    """Return the gradient of each leaf, or `None`."""
     flowing = [(output, gradient) for output, gradient in zip(outputs, gradients, strict=True) if gradient is not None]
     wanted = [leaf for leaf in leaves if leaf.requires_grad]
     if not flowing:
@@ -178,7 +178,7 @@ def _backward(outputs: Sequence[Tensor], gradients: Gradients, leaves: Sequence[
 
 
 def _has_leaves_beside(outputs: Sequence[Tensor], leaves: Sequence[Tensor]) -> bool:
-    """Return whether some outputs have a gradient for another leaf than these."""
+    """Return whether the outputs depend on other leaves than these."""
     known = {id(leaf) for leaf in leaves}
     nodes = [output.grad_fn for output in outputs if output.grad_fn is not None]
     seen = set(nodes)

@@ -1,36 +1,37 @@
 """Derivatives beyond the one gradient that a kernel's backward computes."""
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd import forward_ad
+
+from lightning_ntm.kernels.torch_internals import (
+    children_of,
+    in_forward_mode,
+    is_batched,
+    own_parameters,
+    with_contents,
+)
 
 Backward = Callable[..., tuple[Tensor | None, ...]]
 
 
 def beyond_first(gradients: Sequence[Tensor | None]) -> bool:
-    """Return whether a backward must be differentiable itself, or is given batches of gradients."""
-    if torch.is_grad_enabled() or forward_ad._current_level >= 0:
+    """Return whether a backward must itself be differentiable, or gets batches of gradients."""
+    if torch.is_grad_enabled() or in_forward_mode():
         return True
-    return any(gradient is not None and _is_batched(gradient) for gradient in gradients)
+    return any(gradient is not None and is_batched(gradient) for gradient in gradients)
 
 
 def is_plain(gradient: Tensor | None) -> bool:
-    """Return whether a gradient is none, or a tensor whose numbers are those at its address."""
+    """Return whether a gradient is `None`, or a tensor whose numbers are at its address."""
     return gradient is None or (type(gradient) is Tensor and not gradient.is_neg())
 
 
-def _is_batched(gradient: Tensor) -> bool:
-    functorch = torch._C._functorch
-    return functorch.is_batchedtensor(gradient) or functorch.is_legacy_batchedtensor(gradient)
-
-
 def first_only(backward: Backward) -> Backward:
-    """Refuse all else. `once_differentiable` does not: to it a gradient that is given constants is one."""
+    """Make a backward raise for all but first gradients. `once_differentiable` misses gradients of constants."""
 
     @wraps(backward)
     def checked(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
@@ -41,7 +42,7 @@ def first_only(backward: Backward) -> Backward:
 
 
 def refuse_beyond_first(gradients: Sequence[Tensor | None]) -> None:
-    """Raise where a kernel's backward would be wrong.
+    """Raise an error where the backward of a kernel would be wrong.
 
     Raises:
         RuntimeError: Second, forward-mode or batched derivatives are computed.
@@ -59,17 +60,17 @@ def by_loop(
     needed: Sequence[bool],
     gradients: Sequence[Tensor | None],
 ) -> list[Tensor | None]:
-    """Return the gradients of a loop, computed again, as autograd finds them.
+    """Return the gradients of a loop, which is computed again, by autograd.
 
     Args:
-        loop: Takes the tensors, returns outputs.
-        tensors: As they were in the forward.
+        loop: A function from tensors to outputs.
+        tensors: The tensors of the forward.
         needed: Which of them need a gradient.
-        gradients: Of the outputs.
+        gradients: Gradients of the outputs.
     """
     differentiable = torch.is_grad_enabled()
     with torch.enable_grad(), torch.autocast(tensors[0].device.type, enabled=False):
-        # Of views: one tensor may be computed from another, and each has a gradient of its own.
+        # Views, since one tensor may be computed from another, and each needs its own gradient.
         own = [tensor.view_as(tensor) if need else tensor for tensor, need in zip(tensors, needed, strict=True)]
         outputs = zip(loop(*own), gradients, strict=True)
         flowing = [(output, g) for output, g in outputs if g is not None and output.requires_grad]
@@ -82,9 +83,8 @@ def by_loop(
 
 
 def with_tensors(module: nn.Module, tensors: Mapping[str, Tensor], prefix: str = "") -> Any:
-    """Return a copy of a module that computes with other tensors in the place of parameters of these names."""
-    twin = copy.copy(module)
-    parameters = {name: tensors.get(prefix + name, own) for name, own in module._parameters.items()}
-    parts = {name: part and with_tensors(part, tensors, f"{prefix}{name}.") for name, part in module._modules.items()}
-    twin.__dict__.update(_parameters=parameters, _modules=parts)
-    return twin
+    """Return a copy of a module with other tensors in place of the parameters of these names."""
+    parameters = {name: tensors.get(prefix + name, own) for name, own in own_parameters(module).items()}
+    children = children_of(module).items()
+    parts = {name: part and with_tensors(part, tensors, f"{prefix}{name}.") for name, part in children}
+    return with_contents(module, parameters, parts)

@@ -1,8 +1,8 @@
 """The loop of any model as CUDA graphs, for shapes that repeat.
 
-Each step of the loop is some tens of small kernels, and on a GPU launching them takes longer than running them. A CUDA
-graph launches all kernels of a sequence at once. Graphs are found by the shapes of a call and by all that a model is,
-apart from the numbers in its tensors, so that a model that was changed gets other graphs.
+Each step of the loop consists of tens of small kernels, and on a GPU launching them takes longer than running them. A
+CUDA graph launches all kernels of a sequence at once. Graphs are looked up by the shapes of a call and by everything in
+the model apart from the numbers in its tensors, so a changed model gets other graphs.
 """
 
 import io
@@ -18,20 +18,27 @@ import torch
 from torch import Tensor, nn
 
 from lightning_ntm.kernels.capture import Graph, Memory, Replay
-from lightning_ntm.kernels.plain import PLAIN, has_global_hooks, has_hooks, transformed
+from lightning_ntm.kernels.plain import PLAIN, transformed
+from lightning_ntm.kernels.torch_internals import (
+    has_dispatch_modes,
+    has_global_hooks,
+    has_hooks,
+    has_saved_tensor_hooks,
+    in_backward,
+)
 from lightning_ntm.states import flatten, unflatten
 
 #: What is captured: has `used`, the number of the latest call that used it.
 Captured = TypeVar("Captured")
 
-#: Calls of a shape that `auto` runs as a loop before it captures the next: a capture takes as long as several loops.
+#: Calls of a shape that run as a loop before the next is captured: a capture takes as long as several loops.
 CALLS_BEFORE_CAPTURE = 2
 
-#: Graphs of a model, and the calls for which the least recently used must have been idle to make room for another.
-#: Without the second number a few shapes too many would all be captured again and again.
+#: Graphs of a model, and the number of calls for which the least recently used must be idle before another replaces it.
+#: Without the second limit, slightly too many shapes would all be captured again and again.
 MAX_GRAPHS, IDLE_CALLS = 32, 1000
 
-#: Shapes whose calls are counted.
+#: The number of shapes whose calls are counted.
 MAX_COUNTED = 1024
 
 
@@ -43,9 +50,9 @@ def refusal(model: Any, inputs: Tensor, state: Any) -> str | None:
 
 
 def obstacle(model: Any, inputs: Tensor, state: Any) -> str | None:
-    """Return what keeps the call from running as a graph, apart from the device, or `None`."""
+    """Return why the call cannot run as a graph, apart from the device, or `None`."""
     parts = [inputs, *flatten(state)]
-    if torch.compiler.is_compiling() or torch.jit.is_tracing() or torch._C._len_torch_dispatch_stack():
+    if torch.compiler.is_compiling() or torch.jit.is_tracing() or has_dispatch_modes():
         return "the operations of the loop are being traced."
     if reason := transformed():
         return reason
@@ -53,10 +60,10 @@ def obstacle(model: Any, inputs: Tensor, state: Any) -> str | None:
         return "it does not follow autocast."
     if torch.is_anomaly_enabled():
         return "anomaly detection is on."
-    if torch._C._current_graph_task_id() != -1:
+    if in_backward():
         return "it is called during a backward."
     if torch.is_grad_enabled():
-        if model.checkpoint_every or torch._C._autograd._top_saved_tensors_default_hooks(True) is not None:
+        if model.checkpoint_every or has_saved_tensor_hooks():
             return "its activations are in fixed memory, out of reach of checkpoints and hooks for saved tensors."
         if any(part.is_inference() for part in parts):
             return "tensors of inference mode cannot be saved for the backward."
@@ -74,7 +81,7 @@ def obstacle(model: Any, inputs: Tensor, state: Any) -> str | None:
 
 
 def run(model: Any, inputs: Tensor, state: Any) -> tuple[Tensor, Any]:
-    """Return `(logits, state)` for a whole sequence, from a graph or, where there is none yet, from the loop.
+    """Return `(logits, state)` for a whole sequence, from a graph or, if there is none yet, from the loop.
 
     Raises:
         ValueError: `backend` is `"graphs"` and the loop cannot be captured.
@@ -101,13 +108,13 @@ def run(model: Any, inputs: Tensor, state: Any) -> tuple[Tensor, Any]:
 
 
 def settings() -> tuple[Hashable, ...]:
-    """Return the settings of PyTorch on which the kernels of a loop depend."""
+    """Return the settings of PyTorch that change which kernels a loop runs."""
     modes = torch.is_grad_enabled(), torch.is_inference_mode_enabled(), torch.are_deterministic_algorithms_enabled()
     return (*modes, torch.backends.cuda.matmul.fp32_precision)
 
 
 class _Pickler(pickle.Pickler):
-    """Pickles a model with the places of its tensors instead of their numbers, and collects the tensors."""
+    """Pickles a model with the addresses of its tensors instead of their numbers, and collects the tensors."""
 
     def __init__(self, file: io.BytesIO, device: torch.device):
         super().__init__(file, protocol=5)
@@ -123,7 +130,7 @@ class _Pickler(pickle.Pickler):
 
 
 def _fingerprint(model: nn.Module, device: torch.device) -> tuple[bytes | str, list[Tensor]]:
-    """Return all that a model is but for the numbers in its tensors, or why that cannot be told; and its tensors."""
+    """Return everything in a model but the numbers in its tensors, or why that cannot be pickled; and its tensors."""
     file = io.BytesIO()
     pickler = _Pickler(file, device)
     try:
@@ -139,12 +146,12 @@ class _Graphs:
     def __init__(self, device: torch.device):
         self.device, self.memory, self.calls = device, Memory(device), 0
         self.graphs = OrderedDict[Hashable, Any]()  # the least recently used first
-        self.others = OrderedDict[Hashable, int | str]()  # how often they were called, or why they cannot be captured
+        self.others = OrderedDict[Hashable, int | str]()  # number of calls, or why they cannot be captured
 
     def find(
         self, key: Hashable, capture: Callable[[Memory], Captured], *, at_once: bool = False, warn: bool = False
     ) -> Captured | str | None:
-        """Return the graph of a key, or why it cannot be captured; `None` while it is new or there is no room."""
+        """Return the graph of a key or why it cannot be captured; `None` while the key is new or there is no room."""
         self.calls += 1
         if key not in self.graphs:
             known = self.others.pop(key, 0)
@@ -159,7 +166,7 @@ class _Graphs:
             except RuntimeError as error:
                 return self._failed(key, error, warn=warn)
             del self.others[key]
-            _trim(self.graphs, MAX_GRAPHS)  # only now: the pool of their memory lives as long as one of them
+            _trim(self.graphs, MAX_GRAPHS)  # last, since the memory pool lives as long as one of the graphs
         self.graphs.move_to_end(key)
         self.graphs[key].used = self.calls
         return self.graphs[key]
@@ -169,9 +176,9 @@ class _Graphs:
         return len(self.graphs) < MAX_GRAPHS or idle > IDLE_CALLS
 
     def _failed(self, key: Hashable, error: RuntimeError, *, warn: bool) -> str:
-        """Remember why a key cannot be captured, and leave the memory in which it failed."""
+        """Store why a key cannot be captured, and replace the memory in which the capture failed."""
         self.memory = Memory(self.device)
-        first_line = str(error.__context__ or error).partition("\n")[0]  # ending a capture that failed fails, too
+        first_line = str(error.__context__ or error).partition("\n")[0]  # ending a failed capture raises, too
         reason = self.others[key] = first_line.rstrip(".") + "."
         if warn:
             warnings.warn(f"No CUDA graph replaces the loop of this model, which is slow: {reason}", stacklevel=2)
@@ -204,12 +211,12 @@ def _trim(entries: OrderedDict[Hashable, Any], most: int) -> None:
 
 _models: WeakKeyDictionary[nn.Module, dict[Hashable, _Graphs]] = WeakKeyDictionary()
 
-#: Held while a graph is searched or captured: there may be one capture at a time.
+#: Held while a graph is looked up or captured: only one capture can run at a time.
 _searching = threading.RLock()
 
 
 def _graphs_of(model: nn.Module, device: torch.device) -> _Graphs:
-    """Return those of the current stream: on it, one replay follows the other."""
+    """Return the graphs of a model for the current stream, on which replays run one after the other."""
     streams, stream = _models.setdefault(model, {}), _current_stream(device)
     if stream not in streams:
         streams[stream] = _Graphs(device)

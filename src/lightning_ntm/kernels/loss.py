@@ -13,7 +13,13 @@ from torch.nn import functional as F
 
 from lightning_ntm.kernels.autocast import autocast_enabled
 from lightning_ntm.kernels.derivatives import refuse_beyond_first
-from lightning_ntm.kernels.plain import has_hooks
+from lightning_ntm.kernels.torch_internals import (
+    has_dispatch_modes,
+    has_hooks,
+    has_saved_tensor_hooks,
+    is_compiled,
+    products,
+)
 
 
 def obstacle(model: Any, inputs: Tensor) -> str | None:
@@ -23,7 +29,7 @@ def obstacle(model: Any, inputs: Tensor) -> str | None:
         model: Has the parameters; what the kernel itself cannot compute is not asked here.
         inputs: Of the call.
     """
-    if has_hooks(model) or model._compiled_call_impl is not None:
+    if has_hooks(model) or is_compiled(model):
         return "the network has hooks or was compiled."
     if model.checkpoint_every:
         return "the network keeps checkpoints of its states."
@@ -31,9 +37,9 @@ def obstacle(model: Any, inputs: Tensor) -> str | None:
         return "gradients are off, or asked for of the inputs."
     if autocast_enabled(inputs.device):
         return "autocast is on."
-    if torch.compiler.is_compiling() or torch.jit.is_tracing() or torch._C._len_torch_dispatch_stack():
+    if torch.compiler.is_compiling() or torch.jit.is_tracing() or has_dispatch_modes():
         return "the operations are being traced."
-    if torch.is_anomaly_enabled() or torch._C._autograd._top_saved_tensors_default_hooks(True) is not None:
+    if torch.is_anomaly_enabled() or has_saved_tensor_hooks():
         return "anomaly detection or hooks for saved tensors are on."
     return None
 
@@ -93,7 +99,7 @@ class Gradients:
         # On a GPU reading the factor would wait for all that is queued.
         if not factor.is_cuda and not self.shared and float(factor) == 1:
             return found
-        scaled = iter(torch._foreach_mul([tensor for tensor in found if tensor is not None], factor))
+        scaled = iter(products([tensor for tensor in found if tensor is not None], factor))
         return [None if tensor is None else next(scaled) for tensor in found]
 
 

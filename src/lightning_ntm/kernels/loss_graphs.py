@@ -16,6 +16,7 @@ from torch import Tensor
 from lightning_ntm.kernels import graphs
 from lightning_ntm.kernels.capture import Memory
 from lightning_ntm.kernels.loss import Gradients, Judge, Judged, Program, Results
+from lightning_ntm.kernels.torch_internals import copy_into
 
 
 def replayed(
@@ -94,7 +95,7 @@ class _Graph:
         with self.memory.lock:
             if self.lent is not None and (lent := self.lent()) is not None:
                 lent.keep()
-            torch._foreach_copy_(self.given, [*episodes, *tensors[: len(self.given) - len(episodes)]])
+            copy_into(self.given, [*episodes, *tensors[: len(self.given) - len(episodes)]])
             self.graph.replay()
         (loss, costs, gradient), logits, gradients = self.results
         lent = Gradients(gradients.tensors, shared=True)

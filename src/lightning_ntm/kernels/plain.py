@@ -1,7 +1,7 @@
-"""Whether a call is exactly what a kernel computes: methods, modules and tensors that it replaces are as declared.
+"""Checks that a kernel computes exactly what a call would: methods, modules and tensors are as the model declares.
 
-A kernel reads weights and calls no modules. A hook, an adapter, a parametrization, a subclass would be ignored, and a
-part of another size would make it read beyond an array.
+A kernel reads weights and calls no modules. It would ignore hooks, adapters, parametrizations and subclasses, and read
+beyond an array if a part had another size.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -10,12 +10,18 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor, nn
-from torch.autograd import forward_ad
-from torch.nn.modules import module as nn_module
 
+from lightning_ntm.kernels.torch_internals import (
+    has_dispatch_modes,
+    has_global_hooks,
+    has_hooks,
+    in_forward_mode,
+    in_functorch_transform,
+    own_parameters,
+)
 from lightning_ntm.states import flatten, named
 
-#: Types of tensors that have memory, and nothing else.
+#: Types of tensors whose numbers are at their address and that have no behaviour of their own.
 PLAIN = (Tensor, nn.Parameter)
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -38,22 +44,22 @@ class Shapes:
 
 @runtime_checkable
 class Declared(Protocol):
-    """A model that tells what its kernels replace."""
+    """A model that declares what its kernels replace."""
 
     #: Methods of the class that declares `kernels`.
     replaced_methods: tuple[str, ...]
 
     def replaced_parts(self) -> Iterator[Part]:
-        """Yield modules, each before what it holds: the next is asked for when this one has a type it may have."""
+        """Yield modules, each before its children: the children are read only if the type of the module was allowed."""
         ...
 
     def replaced_shapes(self, batch_size: int, state: Any) -> Shapes:
-        """Return the shapes that the tensors of a state, and weight and bias of each linear layer, must have."""
+        """Return the required shapes of the tensors of a state, and of the weight and bias of each linear layer."""
         ...
 
 
 def kept(function: Function) -> Function:
-    """Keep results by arguments, except while PyTorch traces: then sizes may be symbols."""
+    """Cache results by arguments, except while PyTorch traces: then sizes may be symbols."""
     cached = lru_cache(256)(function)
 
     @wraps(function)
@@ -64,26 +70,16 @@ def kept(function: Function) -> Function:
 
 
 def transformed() -> str | None:
-    """Return which transform of functions is being computed, or `None`."""
-    if torch._C._functorch.peek_interpreter_stack() is not None:
+    """Return why an active function transform rules out a kernel, or `None`."""
+    if in_functorch_transform():
         return "it cannot be transformed by torch.func."
-    if forward_ad._current_level >= 0:
+    if in_forward_mode():
         return "it has no forward-mode derivative."
     return None
 
 
-def has_hooks(part: nn.Module) -> bool:
-    """Return whether calling a module calls something of its user's, too."""
-    return bool(part._forward_pre_hooks or part._forward_hooks or part._backward_pre_hooks or part._backward_hooks)
-
-
-def has_global_hooks() -> bool:
-    """Return whether there are hooks of all modules."""
-    return bool(nn_module._has_any_global_hook())
-
-
 def changed(model: Declared, inputs: Tensor, state: Any) -> str | None:
-    """Return what is in the way of a kernel that replaces what the model declares, or `None`."""
+    """Return what differs from the declaration of the model, so that no kernel can run the call, or `None`."""
     kind: Any = type(model)
     if reason := _overridden(kind):
         return reason
@@ -104,8 +100,9 @@ def changed(model: Declared, inputs: Tensor, state: Any) -> str | None:
             return f"{name} has a forward or a step of its own."
         if types == LINEAR:
             names.append(name)
-            weights.append(part._parameters.get("weight"))
-            biases.append(part._parameters.get("bias"))
+            parameters = own_parameters(part)
+            weights.append(parameters.get("weight"))
+            biases.append(parameters.get("bias"))
     shapes = model.replaced_shapes(inputs.shape[0], state)
     return (
         _unlike(lambda: [f"state.{name}" for name in named(state)], flatten(state), shapes.state, inputs)
@@ -135,7 +132,7 @@ def _overridden(kind: type[Any]) -> str | None:
 def _unlike(
     names: Callable[[], list[str]], tensors: Sequence[Any], shapes: Sequence[tuple[int, ...]], inputs: Tensor
 ) -> str | None:
-    """Return which tensor is not as it should be; names are only made for a message."""
+    """Return which tensor has an unexpected type, shape, device or dtype; names are computed only for the message."""
     traced, device, dtype = _traced(), inputs.device, getattr(tensors[0], "dtype", None)
     if len(tensors) != len(shapes):
         return f"{', '.join(names())} are {len(tensors)} tensors, not {len(shapes)}."
@@ -156,14 +153,14 @@ def _unlike(
 def is_unreadable(tensor: Tensor) -> bool:
     """Return whether the numbers of a tensor are not those at its address.
 
-    They are negated when they are read (the negative bit), or the storage was resized and has fewer.
+    The tensor has the negative bit, or its storage was resized and is too small.
     """
     if tensor.is_neg():
         return True
-    # A view with strides of 0 is larger than its storage, too.
+    # Views with strides of 0 are also larger than their storage, but valid.
     return tensor.untyped_storage().nbytes() < tensor.nbytes and tensor.is_contiguous()
 
 
 def _traced() -> bool:
-    """Return whether tensors stand for others."""
-    return torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() > 0
+    """Return whether operations are traced: then tensors may stand for others."""
+    return torch.compiler.is_compiling() or has_dispatch_modes()

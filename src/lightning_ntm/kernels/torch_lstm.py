@@ -18,7 +18,7 @@ def run(model: Any, inputs: Tensor, state: Any) -> tuple[Tensor, Any]:
     """Return `(logits, state)` for a whole sequence."""
     outputs, hiddens, cells = [], [], []
     *layers, last = linear_layers(model).values()
-    below = inputs = inputs.to(state.cell.dtype)  # under autocast they may have fewer bits
+    below = inputs = inputs.to(state.cell.dtype)  # under autocast they may be in half precision
     with full_precision(inputs.device):
         for index, layer in enumerate(layers):
             output, hidden, cell = _layer(layer, below, state.hidden[:, index], state.cell[:, index])

@@ -1,6 +1,6 @@
-"""Networks: `MemoryModel` is the promise, `LSTM` and `NTM` keep it; `Stack` runs several side by side.
+"""Networks: the base class `MemoryModel`, `LSTM` and `NTM`; `Stack` runs several of them together.
 
-`Controller` and `Memory` are what the parts of an `NTM` promise.
+`Controller` and `Memory` are the base classes of the parts of an `NTM`.
 """
 
 from .base import MemoryModel as MemoryModel

@@ -1,4 +1,4 @@
-"""Whether models are of one architecture: alike in all but the numbers in their parameters."""
+"""Checks that models have one architecture: they differ only in the numbers in their parameters."""
 
 import inspect
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from lightning_ntm.models.base import MemoryModel
 
 
 def check_alike(members: Sequence[nn.Module]) -> None:
-    """Raise `ValueError` for the first difference between models, and if there are none or others among them."""
+    """Raise `ValueError` for the first difference between models, for an empty list, and for other classes."""
     if not members:
         raise ValueError("members must hold at least one network.")
     for i, member in enumerate(members):
@@ -35,7 +35,7 @@ def tensors_of(model: nn.Module) -> dict[str, Tensor]:
 
 
 def _facts(model: nn.Module) -> dict[str, Any]:
-    """Return what makes an architecture, by name: arguments of the class first, which its user knows."""
+    """Return the properties of an architecture by name, starting with the constructor arguments."""
     arguments = [name for name in inspect.signature(type(model)).parameters if hasattr(model, name)]
     facts = {name: _shown(getattr(model, name)) for name in arguments}
     for path, module in model.named_modules():
@@ -48,7 +48,7 @@ def _facts(model: nn.Module) -> dict[str, Any]:
 
 
 def _shown(value: Any) -> Any:
-    """Return a plain value as it is, the class of a module, and `None` for what cannot be compared."""
+    """Return plain values unchanged, the class name of a module, and `None` for anything else."""
     if isinstance(value, nn.Module):
         return type(value).__name__
     return value if isinstance(value, bool | int | float | str) else None

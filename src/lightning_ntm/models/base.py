@@ -1,4 +1,4 @@
-"""What every sequence model promises."""
+"""The base class of all networks: the interface of a recurrent network with a memory."""
 
 import abc
 from collections.abc import Callable, Iterator, Sequence
@@ -31,18 +31,16 @@ State = TypeVar("State", bound=NamedTensors)
 class MemoryModel(nn.Module, abc.ABC, Generic[State]):
     """A recurrent network whose whole memory is in the state it returns.
 
-    A subclass gives `initial_state` and a pure `step`; the base gives everything else: whole
-    sequences, streaming, traces, and the choice of a kernel. A subclass is final: to vary one,
-    pass it another part, do not inherit from it.
+    A subclass defines `initial_state` and a pure `step`. The base defines everything else: whole sequences, streaming,
+    traces, and the choice of a kernel. A subclass is final: to vary it, pass it another part instead of inheriting.
 
     Args:
         input_size: Numbers per step of the input, at least 1.
         output_size: Logits per step of the output, at least 1.
         backend: `"auto"` takes the fastest program that can run a call, `"reference"` the loop
             over `step`, a kernel's name that kernel or an error that says why it cannot.
-        checkpoint_every: With gradients, keep only the states between pieces of this many steps and
-            compute each piece again in the backward: less memory for about a third more time. 0
-            keeps everything.
+        checkpoint_every: With gradients, save only the states between segments of this many steps and compute
+            each segment again in the backward: less memory for about a third more time. 0 saves everything.
 
     Shape:
         - inputs: `(batch, time, input_size)`, with at least one step
@@ -52,13 +50,13 @@ class MemoryModel(nn.Module, abc.ABC, Generic[State]):
     """
 
     kernels: ClassVar[dict[str, Kernel]] = {}
-    #: Run the loop of any model. A step must depend on its arguments and on the model alone.
+    #: Kernels for the loop of any model. A step must depend on its arguments and on the model alone.
     common_kernels: ClassVar[dict[str, Kernel]] = {
         "graphs": Kernel("lightning_ntm.kernels.graphs:run", "lightning_ntm.kernels.graphs:refusal")
     }
-    #: Methods that `kernels` compute: where a subclass has others, none of them runs.
+    #: Methods that `kernels` replace: if a subclass overrides one of them, no kernel runs.
     replaced_methods: ClassVar[tuple[str, ...]] = ("unroll", "step")
-    #: Arguments that matter to initial weights alone: of a network that has begun to learn they cannot be changed.
+    #: Arguments that affect initial weights only: they cannot be changed when a run is resumed.
     initial: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, input_size: int, output_size: int, backend: str = "auto", checkpoint_every: int = 0):
@@ -72,7 +70,7 @@ class MemoryModel(nn.Module, abc.ABC, Generic[State]):
 
     @property
     def all_kernels(self) -> dict[str, Kernel]:
-        """Those of the class, then those of any model: `auto` takes the first that can run a call."""
+        """The kernels of the class, then those of any model: `auto` takes the first that can run a call."""
         return {**self.kernels, **self.common_kernels}
 
     def replaced_parts(self) -> Iterator[Part]:
@@ -87,7 +85,7 @@ class MemoryModel(nn.Module, abc.ABC, Generic[State]):
     def initial_state(self, *batch: int) -> State:
         """Return the state before the first step of a sequence; each tensor begins with the axes `*batch`.
 
-        A network whose number of memory slots may differ from sequence to sequence takes it as `slots`.
+        A network whose number of memory slots may differ between sequences takes it as `slots`.
         """
 
     @abc.abstractmethod
@@ -105,15 +103,15 @@ class MemoryModel(nn.Module, abc.ABC, Generic[State]):
         Args:
             inputs: The sequences of a batch.
             state: Before the first step; by default `initial_state`.
-            lengths: Steps of each sequence, at least 1, where shorter ones are padded at their ends. Then what stands
-                in the padding does not matter: logits are 0 there, as PyTorch's `pad_packed_sequence` leaves them,
-                and the returned state is that after each sequence's last step. By default all steps count.
+            lengths: Steps of each sequence, at least 1, if shorter sequences are padded at their ends. The padding is
+                ignored: its logits are 0, as in PyTorch's `pad_packed_sequence`, and the returned state is the one
+                after each sequence's last step. By default all steps count.
 
         Raises:
             ValueError: Inputs, state or lengths have the wrong shape, a length is not within the steps of the inputs,
                 or `backend` cannot run the call.
-            TypeError: Inputs are no tensor, lengths no tensor of int64, or the state is not of the type or the dtype
-                of those that the network returns.
+            TypeError: Inputs are not a tensor, lengths not a tensor of int64, or the state differs in type or dtype
+                from the states that the network returns.
         """
         state = self._checked(inputs, state)
         if lengths is None:
@@ -122,10 +120,10 @@ class MemoryModel(nn.Module, abc.ABC, Generic[State]):
 
     def _sequence(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
         if not self.checkpoint_every or not torch.is_grad_enabled():
-            return self._piece(inputs, state)
-        return run_in_pieces(self._piece, inputs, state, self.checkpoint_every)
+            return self._segment(inputs, state)
+        return run_in_segments(self._segment, inputs, state, self.checkpoint_every)
 
-    def _piece(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
+    def _segment(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
         program = choose(self.all_kernels, self.backend, self, inputs, state)
         return program(self, inputs, state) if program else self.unroll(inputs, state)
 
@@ -194,7 +192,7 @@ class MemoryModel(nn.Module, abc.ABC, Generic[State]):
     def trace(
         self, inputs: Float[Tensor, "batch time inputs"], state: State | None = None
     ) -> dict[str, Float[Tensor, "batch time ..."]]:
-        """Run a sequence step by step and keep all that `observe` tells, each with a time axis.
+        """Run a sequence step by step and return all that `observe` returns, with a time axis.
 
         Returns:
             Tensors by name, each `(batch, time, ...)`; `"logits"` is always among them.
@@ -221,18 +219,18 @@ class MemoryModel(nn.Module, abc.ABC, Generic[State]):
         return state
 
     def _start_like(self, state: Any) -> State:
-        """Return the start of one sequence, whose types, shapes and dtypes a given state must have."""
+        """Return the initial state of one sequence; a passed state must have its types, shapes and dtypes."""
         return self.initial_state(1)
 
 
 def check_state(state: Any, start: Any, batch: tuple[int, ...], name: str = "state") -> None:
-    """Raise an error unless a state is one of the network that begins with `start`, for these leading axes.
+    """Raise an error unless a state has the types, shapes and dtypes of an initial state.
 
     Args:
-        state: As the user gave it.
-        start: With as many leading axes.
-        batch: Their sizes.
-        name: How messages call the state.
+        state: The state that a user passed.
+        start: An initial state with the same number of leading axes.
+        batch: Sizes of the leading axes.
+        name: Name of the state in messages.
 
     Raises:
         TypeError: The state, or one in it, is of another type, or a tensor of another dtype.
@@ -261,15 +259,15 @@ def _check_tensor(given: Any, start: Tensor, batch: tuple[int, ...], name: str) 
         raise TypeError(f"{name} must have dtype {start.dtype}, got {given.dtype}.")
 
 
-def run_in_pieces(
+def run_in_segments(
     run: Callable[[Tensor, Any], tuple[Tensor, Any]],
     inputs: Float[Tensor, "*batch time inputs"],
     state: Any,
     steps: int,
 ) -> tuple[Tensor, Any]:
-    """Run a sequence in pieces of so many steps; only the states between them are kept for the backward."""
+    """Run a sequence in segments of `steps` steps; only the states between them are saved for the backward."""
     logits = []
-    for piece in inputs.split(min(steps, inputs.shape[-2]), dim=-2):
-        answered, state = checkpoint(run, piece, state, use_reentrant=False)
+    for segment in inputs.split(min(steps, inputs.shape[-2]), dim=-2):
+        answered, state = checkpoint(run, segment, state, use_reentrant=False)
         logits.append(answered)
     return torch.cat(logits, dim=-2), state

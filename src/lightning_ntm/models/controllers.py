@@ -1,4 +1,4 @@
-"""The controllers that a network makes by name: layers of LSTM units, or of tanh units."""
+"""The built-in controllers: layers of LSTM units, or of tanh units."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -9,19 +9,20 @@ from torch import Tensor, nn
 
 from lightning_ntm.checks import at_least, between, one_of
 from lightning_ntm.kernels.plain import LINEAR, Part
+from lightning_ntm.kernels.torch_internals import children_of
 from lightning_ntm.models.parts import Controller, keep_defaults
 from lightning_ntm.models.precision import linear, state_dtype
 
-#: A configuration may come from anybody: to make millions of layers takes minutes, even without memory for them.
+#: Bound for untrusted configurations: millions of layers take minutes to create.
 MOST_LAYERS = 1000
 
 
 def replaced_parts(controller: Any, *types: type[nn.Module]) -> Iterator[Part]:
     """Yield the parts of a controller that a kernel computes, for `MemoryModel.replaced_parts`."""
     yield "controller", controller, types
-    layers = controller._modules["layers"]
+    layers = children_of(controller)["layers"]
     yield "controller.layers", layers, (nn.ModuleList,)
-    for number, layer in layers._modules.items():
+    for number, layer in children_of(layers).items():
         yield f"controller.layers.{number}", layer, LINEAR
 
 
@@ -33,17 +34,17 @@ class LSTMControllerState(NamedTuple):
 
 
 class LSTMController(Controller[LSTMControllerState]):
-    """A stack of LSTM layers, from plain operations so that `torch.func.vmap` can stack seeds of it.
+    """A stack of LSTM layers, made of plain operations that `torch.func.vmap` supports.
 
-    Gates are in PyTorch's order: input, forget, cell, output. The state begins as zeros; a network that learns it
-    replaces them.
+    Gates are in PyTorch's order: input, forget, cell, output. The initial state is zero, unless a
+    network replaces it by a learned one.
 
     Args:
         input_size: Numbers per step of the input.
         hidden_size: Units of each layer, at least 1.
         num_layers: Layers, from 1 to 1000.
-        skip: Every layer sees the input and is seen at the output (the deep LSTM of Graves 2013);
-            otherwise each layer sees only the one below, and the last is the output.
+        skip: Every layer gets the input and is part of the output (the deep LSTM of Graves 2013); otherwise each layer
+            gets only the output of the layer below, and the last is the output.
         init_gain: Weights start uniform in ±init_gain / sqrt(inputs + hidden) of their layer.
     """
 
@@ -96,11 +97,11 @@ class LSTMController(Controller[LSTMControllerState]):
 
 
 class FeedForwardControllerState(NamedTuple):
-    """Nothing: a feed-forward controller remembers nothing between two steps."""
+    """An empty state: a feed-forward controller remembers nothing between two steps."""
 
 
 class FeedForwardController(Controller[FeedForwardControllerState]):
-    """Layers of tanh units; whatever a network with this controller remembers is in its memory.
+    """Layers of tanh units without a state; a network with this controller remembers only through its memory.
 
     Args:
         input_size: Numbers per step of the input.
@@ -126,7 +127,7 @@ class FeedForwardController(Controller[FeedForwardControllerState]):
         return [(hidden_size, size) for size in [input_size] + [hidden_size] * (num_layers - 1)]
 
     def initial_state(self, *batch: int) -> FeedForwardControllerState:
-        """Return the state without fields."""
+        """Return the empty state."""
         return FeedForwardControllerState()
 
     def step(
@@ -142,11 +143,11 @@ class FeedForwardController(Controller[FeedForwardControllerState]):
 def controller_of(
     network: type[nn.Module], controller: str | Controller[Any], input_size: int, hidden_size: int, num_layers: int
 ) -> Controller[Any]:
-    """Return the controller of a name, or that of a user, with which no option of the network says how to make one.
+    """Return the built-in controller of a name, or a controller that a user passed.
 
     Raises:
-        ValueError: There is none of this name, or that of the user takes another number of inputs or is given with
-            options.
+        ValueError: The name is unknown; or the user's controller takes another number of inputs, or was passed together
+            with options of the built-in ones.
     """
     if isinstance(controller, Controller):
         keep_defaults(network, "controller", {"hidden_size": hidden_size, "num_layers": num_layers})

@@ -11,11 +11,11 @@ from lightning_ntm.states import mapped
 
 
 def checked(lengths: Any, inputs: Tensor) -> list[int]:
-    """Return the lengths of the sequences in a batch as numbers.
+    """Return the lengths of the sequences in a batch as integers.
 
     Raises:
         TypeError: They are not a tensor of int64.
-        ValueError: They are not one for each sequence, or one is not between 1 and the steps of the inputs.
+        ValueError: There is not one length for each sequence, or one is not between 1 and the steps of the inputs.
     """
     batch, time, _ = inputs.shape
     if not isinstance(lengths, Tensor):
@@ -34,15 +34,15 @@ def checked(lengths: Any, inputs: Tensor) -> list[int]:
 def run_padded(
     program: Callable[[Tensor, Any], tuple[Tensor, Any]], inputs: Tensor, state: Any, lengths: list[int]
 ) -> tuple[Tensor, Any]:
-    """Return `(logits, state)` of sequences that end before their padding: logits are 0 in it.
+    """Return `(logits, state)` of padded sequences; logits are 0 in the padding.
 
-    The batch is sorted by length and runs from one end of a sequence to the next, each time with those sequences that
-    go on. So padding is not computed, and any program can run the pieces.
+    The batch is sorted by length and split at the ends of sequences. Each segment runs only the sequences that have not
+    ended, so nothing is computed for the padding, and any program can run the segments.
 
     Args:
         program: Runs whole sequences from a state.
-        inputs: With padding.
-        state: Before the first step.
+        inputs: The padded sequences.
+        state: The state before the first step.
         lengths: Steps of each sequence.
     """
     batch, time, _ = inputs.shape
@@ -50,15 +50,15 @@ def run_padded(
         return program(inputs, state)
     order = torch.tensor(sorted(range(batch), key=lengths.__getitem__, reverse=True), device=inputs.device)
     inputs, state = inputs[order], _rows(state, order)
-    pieces, ended, start = [], [], 0
+    segments, ended, start = [], [], 0
     for end in sorted(set(lengths)):
         here, on = (sum(length > step for length in lengths) for step in (start, end))
         logits, state = program(inputs[:here, start:end], state)
-        pieces.append(F.pad(logits, (0, 0, 0, 0, 0, batch - here)))
+        segments.append(F.pad(logits, (0, 0, 0, 0, 0, batch - here)))
         ended.append(_rows(state, slice(on, None)))
         state, start = _rows(state, slice(on)), end
     back = order.argsort()
-    logits = F.pad(torch.cat(pieces, dim=1), (0, 0, 0, time - start))
+    logits = F.pad(torch.cat(segments, dim=1), (0, 0, 0, time - start))
     return logits[back], mapped(lambda *parts: torch.cat(parts)[back], *reversed(ended))
 
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from lightning_ntm.kernels.choice import Kernel
 from lightning_ntm.kernels.plain import LINEAR, Part, Shapes, kept
+from lightning_ntm.kernels.torch_internals import children_of
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.models.controllers import LSTMController, LSTMControllerState, replaced_parts
 from lightning_ntm.models.precision import linear, repeated, state_dtype
@@ -22,7 +23,7 @@ class LSTMState(NamedTuple):
 
 
 class LSTM(MemoryModel[LSTMState]):
-    """Stacked LSTM: every layer sees the input and is seen by the output (Graves 2013).
+    """Stacked LSTM: every layer gets the input and is connected to the output (Graves 2013).
 
     With 3 layers and learned initial states it has exactly the number of parameters the NTM paper
     counts for its baselines (table 3).
@@ -33,8 +34,8 @@ class LSTM(MemoryModel[LSTMState]):
         hidden_size: Units of each layer.
         num_layers: Layers.
         backend: `auto` takes the fastest program that can run a call, `reference` the plain loop.
-        checkpoint_every: For long sequences: steps between the states that are kept for the backward;
-            the rest is computed again. 0 keeps everything.
+        checkpoint_every: For long sequences: steps between the states that are saved for the backward; the rest is
+            computed again. 0 saves everything.
 
     Shape:
         - inputs: `(batch, time, input_size)`, with at least one step
@@ -66,12 +67,12 @@ class LSTM(MemoryModel[LSTMState]):
 
     def replaced_parts(self) -> Iterator[Part]:
         """Yield controller and output."""
-        yield from replaced_parts(self._modules["controller"], LSTMController)
-        yield "output", self._modules["output"], LINEAR
+        yield from replaced_parts(children_of(self)["controller"], LSTMController)
+        yield "output", children_of(self)["output"], LINEAR
 
     def replaced_shapes(self, batch_size: int, state: LSTMState) -> Shapes:
         """Return the shapes of state and linear layers."""
-        controller: Any = self._modules["controller"]
+        controller: Any = children_of(self)["controller"]
         return _shapes(batch_size, self.input_size, self.output_size, controller.hidden_size, len(controller.layers))
 
     def initial_state(self, *batch: int) -> LSTMState:

@@ -14,6 +14,7 @@ from lightning_ntm.kernels.autocast import full_precision
 from lightning_ntm.kernels.choice import Kernel
 from lightning_ntm.kernels.ntm.call import Numbers
 from lightning_ntm.kernels.plain import LINEAR, Part, Shapes
+from lightning_ntm.kernels.torch_internals import children_of
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.models.controllers import (
     FeedForwardController,
@@ -30,7 +31,7 @@ from lightning_ntm.states import named
 
 
 class NTMState(NamedTuple):
-    """Everything an NTM remembers between two steps: the states of its parts."""
+    """The state of an NTM: the states of its parts."""
 
     memory: Any  # `NTMMemoryState`, or that of another memory
     controller: Any  # `LSTMControllerState`, or that of another controller
@@ -39,9 +40,9 @@ class NTMState(NamedTuple):
 class NTM(MemoryModel[NTMState]):
     """Neural Turing Machine (Graves et al. 2014, section 3).
 
-    In each step the controller sees the input and what was last read; a linear layer computes from its output the
-    interface vector, by which the heads read and write the memory; the output is computed from the controller and the
-    new reads.
+    In each step the controller gets the input and the last reads. A linear layer computes the interface vector from the
+    controller's output; it sets how the heads read and write the memory. The output is computed from the controller's
+    output and the new reads.
 
     Args:
         input_size: Numbers per step of the input.
@@ -54,34 +55,34 @@ class NTM(MemoryModel[NTMState]):
         max_shift: Largest move of a head in one step, to either side; `2 * max_shift + 1` must
             not exceed `memory_slots`.
         controller: `lstm`, `feedforward`, or a module of your own. The initial state of an LSTM is learned. With your
-            own, `hidden_size` and `num_layers` keep their defaults.
+            own, `hidden_size` and `num_layers` must keep their defaults.
         num_layers: Layers of the controller.
         memory_init: Memory at the start of a sequence: `constant` (1e-6 everywhere), `learned`,
             or `random` (drawn once, then fixed and saved with the network).
-        head_init: Where heads are before the first step: `one_hot` (slot 0) or `learned`.
+        head_init: Weightings before the first step: `one_hot` (slot 0) or `learned`.
         stay_bias: Initial bias towards keeping the previous weighting: it is added to the logits of sharpening and, for
-            read heads, of no shift, and subtracted from those of the gates. Heads then learn pure moves from slot to
-            slot, which hold at any length; where things are found by content, heads learn to jump sooner with 0.
+            read heads, of no shift, and subtracted from those of the gates. Heads then learn pure shifts, which
+            generalise to any length. With 0 heads learn earlier to jump by content.
         lookup_bias: Initial bias of read heads towards addressing by content: it is added to the logits of their gates
-            and, doubled, to those of their key strength. Over hundreds of slots a weighting by content is flat, and
-            what is read says nothing, unless the strength is large.
-        append_bias: Initial bias of write heads towards moving on by one slot in each step: it is added to the logits
-            of that move and subtracted from those of their gates.
+            and, doubled, to those of their key strength. Over hundreds of slots a weighting by content is nearly
+            uniform, and reads are uninformative, unless the strength is large.
+        append_bias: Initial bias of write heads towards a shift by one slot in each step: it is added to the logits of
+            that shift and subtracted from those of their gates.
         gradient_limit: Bound on the absolute value of each number of the gradient with respect to a weighting, in each
-            step; 0 sets none. The position of a head may matter little and be chaotic: through hundreds of steps its
-            gradient would exceed all others, and the range of float32. With a loss that is a mean over bits these
-            gradients are below 0.1 as long as they do not grow.
-        memory: A memory of your own, in place of the paper's. Options of memory and heads then keep their defaults.
+            step; 0 sets none. The dynamics of a head that hardly matters can be chaotic: over hundreds of steps its
+            gradient can exceed all others and the range of float32. With a loss that is a mean over bits these
+            gradients are normally below 0.1.
+        memory: A memory of your own instead of the paper's. Options of memory and heads must then keep their defaults.
         backend: `auto` takes the fastest program that can run a call, `reference` the plain loop.
-        checkpoint_every: For long sequences: steps between the states that are kept for the backward;
-            the rest is computed again. 0 keeps everything.
+        checkpoint_every: For long sequences: steps between the states that are saved for the backward; the rest is
+            computed again. 0 saves everything.
 
     Shape:
         - inputs: `(batch, time, input_size)`, with at least one step
         - logits: `(batch, time, output_size)`
 
     A trained network can be given another number of memory slots: `initial_state(batch, slots=512)`. With a learned or
-    random start there can only be fewer.
+    random start it can only be lower.
 
     Raises:
         ValueError: An argument is out of its range, or cannot be given with a part of your own.
@@ -106,7 +107,7 @@ class NTM(MemoryModel[NTMState]):
     replaced_methods = ("unroll", "step", "recur", "_control", "_answer")
     initial = ("stay_bias", "lookup_bias", "append_bias")
 
-    memory_slots = property(attrgetter("memory.memory_slots"), doc="Memory slots, if no others are given.")
+    memory_slots = property(attrgetter("memory.memory_slots"), doc="Default number of memory slots.")
     memory_width = property(attrgetter("memory.memory_width"), doc="Numbers per memory slot.")
     num_read_heads = property(attrgetter("memory.num_read_heads"), doc="Heads that read.")
     num_write_heads = property(attrgetter("memory.num_write_heads"), doc="Heads that write.")
@@ -156,7 +157,7 @@ class NTM(MemoryModel[NTMState]):
 
     def replaced_parts(self) -> Iterator[Part]:
         """Yield controller, memory, heads and output."""
-        parts = self._modules  # as an attribute, a module takes a microsecond to find
+        parts = children_of(self)
         yield from replaced_parts(parts["controller"], LSTMController, FeedForwardController)
         yield "memory", parts["memory"], (NTMMemory,)
         yield "heads", parts["heads"], LINEAR
@@ -164,23 +165,23 @@ class NTM(MemoryModel[NTMState]):
 
     def replaced_shapes(self, batch_size: int, state: NTMState) -> Shapes:
         """Return the shapes of state and linear layers."""
-        controller: Any = self._modules["controller"]
-        memory: Any = self._modules["memory"]
+        controller: Any = children_of(self)["controller"]
+        memory: Any = children_of(self)["memory"]
         sizes = (controller.hidden_size, len(controller.layers), memory.num_read_heads, memory.num_write_heads)
         slots = state.memory.memory.shape[-2]
         memory_sizes = (slots, memory.memory_width, memory.max_shift)
         return shapes_of(type(controller), batch_size, self.input_size, self.output_size, *sizes, *memory_sizes)
 
     def replaced_numbers(self) -> Numbers:
-        """Return what the shapes do not say."""
-        memory: Any = self._modules["memory"]
-        recurrent = type(self._modules["controller"]) is LSTMController
+        """Return the numbers that do not follow from the shapes."""
+        memory: Any = children_of(self)["memory"]
+        recurrent = type(children_of(self)["controller"]) is LSTMController
         return Numbers(
             recurrent, memory.num_read_heads, memory.num_write_heads, memory.max_shift, memory.gradient_limit
         )
 
     def _add_start(self) -> None:
-        """Add the learned or random starts of the parts that were made here; those of a user have their own."""
+        """Add the learned or random initial states of built-in parts; parts of a user define their own."""
         memory: Any = self.memory
         if self._starts_memory:
             self.start_reads = nn.Parameter(torch.zeros(memory.num_read_heads, memory.memory_width))
@@ -214,10 +215,10 @@ class NTM(MemoryModel[NTMState]):
 
         Args:
             batch: Sizes of the leading axes.
-            slots: Memory slots, by default `memory_slots`; a sequence keeps the number with which it begins.
+            slots: Memory slots, by default `memory_slots`; the number stays the same within a sequence.
 
         Raises:
-            ValueError: The memory cannot have so many slots.
+            ValueError: The memory cannot have this number of slots.
         """
         return NTMState(self._initial_memory(batch, slots), self._initial_controller(batch))
 
@@ -270,9 +271,9 @@ class NTM(MemoryModel[NTMState]):
         return logits, NTMState(memory, controller), {**named(controller), **seen}
 
     def recur(self, x: Tensor, state: NTMState) -> tuple[Tensor, NTMState]:
-        """Run one step but for the output layer, which no other step depends on."""
+        """Run one step without the output layer, on which no other step depends."""
         controlled, controller, interface = self._control(x, state)
-        with full_precision(interface.device):  # under autocast only controller and output compute in fewer bits
+        with full_precision(interface.device):  # under autocast only controller and output are in half precision
             memory = self.memory(interface, state.memory)
         return self._answer(controlled, memory), NTMState(memory, controller)
 

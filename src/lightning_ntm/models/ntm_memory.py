@@ -12,13 +12,13 @@ from lightning_ntm.checks import at_least
 from lightning_ntm.models.parts import Memory
 from lightning_ntm.models.precision import repeated, state_dtype
 
-#: The numbers of an interface vector are held within ±HEAD_LIMIT before any activation: this bounds strength and
+#: The numbers of an interface vector are clamped to ±HEAD_LIMIT before the activations, which bounds strength and
 #: sharpening.
 HEAD_LIMIT = 20.0
 
 
 class NTMMemoryState(NamedTuple):
-    """The memory between two steps, where the heads are and what they read. Read heads come before write heads."""
+    """Memory, weightings and reads between two steps. Read heads come before write heads."""
 
     memory: Float[Tensor, "*batch slots width"]
     weights: Float[Tensor, "*batch heads slots"]
@@ -26,7 +26,7 @@ class NTMMemoryState(NamedTuple):
 
 
 class HeadParameters(NamedTuple):
-    """What an interface vector says to the heads in one step; `erase` and `add` are for write heads only."""
+    """The parameters of all heads in one step; `erase` and `add` are those of write heads only."""
 
     key: Float[Tensor, "*batch heads width"]
     strength: Float[Tensor, "*batch heads"]
@@ -40,15 +40,15 @@ class HeadParameters(NamedTuple):
 class NTMMemory(Memory[NTMMemoryState]):
     """The memory of an NTM and its heads; it has no parameters.
 
-    In each step all heads address the memory as the step before left it; reads come first, then the writes. A sequence
-    begins with a memory of 1e-6 everywhere, heads on slot 0 and reads of 0; a network that learns another start
-    replaces them.
+    In each step all heads address the memory before the writes of this step; reads come first, then writes. A sequence
+    begins with a memory of 1e-6 everywhere, weightings on slot 0 and reads of 0, unless a network replaces them by a
+    learned start.
 
     Args:
         memory_slots: Number of memory slots, N in the paper; `initial_state` can give another number.
         memory_width: Numbers per memory slot, M in the paper.
-        num_read_heads: Heads that read, at least 1.
-        num_write_heads: Heads that write, at least 1.
+        num_read_heads: Number of read heads, at least 1.
+        num_write_heads: Number of write heads, at least 1.
         max_shift: Largest move of a head in one step, to either side; `2 * max_shift + 1` must not exceed the slots.
         gradient_limit: Bound on the absolute value of each number of the gradient with respect to a weighting, in each
             step; 0 sets none.
@@ -78,7 +78,7 @@ class NTMMemory(Memory[NTMMemoryState]):
         self.gradient_limit = float(gradient_limit)
         self.interface_groups = interface_groups(num_read_heads, num_write_heads, memory_width, max_shift)
         self.interface_size, self.read_size = sum(self.interface_groups), num_read_heads * memory_width
-        self.register_buffer("_like", torch.empty(0), persistent=False)  # has the device and dtype of the network
+        self.register_buffer("_like", torch.empty(0), persistent=False)  # to know device and dtype of the network
 
     @property
     def num_heads(self) -> int:
@@ -98,9 +98,9 @@ class NTMMemory(Memory[NTMMemoryState]):
         Args:
             batch: Sizes of the leading axes.
             slots: Memory slots, by default `memory_slots`.
-            memory: Start of the memory in place of the constant one.
-            weights: Start of the weightings in place of slot 0.
-            reads: Start of the reads in place of zeros.
+            memory: Initial memory, by default constant.
+            weights: Initial weightings, by default on slot 0.
+            reads: Initial reads, by default zero.
 
         Raises:
             ValueError: `slots` is below 1 or does not exceed `2 * max_shift`.
@@ -131,7 +131,7 @@ class NTMMemory(Memory[NTMMemoryState]):
         return memory.shape[-2] if isinstance(memory, Tensor) and memory.ndim > 1 else None
 
     def reads(self, state: NTMMemoryState) -> Float[Tensor, "*batch reads"]:
-        """Return what all heads have read."""
+        """Return the reads of all heads as one vector."""
         return state.reads.flatten(-2)
 
     def step(self, interface: Float[Tensor, "*batch interface"], state: NTMMemoryState) -> NTMMemoryState:
@@ -187,8 +187,8 @@ class NTMMemory(Memory[NTMMemoryState]):
     @torch.no_grad()
     def bias_heads(self, bias: Float[Tensor, " interface"], stay: float, lookup: float, append: float) -> None:
         """Add initial biases, described at `NTM`, to the bias of the layer that computes interface vectors."""
-        # Nothing tells a read head where to be while a list is presented. A head that drifts reads, on the far side of
-        # the circle of slots, what was written; one that mixes in content, step by step, ends up nowhere.
+        # While a list is presented the loss does not depend on the positions of read heads. A head that drifts reaches
+        # slots that were written on the other side of the circle; one that mixes in content loses its position.
         _, fractions, positives, moves = bias.split(self.interface_groups)
         heads, reads, still = self.num_heads, self.num_read_heads, self.max_shift
         gates, moves = fractions[:heads], moves.unflatten(0, (heads, -1))

@@ -1,4 +1,4 @@
-"""The shapes that the tensors of an NTM must have for a kernel."""
+"""The shapes of the tensors of an NTM that a kernel requires."""
 
 from torch import nn
 
@@ -22,13 +22,13 @@ def shapes_of(
     max_shift: int,
 ) -> Shapes:
     """Return the shapes of a state and of the linear layers of a network."""
-    given = inputs + reads * width
-    remembered: list[tuple[int, ...]] = []
+    of_inputs = inputs + reads * width
+    recurrent: list[tuple[int, ...]] = []
     if controller is LSTMController:
-        weights = LSTMController.shapes(given, hidden, layers, skip=False)
-        remembered = [(batch, layers, hidden)] * 2
+        weights = LSTMController.shapes(of_inputs, hidden, layers, skip=False)
+        recurrent = [(batch, layers, hidden)] * 2
     else:
-        weights = FeedForwardController.shapes(given, hidden, layers)
+        weights = FeedForwardController.shapes(of_inputs, hidden, layers)
     weights += (sum(interface_groups(reads, writes, width, max_shift)), hidden), (outputs, hidden + reads * width)
     memory = (batch, slots, width), (batch, reads + writes, slots), (batch, reads, width)
-    return Shapes([*memory, *remembered], weights)
+    return Shapes([*memory, *recurrent], weights)

@@ -1,6 +1,6 @@
-"""What the parts of a memory network promise: a controller, and a memory.
+"""The base classes of the parts of a memory network: controller and memory.
 
-Both are modules without a memory of their own: all that they remember is in the state that `step` takes and returns.
+Both are modules without hidden state: everything they remember is in the state that `step` takes and returns.
 """
 
 import abc
@@ -18,15 +18,15 @@ MemoryState = TypeVar("MemoryState")
 
 
 class Controller(nn.Module, abc.ABC, Generic[ControllerState]):
-    """Computes in each step, from the input and the last reads, what the heads and the output are computed from.
+    """Computes a vector in each step from the input and the last reads; heads and output are computed from it.
 
     A subclass sets both sizes and gives `initial_state` and `step`. `ControllerState` is a `NamedTuple` of tensors and
-    of further such tuples; that of a controller without a state has no fields.
+    of further such tuples; a controller without a state returns one without fields.
     """
 
-    #: Numbers per step of what the controller takes: the network's input and the last reads.
+    #: Numbers per step of the controller's input: the network's input and the last reads.
     input_size: int
-    #: Numbers per step of what it returns.
+    #: Numbers per step of the controller's output.
     output_size: int
 
     @abc.abstractmethod
@@ -42,12 +42,12 @@ class Controller(nn.Module, abc.ABC, Generic[ControllerState]):
     def forward(
         self, x: Float[Tensor, "*batch inputs"], state: ControllerState
     ) -> tuple[Float[Tensor, "*batch outputs"], ControllerState]:
-        """Run one step, and the hooks of the module."""
+        """Run one step with the hooks of the module."""
         return self.step(x, state)
 
 
 class Memory(nn.Module, abc.ABC, Generic[MemoryState]):
-    """Is written to and read from in each step, as the controller asks by an interface vector.
+    """A memory that is read and written in each step, as the interface vector of the controller says.
 
     A subclass sets both sizes and gives `initial_state`, `step` and `reads`. `MemoryState` is a `NamedTuple` of tensors
     and of further such tuples.
@@ -67,7 +67,7 @@ class Memory(nn.Module, abc.ABC, Generic[MemoryState]):
             slots: Memory slots, by default those the memory was made with.
 
         Raises:
-            ValueError: The memory cannot have so many slots.
+            ValueError: The memory cannot have this number of slots.
         """
 
     @abc.abstractmethod
@@ -76,10 +76,10 @@ class Memory(nn.Module, abc.ABC, Generic[MemoryState]):
 
     @abc.abstractmethod
     def reads(self, state: MemoryState) -> Float[Tensor, "*batch reads"]:
-        """Return what was read in the step that led to a state."""
+        """Return the reads of the step that led to a state."""
 
     def slots_of(self, state: Any) -> int | None:
-        """Return the slots of a state, or `None` where their number is fixed or the state is none of this memory."""
+        """Return the slots of a state, or `None` if their number is fixed or the state is of another type."""
         return None
 
     def observe(
@@ -90,17 +90,17 @@ class Memory(nn.Module, abc.ABC, Generic[MemoryState]):
         return state, named(state)
 
     def forward(self, interface: Float[Tensor, "*batch interface"], state: MemoryState) -> MemoryState:
-        """Run one step, and the hooks of the module."""
+        """Run one step with the hooks of the module."""
         return self.step(interface, state)
 
 
 def keep_defaults(network: type[nn.Module], part: str, options: Mapping[str, Any]) -> None:
-    """Raise `ValueError` for an option of a network that says how to make a part which the user has made.
+    """Raise `ValueError` for an option that configures a built-in part, if the user passed a part of their own.
 
     Args:
-        network: Its signature has the defaults.
-        part: Of the user, as messages name it.
-        options: All that say how to make it, with their values.
+        network: The class of the network; its signature has the defaults.
+        part: Name of the part in messages.
+        options: Options of the built-in part with their values.
     """
     defaults = inspect.signature(network).parameters
     for name, value in options.items():

@@ -1,8 +1,7 @@
-"""What a network computes in the dtype of its parameters, and what in at least float32.
+"""Precision: which parts of a network compute in the dtype of its parameters, and which in at least float32.
 
 With parameters in float16 or bfloat16 only the linear layers compute in that dtype. The state stays in float32: memory
-and cell are sums over many steps, which lose what is small beside them, and addressing needs numbers that float16
-does not have.
+and cell are sums over many steps, in which small terms would be lost, and addressing needs the range of float32.
 """
 
 import torch
@@ -11,12 +10,12 @@ from torch import Tensor, nn
 
 def state_dtype(parameter: Tensor) -> torch.dtype:
     """Return the dtype of a network's state: that of its parameters, at least float32."""
-    # By `torch.promote_types` it would be an operation, which a mode that looks at them records.
+    # `torch.promote_types` would be an operation that dispatch modes record.
     return parameter.dtype if parameter.dtype.itemsize >= torch.float32.itemsize else torch.float32
 
 
 def repeated(start: Tensor, batch: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    """Return the start of each sequence in a state, from one that they share."""
+    """Return an initial tensor for each sequence of a batch, from one that they share."""
     return start.to(dtype).expand(*batch, *start.shape)
 
 
@@ -25,8 +24,8 @@ def linear(layer: nn.Module, inputs: Tensor, dtype: torch.dtype) -> Tensor:
 
     Args:
         layer: A layer with a `weight`.
-        inputs: Of any dtype where the layer is in half precision, else of the layer's own.
-        dtype: Of the result where the layer is in half precision; other layers return what they compute.
+        inputs: Inputs of any dtype if the layer is in half precision, else of the layer's dtype.
+        dtype: Dtype of the result if the layer is in half precision, else not used.
     """
     weight = layer.weight
     assert isinstance(weight, Tensor)

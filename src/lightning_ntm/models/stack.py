@@ -1,4 +1,4 @@
-"""Networks of one architecture side by side, as the seeds of an experiment."""
+"""Networks of one architecture that run together, such as the seeds of an experiment."""
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
@@ -12,29 +12,30 @@ from torch.func import functional_call, vmap
 from lightning_ntm.checks import one_of
 from lightning_ntm.kernels.choice import Kernel, choose_kernel, chosen, load
 from lightning_ntm.kernels.loss import Judge, Loss, obstacle
-from lightning_ntm.kernels.plain import has_hooks
+from lightning_ntm.kernels.torch_internals import has_hooks, multiply
 from lightning_ntm.models.alike import check_alike, tensors_of
-from lightning_ntm.models.base import MemoryModel, State, check_state, run_in_pieces
+from lightning_ntm.models.base import MemoryModel, State, check_state, run_in_segments
 from lightning_ntm.states import flatten, mapped, unflatten
 
 
 class Stack(nn.Module, Generic[State]):
     """Networks of one architecture that run side by side in one call.
 
-    Each network has weights, inputs and a state of its own; all tensors have a leading axis of networks. Network i
-    gives what member i gives alone on `inputs[i]`: the same bits on the CPU with a kernel, which runs one network after
-    the other, and the same up to rounding where networks run at once.
+    Each network has its own weights, inputs and state; all tensors have a leading axis of networks. Network i computes
+    what member i computes alone on `inputs[i]`: bit by bit with a CPU kernel, which runs one network after the other,
+    and up to rounding where networks run at once.
 
     The parameters are in `networks`, a network of the members' class that holds the stacked parameters of all members:
     `networks.heads.weight` has the shape `(networks, rows, columns)`. Optimizers that work element by element, as SGD,
     RMSprop and Adam do, train each network as if it were alone.
 
-    The loop over `step` runs all networks at once with `torch.func.vmap`. A network of your own must allow that: no
-    control flow that depends on numbers, no writing into tensors that do not depend on parameters, inputs or state.
+    The loop over `step` runs all networks at once with `torch.func.vmap`. A network of your own must support
+    it: no control flow that depends on numbers, and no in-place changes of tensors that do not depend on parameters,
+    inputs or state.
 
     Args:
         members: Networks of one class with the same arguments, at least one. Their weights are copied.
-        backend: Takes the place of the members' own. `auto` takes the fastest program that can run a call: on a CUDA
+        backend: Replaces the members' own. `auto` takes the fastest program that can run a call: on a CUDA
             device NTMs run in one launch, on the CPU the kernel of the members runs one network after the other.
             `reference` takes the loop over `step`, a kernel's name that kernel or an error that says why it cannot.
 
@@ -76,7 +77,7 @@ class Stack(nn.Module, Generic[State]):
 
     @property
     def memory_slots(self) -> int:
-        """Memory slots of a sequence of each network, if no others are given; only where the members have it."""
+        """Default number of memory slots of each network; an error if the members have none."""
         networks: Any = self.networks
         return networks.memory_slots
 
@@ -85,7 +86,7 @@ class Stack(nn.Module, Generic[State]):
 
         Args:
             batch: Sizes of the axes after that of the networks.
-            slots: Memory slots of each network, where its own `initial_state` takes them.
+            slots: Memory slots of each network, if its `initial_state` takes them.
         """
         options = {} if slots is None else {"slots": slots}
         return self._side_by_side(lambda network: network.initial_state(*batch, **options))
@@ -103,13 +104,13 @@ class Stack(nn.Module, Generic[State]):
 
         Raises:
             ValueError: Inputs or state have the wrong shape, or `backend` cannot run the call.
-            TypeError: The state is not of the type or the dtype of those that the networks return.
+            TypeError: The state differs in type or dtype from the states that the networks return.
         """
         state = self._checked(inputs, state)
         steps = self.networks.checkpoint_every
         if not steps or not torch.is_grad_enabled():
-            return self._piece(inputs, state)
-        return run_in_pieces(self._piece, inputs, state, steps)
+            return self._segment(inputs, state)
+        return run_in_segments(self._segment, inputs, state, steps)
 
     def loss_by_kernel(
         self, episodes: Sequence[Shaped[Tensor, "networks batch time ..."]], judge: Judge, state: State | None = None
@@ -145,7 +146,7 @@ class Stack(nn.Module, Generic[State]):
         of_each = [torch.linalg.vector_norm(gradient.flatten(1), dim=1) for gradient in gradients]
         norms = torch.linalg.vector_norm(torch.stack(of_each, dim=1), dim=1)
         scales = (max_norm / (norms + 1e-6)).clamp(max=1)
-        torch._foreach_mul_(gradients, [scales.view(-1, *[1] * (gradient.ndim - 1)) for gradient in gradients])
+        multiply(gradients, [scales.view(-1, *[1] * (gradient.ndim - 1)) for gradient in gradients])
         return norms
 
     def _checked(self, inputs: Tensor, state: State | None) -> State:
@@ -161,7 +162,7 @@ class Stack(nn.Module, Generic[State]):
         check_state(state, mapped(lambda part: part.unsqueeze(0), start), inputs.shape[:2])
         return state
 
-    def _piece(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
+    def _segment(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
         kernel: Kernel | None = self._ask(choose_kernel, inputs, state)
         if kernel is None:
             return self._side_by_side(lambda network, *call: network.unroll(*call), inputs, state)
@@ -194,7 +195,7 @@ class Stack(nn.Module, Generic[State]):
 
     def _each(self, inputs: Tensor, state: Any) -> Iterator[tuple[dict[str, Tensor], Tensor, State]]:
         """Yield views of the tensors, the inputs and the state of each network."""
-        # The gradient of `tensor[i]` would fill a tensor of all networks with zeros; that of `unbind` does not.
+        # The backward of `tensor[i]` would fill a tensor of all networks with zeros; that of `unbind` does not.
         tensors = {name: tensor.unbind() for name, tensor in tensors_of(self).items()}
         parts = [part.unbind() for part in flatten(state)]
         for i, of_one in enumerate(inputs.unbind()):
@@ -202,7 +203,7 @@ class Stack(nn.Module, Generic[State]):
             yield {name: of_all[i] for name, of_all in tensors.items()}, of_one, own
 
     def _call(self, function: Callable[..., Any], tensors: dict[str, Tensor], *args: Any) -> Any:
-        """Call a function with a network that has these tensors for the time of the call."""
+        """Call a function with a network that temporarily has these tensors."""
         return functional_call(_Caller(self.networks), tensors, (function, *args))
 
 
@@ -219,7 +220,7 @@ class _Caller(nn.Module):
 
 def _copy_with(model: MemoryModel[State], tensors: dict[str, Tensor]) -> MemoryModel[State]:
     """Copy a model with other tensors in place of its parameters and buffers."""
-    # What is in the memo counts as copied already, wherever the model refers to it.
+    # `deepcopy` takes what is in the memo as the copy, wherever the model refers to it.
     memo: dict[int, Any] = {}
     for name, tensor in tensors_of(model).items():
         is_parameter = isinstance(tensor, nn.Parameter)

@@ -34,7 +34,7 @@ def about(**more: Any) -> dict[str, Any]:
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "versions": {
             "python": platform.python_version(),
-            **{name: _version(name) for name in ("lightning-ntm", "torch", "lightning", "numpy")},
+            **{name: _installed(name) for name in ("lightning-ntm", "torch", "lightning", "numpy")},
         },
         "commit": _commit(Path.cwd()),
         "own_commit": _commit(Path(__file__).parent),
@@ -58,7 +58,7 @@ def computation(trainer: L.Trainer, learner: SequenceLearner, task: Task) -> dic
     return {"backend": backend, "gradients": f"by autograd: {refusal}" if refusal else "in one call of the kernel"}
 
 
-def _version(package: str) -> str | None:
+def _installed(package: str) -> str | None:
     try:
         return version(package)
     except PackageNotFoundError:  # it is imported from its sources

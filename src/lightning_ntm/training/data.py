@@ -1,5 +1,6 @@
 """Any task as Lightning data. A batch is a function of its number, so there is no state to save."""
 
+import sys
 from collections.abc import Callable, Iterator
 
 import lightning as L
@@ -49,6 +50,7 @@ class EpisodeData(L.LightningDataModule):
         super().__init__()
         at_least(1, batch_size=batch_size, batches_per_epoch=batches_per_epoch)
         at_least(0, seed=seed, num_workers=num_workers)
+        at_most(sys.maxsize, batches_per_epoch=batches_per_epoch)  # more cannot be the length of a sequence in Python
         at_most(10**6, batch_size=batch_size, validation_sequences=validation_sequences or 0)  # more would take forever
         if num_workers > (most := _WORKERS * cores()):
             raise ValueError(

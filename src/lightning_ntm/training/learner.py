@@ -15,13 +15,14 @@ from lightning_ntm.checks import between, one_of
 from lightning_ntm.evaluation.device import HostCopy, works_ahead
 from lightning_ntm.evaluation.noise import WeightNoise
 from lightning_ntm.kernels.loss import Loss
-from lightning_ntm.kernels.plain import has_hooks
+from lightning_ntm.kernels.torch_internals import has_hooks
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.tasks.answer import Answer, exact, mean
 from lightning_ntm.tasks.answers import Bits
 from lightning_ntm.tasks.base import Task
 from lightning_ntm.tasks.batch import Batch
 from lightning_ntm.training.late_check import LateCheck
+from lightning_ntm.training.lightning_internals import NAME_OF_RUNNING_HOOK
 from lightning_ntm.training.loss import Objective, loss_refusal, short_loss
 from lightning_ntm.training.optimizer import default_optimizer, late_decay, prefer_fused, total_norm
 from lightning_ntm.training.precision import check_eps
@@ -80,7 +81,7 @@ class SequenceLearner(L.LightningModule):
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute; the name of the hook that runs, set 50 times a step, without asking if it is a module."""
-        if name == "_current_fx_name":
+        if name == NAME_OF_RUNNING_HOOK:
             self.__dict__[name] = value
         else:
             super().__setattr__(name, value)

@@ -4,10 +4,10 @@ A network that always has slots to spare comes to rely on them: its heads spread
 it fails once a list fills the memory. With a number that varies it uses only the slots it needs.
 """
 
-import inspect
 from typing import Any
 
 from lightning_ntm.checks import at_least, ordered
+from lightning_ntm.evaluation.slots import why_fixed
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.tasks.randomness import batch_generator
 
@@ -22,12 +22,10 @@ def check_slots(model: MemoryModel[Any], least: int) -> None:
     at_least(0, min_memory_slots=least)
     if not least:
         return
-    most: Any = getattr(model, "memory_slots", None)
-    if most is None or "slots" not in inspect.signature(model.initial_state).parameters:
-        why = "has no memory slots" if most is None else "has memory slots whose number cannot be set"
-        raise ValueError(f"min_memory_slots (={least}) cannot be given: {type(model).__name__} {why}.")
-    ordered(min_memory_slots=least, memory_slots=most)
+    if reason := why_fixed(model):
+        raise ValueError(f"min_memory_slots (={least}) cannot be given: {reason}")
     start: Any = model.initial_state
+    ordered(min_memory_slots=least, memory_slots=getattr(model, "memory_slots"))  # noqa: B009
     try:
         start(1, slots=least)
     except ValueError as error:

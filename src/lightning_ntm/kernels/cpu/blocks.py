@@ -1,7 +1,7 @@
-"""Memory that is used again: fresh pages cost more than computing what is written into them.
+"""A pool of memory blocks: new pages from the operating system cost more than the computation that fills them.
 
-A block goes back to the free ones when the last tensor in it is gone, in whichever thread that happens.
-Nothing depends on what a block holds: every number is written before it is read.
+A block returns to the pool when the last tensor in it is deleted, in any thread. Blocks are not initialised: every
+number is written before it is read.
 """
 
 import math
@@ -13,14 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-#: Free blocks by their size. Only `append` and `pop` touch the lists: each is one step to other threads, and to the
-#: collector, which may give a block back in the middle of anything.
+#: Free blocks by size. Only `append` and `pop`, which are atomic, change the lists: other threads and the garbage
+#: collector may return a block at any time.
 _free: defaultdict[int, list[np.ndarray]] = defaultdict(list)
 _KEPT = 4  # of each size
 
 
 def empty(like: Tensor, *shape: int) -> Tensor:
-    """Return a tensor of a shape with the dtype of `like`, on the CPU, holding anything."""
+    """Return an uninitialised tensor of a shape on the CPU, with the dtype of `like`."""
     count = math.prod(shape) * like.element_size()
     block = _take(count)
     view = block[:count]
@@ -31,7 +31,7 @@ def empty(like: Tensor, *shape: int) -> Tensor:
 
 def _take(count: int) -> np.ndarray:
     size = larger = _size(count)
-    while larger < 2 * size:  # a block that is too large costs nothing: it is there
+    while larger < 2 * size:  # a larger free block is as good
         if block := _pop(larger):
             return block[0]
         larger = _size(larger + 1)
@@ -47,7 +47,7 @@ def _pop(size: int) -> list[np.ndarray]:
 
 
 def _drop_smaller(size: int) -> None:
-    """Give up a block that a new one can stand for, so that sizes that grow and grow do not add up."""
+    """Drop one smaller block that a new one can replace, so that slowly growing sizes do not accumulate."""
     smaller = size // 2
     while smaller < size:
         if _pop(smaller := _size(smaller + 1)):
@@ -61,9 +61,9 @@ def _new(size: int) -> np.ndarray:
         _free.clear()
         try:
             block = np.empty(size + 64, np.uint8)
-        except MemoryError:  # as PyTorch says it
+        except MemoryError:  # the message of PyTorch
             raise RuntimeError(f"can't allocate memory: the CPU kernel tried to allocate {size} bytes.") from None
-    start = -block.ctypes.data % 64  # where a line of the cache begins
+    start = -block.ctypes.data % 64  # alignment to a cache line
     return block[start : start + size]
 
 
@@ -75,6 +75,6 @@ def _give_back(block: np.ndarray) -> None:
 
 @lru_cache(4096)
 def _size(count: int) -> int:
-    """Return the size of the block for so many bytes: at most an eighth more, so that there are few sizes."""
+    """Return the size of the block for a number of bytes: up to an eighth more, so that there are few sizes."""
     step = max(64, 2 ** (max(1, count - 1).bit_length() - 4))
     return -(-max(1, count) // step) * step

@@ -1,4 +1,4 @@
-// Arrays and their way into the caches of a processor, for the programs of all networks.
+// Arrays and prefetching, for the programs of all networks.
 #pragma once
 
 #include <algorithm>
@@ -11,8 +11,8 @@
 namespace ntm {
 namespace {
 
-// Brings what is needed soon into the cache, a few lines at a time: the processor waits when it is told of many at
-// once. Long sequences are larger than the cache, and from step to step the addresses jump.
+// Prefetches arrays into the cache, a few lines at a time: the processor waits if there are many requests at once.
+// Long sequences are larger than the cache, and the hardware does not predict the addresses of the next step.
 template <class T, int Written>
 class Ahead {
    public:
@@ -20,7 +20,7 @@ class Ahead {
         ranges.push_back({from, from + count});
         lines += count / line + 1;
     }
-    // All that was added is to be brought in by so many calls of `fetch`.
+    // Sets the number of calls of `fetch` in which all ranges are prefetched.
     void spread(index calls) { at_once = lines / calls + 1; }
     void fetch() {
         for (index left = at_once; left > 0 && !ranges.empty();) {
@@ -41,7 +41,7 @@ class Ahead {
     index lines = 0, at_once = 0;
 };
 
-// Arrays that begin where a line of the cache does.
+// Allocates arrays at the start of a cache line.
 template <class T>
 struct Aligned {
     using value_type = T;
@@ -49,7 +49,7 @@ struct Aligned {
     T* allocate(std::size_t count) { return static_cast<T*>(::operator new(count * sizeof(T), line)); }
     void deallocate(T* array, std::size_t) { ::operator delete(array, line); }
     template <class U>
-    void construct(U* number) {  // that holds anything, and not zero
+    void construct(U* number) {  // uninitialised
         ::new (number) U;
     }
     bool operator==(const Aligned&) const { return true; }
@@ -58,14 +58,13 @@ struct Aligned {
 template <class T>
 using Numbers = std::vector<T, Aligned<T>>;
 
-// Copies `count` numbers, or sets zeros where there is nothing to copy.
+// Copies `count` numbers, or sets zeros if `from` is null.
 template <class T>
 void copy_or_zero(const T* from, index offset, index count, T* to) {
     from ? std::copy_n(from + offset, count, to) : std::fill_n(to, count, T(0));
 }
 
-// Numbers below the normal ones count as zero while this lives: the far ends of sharp weightings are full
-// of them, and they are slow.
+// While it exists denormal numbers are treated as zero: sharp weightings have many of them, and they are slow.
 class WithoutDenormals {
 #if defined(NTM_SSE)
    public:

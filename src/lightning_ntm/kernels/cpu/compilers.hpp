@@ -1,11 +1,11 @@
-// What GCC and Clang, and MSVC, have under different names.
+// Features that have other names in MSVC than in GCC and Clang.
 #pragma once
 
 #if defined(_MSC_VER) && !defined(__clang__)
 #define NTM_MSVC 1
 #endif
 
-// Functions that the library offers: on Windows it offers none that are not marked.
+// Marks exported functions: on Windows a library exports no others.
 #if defined(_WIN32)
 #define NTM_EXPORT __declspec(dllexport)
 #else
@@ -20,7 +20,7 @@
 namespace ntm {
 namespace {
 
-// Brings a line into the cache, to be written if `Written`.
+// Prefetches a cache line, for writing if `Written`.
 template <int Written>
 inline void prefetch(const void* address) {
 #if !defined(NTM_MSVC)
@@ -34,7 +34,7 @@ inline void prefetch(const void* address) {
 
 #if !defined(NTM_MSVC) && !defined(NTM_PLAIN_LANES)
 
-// `Bytes` of numbers, with operators element by element; a number beside them stands for as many equal ones.
+// `Bytes` of numbers, with operators element by element; a scalar operand is broadcast.
 template <class T, int Bytes>
 struct LanesOf {
     typedef T type __attribute__((vector_size(Bytes)));

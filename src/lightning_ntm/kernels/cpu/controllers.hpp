@@ -1,4 +1,4 @@
-// The layers of a controller, for the programs of all networks that have one.
+// The layers of a controller, for the programs of all networks.
 #pragma once
 
 #include <algorithm>
@@ -9,16 +9,16 @@
 namespace ntm {
 namespace {
 
-// One layer of the controller: its weights, and what is kept of its steps.
+// One layer of the controller: its weights, and the saved arrays of its steps.
 template <class T>
 struct Layer {
     const T* weight;  // gates, inner
     const T* bias;    // gates
-    T* arranged;      // the weight, set before all steps: forward inner, gates; backward gates, stride
-    T* given;         // time + 1, batch, inner
-    T* gates;         // time, batch, gates: after their activations
+    T* arranged;      // the weight, arranged before the first step: forward inner, gates; backward gates, stride
+    T* input;         // time + 1, batch, inner
+    T* gates;         // time, batch, gates: after the activations
     T* cell;          // time + 1, batch, hidden
-    T* dgates;        // time, batch, gates: gradients before their activations
+    T* dgates;        // time, batch, gates: gradients before the activations
     T* dweight;       // gates, inner
     T* dbias;         // gates
 };
@@ -41,7 +41,7 @@ void lstm_step(index hidden, T* __restrict gates, const T* before, T* cell, T* _
     }
 }
 
-// Sets dgates; turns dcell into the gradient of the cell before.
+// Sets dgates; replaces dcell by the gradient of the previous cell state.
 template <class T>
 void lstm_step_backward(index hidden, const T* __restrict gates, const T* __restrict before, const T* __restrict cell,
                         const T* __restrict dhidden, T* __restrict dcell, T* __restrict dgates) {
@@ -58,16 +58,16 @@ void lstm_step_backward(index hidden, const T* __restrict gates, const T* __rest
     }
 }
 
-// Gradients of one linear layer, all steps and sequences together: the sums over `count` rows of `dout` times `given`.
-// Some of the layer's rows, so that threads share them and each sum is one thread's.
+// Gradients of one linear layer over all steps and sequences: the sums over `count` rows of `dout` times `input`. It
+// computes some rows of the layer, so that threads share the rows and each sum is computed by one thread.
 template <class T>
-void weight_gradient(index first, index rows, index count, index outputs, index inputs, const T* dout, const T* given,
+void weight_gradient(index first, index rows, index count, index outputs, index inputs, const T* dout, const T* input,
                      index stride, T* dweight, T* dbias) {
-    constexpr index at_once = 128;  // as many rows of `given` as stay in the cache
+    constexpr index at_once = 128;  // rows of `input` that stay in the cache
     std::fill_n(dbias + first, rows, T(0));
     for (index start = 0; start < count; start += at_once) {
         const index some = std::min(at_once, count - start);
-        linear(rows, some, inputs, dout + start * outputs + first, given + start * stride, dweight + first * inputs,
+        linear(rows, some, inputs, dout + start * outputs + first, input + start * stride, dweight + first * inputs,
                {1, stride, inputs, outputs}, start > 0);
         for (index k = start; k < start + some; ++k)
             for (index i = first; i < first + rows; ++i) dbias[i] += dout[k * outputs + i];

@@ -1,4 +1,4 @@
-// Which of the compiled instruction sets this machine has.
+// The compiled instruction sets that this machine supports.
 #include "compilers.hpp"
 
 #if defined(NTM_MSVC)
@@ -25,7 +25,7 @@ Registers cpuid(unsigned leaf) {
 #endif
 }
 
-// The registers that the operating system saves: bit 1 and 2 those of AVX, 5 to 7 those of AVX-512.
+// The registers that the operating system saves: bits 1 and 2 are those of AVX, 5 to 7 those of AVX-512.
 unsigned saved_registers() {
 #if defined(NTM_MSVC)
     return unsigned(_xgetbv(0));

@@ -1,4 +1,4 @@
-"""The compiled kernel: where it is, and which instructions and threads it uses here."""
+"""The compiled kernel: its path, and the instruction set and threads that it uses on this machine."""
 
 import ctypes
 import hashlib
@@ -14,31 +14,31 @@ LIBRARY = Path(__file__).with_name(f"libntm{_SUFFIXES.get(sys.platform, '.so')}"
 
 EntryPoints = dict[int, "ctypes._CFuncPtr"]  # type: ignore[name-defined]
 
-#: What users were told.
-_told = set[str]()
+#: Warnings that were already shown.
+_warned = set[str]()
 
 
 def entry_points() -> EntryPoints:
-    """Return the entry points by bytes of a number, 4 or 8, for the best instructions of this machine.
+    """Return the entry points for numbers of 4 and 8 bytes, with the best instruction set of this machine.
 
     Raises:
         ImportError: The kernel was not compiled, cannot be loaded, or its sources have changed since.
     """
     found = opened()
     if isinstance(found, str):
-        if found != NOT_COMPILED and found not in _told:
-            _told.add(found)
+        if found != NOT_COMPILED and found not in _warned:
+            _warned.add(found)
             warnings.warn(f"{found}: the plain loop runs, ten times slower.", stacklevel=2)
         raise ImportError(found)
     return found
 
 
 def missing() -> str | None:
-    """Return why the kernel cannot be used, and what follows; `None` if it can."""
+    """Return why the kernel cannot be used and what that means; `None` if it can."""
     found = opened()
     if not isinstance(found, str):
         return None
-    _told.add(found)
+    _warned.add(found)
     return f"{found}: the plain loop runs, ten times slower"
 
 
@@ -56,7 +56,7 @@ OTHER_LAYOUT = (
 
 @cache
 def opened() -> EntryPoints | str:
-    """Return the entry points, or why there are none."""
+    """Return the entry points, or why the kernel cannot be used."""
     from lightning_ntm.kernels.ntm.layout import structs  # not at the top: the build runs this file without the package
 
     if not LIBRARY.is_file():
@@ -81,29 +81,29 @@ def opened() -> EntryPoints | str:
 
 
 def _layout(library: ctypes.CDLL, instructions: str) -> tuple[int, ...]:
-    """Return the layout of the arguments of a library, and the bytes of their structs."""
+    """Return the version of the layout of a library, and the sizes of its structs."""
     function = getattr(library, f"ntm_layout_{instructions}")
     function.restype = ctypes.POINTER(ctypes.c_int64 * 4)
     return tuple(function().contents)
 
 
 def _is_stale(library: ctypes.CDLL) -> bool:
-    """Return whether a library may take other arguments, or compute other numbers, than this package expects."""
+    """Return whether a library was compiled from other sources than those of this package."""
     try:
         library.ntm_sources.restype = ctypes.c_char_p
         return bool(library.ntm_sources().decode() != digest_of_sources())
-    except AttributeError:  # it is older than this question
+    except AttributeError:  # an old library does not export its sources
         return True
 
 
 def digest_of_sources() -> str:
-    """Return what tells the sources of the library from all others."""
+    """Return a hash of the sources of the library."""
     paths = sorted(Path(__file__).parents[1].glob("*/*.[ch]pp"))
     return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
 
 
 def instructions(library: ctypes.CDLL) -> str:
-    """Return the name of the best instruction set that this machine and the library both have."""
+    """Return the name of the best instruction set that both this machine and the library support."""
     if platform.machine().lower() not in ("x86_64", "amd64"):
         return "base"
     library.ntm_instructions.restype = ctypes.c_char_p
@@ -111,7 +111,7 @@ def instructions(library: ctypes.CDLL) -> str:
 
 
 def use_threads_of_pytorch(library: ctypes.CDLL) -> None:
-    """Let the kernel work in the threads of PyTorch, if its OpenMP library is found; else it makes its own."""
+    """Run the kernel in the threads of PyTorch if its OpenMP library is found; otherwise it creates threads."""
     if sys.platform == "win32":  # PyTorch has another OpenMP library there
         return
     try:

@@ -1,7 +1,7 @@
 // Elementary functions that a compiler can vectorise: no branches, no tables, no calls.
 //
 // Float versions are polynomials after range reduction (Cephes); double versions are those of the
-// standard library. A NaN that goes in comes out.
+// standard library. NaN inputs give NaN.
 #pragma once
 
 #include <cmath>
@@ -37,7 +37,7 @@ inline float exp(float x) {
     p = p * r + 1.6666665459e-1f;
     p = p * r + 5.0000001201e-1f;
     p = p * r * r + r + 1.0f;
-    // Unsigned, so that what a NaN makes of it is defined too.
+    // Unsigned, so that the conversion of NaN is defined behaviour.
     const std::uint32_t whole = float_to_bits(rounded) - float_to_bits(12582912.0f);
     const std::uint32_t half = static_cast<std::uint32_t>(static_cast<std::int32_t>(whole) >> 1);
     return p * bits_to_float((half + 127u) << 23) * bits_to_float((whole - half + 127u) << 23);

@@ -1,4 +1,4 @@
-// The two products that everything here is made of.
+// Products of matrices and vectors, from which the stages are composed.
 #pragma once
 
 #include <algorithm>
@@ -21,7 +21,7 @@ constexpr int vector_bytes = 32, rows_at_once = 4, columns_at_once = 2;
 constexpr int vector_bytes = 16, rows_at_once = 4, columns_at_once = 2;
 #endif
 
-// A number that is known when this is compiled.
+// A compile-time constant.
 template <int N>
 using Count = std::integral_constant<int, N>;
 
@@ -37,7 +37,7 @@ struct Vector {
     static void store(T* to, type value) { std::memcpy(to, &value, sizeof value); }
 };
 
-// One number, for what is left over by vectors.
+// One number, for the elements that do not fill a vector.
 template <class T>
 struct One {
     typedef T type;
@@ -46,7 +46,7 @@ struct One {
     static void store(T* to, type value) { *to = value; }
 };
 
-// The sum of a vector of `Bytes`, half by half.
+// The sum of a vector of `Bytes`, by adding its halves.
 template <class T, int Bytes = vector_bytes, class V>
 inline T total(V values) {
     if constexpr (Bytes == sizeof(T)) {
@@ -74,22 +74,22 @@ inline void along(index n, const Work& work) {
     for (; i < n; ++i) work(One<T>{}, Count<1>{}, i);
 }
 
-// Calls work with a Count of `heads`, so that loops over a few are no loops; Count<0> stands for any number.
+// Calls work with Count<heads>, so that loops over few heads are unrolled; Count<0> stands for any number.
 template <class Work>
 inline void for_heads(index heads, const Work& work) {
     heads == 1 ? work(Count<1>{}) : work(Count<0>{});
 }
 
-// From row to row of the matrices of `linear`, and from column to column of `a`, in numbers.
+// Strides between the rows of the matrices of `linear`, and between the columns of `a`, in numbers.
 struct Strides {
     index a, b, out, step = 1;
 };
 
-// A block of `Rows` x (`Vectors` * lanes) of `linear`, of which the last `kept` columns are stored. Every element
-// adds its terms in the same order whatever the block, so results do not depend on how rows are shared among threads.
+// A block of `Rows` x (`Vectors` * lanes) of `linear`, of which the last `stored` columns are written. The terms of an
+// element are added in the same order in any block, so results do not depend on how threads share the rows.
 template <class T, int Rows, int Vectors>
 inline void linear_block(index inner, const T* a, const T* b, T* out, const Strides& stride, bool accumulate,
-                         int kept = Vectors * Vector<T>::lanes) {
+                         int stored = Vectors * Vector<T>::lanes) {
     using V = Vector<T>;
     typename V::type sums[Rows][Vectors];
     for (int r = 0; r < Rows; ++r)
@@ -106,15 +106,15 @@ inline void linear_block(index inner, const T* a, const T* b, T* out, const Stri
     constexpr int all = Vectors * V::lanes;
     for (int r = 0; r < Rows; ++r) {
         T* row = out + r * stride.out;
-        if (kept == all)
+        if (stored == all)
             for (int v = 0; v < Vectors; ++v) V::store(row + v * V::lanes, sums[r][v]);
         else
-            std::memcpy(row + all - kept, reinterpret_cast<const T*>(sums[r]) + all - kept, kept * sizeof(T));
+            std::memcpy(row + all - stored, reinterpret_cast<const T*>(sums[r]) + all - stored, stored * sizeof(T));
     }
 }
 
-// `Rows` rows of `linear`. The last block takes some columns of the one before it again, where they do not fill it, and
-// leaves them as they are.
+// `Rows` rows of `linear`. The last block begins earlier if the remaining columns do not fill it, and does not
+// write the columns of the block before.
 template <class T, int Rows>
 inline void linear_rows(index inner, index columns, const T* a, const T* b, T* out, const Strides& stride,
                         bool accumulate) {
@@ -125,7 +125,7 @@ inline void linear_rows(index inner, index columns, const T* a, const T* b, T* o
         linear_block<T, Rows, vectors>(inner, a, b + start, out + start, stride, accumulate, int(end - column));
         column = end;
     };
-    // Fewer rows leave room for more columns, so that additions need not wait for each other.
+    // Fewer rows leave room for more columns, so that additions do not wait for each other.
     constexpr index widest = rows_at_once * columns_at_once / Rows;
     while (columns >= lanes && column < columns) {
         const index left = std::min((columns - column + lanes - 1) / lanes, columns / lanes);
@@ -133,7 +133,7 @@ inline void linear_rows(index inner, index columns, const T* a, const T* b, T* o
             block(Count<(widest >= 8 ? 8 : 1)>{});
         else if (widest >= 4 && left >= 4)
             block(Count<(widest >= 4 ? 4 : 1)>{});
-        else if (widest >= 3 && left >= 3 && left != 4)  // four are two and two
+        else if (widest >= 3 && left >= 3 && left != 4)  // four are computed as two and two
             block(Count<(widest >= 3 ? 3 : 1)>{});
         else
             left >= 2 ? block(Count<2>{}) : block(Count<1>{});
@@ -146,7 +146,7 @@ inline void linear_rows(index inner, index columns, const T* a, const T* b, T* o
         }
 }
 
-// As many rows of `linear` at once as there are left, `Rows` at most.
+// The remaining rows of `linear`, at most `Rows` at once.
 template <class T, int Rows>
 inline void linear_from(index row, index rows, index inner, index columns, const T* a, const T* b, T* out,
                         const Strides& stride, bool accumulate) {
@@ -163,15 +163,15 @@ inline void linear(index rows, index inner, index columns, const T* a, const T* 
     linear_from<T, rows_at_once>(0, rows, inner, columns, a, b, out, stride, accumulate);
 }
 
-// to (columns x rows) = from (rows x columns) turned over.
+// to (columns x rows) = from (rows x columns) transposed.
 template <class T>
 inline void transpose(index rows, index columns, const T* __restrict from, index stride, T* __restrict to) {
     for (index column = 0; column < columns; ++column)
         for (index row = 0; row < rows; ++row) to[column * rows + row] = from[row * stride + column];
 }
 
-// The sum of term(kind, i) over all i below n. Written out, for what a compiler makes of a loop adds the parts of its
-// last vector one after the other.
+// The sum of term(kind, i) over all i below n. Written with vectors: compilers would sum the last
+// vector of a plain loop element by element.
 template <class T, class Term>
 inline T sum_of(index n, const Term& term) {
     constexpr int lanes = Vector<T>::lanes;
@@ -199,7 +199,7 @@ inline T dot(index n, const T* x, const T* y) {
     return sum_of<T>(n, [=](auto kind, index i) { return decltype(kind)::load(x + i) * decltype(kind)::load(y + i); });
 }
 
-// out[r] = the sum over n of x[n] rows[r][n], four rows at a time: their additions need not wait for each other.
+// out[r] = the sum over n of x[n] rows[r][n], four rows at a time: their additions do not wait for each other.
 template <class T>
 inline void dots(index count, index n, const T* x, const T* rows, T* out) {
     using V = Vector<T>;

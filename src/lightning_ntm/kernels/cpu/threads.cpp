@@ -14,9 +14,8 @@
 namespace ntm {
 namespace {
 
-// GOMP_parallel and omp_get_thread_num of the OpenMP library that PyTorch has loaded, where it could be found: its
-// threads stay between calls, on cores of their own. A thread made for one call often waits until its maker's core is
-// free.
+// GOMP_parallel and omp_get_thread_num of the OpenMP library that PyTorch has loaded, if it was found. Its threads
+// persist between calls, each on its own core. A thread created for one call often waits for the core of its creator.
 using Team = void (*)(void (*work)(void*), void* data, unsigned threads, unsigned flags);
 using Number = int (*)();
 std::atomic<Team> team{nullptr};
@@ -24,24 +23,24 @@ std::atomic<Number> number_in_team{nullptr};
 
 struct Shared {
     const std::function<void(std::int64_t)>& work;
-    const std::int64_t pieces, threads;
+    const std::int64_t tasks, threads;
     const std::unique_ptr<std::atomic<bool>[]> taken;
     std::atomic<bool> failed{false};
 
-    // A thread begins with the pieces that it had in the calls before, whose memory is in its cache; then it takes what
-    // is left of the others'. No exception may leave it: in another thread nobody could catch it.
+    // A thread begins with the tasks that it had in earlier calls, whose memory is in its cache, and then takes tasks
+    // that other threads have not begun. No exception may leave it: outside the calling thread none could be caught.
     void take(std::int64_t thread) {
         try {
             for (std::int64_t turn = 0; turn < threads; ++turn)
-                for (std::int64_t piece = (thread + turn) % threads; piece < pieces; piece += threads)
-                    if (!taken[piece].exchange(true)) work(piece);
+                for (std::int64_t task = (thread + turn) % threads; task < tasks; task += threads)
+                    if (!taken[task].exchange(true)) work(task);
         } catch (const std::exception&) {
             failed = true;
         }
     }
 };
 
-// In threads of this call's own; where the system gives no more of them, those that there are do the work.
+// Uses new threads. If the system creates no more threads, the existing ones do the work.
 void take_in_new_threads(Shared& shared) {
     std::vector<std::thread> others;
     others.reserve(shared.threads);
@@ -58,9 +57,9 @@ void take_in_team(void* data) { static_cast<Shared*>(data)->take(number_in_team.
 
 }  // namespace
 
-void share_out(std::int64_t pieces, std::int64_t threads, const std::function<void(std::int64_t)>& work) {
-    threads = std::min(threads, pieces);
-    Shared shared{work, pieces, threads, std::make_unique<std::atomic<bool>[]>(pieces)};
+void share_out(std::int64_t tasks, std::int64_t threads, const std::function<void(std::int64_t)>& work) {
+    threads = std::min(threads, tasks);
+    Shared shared{work, tasks, threads, std::make_unique<std::atomic<bool>[]>(tasks)};
     const Team together = team;
     if (threads <= 1)
         shared.take(0);
@@ -68,7 +67,7 @@ void share_out(std::int64_t pieces, std::int64_t threads, const std::function<vo
         together(take_in_team, &shared, unsigned(threads), 0);
     else
         take_in_new_threads(shared);
-    if (shared.failed) throw std::bad_alloc();  // all that can fail
+    if (shared.failed) throw std::bad_alloc();  // the only failure that can occur
 }
 
 }  // namespace ntm

@@ -1,4 +1,4 @@
-"""What the programs for NTMs are given: tensors and numbers that a network declares."""
+"""The arguments of the programs for NTMs: tensors and numbers that a network declares."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -10,7 +10,7 @@ from lightning_ntm.states import flatten
 
 
 class Numbers(NamedTuple):
-    """What the shapes of tensors do not say about an NTM."""
+    """Numbers of an NTM that do not follow from the shapes of its tensors."""
 
     recurrent: bool  # LSTM layers, else feed-forward layers
     num_read_heads: int
@@ -24,7 +24,7 @@ class DeclaredNTM(Declared, Protocol):
     """A network that declares what the programs for NTMs replace."""
 
     def replaced_numbers(self) -> Numbers:
-        """Return what the shapes of its tensors do not say."""
+        """Return the numbers that do not follow from the shapes of its tensors."""
         ...
 
     def recur(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
@@ -38,8 +38,8 @@ class Call(NamedTuple):
     Args:
         state: Memory, weightings, reads, hidden and cell; the last two are empty for a controller without a state.
         layers: The linear layers of the controller, and that of the heads, by name.
-        output: The output layer, which no step depends on.
-        numbers: All else.
+        output: The output layer, on which no step depends.
+        numbers: Everything else.
     """
 
     state: list[Tensor]
@@ -59,7 +59,7 @@ class Call(NamedTuple):
 
 
 def declared(network: DeclaredNTM, state: Any) -> Call:
-    """Return what a network declares for a call from a state."""
+    """Return the arguments of a call that starts from a state."""
     layers = linear_layers(network)
     output = layers.pop("output")
     tensors, hidden = flatten(state), layers["heads"].in_features

@@ -27,6 +27,7 @@ from lightning_ntm.kernels.ntm.call import DeclaredNTM, declared
 from lightning_ntm.kernels.ntm.layout import Layout, layout_of
 from lightning_ntm.kernels.ntm.operator import SEQUENCE
 from lightning_ntm.kernels.plain import changed, is_unreadable, transformed
+from lightning_ntm.kernels.torch_internals import has_dispatch_modes
 from lightning_ntm.states import flatten, structure, unflatten
 
 _compiled = not isinstance(opened(), str)  # a constant to torch.compile
@@ -62,7 +63,7 @@ def run(model: DeclaredNTM, inputs: Tensor, state: Any) -> tuple[Tensor, Any]:
     keep = torch.is_grad_enabled() and any(t.requires_grad for t in (inputs, *tensors, *weights, *biases))
     *counts, limit = numbers
     options = [*map(int, counts), int(keep)], limit
-    if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() or torch.jit.is_tracing():
+    if torch.compiler.is_compiling() or has_dispatch_modes() or torch.jit.is_tracing():
         output, *end, _ = SEQUENCE(inputs, *tensors, weights, biases, *options)
     elif keep:
         loop = partial(_loop, model, list(call.layers), structure(state))

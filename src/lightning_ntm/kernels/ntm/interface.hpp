@@ -1,4 +1,4 @@
-// The interface vector, by which the controller tells the heads what to do: its parts and their activations.
+// The interface vector, which the controller sends to the heads: its parts and their activations.
 #pragma once
 
 #include <cmath>
@@ -9,7 +9,7 @@
 namespace ntm {
 namespace {
 
-// Where the parts of what the heads are told begin, in the order of ntm_memory.py: tanh, sigmoid, softplus, softmax.
+// Offsets of the parts of the interface vector, in the order of ntm_memory.py: tanh, sigmoid, softplus, softmax.
 struct Parts {
     index key, add, gate, erase, strength, sharpening, moves;
     explicit Parts(const Sizes& s) {
@@ -26,41 +26,41 @@ struct Parts {
 
 constexpr double head_limit = 20;  // HEAD_LIMIT in ntm_memory.py
 
-// What the heads are told, after its activations.
+// Applies the activations to an interface vector.
 template <class T>
-void activate(const Sizes& s, const Parts& parts, const T* __restrict emitted, T* __restrict told) {
+void activate(const Sizes& s, const Parts& parts, const T* __restrict emitted, T* __restrict activated) {
     const index end = s.emitted();
     for (index i = 0; i < end; ++i) {
         const T bounded = emitted[i] > T(head_limit) ? T(head_limit) : emitted[i];
-        told[i] = bounded < -T(head_limit) ? -T(head_limit) : bounded;
+        activated[i] = bounded < -T(head_limit) ? -T(head_limit) : bounded;
     }
 #pragma omp simd
-    for (index i = parts.key; i < parts.gate; ++i) told[i] = tanh(told[i]);
+    for (index i = parts.key; i < parts.gate; ++i) activated[i] = tanh(activated[i]);
 #pragma omp simd
-    for (index i = parts.gate; i < parts.strength; ++i) told[i] = sigmoid(told[i]);
-    for (index i = parts.strength; i < parts.sharpening; ++i) told[i] = softplus(told[i]);
-    for (index i = parts.sharpening; i < parts.moves; ++i) told[i] = T(1) + softplus(told[i]);
+    for (index i = parts.gate; i < parts.strength; ++i) activated[i] = sigmoid(activated[i]);
+    for (index i = parts.strength; i < parts.sharpening; ++i) activated[i] = softplus(activated[i]);
+    for (index i = parts.sharpening; i < parts.moves; ++i) activated[i] = T(1) + softplus(activated[i]);
     for (index h = 0; h < s.heads(); ++h) {
-        T* moves = told + parts.moves + h * s.moves();
+        T* moves = activated + parts.moves + h * s.moves();
         softmax(s.moves(), T(1), moves, moves);
     }
 }
 
-// Turns dtold into the gradient of what was emitted.
+// Replaces dactivated by the gradient of the interface vector before the activations.
 template <class T>
-void activate_backward(const Sizes& s, const Parts& parts, const T* __restrict emitted, const T* __restrict told,
-                       T* __restrict dtold) {
-    for (index i = parts.key; i < parts.gate; ++i) dtold[i] *= T(1) - told[i] * told[i];
-    for (index i = parts.gate; i < parts.strength; ++i) dtold[i] *= told[i] * (T(1) - told[i]);
-    for (index i = parts.strength; i < parts.moves; ++i) dtold[i] *= sigmoid(emitted[i]);
+void activate_backward(const Sizes& s, const Parts& parts, const T* __restrict emitted, const T* __restrict activated,
+                       T* __restrict dactivated) {
+    for (index i = parts.key; i < parts.gate; ++i) dactivated[i] *= T(1) - activated[i] * activated[i];
+    for (index i = parts.gate; i < parts.strength; ++i) dactivated[i] *= activated[i] * (T(1) - activated[i]);
+    for (index i = parts.strength; i < parts.moves; ++i) dactivated[i] *= sigmoid(emitted[i]);
     for (index h = 0; h < s.heads(); ++h) {
-        const T* moves = told + parts.moves + h * s.moves();
-        T* dmoves = dtold + parts.moves + h * s.moves();
+        const T* moves = activated + parts.moves + h * s.moves();
+        T* dmoves = dactivated + parts.moves + h * s.moves();
         const T mean = dot(s.moves(), moves, dmoves);
         for (index i = 0; i < s.moves(); ++i) dmoves[i] = moves[i] * (dmoves[i] - mean);
     }
     for (index i = 0; i < s.emitted(); ++i)
-        if (std::fabs(emitted[i]) > T(head_limit)) dtold[i] = 0;
+        if (std::fabs(emitted[i]) > T(head_limit)) dactivated[i] = 0;
 }
 
 }  // namespace

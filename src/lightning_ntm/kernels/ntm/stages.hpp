@@ -1,8 +1,8 @@
 // The stages of one step of an NTM (Graves et al. 2014, section 3), each with its backward beside it.
 //
-// All are of one sequence. The memory stands transposed, width x slots, so that every loop runs along
-// the slots. A backward is given gradients of what its stage returned and adds to those of what it took,
-// unless it says that it sets them.
+// All are of one sequence. The memory is transposed, width x slots, so that every loop runs along the slots. A
+// backward takes the gradients of the results of its stage and adds to those of the arguments, unless its comment says
+// that it sets them.
 #pragma once
 
 #include <cmath>
@@ -43,8 +43,8 @@ inline T softmax_backward(index n, T scale, const T* x, const T* y, const T* dy,
     });
 }
 
-// Equation 6: the cosine of the unit key to each slot. `scales`, one over the length of each slot, make unit vectors of
-// the slots.
+// Equation 6: the cosine of the unit key to each slot. `scales` are one over the length of each
+// slot.
 template <class T>
 inline void scales_of_squares(index slots, T* scales) {
 #pragma omp simd
@@ -84,8 +84,8 @@ inline void cosines(index heads, index slots, index width, const T* memory, cons
         for (index n = 0; n < slots; ++n) cosine[h * slots + n] *= scales[n];
 }
 
-// Sets dunits, and turns dcosine into the gradient of the products of units and slots. The rest of the memory's
-// gradient, `shrink` times the memory and the units times dcosine, is added by memory_backward.
+// Sets dunits, and replaces dcosine by the gradient of the products of units and slots. memory_backward adds the rest
+// of the memory's gradient: `shrink` times the memory, and the units times dcosine.
 template <class T>
 inline void cosines_backward(index heads, index slots, index width, const T* __restrict memory,
                              const T* __restrict scales, const T* __restrict cosine, T* __restrict dcosine,
@@ -122,35 +122,35 @@ inline T interpolate_backward(index slots, T gate, const T* previous, const T* c
     });
 }
 
-// Slots before the first are the last ones, and those after the last the first: what stands beside `ring` gets them.
+// Copies the last slots before the first and the first slots after the last, so that a shift needs no modulo.
 template <class T>
-inline void close_ring(index slots, index reach, T* ring) {
-    for (index i = 0; i < reach; ++i) {
+inline void close_ring(index slots, index max_shift, T* ring) {
+    for (index i = 0; i < max_shift; ++i) {
         ring[-1 - i] = ring[slots - 1 - i];
         ring[slots + i] = ring[i];
     }
 }
 
-// Equation 8: moves[i] is the share that moves by i - reach slots. `gated` is a closed ring.
+// Equation 8: moves[i] is the weight of a shift by i - max_shift slots. `gated` is a closed ring.
 template <class T>
-inline void shift(index slots, index reach, const T* moves, const T* gated, T* shifted) {
+inline void shift(index slots, index max_shift, const T* moves, const T* gated, T* shifted) {
     along<T, 1>(slots, [=](auto kind, auto, index n) {
         using V = decltype(kind);
-        auto share = moves[0] * V::load(gated + n + reach);
-        for (index i = 1; i <= 2 * reach; ++i) share += moves[i] * V::load(gated + n + reach - i);
+        auto share = moves[0] * V::load(gated + n + max_shift);
+        for (index i = 1; i <= 2 * max_shift; ++i) share += moves[i] * V::load(gated + n + max_shift - i);
         V::store(shifted + n, share);
     });
 }
 
 // Sets dmoves and dgated; `gated` and `dshifted` are closed rings.
 template <class T>
-inline void shift_backward(index slots, index reach, const T* moves, const T* gated, const T* dshifted, T* dmoves,
+inline void shift_backward(index slots, index max_shift, const T* moves, const T* gated, const T* dshifted, T* dmoves,
                            T* dgated) {
-    for (index i = 0; i <= 2 * reach; ++i) dmoves[i] = dot(slots, dshifted, gated + reach - i);
+    for (index i = 0; i <= 2 * max_shift; ++i) dmoves[i] = dot(slots, dshifted, gated + max_shift - i);
     along<T, 1>(slots, [=](auto kind, auto, index n) {
         using V = decltype(kind);
-        auto dg = moves[0] * V::load(dshifted + n - reach);
-        for (index i = 1; i <= 2 * reach; ++i) dg += moves[i] * V::load(dshifted + n - reach + i);
+        auto dg = moves[0] * V::load(dshifted + n - max_shift);
+        for (index i = 1; i <= 2 * max_shift; ++i) dg += moves[i] * V::load(dshifted + n - max_shift + i);
         V::store(dgated + n, dg);
     });
 }
@@ -190,14 +190,14 @@ inline void read(index heads, index slots, index width, const T* memory, const T
     for (index h = 0; h < heads; ++h) dots(width, slots, weights + h * slots, memory, reads + h * width);
 }
 
-// The memory's gradient, dreads times the weights, is added by memory_backward.
+// memory_backward adds the gradient of the memory, dreads times the weights.
 template <class T>
 inline void read_backward(index heads, index slots, index width, const T* memory, const T* dreads, T* dweights) {
     linear(heads, width, slots, dreads, memory, dweights, {width, slots, slots}, true);
 }
 
-// Equations 3 and 4: all heads erase, then all heads add. `after` may be `before`; `scales` are those of the slots
-// after it.
+// Equations 3 and 4: all heads erase, then all heads add. `after` may be `before`; `scales` are those of
+// `after`.
 template <class T>
 inline void write(index heads, index slots, index width, const T* before, const T* weights, const T* erase,
                   const T* add, T* after, T* scales) {
@@ -240,7 +240,7 @@ inline void write_rows_backward(index h, index heads, index slots, index width, 
 #pragma GCC unroll 4
         for (int r = 0; r < Rows; ++r) {
             const auto dm = V::load(dmemory + (m + r) * slots + n);
-            auto left = V::load(before + (m + r) * slots + n);  // by the other heads
+            auto left = V::load(before + (m + r) * slots + n);  // after the erases of the other heads
             for (index other = 0; !Few && other < heads; ++other)
                 if (other != h) left -= left * (V::load(weights + other * slots + n) * erase[other * width + m + r]);
             const auto dforgotten = dm * left;
@@ -260,7 +260,7 @@ inline void write_rows_backward(index h, index heads, index slots, index width, 
     }
 }
 
-// Sets derase and dadd; the memory's gradient passes what was kept, in memory_backward.
+// Sets derase and dadd; memory_backward computes the gradient of the memory.
 template <class T>
 inline void write_backward(index heads, index slots, index width, const T* before, const T* weights, const T* erase,
                            const T* add, const T* dmemory, T* dweights, T* derase, T* dadd) {
@@ -277,8 +277,8 @@ inline void write_backward(index heads, index slots, index width, const T* befor
     }
 }
 
-// Turns dmemory from the gradient of the memory after a step into that of the memory before: what the writes
-// kept of it, what was read, and what the cosines looked at.
+// Replaces dmemory, the gradient of the memory after a step, by that of the memory before: the sum of the gradients
+// through the writes, the reads and the cosines.
 template <class T>
 inline void memory_backward(index reads, index writes, index slots, index width, const T* memory, const T* weights,
                             const T* erase, const T* dreads, const T* units, const T* dcosine, const T* shrink,

@@ -1,4 +1,4 @@
-"""How fast programs read an array from the caches of a GPU, again and again: what reading weights costs at least."""
+"""The rate at which programs read an array repeatedly from the caches of a GPU: a bound for the reading of weights."""
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, misc, valid-type, untyped-decorator"
 
@@ -15,8 +15,8 @@ _WARPS = 8
 def sum_again(numbers, sums, count, repeats, BLOCK: tl.constexpr):
     """Store `repeats` times the sum of all numbers.
 
-    The end of a block is not checked: with a check that is only known at run time each number would be loaded alone.
-    `count` is no constant, so that no load leaves the loops.
+    Loads are not masked: with a mask that is known only at run time each number would be loaded separately. `count` is
+    no constant, so that the compiler moves no load out of the loops.
     """
     i = tl.arange(0, BLOCK)
     sums_of_threads = tl.zeros([BLOCK], numbers.dtype.element_ty)
@@ -27,12 +27,12 @@ def sum_again(numbers, sums, count, repeats, BLOCK: tl.constexpr):
 
 
 def read_again(numbers: Tensor, programs: int, repeats: int, block: int) -> Tensor:
-    """Let each of so many programs read all numbers `repeats` times, and return `repeats` times their sum for each.
+    """Read all numbers `repeats` times in each of several programs, and return `repeats` times their sum for each.
 
     Args:
-        numbers: In float32, on a CUDA device; a multiple of `block`.
-        programs: Programs that run side by side.
-        repeats: Times that each program reads the whole array, at least 1.
+        numbers: A float32 tensor on a CUDA device; its size is a multiple of `block`.
+        programs: Number of programs that run in parallel.
+        repeats: How often each program reads the whole array, at least 1.
         block: Numbers that a program loads at once, a power of two.
     """
     assert numbers.numel() % block == 0

@@ -1,12 +1,11 @@
 """A whole sequence of an NTM in one launch: the stages over time, forward and backward.
 
-One program runs one sequence. Program `p` is of network `p // batch`, so that networks side by side are nothing
-but more programs. What a program saves for the backward, or needs in the next step, are rows of arrays in global
-memory, which stay in the caches of the chip: row `t` is what step `t` starts from or computes. Without gradients
-two rows are used in turn.
+One program runs one sequence. Program `p` is of network `p // batch`, so a stack of networks only needs more programs.
+Arrays that a program saves for the backward, or needs in the next step, are in global memory and stay in the caches:
+row `t` is the state before step `t`, or a result of it. Without gradients two rows are used in turn.
 
-Of each layer of the controller, `given` holds the input that recurs: for the first what was read, for others the
-output of the layer below; then, for an LSTM, the layer's own last output.
+`given` holds the recurrent input of each layer of the controller: for the first layer the reads, for others the output
+of the layer below; then, for an LSTM, the layer's own last output.
 """
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, misc, valid-type, untyped-decorator"
@@ -55,14 +54,14 @@ from lightning_ntm.kernels.ntm.triton.stages import (
 
 _COPY = tl.constexpr(1024)  # numbers that are copied at once
 
-#: Of each part of the first state: an initial state has one for all sequences, with a stride of 0.
+#: Strides of each part of the first state; they are 0 for an initial state that all sequences share.
 _STRIDES = [
     f"{part}_{axis}" for axis in ("networks", "batch") for part in ("memory", "weights", "reads", "hidden", "cell")
 ]
 
 
 class Places(NamedTuple):
-    """Where in a row of `emitted` the numbers of all heads begin; keys are first."""
+    """Offsets of the parameters of all heads in a row of `emitted`; keys come first."""
 
     adds: tl.constexpr
     gates: tl.constexpr
@@ -74,7 +73,7 @@ class Places(NamedTuple):
 
 @triton.jit
 def start_of(LAYER: tl.constexpr, s: tl.constexpr):
-    """Where in a row of `given` the input of a layer begins."""
+    """Return the offset of the input of a layer in a row of `given`."""
     if LAYER == 0:
         return 0
     else:
@@ -83,13 +82,13 @@ def start_of(LAYER: tl.constexpr, s: tl.constexpr):
 
 @triton.jit
 def own_of(LAYER: tl.constexpr, s: tl.constexpr):
-    """Where in a row of `given` the last output of an LSTM layer begins."""
+    """Return the offset of the last output of an LSTM layer in a row of `given`."""
     return s.reads * s.width + LAYER * 2 * s.hidden
 
 
 @triton.jit
 def load_gates(at, stride: tl.constexpr, s: tl.constexpr):
-    """Load four numbers of each LSTM unit that stand `stride` apart, or the one of a feed-forward unit."""
+    """Load four numbers of each LSTM unit, `stride` apart, or one of each feed-forward unit."""
     j = tl.arange(0, s.hidden_block)
     inside = j < s.hidden
     first = tl.load(at + j, mask=inside, other=0.0)
@@ -103,7 +102,7 @@ def load_gates(at, stride: tl.constexpr, s: tl.constexpr):
 
 @triton.jit
 def sums_of_gates(inputs, biases, parts, matrix: tl.constexpr, s: tl.constexpr):
-    """Return the sums of each unit before activation, four for LSTM units: of inputs, biases and all that recurs."""
+    """Return the sums of each unit before activation, four for LSTM units: of inputs, biases and recurrent inputs."""
     j = tl.arange(0, s.hidden_block)
     inside = j < s.hidden
     first = inputs[0] + biases[0] + total(parts, j, inside, matrix.split, matrix.columns)
@@ -118,7 +117,7 @@ def sums_of_gates(inputs, biases, parts, matrix: tl.constexpr, s: tl.constexpr):
 
 @triton.jit
 def controller_layer(sums, given, given_next, gates, cell, cell_next, output, LAYER: tl.constexpr, s: tl.constexpr):
-    """One step of a layer, from the sums before activation."""
+    """Run one step of a layer, from the sums before activation."""
     j = tl.arange(0, s.hidden_block)
     inside = j < s.hidden
     gates += LAYER * (4 if s.recurrent else 1) * s.columns
@@ -145,7 +144,7 @@ def controller_layer(sums, given, given_next, gates, cell, cell_next, output, LA
 def controller_layer_backward(
     gates, cells, dhidden, dgiven, dgates, dcell, dcell_before, LAYER: tl.constexpr, s: tl.constexpr
 ):
-    """Store the gradients of a layer's sums before activation, from that of its output by all but the next step."""
+    """Store the gradients of a layer's sums before activation, from that of its output without the next step's part."""
     j = tl.arange(0, s.hidden_block)
     inside = j < s.hidden
     dgates += LAYER * (4 if s.recurrent else 1) * s.columns
@@ -171,7 +170,7 @@ def controller_layer_backward(
 
 @triton.jit
 def load_cells(cell, cell_next, LAYER: tl.constexpr, s: tl.constexpr):
-    """Load the cell states of a layer before and after a step; zeros of a feed-forward controller."""
+    """Load the cell states of a layer before and after a step; zeros for a feed-forward controller."""
     at = LAYER * s.hidden + tl.arange(0, s.hidden_block)
     inside = tl.arange(0, s.hidden_block) < s.hidden * s.recurrent
     return tl.load(cell + at, mask=inside, other=0.0), tl.load(cell_next + at, mask=inside, other=0.0)
@@ -179,7 +178,7 @@ def load_cells(cell, cell_next, LAYER: tl.constexpr, s: tl.constexpr):
 
 @triton.jit
 def start_forward(memory, weights, reads, hidden, cell, to, slots, s: tl.constexpr):
-    """Copy the first state of a sequence, whose parts are given, to row 0."""
+    """Copy the parts of the first state of a sequence to row 0."""
     copy(memory, to[0], slots * s.width, _COPY)
     copy(weights, to[1], s.heads * slots, _COPY)
     copy(reads, to[2], s.reads * s.width, _COPY)
@@ -191,7 +190,7 @@ def start_forward(memory, weights, reads, hidden, cell, to, slots, s: tl.constex
 
 @triton.jit
 def store_state(memory, weights, given, cell, p, to, slots, s: tl.constexpr):
-    """Copy a state of a sequence, or its gradient, to where those of all sequences stand, part after part."""
+    """Copy a state of a sequence, or its gradient, part by part into the arrays of all sequences."""
     programs = tl.num_programs(0).to(tl.int64)
     copy(memory, to + p * slots * s.width, slots * s.width, _COPY)
     to += programs * slots * s.width
@@ -243,7 +242,7 @@ def control(
         product(chunk, matrix, given + start_of(layer, s), parts, FIRST if layer == 0 else OTHER)
         tl.debug_barrier()
         sums = sums_of_gates(of_inputs, bias, parts, FIRST if layer == 0 else OTHER, s)
-        # Loaded while units are computed: loads return in their order, so after those that are needed at once.
+        # Loaded while units are computed. Loads return in order, so this one comes after those that are needed now.
         if layer == s.layers - 1:
             chunk = load_rows(head_weights, 0, HEADS)
         else:
@@ -273,7 +272,7 @@ def address(
     at: tl.constexpr,
     s: tl.constexpr,
 ):
-    """Store the weightings of all heads; return the first rows of `next_weights`, loaded meanwhile."""
+    """Store the weightings of all heads; return the first rows of `next_weights`, which are loaded meanwhile."""
     h = tl.arange(0, s.head_block)
     is_head = h < s.heads
     cosines(memory, emitted, cosine, slots, s)
@@ -295,7 +294,7 @@ def address(
 def read_and_write(
     memory, memory_after, weights, emitted, output, given_next, parts, slots, at: tl.constexpr, s: tl.constexpr
 ):
-    """Store what was read, as output and as what recurs, and the memory after the step."""
+    """Store the reads, as output and as recurrent input, and the memory after the step."""
     OF_HEAD: tl.constexpr = s.slot_split * s.width
     m = tl.arange(0, s.width_block)
     for head in tl.static_range(s.reads):
@@ -323,7 +322,7 @@ def read_and_write_backward(
     at: tl.constexpr,
     s: tl.constexpr,
 ):
-    """Store the gradients of the weightings and, in parts, of what was written."""
+    """Store the gradients of the weightings and, in parts, of the written vectors."""
     OF_HEAD: tl.constexpr = s.slot_split * s.width
     for head in tl.static_range(s.reads):
         dread = load_vector(doutput + s.hidden + head * s.width, s) + load_vector(dgiven + head * s.width, s)
@@ -360,11 +359,11 @@ def sharpen_and_shift_backward(
     at: tl.constexpr,
     s: tl.constexpr,
 ):
-    """Store the gradients of what was shifted, and of all that heads emitted for writing, sharpening and shifting."""
+    """Store the gradients of the shifted weightings, and of `emitted` for writing, sharpening and shifting."""
     OF_HEAD: tl.constexpr = s.slot_split * s.width
     h = tl.arange(0, s.head_block)
     is_head = h < s.heads
-    # Before the barrier: what was saved arrives from afar.
+    # Before the barrier: saved arrays are loaded from distant caches.
     gate = sigmoid(clamped(emitted + at.gates + h, is_head))
     shifted = shift(content, weights, gate, emitted + at.moves, slots, s)
     raw = clamped(emitted + at.sharpenings + h, is_head)
@@ -409,7 +408,7 @@ def content_backward(
 ):
     """Store the gradients of the cosines, of the weightings before the step, of gates and of key strengths.
 
-    Return the first rows of `next_weights`, loaded meanwhile.
+    Return the first rows of `next_weights`, which are loaded meanwhile.
     """
     h = tl.arange(0, s.head_block)
     is_head = h < s.heads
@@ -450,7 +449,7 @@ def memory_and_keys_backward(
     at: tl.constexpr,
     s: tl.constexpr,
 ):
-    """Store the gradients of the memory before the step and of what heads emitted as keys."""
+    """Store the gradients of the memory before the step and of the keys before activation."""
     OF_HEAD: tl.constexpr = s.slot_split * s.width
     for head in tl.static_range(s.heads):
         unit_key_backward(memory, dcosine + head * slots, parts + head * OF_HEAD, slots, s)
@@ -519,7 +518,7 @@ def control_backward(
 
 @triton.jit
 def store_dgiven(parts, dgiven, LAYER: tl.constexpr, matrix: tl.constexpr, s: tl.constexpr):
-    """Store the gradient of what a layer was given."""
+    """Store the gradient of the input of a layer."""
     i = tl.arange(0, matrix.block)
     inside = i < (s.reads * s.width if LAYER == 0 else s.hidden) + s.recurrent * s.hidden
     tl.store(dgiven + i, total(parts, i, inside, matrix.split, matrix.columns), mask=inside)
@@ -527,7 +526,7 @@ def store_dgiven(parts, dgiven, LAYER: tl.constexpr, matrix: tl.constexpr, s: tl
 
 @triton.jit
 def start_backward(dmemory, dweights, dreads, dhidden, dcell, to, slots, OF_END: tl.constexpr, s: tl.constexpr):
-    """Set the gradients that pass from step to step to those of the last state, or to zero without OF_END."""
+    """Set the gradients of the state to those of the last state, or to zero without OF_END."""
     fill(to[2], s.given, _COPY)
     tl.debug_barrier()
     if OF_END:
@@ -603,7 +602,7 @@ def forward(
     EMITTED_CHUNK: tl.constexpr,
     KEEP: tl.constexpr,
 ):
-    """Run one sequence; outputs are those of controller and reads, which the output layer is given."""
+    """Run one sequence; outputs are those of the controller and the reads, the inputs of the output layer."""
     s: tl.constexpr = Constants(
         reads=READS,
         writes=WRITES,
@@ -835,7 +834,7 @@ def backward(
     dweights = dprevious + s.heads * slots
     dshifted = dweights + s.heads * slots
     dcosine = dshifted + s.heads * slots
-    # Of the memory and of cells there are two rows in turn; the first that is read is row `steps & 1`.
+    # Two rows of the memory and of the cells are used in turn; the first that is read is row `steps & 1`.
     last = steps & 1
     start_backward(
         dmemory_end + p * slots * WIDTH,

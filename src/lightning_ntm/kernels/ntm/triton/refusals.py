@@ -9,10 +9,11 @@ from torch import Tensor
 from lightning_ntm.kernels.ntm.call import DeclaredNTM
 from lightning_ntm.kernels.ntm.triton.sizes import block
 from lightning_ntm.kernels.plain import changed, linear_layers, transformed
+from lightning_ntm.kernels.torch_internals import has_dispatch_modes
 from lightning_ntm.states import flatten
 
-#: Largest sizes that compile within seconds; the last is that of the tensor heads x shifts x slots. At four times as
-#: many slots compiling takes half a minute, and most numbers do not fit the registers.
+#: Largest sizes that compile within seconds; the last is the size of the tensor heads x shifts x slots. With four times
+#: as many slots compiling takes half a minute, and most numbers do not fit into registers.
 _MOST = {"hidden_size": 1024, "memory_width": 256, "memory_slots": 4096}
 _MOST_SHIFTED = 2**16
 _HALF = (torch.float16, torch.bfloat16)
@@ -28,7 +29,7 @@ def refusal(model: DeclaredNTM, inputs: Tensor, state: Any) -> str | None:
         return f"it needs tensors on a CUDA device, the inputs are on {inputs.device}."
     if torch.compiler.is_compiling():
         return "torch.compile cannot trace it."
-    if torch.jit.is_tracing() or torch._C._len_torch_dispatch_stack():
+    if torch.jit.is_tracing() or has_dispatch_modes():
         return "a mode that looks at the operations of PyTorch does not see those of a program."
     if reason := transformed():
         return reason
@@ -42,7 +43,7 @@ def refusal(model: DeclaredNTM, inputs: Tensor, state: Any) -> str | None:
 
 
 def _interpreted(model: Any, inputs: Tensor) -> bool:
-    """Whether Triton's interpreter is asked to run programs on the CPU, for tests: never by `auto`."""
+    """Return whether Triton's interpreter runs programs on the CPU: only in tests, never with `auto`."""
     by_name = model.backend == "triton" and inputs.device.type == "cpu"
     return by_name and os.environ.get("TRITON_INTERPRET") == "1"
 

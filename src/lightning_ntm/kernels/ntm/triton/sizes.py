@@ -1,4 +1,4 @@
-"""Sizes of a call, the constants of the programs that run it, and how their threads share the work."""
+"""Sizes of a call, constants of the programs that run it, and the division of work among their threads."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,46 +9,46 @@ import torch
 
 from lightning_ntm.kernels.ntm.call import Numbers
 
-#: Loads of 16 bytes that each thread has in flight, numbers of the memory that it holds, threads in a warp.
+#: 16-byte loads in flight for each thread, numbers of the memory in its registers, threads in a warp.
 AHEAD, HELD, WARP = 8, 16, 32
 
 
 class Options(NamedTuple):
-    """What the shapes of tensors do not tell."""
+    """Options of a call that do not follow from the shapes of its tensors."""
 
     recurrent: bool
     reads: int
     writes: int
     shifts: int
     limit: float
-    weights_dtype: torch.dtype | None  # where it is not that of the weights
+    weights_dtype: torch.dtype | None  # under autocast, else `None`
 
     @classmethod
     def of(cls, numbers: Numbers, device: str) -> "Options":
-        """Return those of an NTM, under the autocast that is on now."""
+        """Return the options of an NTM under the current autocast."""
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
         recurrent, reads, writes, max_shift, limit = numbers
         return cls(recurrent, reads, writes, 2 * max_shift + 1, limit, dtype)
 
 
 class Product(NamedTuple):
-    """How the threads of a program share the product of a vector and a matrix."""
+    """The division of the product of a vector and a matrix among the threads of a program."""
 
     columns: int
-    block: int  # of the columns
-    split: int  # parts in which the sum over rows is made
+    block: int  # power of two that holds the columns
+    split: int  # parts of the sum over rows
     chunk: int  # rows that are loaded at once
 
     @classmethod
     def of(cls, rows: int, columns: int, at_once: int) -> "Product":
-        """Return a split of the rows in which all threads together load `at_once` numbers, if there are so many."""
+        """Return a split of the rows such that all threads together load `at_once` numbers, if there are that many."""
         wide = block(columns)
         split = max(1, min(at_once // wide, block(rows)))
         each = max(1, split * wide // at_once)
         return cls(columns, wide, split, split * max(1, min(AHEAD // each, block(-(-rows // split)))))
 
     def constants(self, name: str) -> dict[str, int]:
-        """Return those of a program, under the name of the product."""
+        """Return the constants of a program, prefixed by the name of the product."""
         return {f"{name}_BLOCK": self.block, f"{name}_SPLIT": self.split, f"{name}_CHUNK": self.chunk}
 
 
@@ -61,10 +61,10 @@ class Sizes:
         hidden: Units of each layer of the controller.
         layers: Layers of the controller.
         memory: Slots and width.
-        emitted: Numbers that all heads emit.
-        options: All else.
-        warps: Of a program.
-        at_once: Numbers of a matrix that a thread loads by one load of 16 bytes; rows of matrices are padded to it.
+        emitted: Size of the interface vector of all heads.
+        options: Everything else.
+        warps: Warps of a program.
+        at_once: Numbers in one 16-byte load of a matrix; rows of matrices are padded to a multiple of it.
     """
 
     inputs: int
@@ -78,7 +78,7 @@ class Sizes:
 
     @property
     def gates(self) -> int:
-        """Sums of a unit of the controller."""
+        """Gates of a unit of the controller."""
         return 4 if self.options.recurrent else 1
 
     @property
@@ -88,12 +88,12 @@ class Sizes:
 
     @property
     def first(self) -> int:
-        """Numbers that recur to the first layer: what was read and, of an LSTM, its own last output."""
+        """Size of the recurrent input of the first layer: the reads and, for an LSTM, its own last output."""
         return self.read + self.options.recurrent * self.hidden
 
     @property
     def other(self) -> int:
-        """Numbers that each other layer is given."""
+        """Size of the input of each other layer."""
         return (1 + self.options.recurrent) * self.hidden
 
     @cached_property
@@ -103,29 +103,29 @@ class Sizes:
 
     @cached_property
     def emitted_columns(self) -> int:
-        """Numbers that all heads emit, padded."""
+        """Size of the interface vector, padded."""
         return padded(self.emitted, self.at_once)
 
     @cached_property
     def state(self) -> tuple[tuple[int, int], ...]:
-        """Shapes of the parts of a state, of one sequence."""
+        """Shapes of the parts of the state of one sequence."""
         heads = self.options.reads + self.options.writes
-        kept = (self.layers if self.options.recurrent else 0, self.hidden)
-        return self.memory, (heads, self.memory[0]), (self.options.reads, self.memory[1]), kept, kept
+        recurrent = (self.layers if self.options.recurrent else 0, self.hidden)
+        return self.memory, (heads, self.memory[0]), (self.options.reads, self.memory[1]), recurrent, recurrent
 
     @cached_property
     def given(self) -> int:
-        """Numbers of a step of `given`, as in `programs`."""
+        """Size of `given` in one step, see `programs`."""
         return padded(self.first + (self.layers - 1) * self.other)
 
     @cached_property
     def before_given(self) -> int:
-        """Numbers of a step that are saved before `given`: gates and memory."""
+        """Numbers that are saved before `given` in one step: gates and memory."""
         return self.layers * self.gates * self.columns + self.memory[0] * self.memory[1]
 
     @cached_property
     def products(self) -> dict[str, Product]:
-        """The products of each step: two of the forward program, three of the backward program."""
+        """The products of each step: two in the forward program, three in the backward program."""
         wide, at_once = self.gates * self.columns, self.warps * WARP * self.at_once
         return {
             "GATES": Product.of(max(self.first, self.other), wide, at_once),
@@ -137,7 +137,7 @@ class Sizes:
 
     @cached_property
     def parts(self) -> int:
-        """Numbers of the largest sums that are exchanged in parts."""
+        """Size of the largest sums that threads exchange in parts."""
         of_slots = 2 * self.state[1][0] * self.constants["SLOT_SPLIT"] * self.memory[1]
         return padded(max(of_slots, *(product.split * product.columns for product in self.products.values())))
 
@@ -146,13 +146,13 @@ class Sizes:
         return self.state[1][0] * self.memory[0]
 
     def saved(self, rows: int) -> int:
-        """Return the numbers of one sequence that are saved, or exchanged in the forward program."""
+        """Return the size of the arrays of one sequence that the forward program saves or exchanges."""
         of_step = self.before_given + self.given + self.emitted_columns + self.layers * self.hidden + 3 * self._of_slots
         return padded(rows * of_step + self.parts, 16)
 
     @cached_property
     def scratch(self) -> int:
-        """Numbers of one sequence that are exchanged in the backward program."""
+        """Size of the arrays of one sequence that the backward program exchanges."""
         of_steps = 2 * (self.memory[0] * self.memory[1] + self.layers * self.hidden)
         return padded(of_steps + self.given + self.parts + 4 * self._of_slots, 16)
 
@@ -206,11 +206,11 @@ def padded(count: int, multiple: int = 4) -> int:
 
 
 def block(count: int) -> int:
-    """Return the next power of two: Triton holds no other numbers of things."""
+    """Return the next power of two: all tensors of Triton have such sizes."""
     return 1 << max(0, count - 1).bit_length()
 
 
-#: One object for each call that is like another, so that its sizes are computed once.
+#: Equal calls share one object, so that its sizes are computed once.
 _sizes = lru_cache(1024)(Sizes)
 
 
@@ -220,8 +220,8 @@ def sizes_of(inputs: torch.Tensor, memory: Sequence[int], weights: Sequence[torc
     Args:
         inputs: `([networks,] batch, time, inputs)`.
         memory: Slots and width.
-        weights: Of each layer of the controller, then of the heads.
-        options: All else.
+        weights: Weights of each layer of the controller, then of the heads.
+        options: Everything else.
     """
     emitted, hidden = weights[-1].shape[-2:]
     slots, width = memory
@@ -232,7 +232,7 @@ def sizes_of(inputs: torch.Tensor, memory: Sequence[int], weights: Sequence[torc
 
 
 def _warps(hidden: int, memory: int, sequences: int, multiprocessors: int) -> int:
-    """Return the warps of a program: many make one sequence fast, few let a multiprocessor hold two at once."""
+    """Return the warps of a program: more speed up one sequence; with fewer a multiprocessor holds two programs."""
     return 8 if max(32 * hidden, memory) > 1024 and sequences <= multiprocessors else 4
 
 

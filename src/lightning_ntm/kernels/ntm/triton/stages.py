@@ -1,14 +1,13 @@
 """The stages of one step of an NTM (Graves et al. 2014, section 3), each with its backward beside it.
 
 Each function runs one stage for one sequence, with all threads of a program. Stages exchange vectors through arrays
-in global memory, which stay in the nearest cache: a store and a load with a barrier between cost about 0.06 us on an
-H100, a sum across warps by `tl.sum` three times as much. So a sum over rows is stored in parts, by `product` or
-`store_slot_sums`, and whoever needs it adds the parts. `tl.debug_barrier` in `programs.py` separates a stage that
-stores from one that loads.
+in global memory, which stay in the L1 cache: a store, a barrier and a load cost about 0.06 us on an H100, a sum across
+warps by `tl.sum` three times as much. So `product` and `store_slot_sums` store a sum over rows in parts, and the next
+stage adds the parts. `tl.debug_barrier` in `programs.py` separates a stage that stores from one that loads.
 
-Numbers that heads emit are clamped and activated where they are used: `emitted` holds what the linear layer gave.
-Weightings of all heads are one tensor, heads x slots. A block is the next power of two of a size, in which Triton
-holds it.
+`emitted` is the interface vector as the linear layer returns it; stages clamp and activate its numbers where they use
+them. The weightings of all heads are one tensor, heads x slots. A block is the next power of two of a size, as Triton
+requires.
 """
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, misc, valid-type, untyped-decorator"
@@ -23,7 +22,7 @@ HEAD_LIMIT = tl.constexpr(20.0)  # models.ntm.HEAD_LIMIT
 
 
 class Constants(NamedTuple):
-    """Sizes of a network, and the blocks that hold them; all are constants of the compiled program."""
+    """Sizes of a network and their blocks; all are constants of the compiled program."""
 
     reads: tl.constexpr
     writes: tl.constexpr
@@ -34,18 +33,18 @@ class Constants(NamedTuple):
     layers: tl.constexpr
     recurrent: tl.constexpr
     columns: tl.constexpr  # units of a layer, padded
-    given: tl.constexpr  # numbers of a step of `given`
+    given: tl.constexpr  # size of `given` in one step
     head_block: tl.constexpr
     hidden_block: tl.constexpr
     width_block: tl.constexpr
-    slots_block: tl.constexpr  # of all slots
-    slot_block: tl.constexpr  # slots of the memory that are held at once
+    slots_block: tl.constexpr  # all slots
+    slot_block: tl.constexpr  # slots of the memory that are processed at once
     slot_split: tl.constexpr  # parts of a sum over slots
     shift_block: tl.constexpr
 
 
 class Matrix(NamedTuple):
-    """A matrix of weights, and how the threads share its product with a vector, as `sizes.Product`."""
+    """A weight matrix, and the division of its product with a vector among threads, as in `sizes.Product`."""
 
     rows: tl.constexpr
     columns: tl.constexpr
@@ -71,19 +70,19 @@ def softplus(x):
 
 @triton.jit
 def held_within(x, limit):
-    """Clamp to ±limit; a NaN stays one, which `tl.minimum` would replace."""
+    """Clamp to ±limit and propagate NaN, which `tl.minimum` does not."""
     return tl.where(x > limit, limit, tl.where(x < -limit, -limit, x))
 
 
 @triton.jit
 def clamped(at, mask):
-    """Load what heads emitted, held within ±HEAD_LIMIT."""
+    """Load a part of the interface vector, clamped to ±HEAD_LIMIT."""
     return held_within(tl.load(at, mask=mask, other=0.0), HEAD_LIMIT)
 
 
 @triton.jit
 def store_clamped_gradient(emitted, demitted, gradient, mask):
-    """Store the gradient of clamped numbers: none where the clamp held them."""
+    """Store the gradient of clamped numbers: zero where they were clamped."""
     inside = tl.abs(tl.load(emitted, mask=mask, other=0.0)) <= HEAD_LIMIT
     tl.store(demitted, tl.where(inside, gradient, 0.0), mask=mask)
 
@@ -120,7 +119,7 @@ def product(chunk, weights, vector, parts, matrix: tl.constexpr):
     SHAPE: tl.constexpr = [matrix.chunk // matrix.split, matrix.split, matrix.block]
     sums = tl.zeros([matrix.split, matrix.block], vector.dtype.element_ty)
     for start in range(0, matrix.rows, matrix.chunk):
-        # Loads return in their order: the factors are not to wait for rows that are needed later.
+        # Loads return in order: load the factors before rows that are needed later.
         row = start + tl.arange(0, matrix.chunk)
         factor = tl.load(vector + row, mask=row < matrix.rows, other=0.0)[:, None]
         ahead = load_rows(weights, start + matrix.chunk, matrix)
@@ -132,7 +131,7 @@ def product(chunk, weights, vector, parts, matrix: tl.constexpr):
 
 @triton.jit
 def total(parts, at, mask, COUNT: tl.constexpr, STRIDE: tl.constexpr):
-    """Return the sum of parts that stand STRIDE apart."""
+    """Return the sum of parts that are STRIDE apart."""
     sums = tl.load(parts + at, mask=mask, other=0.0)
     for i in tl.static_range(1, COUNT):
         sums += tl.load(parts + i * STRIDE + at, mask=mask, other=0.0)
@@ -144,7 +143,7 @@ def store_slot_sums(values, parts, s: tl.constexpr):
     """Store the sum over slots of slots x width in parts; `total` adds them."""
     SLOTS: tl.constexpr = s.slot_block // s.slot_split
     NEAR: tl.constexpr = SLOTS if SLOTS * s.width_block < 128 else (128 // s.width_block if s.width_block < 128 else 1)
-    # As a warp holds them, so that no sum crosses warps: NEAR slots beside each other, and that some times.
+    # Arranged as a warp holds them, so that no sum crosses warps: groups of NEAR adjacent slots.
     shaped = tl.reshape(values, [SLOTS // NEAR, s.slot_split, NEAR, s.width_block])
     part, m = tl.arange(0, s.slot_split)[:, None], tl.arange(0, s.width_block)[None, :]
     tl.store(parts + part * s.width + m, tl.sum(tl.sum(shaped, 2), 0), mask=m < s.width)
@@ -161,7 +160,7 @@ def lstm_unit(input_gate, forget_gate, cell_gate, output_gate, cell):
 
 @triton.jit
 def lstm_unit_backward(input_gate, forget_gate, cell_gate, output_gate, cell_before, cell, dhidden, dcell):
-    """Return the gradients of the four sums before activation, and of the cell state before."""
+    """Return the gradients of the four sums before activation, and of the previous cell state."""
     squashed = tanh(cell)
     dcell += dhidden * output_gate * (1 - squashed * squashed)
     dinput_gate = dcell * cell_gate * input_gate * (1 - input_gate)
@@ -233,7 +232,7 @@ def cosines(memory, keys, cosine, slots, s: tl.constexpr):
 
 @triton.jit
 def content_weights(cosine, strength, slots, s: tl.constexpr):
-    """Equation 5. A cosine is at most 1 and a strength at least 0: the largest exponent is known."""
+    """Equation 5. A cosine is at most 1 and a strength at least 0, so the largest exponent is at most the strength."""
     n = tl.arange(0, s.slots_block)[None, :]
     exponential = tl.where(n < slots, tl.exp(strength[:, None] * (cosine - 1)), 0.0)
     return exponential / tl.sum(exponential, 1)[:, None]
@@ -249,7 +248,7 @@ def interpolate(previous, content, gate):
 def interpolate_and_content_backward(previous, content, cosine, gate, strength, dgated):
     """Return the gradients of the previous weightings, the cosines, the gates and the strengths.
 
-    All sums over slots are of products of what is known at once: they are made in one exchange.
+    All sums over slots are computed in one exchange.
     """
     of_content, of_previous, of_cosine, mean_cosine = four_sums(
         dgated * content, dgated * previous, dgated * content * cosine, content * cosine
@@ -270,7 +269,7 @@ def four_sums(a, b, c, d):
 
 @triton.jit
 def wrapped(n, slots):
-    """Slots before the first are the last ones, and those after the last the first."""
+    """Wrap slot indices around: memory slots form a circle."""
     n = tl.where(n < 0, n + slots, n)
     return tl.where(n >= slots, n - slots, n)
 
@@ -286,7 +285,7 @@ def shift_total(moves, mask, s: tl.constexpr):
 
 @triton.jit
 def shift(content, previous, gate, moves, slots, s: tl.constexpr):
-    """Equations 7 and 8: the gated weightings, moved by `i - s.shifts // 2` slots with share i."""
+    """Equations 7 and 8: the gated weightings, shifted by `i - s.shifts // 2` slots with weight i."""
     h, n = tl.arange(0, s.head_block), tl.arange(0, s.slots_block)[None, :]
     inside = (h[:, None] < s.heads) & (n < slots)
     sums = shift_total(moves + h * s.shifts, h < s.heads, s)
@@ -302,7 +301,7 @@ def shift(content, previous, gate, moves, slots, s: tl.constexpr):
 
 @triton.jit
 def shift_backward(dshifted, moves, slots, s: tl.constexpr):
-    """Return the gradient of the gated weightings; `moves_backward` stores that of the shares."""
+    """Return the gradient of the gated weightings; `moves_backward` stores that of the shift weights."""
     h, n = tl.arange(0, s.head_block), tl.arange(0, s.slots_block)[None, :]
     inside = (h[:, None] < s.heads) & (n < slots)
     sums = shift_total(moves + h * s.shifts, h < s.heads, s)
@@ -316,7 +315,7 @@ def shift_backward(dshifted, moves, slots, s: tl.constexpr):
 
 @triton.jit
 def moves_backward(content, previous, gate, dshifted, moves, dmoves, slots, s: tl.constexpr):
-    """Store the gradients of the logits of the shifts; all their sums over slots are made in one exchange."""
+    """Store the gradients of the logits of the shifts; all sums over slots are computed in one exchange."""
     i, h = tl.arange(0, s.shift_block)[:, None, None], tl.arange(0, s.head_block)[None, :, None]
     n = tl.arange(0, s.slots_block)[None, None, :]
     inside = (h < s.heads) & (n < slots) & (i < s.shifts)
@@ -343,7 +342,7 @@ def sharpen(shifted, sharpening, slots, s: tl.constexpr):
 
 @triton.jit
 def sharpen_backward(shifted, sharpening, weights, dweights):
-    """Return the gradients of what was shifted and of the sharpening."""
+    """Return the gradients of the shifted weightings and of the sharpening."""
     logs, weighted = tl.log(shifted + EPSILON), weights * dweights
     mean, of_logs, mean_log, _ = four_sums(weighted, weighted * logs, weights * logs, weights)
     dscaled = weights * (dweights - mean[:, None])
@@ -371,7 +370,7 @@ def read_backward(memory, dread, dweights, slots, s: tl.constexpr):
 
 @triton.jit
 def erased(block, weights, erases, start, slots, SKIP: tl.constexpr, s: tl.constexpr):
-    """Return a block of slots after all heads that write, but for head SKIP, have erased. Equation 3."""
+    """Equation 3: return a block of slots after the erases of all write heads except head SKIP."""
     m = tl.arange(0, s.width_block)
     for head in tl.static_range(s.writes):
         if head != SKIP:
@@ -410,7 +409,7 @@ def write_backward(
 ):
     """Store the gradients of head HEAD's weighting and, in parts, of its erase and add vectors.
 
-    All pointers are those of the first head that writes, but for those of the parts.
+    All pointers except those of the parts are those of the first write head.
     """
     m = tl.arange(0, s.width_block)
     erase = sigmoid(clamped(erases + HEAD * s.width + m, m < s.width))[None, :]
@@ -433,7 +432,7 @@ def write_backward(
 
 @triton.jit
 def written_backward(derase_parts, dadd_parts, erases, adds, derases, dadds, s: tl.constexpr):
-    """Store the gradients of what one head emitted as erase and add vectors."""
+    """Store the gradients of the erase and add vectors of one head before activation."""
     m = tl.arange(0, s.width_block)
     inside = m < s.width
     erase, add = sigmoid(clamped(erases + m, inside)), tanh(clamped(adds + m, inside))
@@ -456,7 +455,7 @@ def unit_key_backward(memory, dcosine, parts, slots, s: tl.constexpr):
 
 @triton.jit
 def key_backward(parts, key_at, dkey_at, s: tl.constexpr):
-    """Store the gradient of what one head emitted as its key."""
+    """Store the gradient of the key of one head before activation."""
     m = tl.arange(0, s.width_block)
     dunit = total(parts, m, m < s.width, s.slot_split, s.width)
     key, unit, length = unit_key(key_at, s)
@@ -479,7 +478,7 @@ def memory_backward(
     slots,
     s: tl.constexpr,
 ):
-    """Store the gradient of the memory before a step: what the writes left, what was read, what keys met."""
+    """Store the gradient of the memory before a step, through the writes, the reads and the cosines."""
     for start in range(0, slots, s.slot_block):
         block = load_slots(memory, start, slots, s)
         scale = 1 / tl.sqrt(tl.sum(block * block, 1) + EPSILON)

@@ -1,0 +1,114 @@
+"""Private names of PyTorch, each behind a function that says why no public name answers the same question.
+
+No other file uses them. `tests/test_private_names.py` lists the names and the version of PyTorch with which they were
+checked. Most are called in each call of a network, so each function is one direct look-up.
+"""
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import forward_ad
+from torch.nn.modules import module as nn_module
+
+
+def has_dispatch_modes() -> bool:
+    """Return whether a mode sees each operation, as in tracing; public names enter modes but do not count them."""
+    return torch._C._len_torch_dispatch_stack() > 0
+
+
+def in_functorch_transform() -> bool:
+    """Return whether `torch.func` transforms the call; `torch.func` has transforms but no such question."""
+    return torch._C._functorch.peek_interpreter_stack() is not None
+
+
+def in_forward_mode() -> bool:
+    """Return whether a level of forward-mode derivatives is open; `forward_ad` opens levels but does not tell."""
+    return forward_ad._current_level >= 0
+
+
+def in_backward() -> bool:
+    """Return whether autograd computes a backward in this thread; there is no public question."""
+    return torch._C._current_graph_task_id() != -1
+
+
+def has_saved_tensor_hooks() -> bool:
+    """Return whether hooks pack tensors saved for the backward; public names set such hooks but do not find them."""
+    return torch._C._autograd._top_saved_tensors_default_hooks(True) is not None
+
+
+def is_batched(tensor: Tensor) -> bool:
+    """Return whether a tensor stands for a batch of tensors in `vmap`; its public type is `Tensor`."""
+    functorch = torch._C._functorch
+    return bool(functorch.is_batchedtensor(tensor) or functorch.is_legacy_batchedtensor(tensor))
+
+
+def version_of(tensor: Tensor) -> int:
+    """Return how often a tensor was changed in place; autograd counts this, but only under a private name."""
+    return tensor._version
+
+
+def has_hooks(module: nn.Module) -> bool:
+    """Return whether a call of a module also calls hooks; public names add and remove hooks but do not find them."""
+    before, after = module._forward_pre_hooks, module._forward_hooks
+    return bool(before or after or module._backward_pre_hooks or module._backward_hooks)
+
+
+def is_compiled(module: nn.Module) -> bool:
+    """Return whether `module.compile()` was called: then a call of the module runs something else than `forward`."""
+    return module._compiled_call_impl is not None
+
+
+def has_global_hooks() -> bool:
+    """Return whether there are hooks of all modules; public names add and remove them but do not find them."""
+    return bool(nn_module._has_any_global_hook())
+
+
+def own_parameters(module: nn.Module) -> Mapping[str, Tensor | None]:
+    """Return what a module has as its own parameters, a table; as attributes they take a microsecond each to find."""
+    return module._parameters
+
+
+def children_of(module: nn.Module) -> Mapping[str, Any]:
+    """Return the modules directly in a module, a table; as attributes they take a microsecond each to find."""
+    return module._modules
+
+
+def with_contents(module: nn.Module, parameters: Mapping[str, Any], children: Mapping[str, Any]) -> Any:
+    """Return a shallow copy with other parameters and children; as attributes, tensors cannot replace parameters."""
+    twin = copy.copy(module)
+    twin.__dict__.update(_parameters=parameters, _modules=children)
+    return twin
+
+
+def clear_cublas_workspaces() -> None:
+    """Free the work memory of cuBLAS on GPUs; there is no public name."""
+    torch._C._cuda_clearCublasWorkspaces()
+
+
+def leave_pool(device_index: int, pool: Any) -> None:
+    """Let GPU memory no longer come from a pool; public names do this only for a capture that succeeds."""
+    torch._C._cuda_endAllocateToPool(device_index, pool)
+    torch._C._cuda_releasePool(device_index, pool)
+
+
+def occupy_gpu(cycles: int) -> None:
+    """Let the current stream of a GPU wait for clock cycles; there is no public name."""
+    torch.cuda._sleep(cycles)
+
+
+def products(tensors: Sequence[Tensor], factor: Tensor) -> Sequence[Tensor]:
+    """Return each tensor times a scalar, on a GPU in one operation."""
+    return torch._foreach_mul(list(tensors), factor)
+
+
+def multiply(tensors: Sequence[Tensor], factors: Sequence[Tensor]) -> None:
+    """Multiply tensors in place, each by a factor of its own."""
+    torch._foreach_mul_(list(tensors), list(factors))
+
+
+def copy_into(targets: Sequence[Tensor], sources: Sequence[Tensor]) -> None:
+    """Copy tensors in as few operations as possible."""
+    torch._foreach_copy_(list(targets), list(sources))
