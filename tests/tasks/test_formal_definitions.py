@@ -139,6 +139,15 @@ def test_a_task_is_its_definition(name, length, seed):
         assert answer == answer_to(string)
 
 
+@each
+def test_all_that_short_strings_may_hold_is_its_definition(name):
+    task, (symbols, answer_to) = getattr(formal, name)(), DEFINITIONS[name]
+    for length in range(task.shortest, 8, 2 if task.odd else 1):
+        batch = task.sample(np.random.default_rng(3), 300, length=length)
+        for string, answer in read(task, batch, symbols):
+            assert answer == answer_to(string)
+
+
 @pytest.mark.parametrize("name", [name for name in DEFINITIONS if name != "ComputeSqrt"])
 def test_long_strings_are_their_definition_too(name):
     task, (symbols, answer_to) = getattr(formal, name)(), DEFINITIONS[name]
