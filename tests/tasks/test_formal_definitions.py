@@ -1,6 +1,8 @@
 """The tasks of Delétang et al. 2023 against plain transcriptions of their definitions, string by string."""
 
 import math
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -231,3 +233,24 @@ def test_the_tasks_give_the_examples_of_the_paper(name, string, answer):
     assert same.any()
     answers = {"".join(map(str, row)) for row in batch.targets[same][:, len(string) :].tolist()}
     assert answers == {answer}
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "formal-languages.md").read_text(encoding="utf-8")
+ROW = r"^\| `(\w+)` \| (?:regular|deterministic context-free|context-sensitive) \| .* \| `(.*)` → `(.*)` \|$"
+
+
+def test_the_examples_of_the_page_and_of_the_docstrings_are_right():
+    rows = re.findall(ROW, PAGE, re.MULTILINE)
+    assert sorted(name for name, _, _ in rows) == sorted(DEFINITIONS)
+    for name, string, answer in rows:
+        assert answered(name, string) == answer
+        inputs, targets = re.findall(r"(?:inputs|targets) +(.*)", getattr(formal, name).__doc__)
+        shown, asked = inputs.replace(" ", "").rstrip("_"), targets.replace(" ", "").lstrip("-")
+        assert answered(name, shown) == asked
+        assert len(inputs) == len(targets)
+
+
+def answered(name, string):
+    """The answer to a string in which actions on a stack are written as the symbols that they are."""
+    symbols, answer_to = DEFINITIONS[name]
+    return answer_to("".join(symbols[int(s)] for s in string) if name == "StackManipulation" else string)
