@@ -166,48 +166,50 @@ def test_roots_of_long_numbers_are_rounded_down():
         assert len(answer) == 250
 
 
-#: Examples of table 1 in our symbols (a is 0, b is 1), those in the docstrings of the paper's code, and a few more.
+#: Examples of appendix A.3 in our symbols (a is 0, b is 1), those of the paper's code, and a few more.
 EXAMPLES = [
     ("EvenPairs", "01101", "1"),
-    ("EvenPairs", "00110", "0"),  # table 1: aabba
+    ("EvenPairs", "00110", "0"),  # A.3: aabba, an even number
     ("EvenPairs", "001110", "0"),
     ("EvenPairs", "0101001", "1"),
-    ("ParityCheck", "000110", "0"),  # table 1: aaabba
+    ("ParityCheck", "000110", "0"),  # A.3: aaabba, an even number
     ("ParityCheck", "1010100", "1"),
     ("ParityCheck", "01111", "0"),
-    ("ModularArithmetic", "1+2-4", "4"),  # table 1
+    ("ModularArithmetic", "1+2-4", "4"),  # A.3
     ("ModularArithmetic", "1+2*3", "2"),
     ("ModularArithmetic", "1-1-1", "4"),
     ("ModularArithmetic", "0*1+4*3-2", "0"),
     ("CycleNavigation", "20100", "3"),  # 1 -1 0 -1 -1
     ("CycleNavigation", "2220", "2"),  # 1 1 1 -1
-    ("CycleNavigation", "122021", "2"),  # table 1: 011210, where 0 is to stay and 2 is back
-    ("StackManipulation", "01100vav", "011020000"),  # table 1: abbaa POP PUSH a POP
+    ("CycleNavigation", "122021", "2"),  # 011210, where 0 is to stay, 1 is forward and 2 is back
+    ("CycleNavigation", "121022", "2"),  # A.3: 010211, where 0 is to stay, 1 is forward and 2 is back
+    ("StackManipulation", "01100vav", "011020000"),  # A.3: abbaa POP PUSH a POP
     ("StackManipulation", "0110bvv", "11020000"),
     ("StackManipulation", "110vvvv", "20000000"),
     ("ModularArithmeticBrackets", "((1-2)*((4-3)*(-2)))", "2"),
     ("ModularArithmeticBrackets", "(-4)", "1"),
     ("SolveEquation", "(x-2)=4", "1"),
     ("SolveEquation", "((-x)-(-3))=0", "3"),
-    ("DuplicateString", "01001", "0100101001"),  # table 1: abaab
+    ("DuplicateString", "01001", "0100101001"),  # A.3: abaab
     ("DuplicateString", "101", "101101"),
-    ("MissingDuplicate", "012010", "0"),  # table 1: ab_aba
+    ("MissingDuplicate", "012010", "0"),  # A.3: ab_aba
     ("MissingDuplicate", "01100210", "1"),
     ("MissingDuplicate", "1011213", "0"),
     ("OddsFirst", "00110101", "01110100"),
-    ("OddsFirst", "000100", "010000"),
+    ("OddsFirst", "000100", "010000"),  # A.3: aaabaa, there with the symbols 1, 3 and 5 first
     ("BinaryAddition", "001201101", "0101120000"),
     ("BinaryAddition", "10012000001", "100101200000"),
-    ("BinaryAddition", "010012101", "1110120000"),  # table 1: 10010 + 101 = 10111, here little-endian
-    ("BinaryMultiplication", "001201101", "000110120"),
+    ("BinaryAddition", "010012101", "1110120000"),  # A.3: 10010 + 101 = 10111, here little-endian
     ("BinaryMultiplication", "10012000001", "00000100120"),
     ("BinaryMultiplication", "010012101", "010110120"),  # 18 * 5 = 90
+    ("BinaryMultiplication", "001201101", "000110120"),  # A.3: 100 * 10110 = 1011000, here little-endian
+    ("ComputeSqrt", "101001", "110"),  # A.3 has 101, which is wrong in either order of the bits
     ("ComputeSqrt", "100101", "110"),
     ("ComputeSqrt", "111", "10"),
     ("ComputeSqrt", "100010", "101"),  # 34
-    ("BucketSort", "421302214", "011222344"),  # table 1
+    ("BucketSort", "421302214", "011222344"),  # A.3
     ("BucketSort", "10204112", "00111224"),
-    ("ReverseString", "00110", "01100"),  # table 1: aabba
+    ("ReverseString", "00110", "01100"),  # A.3: aabba
     ("ReverseString", "011010", "010110"),
 ]
 

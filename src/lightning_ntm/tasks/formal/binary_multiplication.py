@@ -1,4 +1,4 @@
-"""Binary Multiplication (Delétang et al. 2023, table 1), a context-sensitive language."""
+"""Binary Multiplication (Delétang et al. 2023, appendix A.3), a context-sensitive language."""
 
 from dataclasses import dataclass
 
@@ -15,8 +15,8 @@ from lightning_ntm.tasks.formal.strings import StringTask
 class BinaryMultiplication(StringTask):
     """See two binary numbers with a separator between them; answer with their product.
 
-    All numbers are little-endian, as in the paper's code; its table 1 has big-endian numbers. Neither number is zero.
-    Either may end with zeros, its leading zeros.
+    All numbers are little-endian; the examples of the paper are big-endian. Neither number is zero. Either may end with
+    zeros, its leading zeros.
 
     Input: one symbol in each step, then `length` empty steps (channel 3), which ask for the answer. Channels 0 and 1
     are the bits, 2 is the separator.

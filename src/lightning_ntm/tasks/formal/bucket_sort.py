@@ -1,4 +1,4 @@
-"""Bucket Sort (Delétang et al. 2023, table 1), a context-sensitive language."""
+"""Bucket Sort (Delétang et al. 2023, appendix A.3), a context-sensitive language."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Compute Sqrt (Delétang et al. 2023, table 1), a context-sensitive language."""
+"""Compute Sqrt (Delétang et al. 2023, appendix A.3), a context-sensitive language."""
 
 import math
 from dataclasses import dataclass
@@ -16,7 +16,8 @@ from lightning_ntm.tasks.formal.strings import StringTask
 class ComputeSqrt(StringTask):
     """See a binary number; answer with its square root, rounded down.
 
-    Both are big-endian and may begin with zeros. The number is not zero. The answer has half as many bits, rounded up.
+    Both are big-endian, as in the paper's code, and may begin with zeros. The number is not zero. The answer has half
+    as many bits, rounded up.
 
     Input: one bit in each step, in channels 0 and 1, then an empty step (channel 2) for each bit of the answer.
 

@@ -1,4 +1,4 @@
-"""Cycle Navigation (Delétang et al. 2023, table 1), a regular language."""
+"""Cycle Navigation (Delétang et al. 2023, appendix A.3), a regular language."""
 
 from dataclasses import dataclass
 

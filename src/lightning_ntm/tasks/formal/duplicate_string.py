@@ -1,4 +1,4 @@
-"""Duplicate String (Delétang et al. 2023, table 1), a context-sensitive language."""
+"""Duplicate String (Delétang et al. 2023, appendix A.3), a context-sensitive language."""
 
 from dataclasses import dataclass
 

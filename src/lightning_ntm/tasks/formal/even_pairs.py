@@ -1,4 +1,4 @@
-"""Even Pairs (Delétang et al. 2023, table 1), a regular language."""
+"""Even Pairs (Delétang et al. 2023, appendix A.3), a regular language."""
 
 from dataclasses import dataclass
 

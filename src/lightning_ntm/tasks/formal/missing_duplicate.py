@@ -1,4 +1,4 @@
-"""Missing Duplicate (Delétang et al. 2023, table 1), a context-sensitive language."""
+"""Missing Duplicate (Delétang et al. 2023, appendix A.3), a context-sensitive language."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Modular Arithmetic, the simple kind without brackets (Delétang et al. 2023, table 1), a regular language."""
+"""Modular Arithmetic, the simple kind without brackets (Delétang et al. 2023, appendix A.3), a regular language."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Odds First (Delétang et al. 2023, table 1), a context-sensitive language."""
+"""Odds First (Delétang et al. 2023, appendix A.3), a context-sensitive language."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ from lightning_ntm.tasks.formal.strings import StringTask
 class OddsFirst(StringTask):
     """See a binary string; give back the bits with odd indices, then those with even indices, counted from 0.
 
-    This is the order of the paper's code. Its table 1 counts from 1.
+    This is the order of the paper's code. The paper itself counts from 1.
 
     Input: one bit in each step, in channels 0 and 1, then `length` empty steps (channel 2), which ask for the answer.
 

@@ -1,4 +1,4 @@
-"""Parity Check (Delétang et al. 2023, table 1), a regular language."""
+"""Parity Check (Delétang et al. 2023, appendix A.3), a regular language."""
 
 from dataclasses import dataclass
 

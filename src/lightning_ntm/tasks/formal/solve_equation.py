@@ -1,4 +1,4 @@
-"""Solve Equation (Delétang et al. 2023, table 1), a deterministic context-free language."""
+"""Solve Equation (Delétang et al. 2023, appendix A.3), a deterministic context-free language."""
 
 from dataclasses import dataclass
 
