@@ -728,6 +728,8 @@ MISTAKES = {
     "train --task DynamicNGrams --task.n 0": "--task.n (=0) must be at least 1.",
     "train --task DynamicNGrams --task.length 5": "--task.n (=6) must be at most length (=5).",
     "train --task PrioritySort --task.items 5": "--task.highest (=16) must be at most items (=5).",
+    "train --task ModularArithmetic --task.max_length 40": "--task.max_length (=40) must be odd.",
+    "train --task SolveEquation --task.min_length 2": "--task.min_length (=2) must be at least 3.",
     "train --task PrioritySort --task.max_priority 2": "--task.max_priority (=2.0) must be at most 1.",
     "train --data.batch_size 0": "--data.batch_size (=0) must be at least 1.",
     "train --threads 0": "--threads (=0) must be between 1 and 1024.",

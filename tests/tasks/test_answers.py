@@ -66,6 +66,38 @@ def test_symbols_are_counted_and_cost_their_cross_entropy():
     assert Symbols(3).units(THREE_SYMBOLS).tolist() == [3, 2]
 
 
+#: The first answer is 0 2 and one more step, the second has no end.
+ENDED = Batch(INPUTS, torch.tensor([[0, 2, 1], [1, 1, -7]]), MASK)
+
+
+def test_the_steps_after_an_end_cost_but_are_not_counted():
+    answer, plain = Symbols(3, end=2), Symbols(3)
+    later = ENDED._replace(targets=torch.tensor([[2, 2, 0], [0, 2, -7]]))  # the second end is not counted either
+    measured = answer.measure(SYMBOL_LOGITS, later)
+    assert plain.measure(SYMBOL_LOGITS, later)["wrong_symbols"].tolist() == [2, 0]
+    assert measured["wrong_symbols"].tolist() == [0, 0]
+    assert measured["accuracy"].tolist() == [1, 1]
+    assert answer.measure(-SYMBOL_LOGITS, later)["accuracy"].tolist() == [0, 0]
+    assert answer.step_errors(-SYMBOL_LOGITS, later).tolist() == [[1, 0, 0], [1, 1, 0]]
+    assert torch.equal(answer.cost(SYMBOL_LOGITS, later), plain.cost(SYMBOL_LOGITS, later))
+    assert answer.units(later).tolist() == plain.units(later).tolist() == [3, 2]
+
+
+def test_the_parts_of_an_answer_with_an_end_add_up():
+    answer, first = Symbols(3, end=2), torch.tensor([True, False, False])
+    parts = [ENDED._replace(mask=MASK & part) for part in (first, ~first)]
+    each = [answer.errors(-SYMBOL_LOGITS, part) for part in parts]
+    assert sum(each).tolist() == answer.errors(-SYMBOL_LOGITS, ENDED).tolist()
+
+
+def test_an_end_is_one_of_the_symbols_and_only_in_answers():
+    with pytest.raises(ValueError, match=r"end \(=3\) must be between 0 and 2\."):
+        Symbols(3, end=3)
+    outside = ENDED._replace(targets=torch.tensor([[0, 2, 1], [1, 1, 2]]))
+    assert Symbols(3, end=2).fault(ENDED) is None
+    assert Symbols(3, end=2).fault(outside) == "targets must not be the end symbol 2 where the mask is false"
+
+
 def test_numbers_cost_their_squared_error():
     answer = Numbers(2, tolerance=0.05)
     measured = answer.measure(NUMBER_LOGITS, TWO_NUMBERS)

@@ -5,14 +5,14 @@ changes neither them nor their gradients, even where it is NaN.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 from torch.nn import functional as F
 
-from lightning_ntm.checks import at_least
+from lightning_ntm.checks import at_least, between
 from lightning_ntm.measures import BITS, BITS_PER_SEQUENCE, UNCERTAIN_BITS, Measure, Measures, uncertain
 from lightning_ntm.tasks.answer import Answer as Answer, exact
 from lightning_ntm.tasks.batch import Batch
@@ -106,15 +106,20 @@ class Symbols(Answer):
     Args:
         size: Symbols there are.
         uncertain: As for `Bits`.
+        end: Symbol that ends an answer. The loss counts all of its steps, wrong symbols and accuracy only those up to
+            the first `end`, which is among them. No target before or after an answer may be `end`.
     """
 
     size: int
     uncertain: bool = False
+    end: int | None = field(default=None, repr=False)
     unit = "symbol"
     constant = True
 
     def __post_init__(self) -> None:
         at_least(2, size=self.size)
+        if self.end is not None:
+            between(0, self.size - 1, end=self.end)
 
     @property
     def measures(self) -> Measures:
@@ -136,16 +141,20 @@ class Symbols(Answer):
         return batch.mask.sum(1).float()
 
     def errors(self, logits: Float[Tensor, "batch time outputs"], batch: Batch) -> Float[Tensor, " batch"]:
-        """Return how many symbols of each answer are wrong."""
+        """Return how many symbols of each answer are wrong, up to its end."""
+        return self.step_errors(logits, batch).sum(1)
+
+    def step_errors(self, logits: Float[Tensor, "batch time outputs"], batch: Batch) -> Float[Tensor, "batch time"]:
+        """Return 1 for each step with a wrong symbol, up to the end of the answer."""
         right = (logits.argmax(-1) == batch.targets) & ~logits.isnan().any(-1)
-        return (batch.mask & ~right).sum(1).to(exact(logits))
+        return (self._counted(batch) & ~right).to(exact(logits))
 
     def raw(
         self, logits: Float[Tensor, "batch time outputs"], batch: Batch, cost: Float[Tensor, " batch"]
     ) -> dict[str, Float[Tensor, " batch"]]:
         """Return wrong symbols, cross-entropy, and the share of right symbols: 1 of an answer without any."""
         wrong = self.errors(logits, batch)
-        values = wrong, cost, 1 - wrong.double() / self.units(batch).clamp(min=1)
+        values = wrong, cost, 1 - wrong.double() / self._counted(batch).sum(1).clamp(min=1)
         return dict(zip(_SYMBOLS.names, values, strict=True))
 
     def shown(self, logits: Float[Tensor, "*batch outputs"]) -> Float[Tensor, "*batch outputs"]:
@@ -165,7 +174,16 @@ class Symbols(Answer):
         answers = batch.targets[batch.mask]
         if not ((answers >= 0) & (answers < self.size)).all():
             return f"targets must be symbols from 0 to {self.size - 1} where the mask is true"
+        if self.end is not None and (batch.targets[~batch.mask] == self.end).any():
+            return f"targets must not be the end symbol {self.end} where the mask is false"
         return None
+
+    def _counted(self, batch: Batch) -> Bool[Tensor, "batch time"]:
+        """Return the steps of answers up to their end."""
+        if self.end is None:
+            return batch.mask
+        ends = batch.targets == self.end
+        return batch.mask & (ends.cumsum(1) - ends.long() == 0)
 
 
 @dataclass(frozen=True)
