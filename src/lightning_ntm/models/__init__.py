@@ -1,6 +1,6 @@
-"""Networks: `MemoryModel` is the promise, `LSTM` and `NTM` keep it; `Stack` runs several side by side.
+"""Networks: `MemoryModel` is the promise, `LSTM`, `NTM` and `DNC` keep it; `Stack` runs several side by side.
 
-`Controller` and `Memory` are what the parts of an `NTM` promise.
+`Controller` and `Memory` are what the parts of an `NTM` and a `DNC` promise.
 """
 
 from .base import MemoryModel as MemoryModel
@@ -10,6 +10,8 @@ from .controllers import (
     LSTMController as LSTMController,
     LSTMControllerState as LSTMControllerState,
 )
+from .dnc import DNC as DNC, DNCState as DNCState
+from .dnc_memory import DNCMemory as DNCMemory, DNCMemoryState as DNCMemoryState, DNCParameters as DNCParameters
 from .lstm import LSTM as LSTM, LSTMState as LSTMState
 from .ntm import NTM as NTM, NTMState as NTMState
 from .ntm_memory import HeadParameters as HeadParameters, NTMMemory as NTMMemory, NTMMemoryState as NTMMemoryState
