@@ -19,6 +19,8 @@ from torch.nn import functional as F
 
 from lightning_ntm.functional.ntm import EPSILON
 
+#: Usages that differ by less than this, times the slots between them, count as equal.
+TIE = 1e-6
 #: A weighting along links whose largest number is below this is taken for one without links.
 LEAST_LINK = 1e-6
 
@@ -56,14 +58,18 @@ def update_usage(
 def allocation_weights(usage: Float[Tensor, "*batch slots"]) -> Float[Tensor, "*batch slots"]:
     """Weighting of unused slots: the least used slot has what it has free, the next a share of the rest, and so on.
 
-    Dynamic memory allocation. Slots of equal usage are taken in the order of their numbers. The order counts as
-    constant in the gradient, as in the paper. Nothing is added to the usage: products are computed as products and
-    never divided by, so that a usage of 0 has its exact weight and gradient.
+    Dynamic memory allocation. Slots of equal usage are taken in the order of their numbers, where usages that differ by
+    less than `TIE` for each slot between them count as equal: most slots have the same usage for as long as they were
+    not allocated, and rounding would choose among them. The order counts as constant in the gradient, as in the paper.
+    Nothing is added to the usage itself: products are computed as products and never divided by, so that a usage of 0
+    has its exact weight and gradient.
 
     Args:
         usage: The paper's u, in [0, 1].
     """
-    ordered, order = usage.sort(dim=-1, stable=True)
+    numbers = torch.arange(usage.shape[-1], dtype=usage.dtype, device=usage.device)
+    order = (usage.detach() + TIE * numbers).argsort(dim=-1, stable=True)
+    ordered = usage.gather(-1, order)
     weights = (1 - ordered) * _products_before(ordered)
     return weights.gather(-1, order.argsort(dim=-1))
 
