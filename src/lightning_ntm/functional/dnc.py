@@ -104,7 +104,7 @@ def write_weights(
 def deallocate(
     memory: Float[Tensor, "*batch slots width"], retention: Float[Tensor, "*batch slots"]
 ) -> Float[Tensor, "*batch slots width"]:
-    """Erase what is freed. Csordas and Schmidhuber, section 3.2; in the paper a freed slot keeps its content."""
+    """Erase what is freed. De-allocation of Csordas and Schmidhuber; in the paper a freed slot keeps its content."""
     return memory * retention.unsqueeze(-1)
 
 
@@ -169,7 +169,7 @@ def masked_cosine_similarity(
     memory: Float[Tensor, "*batch slots width"],
     mask: Float[Tensor, "*batch heads width"],
 ) -> Float[Tensor, "*batch heads slots"]:
-    """Cosine of the angle between key and slot, both multiplied by the mask. Csordas and Schmidhuber, section 3.1.
+    """Cosine of the angle between key and slot, both multiplied by the mask. Masking of Csordas and Schmidhuber.
 
     Args:
         mask: In [0, 1]. 0 leaves a part of a slot out of the comparison.
@@ -186,7 +186,7 @@ def masked_content_weights(
     strength: Float[Tensor, "*batch heads"],
     mask: Float[Tensor, "*batch heads width"],
 ) -> Float[Tensor, "*batch heads slots"]:
-    """Content weighting by the masked similarity. Csordas and Schmidhuber, section 3.1.
+    """Content weighting by the masked similarity. Masking of Csordas and Schmidhuber.
 
     Args:
         strength: The paper's beta, at least 1.
@@ -198,7 +198,7 @@ def masked_content_weights(
 def sharpen_link_weights(
     weights: Float[Tensor, "*batch heads slots"], sharpness: Float[Tensor, "*batch heads"]
 ) -> Float[Tensor, "*batch heads slots"]:
-    """Raise a forward or backward weighting to a power and normalise. Csordas and Schmidhuber, section 3.3.
+    """Raise a forward or backward weighting to a power and normalise. Sharpness control of Csordas and Schmidhuber.
 
     Where there are no links the weighting stays zero: nothing is added before the power. Below `LEAST_LINK` the sum
     falls from 1 to 0, which keeps the gradient finite.
