@@ -244,6 +244,21 @@ def test_has_finite_gradients_from_an_empty_memory(options):
         assert parameter.grad.any() or model.memory_width == 1, name
 
 
+@every_variant
+def test_usage_links_and_weightings_stay_within_their_bounds(options):
+    model = trained(small(**options), 5)
+    seen = model.trace(3 * torch.randn(4, 100, 4))
+    for name in ("usage", "allocation_weights", "precedence", "link", "write_weights", "read_weights", "retention"):
+        assert seen[name].min() >= -1e-6, name
+        assert seen[name].max() <= 1 + 1e-5, name
+    sums = [
+        seen[name].sum(-1) for name in ("write_weights", "read_weights", "precedence", "allocation_weights", "link")
+    ]
+    assert max(float(of.max()) for of in (*sums, seen["link"].sum(-2))) <= 1 + 1e-5
+    assert not seen["link"].diagonal(dim1=-2, dim2=-1).any()
+    assert torch.isfinite(seen["logits"]).all()
+
+
 # What other implementations get wrong, or do otherwise than the paper.
 
 
