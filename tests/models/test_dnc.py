@@ -143,9 +143,10 @@ class ByHand:
             if isinstance(self.model.controller, FeedForwardController):
                 below = np.tanh(self.linear(name, below))
                 continue
-            enter, keep, candidate, leave = np.split(self.linear(name, np.concatenate([below, self.hidden[layer]])), 4)
-            self.cell[layer] = sigmoid(keep) * self.cell[layer] + sigmoid(enter) * np.tanh(candidate)
-            self.hidden[layer] = below = sigmoid(leave) * np.tanh(self.cell[layer])
+            gates = np.split(self.linear(name, np.concatenate([below, self.hidden[layer]])), 4)
+            input_gate, forget_gate, output_gate = (sigmoid(gates[number]) for number in (0, 1, 3))
+            self.cell[layer] = forget_gate * self.cell[layer] + input_gate * np.tanh(gates[2])
+            self.hidden[layer] = below = output_gate * np.tanh(self.cell[layer])
         return below
 
     def linear(self, name, x):

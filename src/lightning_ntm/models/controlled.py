@@ -45,10 +45,10 @@ class ControlledModel(MemoryModel[State]):
         Returns:
             Logits, the next state, and by name: what the memory's `observe` returns, and the controller's state.
         """
-        given: Any = state
-        controlled, controller, interface = self._control(x, given)
+        before: Any = state
+        controlled, controller, interface = self._control(x, before)
         with full_precision(interface.device):
-            memory, seen = self.memory.observe(interface, given.memory)
+            memory, seen = self.memory.observe(interface, before.memory)
         logits = linear(self.output, self._answer(controlled, memory), self.output.weight.dtype)
         return logits, self.state_type(memory, controller), {**named(controller), **seen}
 

@@ -137,8 +137,8 @@ class DNCMemory(Memory[DNCMemoryState]):
         parameters = self._interpret(interface)
         state, writing = self._write(parameters, state)
         state, reading = self._read(parameters, state)
-        told = {name: value for name, value in parameters._asdict().items() if value is not None}
-        seen = {**told, **state._asdict(), **writing, **reading}
+        emitted = {name: value for name, value in parameters._asdict().items() if value is not None}
+        seen = {**emitted, **state._asdict(), **writing, **reading}
         return state, {**seen, "write_weights": state.write_weights.unsqueeze(-2)}
 
     def _write(self, parameters: DNCParameters, state: DNCMemoryState) -> tuple[DNCMemoryState, dict[str, Tensor]]:
