@@ -97,8 +97,8 @@ def test_what_we_ship_has_a_public_name(shipped):
 
 
 def test_an_unknown_name_is_an_attribute_error():
-    with pytest.raises(AttributeError, match="no attribute 'DNC'"):
-        lightning_ntm.DNC  # noqa: B018
+    with pytest.raises(AttributeError, match="no attribute 'ANC'"):
+        lightning_ntm.ANC  # noqa: B018
 
 
 class Forgetful(LSTM):

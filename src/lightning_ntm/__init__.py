@@ -6,7 +6,7 @@ from .lazy import loader as _loader
 
 if TYPE_CHECKING:
     from . import functional as functional, records as records
-    from .models import LSTM as LSTM, NTM as NTM, MemoryModel as MemoryModel, Stack as Stack
+    from .models import DNC as DNC, LSTM as LSTM, NTM as NTM, MemoryModel as MemoryModel, Stack as Stack
     from .tasks import (
         AssociativeRecall as AssociativeRecall,
         Batch as Batch,
@@ -61,7 +61,7 @@ _TASKS = (
 
 _PLACES = {
     **{room: room for room in ("functional", "records")},
-    **dict.fromkeys(("LSTM", "NTM", "MemoryModel", "Stack"), "models"),
+    **dict.fromkeys(("DNC", "LSTM", "NTM", "MemoryModel", "Stack"), "models"),
     **dict.fromkeys(_TASKS, "tasks"),
 }
 __all__ = list(_PLACES)

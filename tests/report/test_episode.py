@@ -10,7 +10,7 @@ from hypothesis import given, strategies as st
 from lightning_ntm import AssociativeRecall, Copy, DynamicNGrams, PrioritySort
 from lightning_ntm.evaluation.trace import trace_episode
 from lightning_ntm.measures import BITS, UNCERTAIN_BITS
-from lightning_ntm.models import LSTM, NTM
+from lightning_ntm.models import DNC, LSTM, NTM
 from lightning_ntm.report.episode import cost, draw_episode
 from lightning_ntm.report.memory import draw_memory
 from lightning_ntm.report.places import draw_places, fit, locations
@@ -152,6 +152,21 @@ def test_landmarks_are_pointed_out_and_named():
     assert spans == [(steps[name][0], len(steps[name])) for name in named]
 
 
+def test_a_dnc_shows_usage_allocation_and_read_modes():
+    task = Copy(max_length=3)
+    network = DNC(task.input_size, task.output_size, memory_slots=6, num_read_heads=2)
+    trace = trace_episode(network, task, {"length": 3})
+    left, right = draw_memory(trace, "a run", "bit").subfigs
+    shown = {axes.get_title(loc="left"): axes for axes in (*left.axes, *right.axes)}
+    assert {"Write weightings", "Usage", "Allocation weighting", "Read weightings, head 2"} <= shown.keys()
+    image = shown["Usage"].images[0].get_array()
+    np.testing.assert_array_equal(image, trace["usage"].T)
+    modes = shown["Read modes, head 2"]
+    np.testing.assert_array_equal(modes.images[0].get_array(), trace["read_modes"][:, 1].T)
+    modes.figure.figure.canvas.draw()
+    assert {text.get_text() for text in modes.get_yticklabels()} >= {"backward", "content", "forward"}
+
+
 def test_a_long_episode_keeps_its_bits_and_shows_each_slot_that_is_looked_at():
     steps, slots = 1202, 600
     bits = np.random.default_rng(0).integers(2, size=(steps, 3)).astype(float)
@@ -166,7 +181,7 @@ def test_a_long_episode_keeps_its_bits_and_shows_each_slot_that_is_looked_at():
         assert (weightings.get_array().max(axis=0) == 1).all()
 
 
-@pytest.mark.parametrize("model", [NTM, LSTM])
+@pytest.mark.parametrize("model", [NTM, DNC, LSTM])
 def test_a_network_that_answers_nan_is_drawn_and_all_its_bits_are_wrong(model):
     task = Copy(max_length=3)
     network = model(task.input_size, task.output_size, hidden_size=8)

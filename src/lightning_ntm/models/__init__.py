@@ -1,6 +1,6 @@
-"""Networks: the base class `MemoryModel`, `LSTM` and `NTM`; `Stack` runs several of them together.
+"""Networks: the base class `MemoryModel`, `LSTM`, `NTM` and `DNC`; `Stack` runs several of them together.
 
-`Controller` and `Memory` are the base classes of the parts of an `NTM`.
+`Controller` and `Memory` are the base classes of the parts of an `NTM` and a `DNC`.
 """
 
 from .base import MemoryModel as MemoryModel
@@ -10,6 +10,8 @@ from .controllers import (
     LSTMController as LSTMController,
     LSTMControllerState as LSTMControllerState,
 )
+from .dnc import DNC as DNC, DNCState as DNCState
+from .dnc_memory import DNCMemory as DNCMemory, DNCMemoryState as DNCMemoryState, DNCParameters as DNCParameters
 from .lstm import LSTM as LSTM, LSTMState as LSTMState
 from .ntm import NTM as NTM, NTMState as NTMState
 from .ntm_memory import HeadParameters as HeadParameters, NTMMemory as NTMMemory, NTMMemoryState as NTMMemoryState

@@ -5,17 +5,15 @@ from operator import attrgetter
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lightning_ntm.checks import between, one_of
-from lightning_ntm.kernels.autocast import full_precision
 from lightning_ntm.kernels.choice import Kernel
 from lightning_ntm.kernels.ntm.call import Numbers
 from lightning_ntm.kernels.plain import LINEAR, Part, Shapes
 from lightning_ntm.kernels.torch_internals import children_of
-from lightning_ntm.models.base import MemoryModel
+from lightning_ntm.models.controlled import ControlledModel
 from lightning_ntm.models.controllers import (
     FeedForwardController,
     LSTMController,
@@ -26,8 +24,7 @@ from lightning_ntm.models.controllers import (
 from lightning_ntm.models.ntm_memory import HEAD_LIMIT, NTMMemory
 from lightning_ntm.models.ntm_shapes import shapes_of
 from lightning_ntm.models.parts import Controller, Memory, keep_defaults
-from lightning_ntm.models.precision import linear, repeated, state_dtype
-from lightning_ntm.states import named
+from lightning_ntm.models.precision import repeated, state_dtype
 
 
 class NTMState(NamedTuple):
@@ -37,7 +34,7 @@ class NTMState(NamedTuple):
     controller: Any  # `LSTMControllerState`, or that of another controller
 
 
-class NTM(MemoryModel[NTMState]):
+class NTM(ControlledModel[NTMState]):
     """Neural Turing Machine (Graves et al. 2014, section 3).
 
     In each step the controller gets the input and the last reads. A linear layer computes the interface vector from the
@@ -88,6 +85,7 @@ class NTM(MemoryModel[NTMState]):
         ValueError: An argument is out of its range, or cannot be given with a part of your own.
     """
 
+    state_type = NTMState
     start_memory: Tensor
     start_hidden: Tensor
     start_cell: Tensor
@@ -244,49 +242,6 @@ class NTM(MemoryModel[NTMState]):
         hidden, cell = self.start_hidden, self.start_cell
         dtype = state_dtype(hidden)
         return LSTMControllerState(repeated(hidden, batch, dtype), repeated(cell, batch, dtype))
-
-    def _start_like(self, state: Any) -> NTMState:
-        slots = self.memory.slots_of(state.memory) if isinstance(state, NTMState) else None
-        return self.initial_state(1, slots=slots)
-
-    def step(
-        self, x: Float[Tensor, "*batch inputs"], state: NTMState
-    ) -> tuple[Float[Tensor, "*batch outputs"], NTMState]:
-        """Run one step."""
-        answered, state = self.recur(x, state)
-        return linear(self.output, answered, self.output.weight.dtype), state
-
-    def observe(
-        self, x: Float[Tensor, "*batch inputs"], state: NTMState
-    ) -> tuple[Float[Tensor, "*batch outputs"], NTMState, dict[str, Tensor]]:
-        """Run one step and return what addressing computed.
-
-        Returns:
-            Logits, the next state, and by name: what the memory's `observe` returns, and the controller's state.
-        """
-        controlled, controller, interface = self._control(x, state)
-        with full_precision(interface.device):
-            memory, seen = self.memory.observe(interface, state.memory)
-        logits = linear(self.output, self._answer(controlled, memory), self.output.weight.dtype)
-        return logits, NTMState(memory, controller), {**named(controller), **seen}
-
-    def recur(self, x: Tensor, state: NTMState) -> tuple[Tensor, NTMState]:
-        """Run one step without the output layer, on which no other step depends."""
-        controlled, controller, interface = self._control(x, state)
-        with full_precision(interface.device):  # under autocast only controller and output are in half precision
-            memory = self.memory(interface, state.memory)
-        return self._answer(controlled, memory), NTMState(memory, controller)
-
-    def _control(self, x: Tensor, state: NTMState) -> tuple[Tensor, Any, Tensor]:
-        """Return the output of the controller, its next state, and the interface vector."""
-        reads = self.memory.reads(state.memory)
-        controlled, controller = self.controller(torch.cat([x, reads], dim=-1), state.controller)
-        interface = linear(self.heads, controlled, reads.dtype)
-        return controlled, controller, interface.to(reads.dtype)
-
-    def _answer(self, controlled: Tensor, memory: Any) -> Tensor:
-        """Return what the output layer takes: the output of the controller, and the reads."""
-        return torch.cat([controlled, self.memory.reads(memory)], dim=-1)
 
 
 def _memory_of(memory: Memory[Any] | None, sizes: Mapping[str, Any], others: Mapping[str, Any]) -> Memory[Any]:

@@ -42,8 +42,8 @@ def draw_memory(trace: Mapping[str, np.ndarray], title: str, unit: str) -> Figur
 
     Args:
         trace: Arrays with time first: `inputs`, `targets`, `outputs` and `mask`; for a network with
-            a memory also `add`, `reads`, `write_weights` and `read_weights`; steps to point out as
-            `landmark: NAME`, `(time,)`.
+            a memory also `add`, `reads`, `write_weights` and `read_weights`; for a DNC also `usage`,
+            `allocation_weights` and `read_modes`; steps to point out as `landmark: NAME`, `(time,)`.
         title: What was run and what it cost, for the line above the picture.
         unit: What an answer is made of, in the singular.
     """
@@ -103,7 +103,18 @@ def _panels(trace: Mapping[str, np.ndarray], unit: str) -> tuple[list[Panel], li
             of = f", head {head + 1}" if heads > 1 else ""
             side.append(Panel(names[0] + of, vectors[:, head], "width", signed=True))
             side.append(Panel(names[1] + of + shown, weights[:, head, slots], "slot", labels=slots))
-    return left, right
+    for title, name in (("Usage", "usage"), ("Allocation weighting", "allocation_weights")):
+        if name in trace:
+            left.append(Panel(title + shown, trace[name][:, slots], "slot", labels=slots))
+    return left, [*right, *_read_modes(trace)]
+
+
+def _read_modes(trace: Mapping[str, np.ndarray]) -> list[Panel]:
+    """Return for each read head of a DNC the shares of its three ways to address."""
+    modes, labels = trace.get("read_modes", np.empty((0, 0, 3))), np.array(["backward", "content", "forward"])
+    heads = modes.shape[1]
+    of = [f", head {head + 1}" if heads > 1 else "" for head in range(heads)]
+    return [Panel("Read modes" + of[head], modes[:, head], "mode", labels=labels) for head in range(heads)]
 
 
 def _answers(trace: Mapping[str, np.ndarray], unit: str) -> list[Panel]:

@@ -1,4 +1,4 @@
-"""Equations of a differentiable memory (Graves et al. 2014, section 3), one function each.
+"""Equations of the memory of a Neural Turing Machine (Graves et al. 2014, section 3), one function each.
 
 Shapes: any number of leading `*batch` axes, for one sequence, a mini-batch or a stack of seeds. `slots` is the paper's
 N, `width` its M. `shifts` is the number of allowed shifts of a head: -k, ..., 0, ..., k. It is odd.

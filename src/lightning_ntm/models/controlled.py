@@ -1,0 +1,71 @@
+"""Networks that are made of a controller and a memory: what the NTM and the DNC have in common."""
+
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from lightning_ntm.kernels.autocast import full_precision
+from lightning_ntm.models.base import MemoryModel, State
+from lightning_ntm.models.parts import Controller, Memory
+from lightning_ntm.models.precision import linear
+from lightning_ntm.states import named
+
+
+class ControlledModel(MemoryModel[State]):
+    """A controller and a memory, with the linear layers that connect them.
+
+    In each step the controller gets the input and the last reads. The layer `heads` computes from its output the
+    interface vector, by which the memory is written and read; the layer `output` computes the logits from the
+    controller and the new reads. A subclass sets the four modules and `state_type`, and gives `initial_state`.
+    """
+
+    controller: Controller[Any]
+    memory: Memory[Any]
+    heads: nn.Linear
+    output: nn.Linear
+    #: A `NamedTuple` of the states of memory and controller, in this order.
+    state_type: ClassVar[Any]
+
+    def _start_like(self, state: Any) -> State:
+        slots = self.memory.slots_of(state.memory) if isinstance(state, self.state_type) else None
+        return self.initial_state(1, slots=slots)  # type: ignore[call-arg]
+
+    def step(self, x: Float[Tensor, "*batch inputs"], state: State) -> tuple[Float[Tensor, "*batch outputs"], State]:
+        """Run one step."""
+        answered, state = self.recur(x, state)
+        return linear(self.output, answered, self.output.weight.dtype), state
+
+    def observe(
+        self, x: Float[Tensor, "*batch inputs"], state: State
+    ) -> tuple[Float[Tensor, "*batch outputs"], State, dict[str, Tensor]]:
+        """Run one step and return what addressing computed.
+
+        Returns:
+            Logits, the next state, and by name: what the memory's `observe` returns, and the controller's state.
+        """
+        before: Any = state
+        controlled, controller, interface = self._control(x, before)
+        with full_precision(interface.device):
+            memory, seen = self.memory.observe(interface, before.memory)
+        logits = linear(self.output, self._answer(controlled, memory), self.output.weight.dtype)
+        return logits, self.state_type(memory, controller), {**named(controller), **seen}
+
+    def recur(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """Run one step but for the output layer, which no other step depends on."""
+        controlled, controller, interface = self._control(x, state)
+        with full_precision(interface.device):  # under autocast only controller and output compute in fewer bits
+            memory = self.memory(interface, state.memory)
+        return self._answer(controlled, memory), self.state_type(memory, controller)
+
+    def _control(self, x: Tensor, state: Any) -> tuple[Tensor, Any, Tensor]:
+        """Return the output of the controller, its next state, and the interface vector."""
+        reads = self.memory.reads(state.memory)
+        controlled, controller = self.controller(torch.cat([x, reads], dim=-1), state.controller)
+        interface = linear(self.heads, controlled, reads.dtype)
+        return controlled, controller, interface.to(reads.dtype)
+
+    def _answer(self, controlled: Tensor, memory: Any) -> Tensor:
+        """Return what the output layer takes: the output of the controller, and the reads."""
+        return torch.cat([controlled, self.memory.reads(memory)], dim=-1)
