@@ -16,6 +16,7 @@ from lightning_ntm.kernels.loss import Gradients, Judged, Results, run
 from lightning_ntm.tasks.answer import Answer
 from lightning_ntm.tasks.answers import Bits, Numbers, Symbols
 from lightning_ntm.tasks.batch import Batch
+from lightning_ntm.training import SequenceLearner
 from lightning_ntm.training.data import TargetsError
 from lightning_ntm.training.loss import Objective, loss_of, loss_side_by_side, short_loss
 
@@ -294,3 +295,22 @@ def test_a_training_on_a_gpu_replays_graphs_and_learns_the_same(options):
         assert bool(captured) == (backend == "auto")
     for mine, other in zip(*results, strict=True):
         torch.testing.assert_close(mine, other, rtol=1e-3, atol=1e-4)
+
+
+class Forwarded(SequenceLearner):
+    """A learner of a user."""
+
+    def forward(self, inputs, slots=None):
+        return 2 * super().forward(inputs, slots)
+
+
+def test_a_learner_that_looks_gets_the_long_way(monkeypatch):
+    monkeypatch.setattr(SequenceLearner, "_holds_whole_gradients", lambda self: True)
+    inputs, network = torch.zeros(1, 2, 4), NTM(4, 2, **SMALL)
+    learner = SequenceLearner(network)
+    assert learner.loss_refusal(inputs) is None
+    learner.forward = learner.forward  # as strategies of Lightning do it
+    assert learner.loss_refusal(inputs) is None
+    assert "a forward of its own" in Forwarded(network).loss_refusal(inputs)
+    learner.register_forward_hook(lambda *_: None)
+    assert "hooks" in learner.loss_refusal(inputs)

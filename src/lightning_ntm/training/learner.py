@@ -114,7 +114,9 @@ class SequenceLearner(L.LightningModule):
         return self._loss_refusal() or loss_refusal(self.model, inputs)
 
     def _loss_refusal(self) -> str | None:
-        if has_hooks(self) or type(self).forward is not SequenceLearner.forward or "forward" in self.__dict__:
+        # Strategies of Lightning assign the method of the class.
+        forward = getattr(self.forward, "__func__", None)
+        if has_hooks(self) or forward is not SequenceLearner.forward:
             return "the learner has hooks or a forward of its own."
         return None if self._holds_whole_gradients() else "the strategy divides parameters or gradients."
 
