@@ -78,7 +78,10 @@ def test_an_evaluation_with_too_few_slots_is_told(capsys):
     assert ntm(f"train {SMALL} --trainer.max_steps 2 --name a") == 0
     capsys.readouterr()
     assert ntm("evaluate runs/a --memory_slots 1") == 2
-    assert capsys.readouterr().err.strip() == "ntm: error: memory_slots (=1) must be at least 2."
+    assert (
+        capsys.readouterr().err.strip()
+        == "ntm: error: memory_slots (=1) cannot be given: slots (=1) must be at least 2."
+    )
 
 
 def test_weights_of_another_network_are_told(capsys):

@@ -22,7 +22,7 @@ class BinaryMultiplication(StringTask):
     are the bits, 2 is the separator.
 
     The answer is the product without leading zeros, then the end symbol 2, then zeros. The loss counts all `length`
-    positions. Wrong symbols and accuracy count those up to the end symbol, which is among them.
+    positions. Measures count only those up to the end symbol, which is among them.
 
     Args:
         min_length: Shortest string in training, at least 3: both numbers and the separator.
