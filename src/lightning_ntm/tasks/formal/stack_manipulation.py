@@ -25,8 +25,8 @@ class StackManipulation(StringTask):
     Input: one symbol in each step, then `length + 1` empty steps (channel 5), which ask for the answer. Channels 0 and
     1 are the bits of the initial stack, 2 pops, 3 pushes a 0 and 4 pushes a 1.
 
-    The answer is the final stack, then the end symbol 2, then zeros. The loss counts all `length + 1` positions. Measures
-    count only those up to the end symbol, which is among them.
+    The answer is the final stack, then the end symbol 2, then zeros. The loss counts all `length + 1` positions.
+    Measures count only those up to the end symbol, which is among them.
 
     Args:
         min_length: Shortest string in training.
