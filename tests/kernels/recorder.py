@@ -4,6 +4,7 @@ As on a GPU, what a graph leaves in its memory is lost with the next replay of a
 """
 
 import threading
+from weakref import WeakSet
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -54,6 +55,7 @@ class Memory(capture.Memory):
 
     def __init__(self, device):
         self.lock, self.latest, self.graphs, self.replays = threading.Lock(), object(), [], 0
+        self.lent = WeakSet()
 
     def warm_up(self, work):
         before = torch.get_rng_state()

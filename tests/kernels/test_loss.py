@@ -9,11 +9,11 @@ import pytest
 import recorder
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from lightning_ntm import LSTM, NTM, Copy, Stack
 from lightning_ntm.kernels import graphs, loss_graphs
 from lightning_ntm.kernels.loss import Gradients, Judged, Results, run
-from lightning_ntm.tasks.answer import Answer
 from lightning_ntm.tasks.answers import Bits, Numbers, Symbols
 from lightning_ntm.tasks.batch import Batch
 from lightning_ntm.training import SequenceLearner
@@ -21,6 +21,7 @@ from lightning_ntm.training.data import TargetsError
 from lightning_ntm.training.loss import Objective, loss_of, loss_side_by_side, short_loss
 
 SMALL = {"hidden_size": 6, "memory_slots": 7, "memory_width": 3}
+LIMITED = {"gradient_limit": 1e-3}
 
 
 def drawn(seed):
@@ -95,15 +96,41 @@ def test_a_factor_and_a_frozen_parameter_are_kept():
     assert model.heads.weight.grad is None
 
 
-def test_a_second_backward_and_second_derivatives_are_errors():
-    model, batch, objective = NTM(4, 2, **SMALL), episodes(Bits(2), dtype=torch.float32), Objective(Bits(2))
+@pytest.mark.parametrize(
+    "options", [{}, {"gradient_limit": 1e-3}, {"gradient_limit": 1e-3, "controller": "feedforward"}]
+)
+@pytest.mark.parametrize("use", [lambda loss: loss / 4, lambda loss: 4 * loss, lambda loss: loss + loss], ids=range(3))
+def test_a_multiple_of_the_loss_has_the_gradients_of_the_long_way(options, use):
+    model, batch, objective = (
+        NTM(4, 2, **SMALL, **options),
+        episodes(Bits(2), time=9, dtype=torch.float32),
+        Objective(Bits(2)),
+    )
+    short = gradients(use(short_loss(model, objective, batch).loss), model)
+    long = gradients(use(objective.of(model(batch.inputs)[0], batch).loss), model)
+    for mine, other in zip(short, long, strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-5, atol=1e-9)
+
+
+@pytest.mark.parametrize("options", [{}, {"gradient_limit": 1e-3}], ids=str)
+def test_a_second_backward_gives_the_gradients_again(options):
+    model, batch, objective = NTM(4, 2, **SMALL, **options), episodes(Bits(2), dtype=torch.float32), Objective(Bits(2))
     loss = short_loss(model, objective, batch).loss
-    loss.backward(retain_graph=True)
-    with pytest.raises(RuntimeError, match="a second backward needs a new loss"):
-        loss.backward()
-    loss = short_loss(model, objective, batch).loss
+    once = torch.autograd.grad(loss, list(model.parameters()), retain_graph=True)
+    again = gradients(loss, model)
+    assert all(torch.equal(one, other) for one, other in zip(once, again, strict=True))
     with pytest.raises(RuntimeError, match="first gradients"):
-        torch.autograd.grad(loss, model.heads.weight, create_graph=True)
+        torch.autograd.grad(short_loss(model, objective, batch).loss, model.heads.weight, create_graph=True)
+
+
+def test_a_weight_that_changed_before_a_second_backward_is_told():
+    model, batch = NTM(4, 2, **SMALL), episodes(Bits(2), dtype=torch.float32)
+    loss = short_loss(model, Objective(Bits(2)), batch).loss
+    loss.backward(retain_graph=True)
+    with torch.no_grad():
+        model.heads.weight += 1
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
 
 
 def hooked(model):
@@ -135,6 +162,20 @@ def test_what_looks_at_a_network_gets_the_long_way(change):
     assert model.loss_refusal(batch.inputs).endswith(".")
 
 
+class Seeing(TorchFunctionMode):
+    """Sees functions of PyTorch."""
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        return function(*args, **(kwargs or {}))
+
+
+class Called(NTM):
+    """Is called in a way of its own."""
+
+    def __call__(self, *call):
+        return super().__call__(*call)
+
+
 def test_what_looks_at_operations_gets_the_long_way():
     model, batch, objective = NTM(4, 2, **SMALL), episodes(Bits(2), dtype=torch.float32), Objective(Bits(2))
     with torch.no_grad():
@@ -146,8 +187,14 @@ def test_what_looks_at_operations_gets_the_long_way():
     with pytest.warns(UserWarning, match="Anomaly"), torch.autograd.detect_anomaly(check_nan=False):
         assert short_loss(model, objective, batch) is None
     assert short_loss(model, objective, batch._replace(inputs=batch.inputs.clone().requires_grad_())) is None
+    assert short_loss(model, objective, batch._replace(targets=batch.targets.clone().requires_grad_())) is None
+    with Seeing():
+        assert short_loss(model, objective, batch) is None
+    with torch.device("cpu"):
+        assert short_loss(model, objective, batch) is not None
     assert short_loss(torch.compile(model, backend="eager"), objective, batch) is None
     assert short_loss(LSTM(4, 2, hidden_size=3), objective, batch) is None
+    assert short_loss(Called(4, 2, **SMALL), objective, batch) is None
     assert short_loss(model, objective, batch) is not None
 
 
@@ -169,10 +216,18 @@ class Doubled(Bits):
         return 2 * super().cost(logits, batch)
 
 
-def test_the_cost_of_a_subclass_has_its_own_gradient():
+@dataclasses.dataclass(frozen=True)
+class Constant(Doubled):
+    """Says that it is constant."""
+
+    constant = True
+
+
+def test_the_answer_of_a_user_gets_the_long_way_unless_it_says_that_it_is_constant():
     model, batch = NTM(4, 2, **SMALL).double(), episodes(Bits(2))
+    assert short_loss(model, Objective(Doubled(2)), batch) is None
     once = gradients(short_loss(model, Objective(Bits(2)), batch).loss, model)
-    twice = gradients(short_loss(model, Objective(Doubled(2)), batch).loss, model)
+    twice = gradients(short_loss(model, Objective(Constant(2)), batch).loss, model)
     for one, two in zip(once, twice, strict=True):
         torch.testing.assert_close(two, 2 * one)
 
@@ -253,22 +308,31 @@ def test_another_weight_judge_or_shape_is_another_graph(device):
     assert replayed(owner, inputs, state, weight)[0] is program
 
 
-def test_equal_objectives_share_a_graph_unless_their_answer_may_change(device):
-    class Changing(Answer):
-        """Costs depend on more than the arguments."""
-
-        size = 2
-
-    Changing.__abstractmethods__ = frozenset()
-    kept = Changing()
+def test_equal_objectives_share_a_graph(device):
     weight, inputs = torch.randn(3, 2, device=device, requires_grad=True), torch.randn(4, 3, device=device)
-    for answers, captured in (((Bits(2), Bits(2), Bits(2)), True), ((kept, kept, kept, kept), False)):
-        owner, state = Owner(), torch.randn(4, 2, device=device)
-        for answer in answers:
-            objective = Objective(answer)
-            judged = objective.judge(objective.judged)
-            program = loss_graphs.replayed(owner, partial(unjudged), judged, [inputs], [state], [weight])
-        assert isinstance(program, partial) != captured
+    owner, state = Owner(), torch.randn(4, 2, device=device)
+    for _ in range(3):
+        judged = Objective(Bits(2)).judged
+        program = loss_graphs.replayed(owner, partial(unjudged), judged, [inputs], [state], [weight])
+    assert not isinstance(program, partial)
+
+
+@pytest.mark.parametrize("first", [4, 5])
+def test_losses_of_two_shapes_may_come_before_one_backward(device, first):
+    owner, weight = Owner(), torch.randn(3, 2, device=device, requires_grad=True)
+
+    def call(batch):
+        inputs, state = torch.randn(batch, 3, device=device), torch.randn(batch, 2, device=device)
+        program, found = replayed(owner, inputs, state, weight)
+        return program, found.loss, (inputs @ weight + state).square().sum()
+
+    for batch in (4, 4, 4, 5, 5, 5):
+        call(batch)
+    one, other = call(first), call(9 - first)
+    assert not isinstance(one[0], partial)
+    assert not isinstance(other[0], partial)
+    (mine,) = torch.autograd.grad(one[1] + other[1], weight)
+    torch.testing.assert_close(mine, *torch.autograd.grad(one[2] + other[2], weight))
 
 
 def unjudged(_, *call):
@@ -306,11 +370,12 @@ class Forwarded(SequenceLearner):
 
 def test_a_learner_that_looks_gets_the_long_way(monkeypatch):
     monkeypatch.setattr(SequenceLearner, "_holds_whole_gradients", lambda self: True)
+    monkeypatch.setattr(SequenceLearner, "_task", None)
     inputs, network = torch.zeros(1, 2, 4), NTM(4, 2, **SMALL)
     learner = SequenceLearner(network)
     assert learner.loss_refusal(inputs) is None
     learner.forward = learner.forward  # as strategies of Lightning do it
     assert learner.loss_refusal(inputs) is None
-    assert "a forward of its own" in Forwarded(network).loss_refusal(inputs)
+    assert "methods of its own" in Forwarded(network).loss_refusal(inputs)
     learner.register_forward_hook(lambda *_: None)
     assert "hooks" in learner.loss_refusal(inputs)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
+from weakref import WeakSet
 
 import numpy as np
 import torch
@@ -33,6 +34,7 @@ class Memory:
     def __init__(self, device: torch.device):
         self.device, self.lock, self.latest = device, threading.Lock(), object()
         self.stream, self.pool = torch.cuda.Stream(device), torch.cuda.graph_pool_handle()
+        self.lent = WeakSet[Any]()
 
     def warm_up(self, work: Callable[[], list[Tensor]]) -> list[Tensor]:
         """Run work on the stream of the captures, so that nothing is initialised during a capture."""
@@ -46,6 +48,13 @@ class Memory:
         if before != after:
             raise RuntimeError("its step draws random numbers")  # a replayed forward would draw other numbers
         return results
+
+    def take(self) -> None:
+        """Make the memory free for a replay: what was lent from it is copied, and activations in it are lost."""
+        for gradients in list(self.lent):
+            gradients.keep()
+        self.lent.clear()
+        self.latest = object()
 
     def _random_states(self) -> bytes:
         states = torch.get_rng_state().tolist(), torch.cuda.get_rng_state(self.device).tolist()
@@ -128,7 +137,7 @@ class Graph:
         with self.memory.lock:
             if self.memory.latest is not call:
                 self._replay_forward(tensors)
-            self.memory.latest = object()  # a backward overwrites activations
+            self.memory.take()  # a backward overwrites activations
             for static, gradient in zip(self.gradients, gradients, strict=True):
                 if static is not None:
                     static.zero_() if gradient is None else static.copy_(gradient)
@@ -138,8 +147,8 @@ class Graph:
     def _replay_forward(self, tensors: Sequence[Tensor]) -> None:
         for static, tensor in zip(self.inputs, tensors, strict=False):  # those of the model are read in place
             static.copy_(tensor)
+        self.memory.take()
         self.forward_graph.replay()
-        self.memory.latest = object()
 
 
 class Replay(torch.autograd.Function):

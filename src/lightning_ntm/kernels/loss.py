@@ -8,13 +8,14 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lightning_ntm.kernels.autocast import autocast_enabled
 from lightning_ntm.kernels.derivatives import refuse_beyond_first
 from lightning_ntm.kernels.torch_internals import (
     has_dispatch_modes,
+    has_function_modes,
     has_hooks,
     has_saved_tensor_hooks,
     is_compiled,
@@ -22,25 +23,28 @@ from lightning_ntm.kernels.torch_internals import (
 )
 
 
-def obstacle(model: Any, inputs: Tensor) -> str | None:
+def obstacle(model: Any, episodes: Sequence[Tensor]) -> str | None:
     """Return what could look between the logits of a call and its gradients, or `None`.
 
     Args:
         model: Has the parameters; what the kernel itself cannot compute is not asked here.
-        inputs: Of the call.
+        episodes: Of the call.
     """
-    if has_hooks(model) or is_compiled(model):
-        return "the network has hooks or was compiled."
+    device = episodes[0].device
+    if torch.compiler.is_compiling() or torch.jit.is_tracing() or has_dispatch_modes() or has_function_modes():
+        return "the operations are being traced, or a mode looks at them."
+    if has_hooks(model) or is_compiled(model) or type(model).__call__ is not nn.Module.__call__:
+        return "the network has hooks, was compiled, or is called in a way of its own."
     if model.checkpoint_every:
         return "the network keeps checkpoints of its states."
-    if not torch.is_grad_enabled() or inputs.requires_grad:
-        return "gradients are off, or asked for of the inputs."
-    if autocast_enabled(inputs.device):
+    if not torch.is_grad_enabled() or any(part.requires_grad for part in episodes):
+        return "gradients are off, or asked for of the episodes."
+    if autocast_enabled(device):
         return "autocast is on."
-    if torch.compiler.is_compiling() or torch.jit.is_tracing() or has_dispatch_modes():
-        return "the operations are being traced."
     if torch.is_anomaly_enabled() or has_saved_tensor_hooks():
         return "anomaly detection or hooks for saved tensors are on."
+    if device.type == "cuda" and getattr(model, "gradient_limit", False):
+        return "gradients are limited, and whether the loss is scaled cannot be seen without waiting for the GPU."
     return None
 
 
@@ -96,11 +100,15 @@ class Gradients:
     def times(self, factor: Tensor, needed: Sequence[bool]) -> Sequence[Tensor | None]:
         """Return those that are needed, times a factor, in memory of their own."""
         found = [tensor if need else None for tensor, need in zip(self.tensors, needed, strict=True)]
-        # On a GPU reading the factor would wait for all that is queued.
-        if not factor.is_cuda and not self.shared and float(factor) == 1:
+        if not self.shared and is_one(factor):
             return found
         scaled = iter(products([tensor for tensor in found if tensor is not None], factor))
         return [None if tensor is None else next(scaled) for tensor in found]
+
+
+def is_one(factor: Tensor) -> bool:
+    """Return whether a factor is known to be 1: on a GPU reading it would wait for all that is queued."""
+    return not factor.is_cuda and float(factor) == 1
 
 
 class Results(NamedTuple):
@@ -121,7 +129,9 @@ class Results(NamedTuple):
 Program = Callable[[Judge, Sequence[Tensor], Sequence[Tensor]], Results]
 
 
-def run(program: Program, judge: Judge, episodes: Sequence[Tensor], tensors: Sequence[Tensor]) -> Loss:
+def run(
+    program: Program, judge: Judge, episodes: Sequence[Tensor], tensors: Sequence[Tensor], *, linear: bool = True
+) -> Loss:
     """Return the loss of a call as a function of its tensors.
 
     Args:
@@ -129,16 +139,20 @@ def run(program: Program, judge: Judge, episodes: Sequence[Tensor], tensors: Seq
         judge: The loss.
         episodes: The arguments of the loss after the logits; the first are the inputs.
         tensors: State, weights and biases: all that can need a gradient.
+        linear: Whether the gradients of a multiple of the loss are that multiple of its gradients: not so where
+            gradients are limited on their way.
     """
-    return Loss(*_Loss.apply(program, judge, episodes, *tensors))
+    return Loss(*_Loss.apply(program, judge, episodes, linear, *tensors))
 
 
 class _Loss(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, program: Program, judge: Judge, episodes: Sequence[Tensor], *tensors: Tensor
+        ctx: Any, program: Program, judge: Judge, episodes: Sequence[Tensor], linear: bool, *tensors: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         (loss, costs, _), logits, ctx.gradients = program(judge, episodes, tensors)
+        ctx.call, ctx.linear = (program, judge, episodes), linear
+        ctx.save_for_backward(*tensors)
         ctx.mark_non_differentiable(costs, logits)
         ctx.set_materialize_grads(False)
         return loss, costs, logits
@@ -146,10 +160,27 @@ class _Loss(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> tuple[Tensor | None, ...]:
         refuse_beyond_first(gradients)
-        found, ctx.gradients = ctx.gradients, None
-        if found is None:
-            raise RuntimeError("the gradients of this loss were given away: a second backward needs a new loss.")
-        return None, None, None, *found.times(gradients[0], ctx.needs_input_grad[3:])
+        factor, needed = gradients[0], ctx.needs_input_grad[4:]
+        found, ctx.gradients = ctx.gradients, None  # which become those of the parameters
+        if not ctx.linear and not is_one(factor):
+            found = _again(ctx, factor)
+            factor = torch.ones_like(factor)
+        elif found is None:  # a second backward
+            found = _again(ctx, torch.ones_like(factor))
+        return None, None, None, None, *found.times(factor, needed)
+
+
+def _again(ctx: Any, factor: Tensor) -> Gradients:
+    """Return the gradients of a multiple of the loss, computed again."""
+    program, judge, episodes = ctx.call
+
+    def scaled(*call: Tensor) -> Judged:
+        loss, costs, gradient = judge(*call)
+        return Judged(loss, costs, gradient * factor)
+
+    with torch.no_grad(), torch.autocast(factor.device.type, enabled=False):
+        results: Results = program(scaled, episodes, ctx.saved_tensors)
+    return results.gradients
 
 
 def output_layer(output: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

@@ -4,7 +4,6 @@ A training step of a kernel is some tens of short operations around two programs
 than running them takes the device. A graph issues all of them at once.
 """
 
-import weakref
 from collections.abc import Sequence
 from functools import partial
 from types import MethodType
@@ -48,7 +47,10 @@ def replayed(
     def capture(memory: Memory) -> _Graph:
         return _Graph(memory, program, judge, episodes, state, weights)
 
-    return graphs.find(owner, key, episodes[0].device, capture) or program
+    try:
+        return graphs.find(owner, key, episodes[0].device, capture) or program
+    except TypeError:  # the loss cannot be hashed
+        return program
 
 
 def _parts(function: Any) -> tuple[Any, ...]:
@@ -88,17 +90,14 @@ class _Graph:
         work = partial(program, judge, copies[0], [*copies[1], *(weight.detach() for weight in weights)])
         memory.warm_up(lambda: [work().logits])
         self.graph, self.results = memory.capture(work)
-        self.lent: weakref.ref[Gradients] | None = None
 
     @torch.no_grad()
     def __call__(self, judge: Judge, episodes: Sequence[Tensor], tensors: Sequence[Tensor]) -> Results:
         with self.memory.lock:
-            if self.lent is not None and (lent := self.lent()) is not None:
-                lent.keep()
+            self.memory.take()
             copy_into(self.given, [*episodes, *tensors[: len(self.given) - len(episodes)]])
             self.graph.replay()
-        (loss, costs, gradient), logits, gradients = self.results
-        lent = Gradients(gradients.tensors, shared=True)
-        self.lent = weakref.ref(lent)
-        judged = Judged(loss.clone(), costs.clone(), gradient)
-        return Results(judged, logits.clone(), lent)
+            (loss, costs, gradient), logits, gradients = self.results
+            lent = Gradients(gradients.tensors, shared=True)
+            self.memory.lent.add(lent)
+            return Results(Judged(loss.clone(), costs.clone(), gradient), logits.clone(), lent)

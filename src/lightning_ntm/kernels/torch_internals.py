@@ -12,11 +12,20 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.nn.modules import module as nn_module
+from torch.overrides import _get_current_function_mode_stack
+from torch.utils._device import DeviceContext
 
 
 def has_dispatch_modes() -> bool:
     """Return whether a mode sees each operation, as in tracing; public names enter modes but do not count them."""
     return torch._C._len_torch_dispatch_stack() > 0
+
+
+def has_function_modes() -> bool:
+    """Return whether a mode changes or sees functions of PyTorch, apart from the one that sets a default device."""
+    return torch._C._len_torch_function_stack() > 0 and not all(
+        isinstance(mode, DeviceContext) for mode in _get_current_function_mode_stack()
+    )
 
 
 def in_functorch_transform() -> bool:

@@ -154,7 +154,7 @@ class MemoryModel(nn.Module, abc.ABC, Generic[State]):
         inputs = episodes[0]
         state = self._checked(inputs, state)
         kernel = choose_kernel(self.all_kernels, self.backend, self, inputs, state)
-        if self._loss_refusal(kernel, inputs):
+        if self._loss_refusal(kernel, episodes):
             return None
         found: Loss = load(cast(str, cast(Kernel, kernel).loss))(self, episodes, state, judge)
         return found
@@ -162,14 +162,14 @@ class MemoryModel(nn.Module, abc.ABC, Generic[State]):
     def loss_refusal(self, inputs: Float[Tensor, "batch time inputs"]) -> str | None:
         """Return why `loss_by_kernel` returns `None` for such inputs, or `None` if it returns a loss."""
         kernel = choose_kernel(self.all_kernels, self.backend, self, inputs, self._checked(inputs, None))
-        return self._loss_refusal(kernel, inputs)
+        return self._loss_refusal(kernel, [inputs])
 
-    def _loss_refusal(self, kernel: Kernel | None, inputs: Tensor) -> str | None:
+    def _loss_refusal(self, kernel: Kernel | None, episodes: Sequence[Tensor]) -> str | None:
         if kernel is None or kernel.loss is None:
             return "the backend that runs the network has no such kernel."
         if type(self).forward is not MemoryModel.forward or "forward" in self.__dict__:
             return "the network has a forward of its own."
-        return obstacle(self, inputs)
+        return obstacle(self, episodes)
 
     def unroll(
         self, inputs: Float[Tensor, "batch time inputs"], state: State

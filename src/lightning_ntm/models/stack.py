@@ -12,7 +12,7 @@ from torch.func import functional_call, vmap
 from lightning_ntm.checks import one_of
 from lightning_ntm.kernels.choice import Kernel, choose_kernel, chosen, load
 from lightning_ntm.kernels.loss import Judge, Loss, obstacle
-from lightning_ntm.kernels.torch_internals import has_hooks, multiply
+from lightning_ntm.kernels.torch_internals import has_hooks, is_compiled, multiply
 from lightning_ntm.models.alike import check_alike, tensors_of
 from lightning_ntm.models.base import MemoryModel, State, check_state, run_in_segments
 from lightning_ntm.states import flatten, mapped, unflatten
@@ -124,7 +124,8 @@ class Stack(nn.Module, Generic[State]):
         kernel: Kernel | None = self._ask(choose_kernel, inputs, state)
         if kernel is None or kernel.stacked is None or kernel.loss is None:
             return None
-        if has_hooks(self) or obstacle(self.networks, inputs):
+        own = type(self).forward is not Stack.forward or "forward" in self.__dict__
+        if own or has_hooks(self) or is_compiled(self) or obstacle(self.networks, episodes):
             return None
         found: Loss = load(kernel.loss)(self.networks, episodes, state, judge)
         return found

@@ -18,8 +18,9 @@ class Answer(abc.ABC):
     Attributes:
         size: Logits per step, the `output_size` of the network.
         unit: What an answer is made of, in the singular.
-        constant: Whether `cost` and `units` depend on the fields and their arguments alone, and the fields cannot
-            change: then a CUDA graph of them may be replayed.
+        constant: Whether `cost` and `units` depend on the fields and their arguments alone, the fields cannot change,
+            and gradients flow through the logits alone. Then a training step may compute all gradients in one call,
+            and replay a CUDA graph of it. A subclass must say so itself.
     """
 
     size: int

@@ -15,7 +15,7 @@ from lightning_ntm.checks import between, one_of
 from lightning_ntm.evaluation.device import HostCopy, works_ahead
 from lightning_ntm.evaluation.noise import WeightNoise
 from lightning_ntm.kernels.loss import Loss
-from lightning_ntm.kernels.torch_internals import has_hooks
+from lightning_ntm.kernels.torch_internals import has_hooks, is_compiled
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.tasks.answer import Answer, exact, mean
 from lightning_ntm.tasks.answers import Bits
@@ -110,14 +110,16 @@ class SequenceLearner(L.LightningModule):
         return short_loss(self.model, self._objective, batch, self._start(batch.inputs, slots))
 
     def loss_refusal(self, inputs: Tensor) -> str | None:
-        """Return why the loss of such inputs is not computed with all gradients in one call, or `None` if it is."""
-        return self._loss_refusal() or loss_refusal(self.model, inputs)
+        """Return why loss and gradients are not computed in one call for such inputs, or `None` if they are."""
+        return self._loss_refusal() or loss_refusal(self.model, self._objective, inputs)
 
     def _loss_refusal(self) -> str | None:
-        # Strategies of Lightning assign the method of the class.
-        forward = getattr(self.forward, "__func__", None)
-        if has_hooks(self) or forward is not SequenceLearner.forward:
-            return "the learner has hooks or a forward of its own."
+        if torch.compiler.is_compiling():
+            return "the learner is compiled."
+        mine = SequenceLearner  # strategies of Lightning assign its forward to the learner
+        own = type(self).training_step is not mine.training_step or getattr(self.forward, "__func__", 0) != mine.forward
+        if own or type(self).__call__ is not mine.__call__ or has_hooks(self) or is_compiled(self):
+            return "the learner has hooks or methods of its own, or was compiled."
         return None if self._holds_whole_gradients() else "the strategy divides parameters or gradients."
 
     @property

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from lightning_ntm.kernels.loss import Judge, Judged, Loss
+from lightning_ntm.kernels.loss import Judged, Loss
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.models.stack import Stack
 from lightning_ntm.tasks.answer import Answer, exact
@@ -69,9 +69,11 @@ class Objective:
         costs, gradient = self.costs_and_gradient(logits, batch, weight)
         return Judged(costs.mean() if units is None else costs.sum() / units, costs, gradient)
 
-    def judge(self, method: Judge) -> Judge:
-        """Return `judged` or `judged_side_by_side` as a function that is equal to others only if they stay the same."""
-        return method if self.answer.constant else lambda *call: method(*call)
+    def refusal(self) -> str | None:
+        """Return why gradients cannot be computed together with this loss, or `None`."""
+        if type(self.answer).__dict__.get("constant"):
+            return None
+        return f"{type(self.answer).__name__} does not say that it is constant."
 
     def judged_side_by_side(self, logits: Tensor, *episodes: Tensor) -> Judged:
         """Return what `judged` does for the sum of the losses of networks, along a leading axis of all tensors."""
@@ -127,13 +129,15 @@ def loss_of(model: nn.Module, objective: Objective, batch: Batch, state: Any = N
 
 def short_loss(model: nn.Module, objective: Objective, batch: Batch, state: Any = None) -> Loss | None:
     """Return the loss in the short way, or `None` where that is not possible; see `loss_of`."""
-    if not isinstance(model, MemoryModel):
+    if objective.refusal() or not isinstance(model, MemoryModel):
         return None
-    return model.loss_by_kernel(batch, objective.judge(objective.judged), state)
+    return model.loss_by_kernel(batch, objective.judged, state)
 
 
-def loss_refusal(model: nn.Module, inputs: Tensor) -> str | None:
+def loss_refusal(model: nn.Module, objective: Objective, inputs: Tensor) -> str | None:
     """Return why `short_loss` is `None` for such inputs, or `None` if it is not."""
+    if reason := objective.refusal():
+        return reason
     if not isinstance(model, MemoryModel):  # what torch.compile returns, which has the network's attributes
         return f"the network is a {type(model).__name__}."
     return model.loss_refusal(inputs)
@@ -148,7 +152,7 @@ def loss_side_by_side(stack: Stack[Any], objective: Objective, batches: Batch, s
         batches: The batch of each network; each field has a leading axis of networks.
         state: Before the first step; by default `initial_state`.
     """
-    short = stack.loss_by_kernel(batches, objective.judge(objective.judged_side_by_side), state)
+    short = None if objective.refusal() else stack.loss_by_kernel(batches, objective.judged_side_by_side, state)
     if short is not None:
         return short
     logits = stack(batches.inputs, state)[0]

@@ -81,7 +81,7 @@ def loss(model: DeclaredNTM, episodes: Sequence[Tensor], state: Any, judge: Judg
     *counts, limit = call.numbers
     layout = layout_of(inputs, call.state, call.weights, ([*map(int, counts), 1], limit))
     tensors = *call.state, *call.weights, *call.biases, call.output.weight, call.output.bias
-    return run_loss(partial(_loss, layout), judge, episodes, tensors)
+    return run_loss(partial(_loss, layout), judge, episodes, tensors, linear=not limit)
 
 
 def _loss(layout: Layout, judge: Judge, episodes: Sequence[Tensor], tensors: Sequence[Tensor]) -> Results:

@@ -277,7 +277,8 @@ def loss(networks: DeclaredNTM, episodes: Sequence[Tensor], state: Any, judge: J
     options = Options.of(call.numbers, episodes[0].device.type)
     weights = *call.weights, *call.biases, call.output.weight, call.output.bias
     program = replayed(networks, partial(_loss, options), judge, episodes, call.state, weights)
-    return run_loss(program, judge, episodes, (*call.state, *weights))
+    linear = not call.numbers.gradient_limit
+    return run_loss(program, judge, episodes, (*call.state, *weights), linear=linear)
 
 
 def _loss(options: Options, judge: Judge, episodes: Sequence[Tensor], tensors: Sequence[Tensor]) -> Results:
