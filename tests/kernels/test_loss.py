@@ -369,13 +369,18 @@ class Forwarded(SequenceLearner):
 
 
 def test_a_learner_that_looks_gets_the_long_way(monkeypatch):
-    monkeypatch.setattr(SequenceLearner, "_holds_whole_gradients", lambda self: True)
+    monkeypatch.setattr(SequenceLearner, "holds_whole_gradients", lambda self: True)
+    monkeypatch.setattr(SequenceLearner, "_scales_loss", lambda self: False)
     monkeypatch.setattr(SequenceLearner, "_task", None)
     inputs, network = torch.zeros(1, 2, 4), NTM(4, 2, **SMALL)
     learner = SequenceLearner(network)
     assert learner.loss_refusal(inputs) is None
     learner.forward = learner.forward  # as strategies of Lightning do it
     assert learner.loss_refusal(inputs) is None
+    del learner.forward
     assert "methods of its own" in Forwarded(network).loss_refusal(inputs)
+    with monkeypatch.context() as patched:
+        patched.setattr(SequenceLearner, "forward", Forwarded.forward)
+        assert "methods of its own" in learner.loss_refusal(inputs)
     learner.register_forward_hook(lambda *_: None)
     assert "hooks" in learner.loss_refusal(inputs)

@@ -23,12 +23,13 @@ from lightning_ntm.kernels.torch_internals import (
 )
 
 
-def obstacle(model: Any, episodes: Sequence[Tensor]) -> str | None:
+def obstacle(model: Any, episodes: Sequence[Tensor], *, scaled: bool = True) -> str | None:
     """Return what could look between the logits of a call and its gradients, or `None`.
 
     Args:
         model: Has the parameters; what the kernel itself cannot compute is not asked here.
         episodes: Of the call.
+        scaled: Whether the loss may be multiplied before its backward.
     """
     device = episodes[0].device
     if torch.compiler.is_compiling() or torch.jit.is_tracing() or has_dispatch_modes() or has_function_modes():
@@ -43,7 +44,7 @@ def obstacle(model: Any, episodes: Sequence[Tensor]) -> str | None:
         return "autocast is on."
     if torch.is_anomaly_enabled() or has_saved_tensor_hooks():
         return "anomaly detection or hooks for saved tensors are on."
-    if device.type == "cuda" and getattr(model, "gradient_limit", False):
+    if scaled and device.type == "cuda" and getattr(model, "gradient_limit", False):
         return "gradients are limited, and whether the loss is scaled cannot be seen without waiting for the GPU."
     return None
 

@@ -132,18 +132,25 @@ class MemoryModel(nn.Module, abc.ABC, Generic[State]):
         return chosen(self.all_kernels, self.backend, self, inputs, self._checked(inputs, None))
 
     def loss_by_kernel(
-        self, episodes: Sequence[Shaped[Tensor, "batch time ..."]], judge: Judge, state: State | None = None
+        self,
+        episodes: Sequence[Shaped[Tensor, "batch time ..."]],
+        judge: Judge,
+        state: State | None = None,
+        *,
+        scaled: bool = True,
     ) -> Loss | None:
         """Return the loss of a sequence from a kernel that computes all gradients at once.
 
         The gradients are those that autograd would find for the loss of the logits that `forward` returns. They are
-        given to the parameters by the loss's `backward`, which can be called once.
+        given to the parameters by the loss's `backward`.
 
         Args:
             episodes: The inputs of a batch, and what else the loss depends on.
             judge: Is called with the logits and all episodes, returns what the loss says of the logits. Equal ones give
                 equal losses.
             state: Before the first step; by default `initial_state`.
+            scaled: Whether the loss may be multiplied before its backward. On a GPU, gradients that are limited on
+                their way are computed for a loss that is not.
 
         Returns:
             `None` where there is no such kernel, or where `loss_refusal` says why not.
@@ -154,22 +161,22 @@ class MemoryModel(nn.Module, abc.ABC, Generic[State]):
         inputs = episodes[0]
         state = self._checked(inputs, state)
         kernel = choose_kernel(self.all_kernels, self.backend, self, inputs, state)
-        if self._loss_refusal(kernel, episodes):
+        if self._loss_refusal(kernel, episodes, scaled=scaled):
             return None
-        found: Loss = load(cast(str, cast(Kernel, kernel).loss))(self, episodes, state, judge)
+        found: Loss = load(cast(str, cast(Kernel, kernel).loss))(self, episodes, state, judge, scaled=scaled)
         return found
 
-    def loss_refusal(self, inputs: Float[Tensor, "batch time inputs"]) -> str | None:
+    def loss_refusal(self, inputs: Float[Tensor, "batch time inputs"], *, scaled: bool = True) -> str | None:
         """Return why `loss_by_kernel` returns `None` for such inputs, or `None` if it returns a loss."""
         kernel = choose_kernel(self.all_kernels, self.backend, self, inputs, self._checked(inputs, None))
-        return self._loss_refusal(kernel, [inputs])
+        return self._loss_refusal(kernel, [inputs], scaled=scaled)
 
-    def _loss_refusal(self, kernel: Kernel | None, episodes: Sequence[Tensor]) -> str | None:
+    def _loss_refusal(self, kernel: Kernel | None, episodes: Sequence[Tensor], *, scaled: bool) -> str | None:
         if kernel is None or kernel.loss is None:
             return "the backend that runs the network has no such kernel."
-        if type(self).forward is not MemoryModel.forward or "forward" in self.__dict__:
+        if type(self).forward is not _FORWARD or "forward" in self.__dict__:
             return "the network has a forward of its own."
-        return obstacle(self, episodes)
+        return obstacle(self, episodes, scaled=scaled)
 
     def unroll(
         self, inputs: Float[Tensor, "batch time inputs"], state: State
@@ -221,6 +228,10 @@ class MemoryModel(nn.Module, abc.ABC, Generic[State]):
     def _start_like(self, state: Any) -> State:
         """Return the initial state of one sequence; a passed state must have its types, shapes and dtypes."""
         return self.initial_state(1)
+
+
+#: Of the class as it is defined here.
+_FORWARD = MemoryModel.forward
 
 
 def check_state(state: Any, start: Any, batch: tuple[int, ...], name: str = "state") -> None:

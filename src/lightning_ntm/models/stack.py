@@ -127,7 +127,7 @@ class Stack(nn.Module, Generic[State]):
         own = type(self).forward is not Stack.forward or "forward" in self.__dict__
         if own or has_hooks(self) or is_compiled(self) or obstacle(self.networks, episodes):
             return None
-        found: Loss = load(kernel.loss)(self.networks, episodes, state, judge)
+        found: Loss = load(kernel.loss)(self.networks, episodes, state, judge, scaled=True)
         return found
 
     def backend_for(self, inputs: Float[Tensor, "networks batch time inputs"]) -> str:

@@ -15,7 +15,6 @@ from lightning_ntm.checks import between, one_of
 from lightning_ntm.evaluation.device import HostCopy, works_ahead
 from lightning_ntm.evaluation.noise import WeightNoise
 from lightning_ntm.kernels.loss import Loss
-from lightning_ntm.kernels.torch_internals import has_hooks, is_compiled
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.tasks.answer import Answer, exact, mean
 from lightning_ntm.tasks.answers import Bits
@@ -23,7 +22,7 @@ from lightning_ntm.tasks.base import Task
 from lightning_ntm.tasks.batch import Batch
 from lightning_ntm.training.late_check import LateCheck
 from lightning_ntm.training.lightning_internals import NAME_OF_RUNNING_HOOK
-from lightning_ntm.training.loss import Objective, loss_refusal, short_loss
+from lightning_ntm.training.loss import Objective, learner_refusal, loss_refusal, methods_between, short_loss
 from lightning_ntm.training.optimizer import default_optimizer, late_decay, prefer_fused, total_norm
 from lightning_ntm.training.precision import check_eps
 from lightning_ntm.training.safety import DivergenceError, largest_gradients
@@ -105,22 +104,23 @@ class SequenceLearner(L.LightningModule):
         return None if slots is None else start(len(inputs), slots=slots)
 
     def _short_loss(self, batch: Batch, slots: int | None) -> Loss | None:
-        if self._loss_refusal():
+        if learner_refusal(self, _METHODS):
             return None
-        return short_loss(self.model, self._objective, batch, self._start(batch.inputs, slots))
+        state = self._start(batch.inputs, slots)
+        return short_loss(self.model, self._objective, batch, state, scaled=self._scales_loss())
 
     def loss_refusal(self, inputs: Tensor) -> str | None:
         """Return why loss and gradients are not computed in one call for such inputs, or `None` if they are."""
-        return self._loss_refusal() or loss_refusal(self.model, self._objective, inputs)
+        return learner_refusal(self, _METHODS) or loss_refusal(
+            self.model, self._objective, inputs, scaled=self._scales_loss()
+        )
 
-    def _loss_refusal(self) -> str | None:
-        if torch.compiler.is_compiling():
-            return "the learner is compiled."
-        mine = SequenceLearner  # strategies of Lightning assign its forward to the learner
-        own = type(self).training_step is not mine.training_step or getattr(self.forward, "__func__", 0) != mine.forward
-        if own or type(self).__call__ is not mine.__call__ or has_hooks(self) or is_compiled(self):
-            return "the learner has hooks or methods of its own, or was compiled."
-        return None if self._holds_whole_gradients() else "the strategy divides parameters or gradients."
+    def holds_whole_gradients(self) -> bool:
+        """Return whether a process has all numbers of each gradient."""
+        return isinstance(self.trainer.strategy, (SingleDeviceStrategy, DDPStrategy))
+
+    def _scales_loss(self) -> bool:
+        return self.trainer.accumulate_grad_batches != 1 or type(self).backward is not L.LightningModule.backward
 
     @property
     def _objective(self) -> Objective:
@@ -180,7 +180,7 @@ class SequenceLearner(L.LightningModule):
             self._check(norm)
         if self.skipped and not self._scales_gradients():
             optimizer.zero_grad()
-        elif gradient_clip_val and gradient_clip_algorithm in (None, "norm") and self._holds_whole_gradients():
+        elif gradient_clip_val and gradient_clip_algorithm in (None, "norm") and self.holds_whole_gradients():
             torch.nn.utils.clip_grads_with_norm_(parameters, gradient_clip_val, norm)
         else:
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
@@ -217,7 +217,7 @@ class SequenceLearner(L.LightningModule):
     def _checks_late(self) -> bool:
         # A step to be skipped must not be taken at all: the next one would begin with other weights.
         late = works_ahead(self.device) and self.on_nonfinite == "stop"
-        return late and self._holds_whole_gradients() and not self._scales_gradients()
+        return late and self.holds_whole_gradients() and not self._scales_gradients()
 
     def _scales_gradients(self) -> bool:
         """Return whether a scaler of mixed precision looks after gradients that are not finite."""
@@ -239,9 +239,6 @@ class SequenceLearner(L.LightningModule):
     def _batch_number(self) -> int:
         # As the sampler numbers batches: the processes take turns.
         return self.trainer.fit_loop.total_batch_idx * self.trainer.world_size + self.trainer.global_rank
-
-    def _holds_whole_gradients(self) -> bool:
-        return isinstance(self.trainer.strategy, (SingleDeviceStrategy, DDPStrategy))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Measure a batch of the validation set."""
@@ -298,3 +295,6 @@ class SequenceLearner(L.LightningModule):
         check_optimizer_state(optimizer, state, path)
         scheduler = self.scheduler(optimizer) if self.scheduler else LambdaLR(optimizer, lambda _: 1.0)
         check_settings(optimizer, scheduler, {"momentum", "betas"} if self.scheduler else set(), state, path)
+
+
+_METHODS = methods_between(SequenceLearner)

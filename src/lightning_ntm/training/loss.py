@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_ntm.kernels.loss import Judged, Loss
+from lightning_ntm.kernels.torch_internals import has_hooks, is_compiled
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.models.stack import Stack
 from lightning_ntm.tasks.answer import Answer, exact
@@ -127,20 +128,46 @@ def loss_of(model: nn.Module, objective: Objective, batch: Batch, state: Any = N
     return objective.of(model(batch.inputs, state)[0], batch) if short is None else short
 
 
-def short_loss(model: nn.Module, objective: Objective, batch: Batch, state: Any = None) -> Loss | None:
-    """Return the loss in the short way, or `None` where that is not possible; see `loss_of`."""
+def short_loss(
+    model: nn.Module, objective: Objective, batch: Batch, state: Any = None, *, scaled: bool = True
+) -> Loss | None:
+    """Return the loss in the short way, or `None` where that is not possible; see `loss_of`.
+
+    `scaled` is whether the loss may be multiplied before its backward, as for gradients that are accumulated.
+    """
     if objective.refusal() or not isinstance(model, MemoryModel):
         return None
-    return model.loss_by_kernel(batch, objective.judged, state)
+    return model.loss_by_kernel(batch, objective.judged, state, scaled=scaled)
 
 
-def loss_refusal(model: nn.Module, objective: Objective, inputs: Tensor) -> str | None:
+def loss_refusal(model: nn.Module, objective: Objective, inputs: Tensor, *, scaled: bool = True) -> str | None:
     """Return why `short_loss` is `None` for such inputs, or `None` if it is not."""
     if reason := objective.refusal():
         return reason
     if not isinstance(model, MemoryModel):  # what torch.compile returns, which has the network's attributes
         return f"the network is a {type(model).__name__}."
-    return model.loss_refusal(inputs)
+    return model.loss_refusal(inputs, scaled=scaled)
+
+
+def methods_between(learner: Any) -> dict[str, Any]:
+    """Return the methods of a learner, or of a class of learners, between a batch and its gradients."""
+    found = {name: getattr(learner, name) for name in ("__call__", "forward", "training_step")}
+    # Strategies of Lightning assign the forward of the class to the learner.
+    return {name: getattr(method, "__func__", method) for name, method in found.items()}
+
+
+def learner_refusal(learner: Any, methods: dict[str, Any]) -> str | None:
+    """Return what of a learner looks between a batch and its gradients, or `None`.
+
+    Args:
+        learner: Is attached to a Trainer.
+        methods: What `methods_between` returned of its class as it was defined.
+    """
+    if torch.compiler.is_compiling():
+        return "the learner is compiled."
+    if methods_between(learner) != methods or has_hooks(learner) or is_compiled(learner):
+        return "the learner has hooks or methods of its own, or was compiled."
+    return None if learner.holds_whole_gradients() else "the strategy divides parameters or gradients."
 
 
 def loss_side_by_side(stack: Stack[Any], objective: Objective, batches: Batch, state: Any = None) -> Loss:

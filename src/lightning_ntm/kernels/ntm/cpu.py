@@ -74,14 +74,14 @@ def run(model: DeclaredNTM, inputs: Tensor, state: Any) -> tuple[Tensor, Any]:
     return call.output(output).transpose(0, 1), unflatten(state, end)
 
 
-def loss(model: DeclaredNTM, episodes: Sequence[Tensor], state: Any, judge: Judge) -> Loss:
+def loss(model: DeclaredNTM, episodes: Sequence[Tensor], state: Any, judge: Judge, *, scaled: bool) -> Loss:
     """Return the loss of a whole sequence from its initial state, with all gradients computed at once."""
     inputs = episodes[0]
     call = declared(model, state)
     *counts, limit = call.numbers
     layout = layout_of(inputs, call.state, call.weights, ([*map(int, counts), 1], limit))
     tensors = *call.state, *call.weights, *call.biases, call.output.weight, call.output.bias
-    return run_loss(partial(_loss, layout), judge, episodes, tensors, linear=not limit)
+    return run_loss(partial(_loss, layout), judge, episodes, tensors, linear=not (limit and scaled))
 
 
 def _loss(layout: Layout, judge: Judge, episodes: Sequence[Tensor], tensors: Sequence[Tensor]) -> Results:

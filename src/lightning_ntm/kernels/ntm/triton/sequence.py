@@ -268,7 +268,7 @@ def _on_device_of(tensor: Tensor) -> AbstractContextManager[object]:
     return torch.cuda.device_of(tensor) if elsewhere else nullcontext()
 
 
-def loss(networks: DeclaredNTM, episodes: Sequence[Tensor], state: Any, judge: Judge) -> Loss:
+def loss(networks: DeclaredNTM, episodes: Sequence[Tensor], state: Any, judge: Judge, *, scaled: bool) -> Loss:
     """Return the loss of a whole sequence from its initial state, with all gradients computed at once.
 
     Of one network, or of an NTM that holds the parameters of many.
@@ -277,7 +277,7 @@ def loss(networks: DeclaredNTM, episodes: Sequence[Tensor], state: Any, judge: J
     options = Options.of(call.numbers, episodes[0].device.type)
     weights = *call.weights, *call.biases, call.output.weight, call.output.bias
     program = replayed(networks, partial(_loss, options), judge, episodes, call.state, weights)
-    linear = not call.numbers.gradient_limit
+    linear = not (call.numbers.gradient_limit and scaled)
     return run_loss(program, judge, episodes, (*call.state, *weights), linear=linear)
 
 
