@@ -23,7 +23,18 @@ MAY_IMPORT = {
     "tasks": {"checks", "measures"},
     "models": {"checks", "functional", "kernels", "states"},
     "evaluation": {"checks", "intervals", "lazy", "measures", "models", "records", "tasks"},
-    "training": {"checks", "evaluation", "lazy", "measures", "kernels", "models", "signals", "tasks", "records"},
+    "training": {
+        "checks",
+        "evaluation",
+        "lazy",
+        "measures",
+        "kernels",
+        "models",
+        "signals",
+        "tasks",
+        "records",
+        "version",
+    },
     "testing": {"models", "states", "tasks"},
     "report": {"intervals", "measures", "records"},
     "sweep": {"measures", "records", "signals"},
@@ -52,7 +63,18 @@ ONLY_IN = {
     "pandas": {"records", "tasks"},
     "ray": {"sweep"},
 }
-WITHOUT_TORCH = {"checks", "intervals", "lazy", "measures", "recipes", "records", "report", "signals", "sweep"}
+WITHOUT_TORCH = {
+    "checks",
+    "intervals",
+    "lazy",
+    "measures",
+    "recipes",
+    "records",
+    "report",
+    "signals",
+    "sweep",
+    "version",
+}
 
 
 def imports(path):

@@ -6,7 +6,18 @@ from .lazy import loader as _loader
 
 if TYPE_CHECKING:
     from . import functional as functional, records as records
-    from .models import DNC as DNC, LSTM as LSTM, NTM as NTM, MemoryModel as MemoryModel, Stack as Stack
+    from .evaluation import open_run as open_run
+    from .models import (
+        DNC as DNC,
+        LSTM as LSTM,
+        NTM as NTM,
+        DNCState as DNCState,
+        LSTMState as LSTMState,
+        MemoryModel as MemoryModel,
+        NTMState as NTMState,
+        Stack as Stack,
+    )
+    from .states import detach as detach
     from .tasks import (
         AssociativeRecall as AssociativeRecall,
         Batch as Batch,
@@ -32,6 +43,7 @@ if TYPE_CHECKING:
         StackManipulation as StackManipulation,
         Task as Task,
     )
+    from .version import __version__ as __version__
 
 _TASKS = (
     "AssociativeRecall",
@@ -61,7 +73,10 @@ _TASKS = (
 
 _PLACES = {
     **{room: room for room in ("functional", "records")},
-    **dict.fromkeys(("DNC", "LSTM", "NTM", "MemoryModel", "Stack"), "models"),
+    "__version__": "version",
+    "detach": "states",
+    "open_run": "evaluation",
+    **dict.fromkeys(("DNC", "DNCState", "LSTM", "LSTMState", "NTM", "NTMState", "MemoryModel", "Stack"), "models"),
     **dict.fromkeys(_TASKS, "tasks"),
 }
 __all__ = list(_PLACES)

@@ -47,6 +47,11 @@ def mapped(function: Callable[..., Any], *states: Nested) -> Nested:
     return unflatten(states[0], [function(*parts) for parts in zip(*map(flatten, states), strict=True)])
 
 
+def detach(state: Nested) -> Nested:
+    """Return a state with the same numbers and no gradients, as for backpropagation through time that is truncated."""
+    return mapped(lambda part: part.detach(), state)
+
+
 def named(state: Any, prefix: str = "") -> dict[str, Any]:
     """Return what is in the fields of a state by their dotted names, as `controller.hidden`."""
     parts: dict[str, Any] = {}

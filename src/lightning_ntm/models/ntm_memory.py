@@ -37,6 +37,9 @@ class HeadParameters(NamedTuple):
     add: Float[Tensor, "*batch write_heads width"]
 
 
+_SHOWN = ("memory_slots", "memory_width", "num_read_heads", "num_write_heads", "max_shift")
+
+
 class NTMMemory(Memory[NTMMemoryState]):
     """The memory of an NTM and its heads; it has no parameters.
 
@@ -124,6 +127,10 @@ class NTMMemory(Memory[NTMMemoryState]):
         else:
             reads = repeated(reads, batch, dtype)
         return NTMMemoryState(memory, weights, reads)
+
+    def extra_repr(self) -> str:
+        """Return the sizes of memory and heads."""
+        return ", ".join(f"{name}={getattr(self, name)}" for name in _SHOWN)
 
     def slots_of(self, state: Any) -> int | None:
         """Return the slots of a state, or `None` for a state of another type."""

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import uuid
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import torch
 from lightning_ntm.tasks.base import Task
 from lightning_ntm.training.learner import SequenceLearner
 from lightning_ntm.training.refusals import backend_of
+from lightning_ntm.version import installed
 
 
 def about(**more: Any) -> dict[str, Any]:
@@ -34,7 +34,7 @@ def about(**more: Any) -> dict[str, Any]:
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "versions": {
             "python": platform.python_version(),
-            **{name: _installed(name) for name in ("lightning-ntm", "torch", "lightning", "numpy")},
+            **{name: installed(name) for name in ("lightning-ntm", "torch", "lightning", "numpy")},
         },
         "commit": _commit(Path.cwd()),
         "own_commit": _commit(Path(__file__).parent),
@@ -56,13 +56,6 @@ def computation(trainer: L.Trainer, learner: SequenceLearner, task: Task) -> dic
         refusal = learner.loss_refusal(inputs)
     backend = backend_of(trainer, learner.model, task)
     return {"backend": backend, "gradients": f"by autograd: {refusal}" if refusal else "in one call of the kernel"}
-
-
-def _installed(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:  # it is imported from its sources
-        return None
 
 
 #: Settings of a repository with which git runs programs when it compares files with a commit.
