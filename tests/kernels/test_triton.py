@@ -9,13 +9,15 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 
-from lightning_ntm import NTM
+from lightning_ntm import NTM, Batch, Stack
 
 pytest.importorskip("triton")
 
 from lightning_ntm.kernels.ntm.call import declared
 from lightning_ntm.kernels.ntm.triton import refusals, sequence, sizes
 from lightning_ntm.states import flatten, mapped, named, unflatten
+from lightning_ntm.tasks.answers import Bits
+from lightning_ntm.training.loss import Objective, loss_of, loss_side_by_side
 
 #: Of a network with an LSTM; without one the last two are missing.
 STATE = ("memory.memory", "memory.weights", "memory.reads", "controller.hidden", "controller.cell")
@@ -496,7 +498,7 @@ def test_transformed_calls_are_left_to_the_loop(device):
 
 COMPILED = """
 import torch
-from lightning_ntm import NTM
+from lightning_ntm import NTM, Batch, Stack
 from lightning_ntm.kernels.ntm.triton import refusals
 
 device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -531,6 +533,29 @@ def outcome(model, inputs):
     state = flatten(state)
     (logits.square().sum() + sum(part.square().sum() for part in state)).backward()
     return [logits, *state, *(parameter.grad.clone() for parameter in model.parameters())]
+
+
+@pytest.mark.parametrize("side_by_side", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
+def test_the_loss_with_its_gradients_is_that_of_autograd(dtype, side_by_side, device):
+    answer, stacked = Bits(2), (2,) if side_by_side else ()
+    members = [small(device).to(dtype) for _ in range(2)]
+    model = Stack(members, "triton") if side_by_side else members[0]
+    inputs, targets = torch.randn(*stacked, 2, 3, 4), torch.randint(0, 2, (*stacked, 2, 3, 2))
+    mask = torch.ones(*stacked, 2, 3, dtype=torch.bool)
+    batch = Batch(*(part.to(device) for part in (inputs.to(dtype), targets.to(dtype), mask)))
+    loss_of_all, found = loss_side_by_side if side_by_side else loss_of, []
+    for hooked in (False, True):
+        if hooked:  # then the gradients are those of autograd
+            model.register_forward_hook(lambda *_: None)
+        model.zero_grad()
+        loss = loss_of_all(model, Objective(answer), batch)
+        loss.loss.backward()
+        found.append([loss.loss.detach(), loss.logits, *(p.grad.clone() for p in model.parameters())])
+    tolerance = 1e-5 if dtype == torch.float32 else 2e-2
+    for mine, other in zip(*found, strict=True):
+        assert mine.dtype == other.dtype
+        assert (mine - other).abs().max() <= tolerance * other.abs().max()
 
 
 @pytest.mark.gpu

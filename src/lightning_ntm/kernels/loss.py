@@ -186,7 +186,7 @@ def _again(ctx: Any, factor: Tensor) -> Gradients:
 
 def output_layer(output: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Return the logits of a sequence, or of sequences of networks side by side; see `of_output_layer`."""
-    flat = output.flatten(-3, -2)
+    flat = output.to(weight.dtype).flatten(-3, -2)
     logits = F.linear(flat, weight, bias) if weight.ndim == 2 else torch.baddbmm(bias.unsqueeze(1), flat, weight.mT)
     return logits.unflatten(-2, output.shape[-3:-1])
 
@@ -208,6 +208,6 @@ def of_output_layer(
     logits = logits.transpose(0, 1) if time_first else logits
     judged = judge(logits)
     gradient = judged.gradient.transpose(0, 1) if time_first else judged.gradient
-    gradient, flat = gradient.flatten(-3, -2), output.flatten(-3, -2)
-    doutput = (gradient @ weight).view(output.shape)
+    gradient, flat = (tensor.to(weight.dtype).flatten(-3, -2) for tensor in (gradient, output))
+    doutput = (gradient @ weight).view(output.shape).to(output.dtype)
     return judged, logits, (doutput, gradient.mT @ flat, gradient.sum(-2))

@@ -31,7 +31,7 @@ def run(networks: DeclaredNTM, inputs: Tensor, state: Any) -> tuple[Tensor, Any]
     options = Options.of(call.numbers, inputs.device.type)
     output, *end = recurrence(inputs, call.state, call.weights, call.biases, options)
     weight, bias = call.output.weight, call.output.bias
-    return output_layer(output.to(weight.dtype), weight, bias), unflatten(state, end)
+    return output_layer(output, weight, bias), unflatten(state, end)
 
 
 def recurrence(
