@@ -41,7 +41,6 @@ CHECKED = {
             "_forward_pre_hooks",
             "_functorch",
             "_has_any_global_hook",
-            "_device",
             "_get_current_function_mode_stack",
             "_len_torch_dispatch_stack",
             "_len_torch_function_stack",

@@ -13,12 +13,12 @@ from torch.overrides import TorchFunctionMode
 
 from lightning_ntm import LSTM, NTM, Copy, Stack
 from lightning_ntm.kernels import graphs, loss_graphs
-from lightning_ntm.kernels.loss import Gradients, Judged, Results, run
+from lightning_ntm.kernels.loss import CriterionOutput, Gradients, Results, run
 from lightning_ntm.tasks.answers import Bits, Numbers, Symbols
 from lightning_ntm.tasks.batch import Batch
 from lightning_ntm.training import SequenceLearner
 from lightning_ntm.training.data import TargetsError
-from lightning_ntm.training.loss import Objective, loss_of, loss_side_by_side, short_loss
+from lightning_ntm.training.loss import Objective, fused_loss, loss_of, loss_side_by_side
 
 SMALL = {"hidden_size": 6, "memory_slots": 7, "memory_width": 3}
 LIMITED = {"gradient_limit": 1e-3}
@@ -66,10 +66,10 @@ def test_it_is_that_of_autograd(seed, answer):
     torch.manual_seed(seed)
     model, batch, objective = NTM(4, 2, **options).double(), episodes(answer), Objective(answer, reduction)
     start = None if slots is None else partial(model.initial_state, len(batch.inputs), slots=slots)
-    short = short_loss(model, objective, batch, start and start())
+    short = fused_loss(model, objective, batch, start and start())
     found = gradients(short.loss, model)
     model.backend = "reference"
-    assert short_loss(model, objective, batch) is None
+    assert fused_loss(model, objective, batch) is None
     long = loss_of(model, objective, batch, start and start())
     for mine, other in zip(short, long, strict=True):
         torch.testing.assert_close(mine, other, rtol=1e-10, atol=1e-10)
@@ -78,9 +78,9 @@ def test_it_is_that_of_autograd(seed, answer):
 
 
 @pytest.mark.parametrize("options", [{}, {"controller": "feedforward", "memory_init": "learned"}], ids=str)
-def test_on_the_cpu_it_has_the_bits_of_the_long_way(options):
+def test_on_the_cpu_it_has_the_bits_of_autograd(options):
     model, batch, objective = NTM(4, 2, **SMALL, **options), episodes(Bits(2), dtype=torch.float32), Objective(Bits(2))
-    short, long = short_loss(model, objective, batch), objective.of(model(batch.inputs)[0], batch)
+    short, long = fused_loss(model, objective, batch), objective.of(model(batch.inputs)[0], batch)
     assert all(torch.equal(mine, other) for mine, other in zip(short, long, strict=True))
     pairs = zip(gradients(short.loss, model), gradients(long.loss, model), strict=True)
     assert all(torch.equal(mine, other) for mine, other in pairs)
@@ -89,8 +89,8 @@ def test_on_the_cpu_it_has_the_bits_of_the_long_way(options):
 def test_a_factor_and_a_frozen_parameter_are_kept():
     model, batch, objective = NTM(4, 2, **SMALL).double(), episodes(Bits(2)), Objective(Bits(2))
     model.heads.weight.requires_grad_(False)
-    halved = gradients(short_loss(model, objective, batch).loss / 2, model)
-    whole = gradients(short_loss(model, objective, batch).loss, model)
+    halved = gradients(fused_loss(model, objective, batch).loss / 2, model)
+    whole = gradients(fused_loss(model, objective, batch).loss, model)
     for half, one in zip(halved, whole, strict=True):
         assert (half is None and one is None) or torch.equal(2 * half, one)
     assert model.heads.weight.grad is None
@@ -100,13 +100,13 @@ def test_a_factor_and_a_frozen_parameter_are_kept():
     "options", [{}, {"gradient_limit": 1e-3}, {"gradient_limit": 1e-3, "controller": "feedforward"}]
 )
 @pytest.mark.parametrize("use", [lambda loss: loss / 4, lambda loss: 4 * loss, lambda loss: loss + loss], ids=range(3))
-def test_a_multiple_of_the_loss_has_the_gradients_of_the_long_way(options, use):
+def test_a_multiple_of_the_loss_has_the_gradients_of_autograd(options, use):
     model, batch, objective = (
         NTM(4, 2, **SMALL, **options),
         episodes(Bits(2), time=9, dtype=torch.float32),
         Objective(Bits(2)),
     )
-    short = gradients(use(short_loss(model, objective, batch).loss), model)
+    short = gradients(use(fused_loss(model, objective, batch).loss), model)
     long = gradients(use(objective.of(model(batch.inputs)[0], batch).loss), model)
     for mine, other in zip(short, long, strict=True):
         torch.testing.assert_close(mine, other, rtol=1e-5, atol=1e-9)
@@ -115,17 +115,17 @@ def test_a_multiple_of_the_loss_has_the_gradients_of_the_long_way(options, use):
 @pytest.mark.parametrize("options", [{}, {"gradient_limit": 1e-3}], ids=str)
 def test_a_second_backward_gives_the_gradients_again(options):
     model, batch, objective = NTM(4, 2, **SMALL, **options), episodes(Bits(2), dtype=torch.float32), Objective(Bits(2))
-    loss = short_loss(model, objective, batch).loss
+    loss = fused_loss(model, objective, batch).loss
     once = torch.autograd.grad(loss, list(model.parameters()), retain_graph=True)
     again = gradients(loss, model)
     assert all(torch.equal(one, other) for one, other in zip(once, again, strict=True))
     with pytest.raises(RuntimeError, match="first gradients"):
-        torch.autograd.grad(short_loss(model, objective, batch).loss, model.heads.weight, create_graph=True)
+        torch.autograd.grad(fused_loss(model, objective, batch).loss, model.heads.weight, create_graph=True)
 
 
 def test_a_weight_that_changed_before_a_second_backward_is_told():
     model, batch = NTM(4, 2, **SMALL), episodes(Bits(2), dtype=torch.float32)
-    loss = short_loss(model, Objective(Bits(2)), batch).loss
+    loss = fused_loss(model, Objective(Bits(2)), batch).loss
     loss.backward(retain_graph=True)
     with torch.no_grad():
         model.heads.weight += 1
@@ -154,11 +154,11 @@ def compiled(model):
 
 
 @pytest.mark.parametrize("change", [hooked, hooked_inside, with_a_forward, checkpoints, compiled])
-def test_what_looks_at_a_network_gets_the_long_way(change):
+def test_what_looks_at_a_network_is_left_to_autograd(change):
     model, batch, objective = NTM(4, 2, **SMALL), episodes(Bits(2), dtype=torch.float32), Objective(Bits(2))
     assert model.loss_refusal(batch.inputs) is None
     change(model)
-    assert short_loss(model, objective, batch) is None
+    assert fused_loss(model, objective, batch) is None
     assert model.loss_refusal(batch.inputs).endswith(".")
 
 
@@ -176,26 +176,26 @@ class Called(NTM):
         return super().__call__(*call)
 
 
-def test_what_looks_at_operations_gets_the_long_way():
+def test_what_looks_at_operations_is_left_to_autograd():
     model, batch, objective = NTM(4, 2, **SMALL), episodes(Bits(2), dtype=torch.float32), Objective(Bits(2))
     with torch.no_grad():
-        assert short_loss(model, objective, batch) is None
+        assert fused_loss(model, objective, batch) is None
     with torch.autocast("cpu", torch.bfloat16):
-        assert short_loss(model, objective, batch) is None
+        assert fused_loss(model, objective, batch) is None
     with torch.autograd.graph.saved_tensors_hooks(lambda x: x, lambda x: x):
-        assert short_loss(model, objective, batch) is None
+        assert fused_loss(model, objective, batch) is None
     with pytest.warns(UserWarning, match="Anomaly"), torch.autograd.detect_anomaly(check_nan=False):
-        assert short_loss(model, objective, batch) is None
-    assert short_loss(model, objective, batch._replace(inputs=batch.inputs.clone().requires_grad_())) is None
-    assert short_loss(model, objective, batch._replace(targets=batch.targets.clone().requires_grad_())) is None
+        assert fused_loss(model, objective, batch) is None
+    assert fused_loss(model, objective, batch._replace(inputs=batch.inputs.clone().requires_grad_())) is None
+    assert fused_loss(model, objective, batch._replace(targets=batch.targets.clone().requires_grad_())) is None
     with Seeing():
-        assert short_loss(model, objective, batch) is None
+        assert fused_loss(model, objective, batch) is None
     with torch.device("cpu"):
-        assert short_loss(model, objective, batch) is not None
-    assert short_loss(torch.compile(model, backend="eager"), objective, batch) is None
-    assert short_loss(LSTM(4, 2, hidden_size=3), objective, batch) is None
-    assert short_loss(Called(4, 2, **SMALL), objective, batch) is None
-    assert short_loss(model, objective, batch) is not None
+        assert fused_loss(model, objective, batch) is not None
+    assert fused_loss(torch.compile(model, backend="eager"), objective, batch) is None
+    assert fused_loss(LSTM(4, 2, hidden_size=3), objective, batch) is None
+    assert fused_loss(Called(4, 2, **SMALL), objective, batch) is None
+    assert fused_loss(model, objective, batch) is not None
 
 
 def test_wrong_targets_are_told():
@@ -205,7 +205,7 @@ def test_wrong_targets_are_told():
         Objective(Bits(2), task="Mine"),
     )
     with pytest.raises(TargetsError, match=r"Mine: targets must have shape \(batch, time, 2\), got \(3, 5, 1\)"):
-        short_loss(model, objective, batch._replace(targets=batch.targets[..., :1]))
+        fused_loss(model, objective, batch._replace(targets=batch.targets[..., :1]))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -223,11 +223,11 @@ class Constant(Doubled):
     constant = True
 
 
-def test_the_answer_of_a_user_gets_the_long_way_unless_it_says_that_it_is_constant():
+def test_the_answer_of_a_user_is_left_to_autograd_unless_it_says_that_it_is_constant():
     model, batch = NTM(4, 2, **SMALL).double(), episodes(Bits(2))
-    assert short_loss(model, Objective(Doubled(2)), batch) is None
-    once = gradients(short_loss(model, Objective(Bits(2)), batch).loss, model)
-    twice = gradients(short_loss(model, Objective(Constant(2)), batch).loss, model)
+    assert fused_loss(model, Objective(Doubled(2)), batch) is None
+    once = gradients(fused_loss(model, Objective(Bits(2)), batch).loss, model)
+    twice = gradients(fused_loss(model, Objective(Constant(2)), batch).loss, model)
     for one, two in zip(once, twice, strict=True):
         torch.testing.assert_close(two, 2 * one)
 
@@ -248,14 +248,14 @@ class Owner(nn.Module):
     """Has graphs."""
 
 
-def judge(logits, inputs):
-    return Judged(logits.square().sum(), logits.square().sum(1), 2 * logits)
+def criterion(logits, inputs):
+    return CriterionOutput(logits.square().sum(), logits.square().sum(1), 2 * logits)
 
 
-def product(judge, episodes, tensors):
+def product(criterion, episodes, tensors):
     (inputs,), (state, weight) = episodes, tensors
-    judged = judge(logits := inputs @ weight + state, inputs)
-    return Results(judged, logits, Gradients([judged.gradient, inputs.mT @ judged.gradient]))
+    evaluated = criterion(logits := inputs @ weight + state, inputs)
+    return Results(evaluated, logits, Gradients([evaluated.gradient, inputs.mT @ evaluated.gradient]))
 
 
 @pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
@@ -268,8 +268,8 @@ def device(request, monkeypatch):
 
 
 def replayed(owner, inputs, state, weight):
-    program = loss_graphs.replayed(owner, partial(product), judge, [inputs], [state], [weight])
-    return program, run(program, judge, [inputs], (state, weight))
+    program = loss_graphs.replayed(owner, partial(product), criterion, [inputs], [state], [weight])
+    return program, run(program, criterion, [inputs], (state, weight))
 
 
 def test_a_shape_that_repeats_is_captured_and_each_call_has_its_own_numbers(device):
@@ -312,8 +312,8 @@ def test_equal_objectives_share_a_graph(device):
     weight, inputs = torch.randn(3, 2, device=device, requires_grad=True), torch.randn(4, 3, device=device)
     owner, state = Owner(), torch.randn(4, 2, device=device)
     for _ in range(3):
-        judged = Objective(Bits(2)).judged
-        program = loss_graphs.replayed(owner, partial(unjudged), judged, [inputs], [state], [weight])
+        evaluated = Objective(Bits(2)).with_gradient
+        program = loss_graphs.replayed(owner, partial(unjudged), evaluated, [inputs], [state], [weight])
     assert not isinstance(program, partial)
 
 
@@ -336,7 +336,7 @@ def test_losses_of_two_shapes_may_come_before_one_backward(device, first):
 
 
 def unjudged(_, *call):
-    return product(judge, *call)
+    return product(criterion, *call)
 
 
 @pytest.mark.gpu
@@ -368,7 +368,7 @@ class Forwarded(SequenceLearner):
         return 2 * super().forward(inputs, slots)
 
 
-def test_a_learner_that_looks_gets_the_long_way(monkeypatch):
+def test_a_learner_that_looks_is_left_to_autograd(monkeypatch):
     monkeypatch.setattr(SequenceLearner, "holds_whole_gradients", lambda self: True)
     monkeypatch.setattr(SequenceLearner, "_scales_loss", lambda self: False)
     monkeypatch.setattr(SequenceLearner, "_task", None)

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn.utils import parametrizations, parametrize, prune
+from torch.overrides import TorchFunctionMode
 
 from lightning_ntm import LSTM, NTM
 from lightning_ntm.kernels import plain
@@ -210,6 +211,26 @@ def test_a_hook_of_all_modules_is_called(network):
     finally:
         handle.remove()
     assert "Linear" in seen
+
+
+class Doubling(TorchFunctionMode):
+    """Doubles what linear layers return."""
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        return 2 * result if function is nn.functional.linear else result
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_a_mode_that_changes_functions_is_followed(network):
+    model, inputs = NETWORKS[network](), torch.randn(2, 3, 3)
+    truth = NETWORKS[network](backend="reference")
+    truth.load_state_dict(model.state_dict())
+    with torch.device("cpu"):  # this mode sets the device of new tensors only
+        assert model.backend_for(inputs) != "reference"
+    with Doubling():
+        assert model.backend_for(inputs) == "reference"
+        torch.testing.assert_close(model(inputs)[0], truth(inputs)[0])
 
 
 @pytest.mark.parametrize("network", NETWORKS)

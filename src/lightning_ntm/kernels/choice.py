@@ -17,9 +17,9 @@ class Kernel(NamedTuple):
         stacked: `"module:function"`; called with a model whose parameters are those of many networks of one
             architecture, and with their inputs and states, all with a leading axis of networks. Without one, `program`
             is called for each network.
-        loss: `"module:function"`; called as `function(model, episodes, state, judge, scaled=...)`, for networks side by
-            side with a model as for `stacked`; returns a `kernels.loss.Loss`, with the gradients of the model's own
-            loop. Without one, the loss is computed from what `program` returns.
+        loss: `"module:function"`; called as `function(model, episodes, state, criterion, scaled=...)`, for several
+            networks with a model as for `stacked`. Returns a `kernels.loss.Loss` with the gradients of the model's own
+            loop. Without it, autograd computes the gradients of what `program` returns.
     """
 
     program: str

@@ -1,7 +1,9 @@
-"""Loss and gradients of a whole call at once, where nothing looks in between.
+"""The loss of a sequence and all gradients in one call of a kernel.
 
-A program computes logits, hands them to the caller's loss, and goes on with the gradients: to autograd all of it is one
-function of the parameters. Its backward has nothing left to compute.
+Usually autograd connects three steps: the kernel's forward, the loss, and the kernel's backward. Here the kernel's
+program computes the logits, calls the loss, and continues with the backward. For autograd the loss is then one function
+of the parameters whose gradients are already known. This requires that nothing else uses or changes the values in
+between.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,11 +26,11 @@ from lightning_ntm.kernels.torch_internals import (
 
 
 def obstacle(model: Any, episodes: Sequence[Tensor], *, scaled: bool = True) -> str | None:
-    """Return what could look between the logits of a call and its gradients, or `None`.
+    """Return what may use or change the values between the logits and the gradients, or `None`.
 
     Args:
-        model: Has the parameters; what the kernel itself cannot compute is not asked here.
-        episodes: Of the call.
+        model: The network. Whether the kernel can run it is checked elsewhere.
+        episodes: The tensors of the batch.
         scaled: Whether the loss may be multiplied before its backward.
     """
     device = episodes[0].device
@@ -49,13 +51,13 @@ def obstacle(model: Any, episodes: Sequence[Tensor], *, scaled: bool = True) -> 
     return None
 
 
-class Judged(NamedTuple):
-    """What a loss says of logits.
+class CriterionOutput(NamedTuple):
+    """What a criterion returns for logits.
 
     Args:
         loss: A scalar.
-        costs: What it is made of, for each sequence.
-        gradient: Of the loss with respect to the logits.
+        costs: The cost of each sequence.
+        gradient: The gradient of the loss with respect to the logits.
     """
 
     loss: Tensor
@@ -63,16 +65,16 @@ class Judged(NamedTuple):
     gradient: Tensor
 
 
-#: Returns the loss of `([networks,] batch, time, outputs)` logits; its other arguments are the tensors of the episodes.
-Judge = Callable[..., Judged]
+#: Called with `([networks,] batch, time, outputs)` logits and the tensors of the episodes.
+Criterion = Callable[..., CriterionOutput]
 
 
 class Loss(NamedTuple):
-    """A loss, and what it was computed from. Only the loss is part of autograd's graph.
+    """A loss, the costs of the sequences, and their logits. Only the loss has a gradient.
 
     Args:
         loss: A scalar.
-        costs: What it is made of, for each sequence.
+        costs: The cost of each sequence.
         logits: `([networks,] batch, time, outputs)`.
     """
 
@@ -82,11 +84,11 @@ class Loss(NamedTuple):
 
 
 class Gradients:
-    """Gradients on their way to the tensors of a call.
+    """The gradients of a call until autograd asks for them.
 
     Args:
-        tensors: One for each tensor.
-        shared: Whether they are in memory that the next call writes over, unless `keep` was called before.
+        tensors: One for each tensor of the call.
+        shared: Whether they are in memory that the next call overwrites. `keep` copies them before that.
     """
 
     def __init__(self, tensors: Sequence[Tensor | None], *, shared: bool = False):
@@ -116,43 +118,48 @@ class Results(NamedTuple):
     """What a program returns.
 
     Args:
-        judged: What the loss said of the logits.
+        evaluated: What the criterion returned.
         logits: The logits.
         gradients: Of the loss with respect to the tensors of the call, in their order.
     """
 
-    judged: Judged
+    evaluated: CriterionOutput
     logits: Tensor
     gradients: Gradients
 
 
 #: Computes a call from the loss, the tensors of the episodes, and those that can need a gradient.
-Program = Callable[[Judge, Sequence[Tensor], Sequence[Tensor]], Results]
+Program = Callable[[Criterion, Sequence[Tensor], Sequence[Tensor]], Results]
 
 
 def run(
-    program: Program, judge: Judge, episodes: Sequence[Tensor], tensors: Sequence[Tensor], *, linear: bool = True
+    program: Program,
+    criterion: Criterion,
+    episodes: Sequence[Tensor],
+    tensors: Sequence[Tensor],
+    *,
+    linear: bool = True,
 ) -> Loss:
     """Return the loss of a call as a function of its tensors.
 
     Args:
         program: Computes it.
-        judge: The loss.
+        criterion: Computes the loss.
         episodes: The arguments of the loss after the logits; the first are the inputs.
         tensors: State, weights and biases: all that can need a gradient.
-        linear: Whether the gradients of a multiple of the loss are that multiple of its gradients: not so where
-            gradients are limited on their way.
+        linear: Whether the gradients of a multiple of the loss are that multiple of its gradients. They are not if
+            the kernel limits gradients within the sequence.
     """
-    return Loss(*_Loss.apply(program, judge, episodes, linear, *tensors))
+    return Loss(*_Loss.apply(program, criterion, episodes, linear, *tensors))
 
 
 class _Loss(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, program: Program, judge: Judge, episodes: Sequence[Tensor], linear: bool, *tensors: Tensor
+        ctx: Any, program: Program, criterion: Criterion, episodes: Sequence[Tensor], linear: bool, *tensors: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        (loss, costs, _), logits, ctx.gradients = program(judge, episodes, tensors)
-        ctx.call, ctx.linear = (program, judge, episodes), linear
+        (loss, costs, _), logits, ctx.gradients = program(criterion, episodes, tensors)
+        ctx.call, ctx.linear = (program, criterion, episodes), linear
         ctx.save_for_backward(*tensors)
         ctx.mark_non_differentiable(costs, logits)
         ctx.set_materialize_grads(False)
@@ -162,7 +169,7 @@ class _Loss(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Any) -> tuple[Tensor | None, ...]:
         refuse_beyond_first(gradients)
         factor, needed = gradients[0], ctx.needs_input_grad[4:]
-        found, ctx.gradients = ctx.gradients, None  # which become those of the parameters
+        found, ctx.gradients = ctx.gradients, None  # the tensors become the gradients of the parameters
         if not ctx.linear and not is_one(factor):
             found = _again(ctx, factor)
             factor = torch.ones_like(factor)
@@ -173,11 +180,11 @@ class _Loss(torch.autograd.Function):
 
 def _again(ctx: Any, factor: Tensor) -> Gradients:
     """Return the gradients of a multiple of the loss, computed again."""
-    program, judge, episodes = ctx.call
+    program, criterion, episodes = ctx.call
 
-    def scaled(*call: Tensor) -> Judged:
-        loss, costs, gradient = judge(*call)
-        return Judged(loss, costs, gradient * factor)
+    def scaled(*call: Tensor) -> CriterionOutput:
+        loss, costs, gradient = criterion(*call)
+        return CriterionOutput(loss, costs, gradient * factor)
 
     with torch.no_grad(), torch.autocast(factor.device.type, enabled=False):
         results: Results = program(scaled, episodes, ctx.saved_tensors)
@@ -192,22 +199,29 @@ def output_layer(output: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 def of_output_layer(
-    output: Tensor, weight: Tensor, bias: Tensor, judge: Callable[[Tensor], Judged], *, time_first: bool = False
-) -> tuple[Judged, Tensor, tuple[Tensor, Tensor, Tensor]]:
-    """Return what a loss says of the logits, the logits, and gradients of the output layer's input, weight and bias.
+    output: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    criterion: Criterion,
+    episodes: Sequence[Tensor],
+    *,
+    time_first: bool = False,
+) -> tuple[CriterionOutput, Tensor, tuple[Tensor, Tensor, Tensor]]:
+    """Return the criterion's output, the logits, and the gradients of the output layer's input, weight and bias.
 
     Args:
         output: What the output layer takes: `([networks,] batch, time, features)`, with `time_first` `(time, batch,
             features)`.
         weight: Of the output layer, `([networks,] outputs, features)`.
         bias: Likewise.
-        judge: The loss.
+        criterion: Computes the loss.
+        episodes: Its arguments after the logits.
         time_first: Whether time is the first axis.
     """
     logits = output_layer(output, weight, bias)
     logits = logits.transpose(0, 1) if time_first else logits
-    judged = judge(logits)
-    gradient = judged.gradient.transpose(0, 1) if time_first else judged.gradient
+    evaluated = criterion(logits, *episodes)
+    gradient = evaluated.gradient.transpose(0, 1) if time_first else evaluated.gradient
     gradient, flat = (tensor.to(weight.dtype).flatten(-3, -2) for tensor in (gradient, output))
     doutput = (gradient @ weight).view(output.shape).to(output.dtype)
-    return judged, logits, (doutput, gradient.mT @ flat, gradient.sum(-2))
+    return evaluated, logits, (doutput, gradient.mT @ flat, gradient.sum(-2))

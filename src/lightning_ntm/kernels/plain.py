@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from lightning_ntm.kernels.torch_internals import (
     has_dispatch_modes,
+    has_function_modes,
     has_global_hooks,
     has_hooks,
     in_forward_mode,
@@ -75,6 +76,8 @@ def transformed() -> str | None:
         return "it cannot be transformed by torch.func."
     if in_forward_mode():
         return "it has no forward-mode derivative."
+    if not torch.compiler.is_compiling() and has_function_modes():
+        return "a mode sees or changes the functions of PyTorch."
     return None
 
 

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.nn.modules import module as nn_module
 from torch.overrides import _get_current_function_mode_stack
-from torch.utils._device import DeviceContext
 
 
 def has_dispatch_modes() -> bool:
@@ -22,9 +21,12 @@ def has_dispatch_modes() -> bool:
 
 
 def has_function_modes() -> bool:
-    """Return whether a mode changes or sees functions of PyTorch, apart from the one that sets a default device."""
-    return torch._C._len_torch_function_stack() > 0 and not all(
-        isinstance(mode, DeviceContext) for mode in _get_current_function_mode_stack()
+    """Return whether a mode of the user's sees the functions of PyTorch; public names enter modes but do not list them.
+
+    Modes of PyTorch itself set a default device or trace, which is asked elsewhere.
+    """
+    return torch._C._len_torch_function_stack() > 0 and any(
+        not type(mode).__module__.startswith("torch.") for mode in _get_current_function_mode_stack()
     )
 
 

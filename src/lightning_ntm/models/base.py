@@ -2,7 +2,7 @@
 
 import abc
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, ClassVar, Generic, Protocol, TypeVar, cast, runtime_checkable
+from typing import Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int64, Shaped
@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from lightning_ntm.checks import at_least, one_of
 from lightning_ntm.kernels.choice import Kernel, choose, choose_kernel, chosen, load, prepare
-from lightning_ntm.kernels.loss import Judge, Loss, obstacle
+from lightning_ntm.kernels.loss import Criterion, Loss, obstacle
 from lightning_ntm.kernels.plain import Part, Shapes
 from lightning_ntm.models import lengths as padding
 from lightning_ntm.states import named
@@ -134,7 +134,7 @@ class MemoryModel(nn.Module, abc.ABC, Generic[State]):
     def loss_by_kernel(
         self,
         episodes: Sequence[Shaped[Tensor, "batch time ..."]],
-        judge: Judge,
+        criterion: Criterion,
         state: State | None = None,
         *,
         scaled: bool = True,
@@ -146,14 +146,14 @@ class MemoryModel(nn.Module, abc.ABC, Generic[State]):
 
         Args:
             episodes: The inputs of a batch, and what else the loss depends on.
-            judge: Is called with the logits and all episodes, returns what the loss says of the logits. Equal ones give
-                equal losses.
+            criterion: Called with the logits and all episodes; returns loss, costs and the gradient of the logits.
+                Equal criteria must return the same for the same arguments.
             state: Before the first step; by default `initial_state`.
-            scaled: Whether the loss may be multiplied before its backward. On a GPU, gradients that are limited on
-                their way are computed for a loss that is not.
+            scaled: Whether the loss may be multiplied before its backward, as for accumulated gradients. With
+                `gradient_limit`, the kernel for GPUs cannot support that.
 
         Returns:
-            `None` where there is no such kernel, or where `loss_refusal` says why not.
+            The loss, or `None` if this is not possible; `loss_refusal` returns the reason.
 
         Raises:
             ValueError: Inputs or state have the wrong shape, or `backend` cannot run the call.
@@ -161,9 +161,9 @@ class MemoryModel(nn.Module, abc.ABC, Generic[State]):
         inputs = episodes[0]
         state = self._checked(inputs, state)
         kernel = choose_kernel(self.all_kernels, self.backend, self, inputs, state)
-        if self._loss_refusal(kernel, episodes, scaled=scaled):
+        if kernel is None or kernel.loss is None or self._loss_refusal(kernel, episodes, scaled=scaled):
             return None
-        found: Loss = load(cast(str, cast(Kernel, kernel).loss))(self, episodes, state, judge, scaled=scaled)
+        found: Loss = load(kernel.loss)(self, episodes, state, criterion, scaled=scaled)
         return found
 
     def loss_refusal(self, inputs: Float[Tensor, "batch time inputs"], *, scaled: bool = True) -> str | None:

@@ -1,4 +1,4 @@
-"""Networks that are made of a controller and a memory: what the NTM and the DNC have in common."""
+"""Base class of networks with a controller and a memory, such as the NTM and the DNC."""
 
 from typing import Any, ClassVar
 
@@ -16,9 +16,10 @@ from lightning_ntm.states import named
 class ControlledModel(MemoryModel[State]):
     """A controller and a memory, with the linear layers that connect them.
 
-    In each step the controller gets the input and the last reads. The layer `heads` computes from its output the
-    interface vector, by which the memory is written and read; the layer `output` computes the logits from the
-    controller and the new reads. A subclass sets the four modules and `state_type`, and gives `initial_state`.
+    In each step the controller gets the input and the last reads. The layer `heads` computes the interface vector from
+    the controller's output; it sets how the memory is written and read. The layer `output` computes the logits from the
+    controller's output and the new reads. A subclass sets the four modules and `state_type`, and defines
+    `initial_state`.
     """
 
     controller: Controller[Any]
@@ -53,9 +54,9 @@ class ControlledModel(MemoryModel[State]):
         return logits, self.state_type(memory, controller), {**named(controller), **seen}
 
     def recur(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """Run one step but for the output layer, which no other step depends on."""
+        """Run one step without the output layer, on which no other step depends."""
         controlled, controller, interface = self._control(x, state)
-        with full_precision(interface.device):  # under autocast only controller and output compute in fewer bits
+        with full_precision(interface.device):  # under autocast only controller and output are in half precision
             memory = self.memory(interface, state.memory)
         return self._answer(controlled, memory), self.state_type(memory, controller)
 

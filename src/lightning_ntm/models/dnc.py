@@ -21,10 +21,10 @@ class DNCState(NamedTuple):
 class DNC(ControlledModel[DNCState]):
     """Differentiable Neural Computer (Graves et al., Nature 538, 2016).
 
-    In each step the controller sees the input and what was last read; a linear layer computes from its output the
-    interface vector, by which the write head writes and the read heads read the memory; the output is computed from the
-    controller and the new reads. `masking`, `deallocation` and `sharpening` are the changes of Csordas and Schmidhuber
-    (ICLR 2019), each by itself; `DNC.mds` has all three.
+    In each step the controller gets the input and the last reads. A linear layer computes the interface vector from the
+    controller's output; it sets how the write head and the read heads use the memory. The output is computed from the
+    controller's output and the new reads. `masking`, `deallocation` and `sharpening` are the changes of Csordas and
+    Schmidhuber (ICLR 2019). Each is an option; `DNC.mds` has all three.
 
     Args:
         input_size: Numbers per step of the input.

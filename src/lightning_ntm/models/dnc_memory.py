@@ -44,9 +44,6 @@ class DNCParameters(NamedTuple):
     backward_sharpness: Float[Tensor, "*batch read_heads"] | None = None
 
 
-_SHOWN = ("memory_slots", "memory_width", "num_read_heads", "masking", "deallocation", "sharpening")
-
-
 class DNCMemory(Memory[DNCMemoryState]):
     """The memory of a DNC with one write head and any number of read heads; it has no parameters.
 
@@ -67,6 +64,7 @@ class DNCMemory(Memory[DNCMemoryState]):
         ValueError: An argument is out of its range, or `mask_floor` is given without masking.
     """
 
+    shown = ("memory_slots", "memory_width", "num_read_heads", "masking", "deallocation", "sharpening")
     _like: Tensor
 
     def __init__(
@@ -112,10 +110,6 @@ class DNCMemory(Memory[DNCMemoryState]):
         shapes = (slots, width), (slots,), (slots,), (slots, slots), (slots,), (heads, slots), (heads, width)
         dtype = state_dtype(self._like)
         return DNCMemoryState(*(self._like.new_zeros((*batch, *shape), dtype=dtype) for shape in shapes))
-
-    def extra_repr(self) -> str:
-        """Return the sizes of memory and heads."""
-        return ", ".join(f"{name}={getattr(self, name)}" for name in _SHOWN)
 
     def slots_of(self, state: Any) -> int | None:
         """Return the slots of a state, or `None` for a state of another type."""

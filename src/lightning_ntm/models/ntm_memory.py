@@ -37,9 +37,6 @@ class HeadParameters(NamedTuple):
     add: Float[Tensor, "*batch write_heads width"]
 
 
-_SHOWN = ("memory_slots", "memory_width", "num_read_heads", "num_write_heads", "max_shift")
-
-
 class NTMMemory(Memory[NTMMemoryState]):
     """The memory of an NTM and its heads; it has no parameters.
 
@@ -60,6 +57,7 @@ class NTMMemory(Memory[NTMMemoryState]):
         ValueError: An argument is out of its range.
     """
 
+    shown = ("memory_slots", "memory_width", "num_read_heads", "num_write_heads", "max_shift")
     _like: Tensor
 
     def __init__(
@@ -127,10 +125,6 @@ class NTMMemory(Memory[NTMMemoryState]):
         else:
             reads = repeated(reads, batch, dtype)
         return NTMMemoryState(memory, weights, reads)
-
-    def extra_repr(self) -> str:
-        """Return the sizes of memory and heads."""
-        return ", ".join(f"{name}={getattr(self, name)}" for name in _SHOWN)
 
     def slots_of(self, state: Any) -> int | None:
         """Return the slots of a state, or `None` for a state of another type."""

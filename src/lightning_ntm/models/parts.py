@@ -6,7 +6,7 @@ Both are modules without hidden state: everything they remember is in the state 
 import abc
 import inspect
 from collections.abc import Mapping
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -57,6 +57,8 @@ class Memory(nn.Module, abc.ABC, Generic[MemoryState]):
     interface_size: int
     #: Numbers per step that are read.
     read_size: int
+    #: Names of attributes that `repr` shows.
+    shown: ClassVar[tuple[str, ...]] = ()
 
     @abc.abstractmethod
     def initial_state(self, *batch: int, slots: int | None = None) -> MemoryState:
@@ -77,6 +79,10 @@ class Memory(nn.Module, abc.ABC, Generic[MemoryState]):
     @abc.abstractmethod
     def reads(self, state: MemoryState) -> Float[Tensor, "*batch reads"]:
         """Return the reads of the step that led to a state."""
+
+    def extra_repr(self) -> str:
+        """Return the arguments in `shown` for `repr`."""
+        return ", ".join(f"{name}={getattr(self, name)}" for name in self.shown)
 
     def slots_of(self, state: Any) -> int | None:
         """Return the slots of a state, or `None` if their number is fixed or the state is of another type."""

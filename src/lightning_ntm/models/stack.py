@@ -11,7 +11,7 @@ from torch.func import functional_call, vmap
 
 from lightning_ntm.checks import one_of
 from lightning_ntm.kernels.choice import Kernel, choose_kernel, chosen, load
-from lightning_ntm.kernels.loss import Judge, Loss, obstacle
+from lightning_ntm.kernels.loss import Criterion, Loss, obstacle
 from lightning_ntm.kernels.torch_internals import has_hooks, is_compiled, multiply
 from lightning_ntm.models.alike import check_alike, tensors_of
 from lightning_ntm.models.base import MemoryModel, State, check_state, run_in_segments
@@ -113,7 +113,10 @@ class Stack(nn.Module, Generic[State]):
         return run_in_segments(self._segment, inputs, state, steps)
 
     def loss_by_kernel(
-        self, episodes: Sequence[Shaped[Tensor, "networks batch time ..."]], judge: Judge, state: State | None = None
+        self,
+        episodes: Sequence[Shaped[Tensor, "networks batch time ..."]],
+        criterion: Criterion,
+        state: State | None = None,
     ) -> Loss | None:
         """Return the loss of sequences from a kernel that runs all networks and computes all gradients at once.
 
@@ -127,7 +130,7 @@ class Stack(nn.Module, Generic[State]):
         own = type(self).forward is not Stack.forward or "forward" in self.__dict__
         if own or has_hooks(self) or is_compiled(self) or obstacle(self.networks, episodes):
             return None
-        found: Loss = load(kernel.loss)(self.networks, episodes, state, judge, scaled=True)
+        found: Loss = load(kernel.loss)(self.networks, episodes, state, criterion, scaled=True)
         return found
 
     def backend_for(self, inputs: Float[Tensor, "networks batch time inputs"]) -> str:

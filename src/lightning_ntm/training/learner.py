@@ -22,7 +22,7 @@ from lightning_ntm.tasks.base import Task
 from lightning_ntm.tasks.batch import Batch
 from lightning_ntm.training.late_check import LateCheck
 from lightning_ntm.training.lightning_internals import NAME_OF_RUNNING_HOOK
-from lightning_ntm.training.loss import Objective, learner_refusal, loss_refusal, methods_between, short_loss
+from lightning_ntm.training.loss import Objective, fused_loss, learner_refusal, loss_refusal, methods_between
 from lightning_ntm.training.optimizer import default_optimizer, late_decay, prefer_fused, total_norm
 from lightning_ntm.training.precision import check_eps
 from lightning_ntm.training.safety import DivergenceError, largest_gradients
@@ -103,11 +103,11 @@ class SequenceLearner(L.LightningModule):
         start: Any = self.model.initial_state
         return None if slots is None else start(len(inputs), slots=slots)
 
-    def _short_loss(self, batch: Batch, slots: int | None) -> Loss | None:
+    def _fused_loss(self, batch: Batch, slots: int | None) -> Loss | None:
         if learner_refusal(self, _METHODS):
             return None
         state = self._start(batch.inputs, slots)
-        return short_loss(self.model, self._objective, batch, state, scaled=self._scales_loss())
+        return fused_loss(self.model, self._objective, batch, state, scaled=self._scales_loss())
 
     def loss_refusal(self, inputs: Tensor) -> str | None:
         """Return why loss and gradients are not computed in one call for such inputs, or `None` if they are."""
@@ -131,7 +131,7 @@ class SequenceLearner(L.LightningModule):
         if self.noise.deviation:
             self.noise.put_on(self.model.parameters(), self._seed, self._batch_number())
         slots = self.slots_of(self._batch_number()) if self.min_memory_slots else None
-        loss, costs, logits = self._short_loss(batch, slots) or self._objective.of(self(batch.inputs, slots), batch)
+        loss, costs, logits = self._fused_loss(batch, slots) or self._objective.of(self(batch.inputs, slots), batch)
         self.latest_loss = loss.detach()
         # Lightning divides "loss" when gradients are accumulated; "undivided" is what is measured.
         return {"loss": loss, "undivided": self.latest_loss, "costs": costs, "logits": logits}

@@ -1,8 +1,8 @@
-"""The loss of a training step, in the short way or the long.
+"""The loss of a training step.
 
-The short way computes the loss and all gradients in one call of a kernel, where nothing of the user's looks at what
-happens in between. The long way computes logits, then the loss, and leaves the gradients to autograd. Both give the
-same numbers.
+A fused loss computes the loss and all gradients in one call of a kernel (`kernels/loss.py`). It is used if nothing of
+the user's depends on the values in between. Otherwise the network computes logits, and autograd the gradients. Both
+give the same numbers.
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from lightning_ntm.kernels.loss import Judged, Loss
+from lightning_ntm.kernels.loss import CriterionOutput, Loss
 from lightning_ntm.kernels.torch_internals import has_hooks, is_compiled
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.models.stack import Stack
@@ -58,7 +58,7 @@ class Objective:
         """Return the loss, a scalar."""
         return costs.mean() if self.reduction == "sum" else costs.sum() / self.answer.units(batch).sum()
 
-    def judged(self, logits: Tensor, *episodes: Tensor) -> Judged:
+    def with_gradient(self, logits: Tensor, *episodes: Tensor) -> CriterionOutput:
         """Return loss, costs, and the gradient of the loss with respect to the logits.
 
         Raises:
@@ -68,29 +68,32 @@ class Objective:
         units = None if self.reduction == "sum" else self.answer.units(batch).sum()
         weight = 1 / len(logits) if units is None else units.to(exact(logits)).reciprocal()
         costs, gradient = self.costs_and_gradient(logits, batch, weight)
-        return Judged(costs.mean() if units is None else costs.sum() / units, costs, gradient)
+        return CriterionOutput(costs.mean() if units is None else costs.sum() / units, costs, gradient)
 
     def refusal(self) -> str | None:
-        """Return why gradients cannot be computed together with this loss, or `None`."""
+        """Return why the answer does not allow a fused loss, or `None`."""
         if type(self.answer).__dict__.get("constant"):
             return None
         return f"{type(self.answer).__name__} does not say that it is constant."
 
-    def judged_side_by_side(self, logits: Tensor, *episodes: Tensor) -> Judged:
-        """Return what `judged` does for the sum of the losses of networks, along a leading axis of all tensors."""
+    def side_by_side_with_gradient(self, logits: Tensor, *episodes: Tensor) -> CriterionOutput:
+        """Return the output of `with_gradient` for the sum of the losses of several networks.
+
+        All tensors have a leading axis of networks.
+        """
         batches = Batch(*episodes)
-        weights = self.weights(batches)
+        weights = self.weights(batches, exact(logits))
         costs, gradient = self.costs_and_gradient(logits.flatten(0, 1), _flat(batches), weights.flatten())
         loss = (costs * weights.flatten()).sum()
-        return Judged(loss, costs.view(weights.shape), gradient.view(logits.shape))
+        return CriterionOutput(loss, costs.view(weights.shape), gradient.view(logits.shape))
 
-    def weights(self, batches: Batch) -> Tensor:
+    def weights(self, batches: Batch, dtype: torch.dtype) -> Tensor:
         """Return the weight of the cost of each answer in the loss of its network, `(networks, batch)`."""
         shape = batches.mask.shape[:2]
         if self.reduction == "sum":
-            return torch.full(shape, 1 / shape[1], device=batches.mask.device)
+            return torch.full(shape, 1 / shape[1], dtype=dtype, device=batches.mask.device)
         units = self.answer.units(_flat(batches)).view(shape)
-        return units.sum(1, keepdim=True).reciprocal().expand(shape)
+        return units.sum(1, keepdim=True).to(dtype).reciprocal().expand(shape)
 
     def of(self, logits: Tensor, batch: Batch) -> Loss:
         """Return the loss of logits.
@@ -124,24 +127,24 @@ def loss_of(model: nn.Module, objective: Objective, batch: Batch, state: Any = N
         ValueError: The inputs have the wrong shape, or the network's backend cannot run the call.
         TargetsError: The targets are not those of the answer.
     """
-    short = short_loss(model, objective, batch, state)
+    short = fused_loss(model, objective, batch, state)
     return objective.of(model(batch.inputs, state)[0], batch) if short is None else short
 
 
-def short_loss(
+def fused_loss(
     model: nn.Module, objective: Objective, batch: Batch, state: Any = None, *, scaled: bool = True
 ) -> Loss | None:
-    """Return the loss in the short way, or `None` where that is not possible; see `loss_of`.
+    """Return the fused loss, or `None` if it is not possible; see `loss_of`.
 
-    `scaled` is whether the loss may be multiplied before its backward, as for gradients that are accumulated.
+    `scaled` is whether the loss may be multiplied before its backward, as for accumulated gradients.
     """
     if objective.refusal() or not isinstance(model, MemoryModel):
         return None
-    return model.loss_by_kernel(batch, objective.judged, state, scaled=scaled)
+    return model.loss_by_kernel(batch, objective.with_gradient, state, scaled=scaled)
 
 
 def loss_refusal(model: nn.Module, objective: Objective, inputs: Tensor, *, scaled: bool = True) -> str | None:
-    """Return why `short_loss` is `None` for such inputs, or `None` if it is not."""
+    """Return why `fused_loss` is not possible for such inputs, or `None`."""
     if reason := objective.refusal():
         return reason
     if not isinstance(model, MemoryModel):  # what torch.compile returns, which has the network's attributes
@@ -150,14 +153,14 @@ def loss_refusal(model: nn.Module, objective: Objective, inputs: Tensor, *, scal
 
 
 def methods_between(learner: Any) -> dict[str, Any]:
-    """Return the methods of a learner, or of a class of learners, between a batch and its gradients."""
+    """Return the methods that compute a loss, of a learner or of a class of learners."""
     found = {name: getattr(learner, name) for name in ("__call__", "forward", "training_step")}
     # Strategies of Lightning assign the forward of the class to the learner.
     return {name: getattr(method, "__func__", method) for name, method in found.items()}
 
 
 def learner_refusal(learner: Any, methods: dict[str, Any]) -> str | None:
-    """Return what of a learner looks between a batch and its gradients, or `None`.
+    """Return what of a learner does not allow a fused loss, or `None`.
 
     Args:
         learner: Is attached to a Trainer.
@@ -179,12 +182,12 @@ def loss_side_by_side(stack: Stack[Any], objective: Objective, batches: Batch, s
         batches: The batch of each network; each field has a leading axis of networks.
         state: Before the first step; by default `initial_state`.
     """
-    short = None if objective.refusal() else stack.loss_by_kernel(batches, objective.judged_side_by_side, state)
+    short = None if objective.refusal() else stack.loss_by_kernel(batches, objective.side_by_side_with_gradient, state)
     if short is not None:
         return short
     logits = stack(batches.inputs, state)[0]
     costs = objective.costs(logits.flatten(0, 1), _flat(batches)).view(logits.shape[:2])
-    return Loss((costs * objective.weights(batches)).sum(), costs.detach(), logits.detach())
+    return Loss((costs * objective.weights(batches, costs.dtype)).sum(), costs.detach(), logits.detach())
 
 
 def _flat(batches: Batch) -> Batch:

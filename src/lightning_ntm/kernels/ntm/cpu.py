@@ -21,7 +21,7 @@ from torch import Tensor
 from lightning_ntm.kernels.autocast import refused_dtypes
 from lightning_ntm.kernels.cpu.library import entry_points, opened
 from lightning_ntm.kernels.derivatives import beyond_first, by_loop, is_plain, refuse_beyond_first, with_tensors
-from lightning_ntm.kernels.loss import Gradients, Judge, Loss, Results, of_output_layer, run as run_loss
+from lightning_ntm.kernels.loss import Criterion, Gradients, Loss, Results, of_output_layer, run as run_loss
 from lightning_ntm.kernels.ntm import native
 from lightning_ntm.kernels.ntm.call import DeclaredNTM, declared
 from lightning_ntm.kernels.ntm.layout import Layout, layout_of
@@ -74,27 +74,27 @@ def run(model: DeclaredNTM, inputs: Tensor, state: Any) -> tuple[Tensor, Any]:
     return call.output(output).transpose(0, 1), unflatten(state, end)
 
 
-def loss(model: DeclaredNTM, episodes: Sequence[Tensor], state: Any, judge: Judge, *, scaled: bool) -> Loss:
-    """Return the loss of a whole sequence from its initial state, with all gradients computed at once."""
+def loss(model: DeclaredNTM, episodes: Sequence[Tensor], state: Any, criterion: Criterion, *, scaled: bool) -> Loss:
+    """Return the loss of a whole sequence, with all gradients."""
     inputs = episodes[0]
     call = declared(model, state)
     *counts, limit = call.numbers
     layout = layout_of(inputs, call.state, call.weights, ([*map(int, counts), 1], limit))
     tensors = *call.state, *call.weights, *call.biases, call.output.weight, call.output.bias
-    return run_loss(partial(_loss, layout), judge, episodes, tensors, linear=not (limit and scaled))
+    return run_loss(partial(_loss, layout), criterion, episodes, tensors, linear=not (limit and scaled))
 
 
-def _loss(layout: Layout, judge: Judge, episodes: Sequence[Tensor], tensors: Sequence[Tensor]) -> Results:
+def _loss(layout: Layout, criterion: Criterion, episodes: Sequence[Tensor], tensors: Sequence[Tensor]) -> Results:
     inputs = episodes[0]
     *recurrent, weight, bias = tensors
     state, weights, biases = _parts(recurrent)
     output, *end, buffer = native.forward(layout, inputs, state, weights, biases)
-    judged, logits, (doutput, *of_output) = of_output_layer(
-        output, weight, bias, lambda logits: judge(logits, *episodes), time_first=True
+    evaluated, logits, (doutput, *of_output) = of_output_layer(
+        output, weight, bias, criterion, episodes, time_first=True
     )
     gradients = doutput, *(None for _ in end)
     _, *found = native.backward(layout, inputs, state, weights, (output, buffer), gradients, of_inputs=False)
-    return Results(judged, logits, Gradients([*(tensor for part in found for tensor in part), *of_output]))
+    return Results(evaluated, logits, Gradients([*(tensor for part in found for tensor in part), *of_output]))
 
 
 def _loop(network: Any, names: Sequence[str], state: Any, inputs: Tensor, *tensors: Tensor) -> Sequence[Tensor]:

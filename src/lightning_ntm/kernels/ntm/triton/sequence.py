@@ -18,7 +18,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lightning_ntm.kernels.derivatives import first_only
-from lightning_ntm.kernels.loss import Gradients, Judge, Loss, Results, of_output_layer, output_layer, run as run_loss
+from lightning_ntm.kernels.loss import (
+    Criterion,
+    Gradients,
+    Loss,
+    Results,
+    of_output_layer,
+    output_layer,
+    run as run_loss,
+)
 from lightning_ntm.kernels.loss_graphs import replayed
 from lightning_ntm.kernels.ntm.call import DeclaredNTM, declared
 from lightning_ntm.kernels.ntm.triton.sizes import Options, Sizes, sizes_of
@@ -268,28 +276,23 @@ def _on_device_of(tensor: Tensor) -> AbstractContextManager[object]:
     return torch.cuda.device_of(tensor) if elsewhere else nullcontext()
 
 
-def loss(networks: DeclaredNTM, episodes: Sequence[Tensor], state: Any, judge: Judge, *, scaled: bool) -> Loss:
-    """Return the loss of a whole sequence from its initial state, with all gradients computed at once.
-
-    Of one network, or of an NTM that holds the parameters of many.
-    """
+def loss(networks: DeclaredNTM, episodes: Sequence[Tensor], state: Any, criterion: Criterion, *, scaled: bool) -> Loss:
+    """Return the loss of a whole sequence of one network, or of an NTM that holds the parameters of many."""
     call = declared(networks, state)
     options = Options.of(call.numbers, episodes[0].device.type)
     weights = *call.weights, *call.biases, call.output.weight, call.output.bias
-    program = replayed(networks, partial(_loss, options), judge, episodes, call.state, weights)
+    program = replayed(networks, partial(_loss, options), criterion, episodes, call.state, weights)
     linear = not (call.numbers.gradient_limit and scaled)
-    return run_loss(program, judge, episodes, (*call.state, *weights), linear=linear)
+    return run_loss(program, criterion, episodes, (*call.state, *weights), linear=linear)
 
 
-def _loss(options: Options, judge: Judge, episodes: Sequence[Tensor], tensors: Sequence[Tensor]) -> Results:
+def _loss(options: Options, criterion: Criterion, episodes: Sequence[Tensor], tensors: Sequence[Tensor]) -> Results:
     inputs = episodes[0]
     *recurrent, weight, bias = tensors
     state, weights, biases = _parts(recurrent)
     output, end, saved = _forward(inputs, state, weights, biases, options, keep=True)
-    judged, logits, (doutput, *of_output) = of_output_layer(
-        output, weight, bias, lambda logits: judge(logits, *episodes)
-    )
+    evaluated, logits, (doutput, *of_output) = of_output_layer(output, weight, bias, criterion, episodes)
     sizes = sizes_of(inputs, state[0].shape[-2:], weights, options)
     gradients, needed = (doutput, *(None for _ in end)), (False, *(True for _ in recurrent))
     _, *found = _backward(inputs, output, saved, weights, sizes, gradients, needed)
-    return Results(judged, logits, Gradients([*found, *of_output]))
+    return Results(evaluated, logits, Gradients([*found, *of_output]))
