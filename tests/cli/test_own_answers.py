@@ -147,7 +147,7 @@ def test_training_solves_and_stops_whatever_is_asked_for(kind, tmp_path):
     assert last["validation_perfect"] == 1
     assert run.trainer.global_step < 400
     goal = Told(kind).answer.measures.goal
-    assert goal.reaches(run.keeper.best[goal.name], goal.solved or 0.3**2)
+    assert goal.reaches(run.record.keeper.best[goal.name], goal.solved or 0.3**2)
     row = evaluate.evaluate(run.learner.model, Told(kind), {"length": 4}, sequences=20)
     assert row["perfect"] > 0.9
 

@@ -183,7 +183,7 @@ def test_what_else_is_said_is_done(option, monkeypatch):
     said = value if isinstance(value, str) else json.dumps(value)
     assert main(["train", "--resume", "runs/a", f"--{option}={said}"]) == 0
     (run,) = runs
-    config = yaml.safe_load(run.config)
+    config = yaml.safe_load(run.record.config)
     *groups, name = option.split(".")
     for group in groups:
         config = config[group].get("init_args", config[group])

@@ -116,7 +116,7 @@ def test_means_of_counts_have_no_rounding_errors(tmp_path, sequences):
     wrong = torch.cat([Bits(3).errors(model(batch.inputs)[0], batch) for batch in batches]).long()
     assert validated["validation_wrong_bits"] == round(wrong.sum().item() / sequences, 10)
     assert validated["validation_perfect"] == round((wrong == 0).sum().item() / sequences, 10)
-    assert finished.keeper.best["wrong_bits"] == validated["validation_wrong_bits"]
+    assert finished.record.keeper.best["wrong_bits"] == validated["validation_wrong_bits"]
     assert trained["train_wrong_bits"] == round(trained["train_wrong_bits"], 1)  # of ten sequences
 
 
@@ -131,7 +131,7 @@ def test_validation_of_a_task_with_an_optimum_measures_the_regret(tmp_path):
         bits_per_sequence(logits, batch).mean().item()
         for logits in (finished.learner.model(batch.inputs)[0], task.optimal_logits(batch))
     )
-    assert finished.keeper.best["regret_bits"] == row["validation_regret_bits"]
+    assert finished.record.keeper.best["regret_bits"] == row["validation_regret_bits"]
     assert row["validation_optimal_bits"] == pytest.approx(optimal)
     assert row["validation_regret_bits"] == pytest.approx(bits - optimal, abs=1e-5)
     assert 0 < optimal < row["validation_bits_per_sequence"]
@@ -316,7 +316,7 @@ def test_a_measure_that_is_no_number_is_written_as_null(tmp_path):
 
 def test_the_best_weights_are_kept_and_not_the_last(tmp_path):
     finished = run(tmp_path / "a", steps=8)
-    keeper = finished.keeper
+    keeper = finished.record.keeper
     finished.fit()
     best = dict(keeper.best)
     keeper.on_validation_end(worse(finished, wrong_bits=best["wrong_bits"] + 1), finished.learner)
@@ -351,7 +351,7 @@ def test_where_answers_are_uncertain_the_fewest_bits_are_kept(tmp_path):
         keeper.on_validation_end(trainer, finished.learner)
         assert keeper.best["bits_per_sequence"] == pytest.approx(kept)
     assert keeper.best["wrong_bits"] == 4
-    assert run(tmp_path / "b").keeper.measures == BITS
+    assert run(tmp_path / "b").record.keeper.measures == BITS
 
 
 def worse(finished, wrong_bits):

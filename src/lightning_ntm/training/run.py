@@ -1,11 +1,7 @@
 """One run: trains a network and writes its run folder."""
 
 import logging
-import os
 import warnings
-import weakref
-from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,26 +10,16 @@ from lightning.pytorch.callbacks import Callback, LambdaCallback, ProgressBar
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-from lightning_ntm.evaluation.contents import contents
-from lightning_ntm.evaluation.weights import save_weights
-from lightning_ntm.records import Claim, RunFolder, as_json, write_whole
-from lightning_ntm.records.files import CONFIG_BYTES, read_text
-from lightning_ntm.training.about import about, computation
-from lightning_ntm.training.callbacks import (
-    Keeper,
-    NoProfiler,
-    Recorder,
-    StopWhenSolved,
-    WholeCheckpointIO,
-)
+from lightning_ntm.records import RunFolder
+from lightning_ntm.training.callbacks import NoProfiler, Recorder, StopWhenSolved, WholeCheckpointIO
 from lightning_ntm.training.data import EpisodeData
 from lightning_ntm.training.learner import SequenceLearner
 from lightning_ntm.training.logger import JsonLinesLogger
 from lightning_ntm.training.processes import plugins_of
 from lightning_ntm.training.progress import CostBar
-from lightning_ntm.training.refusals import backend_of, check_further, check_left, check_links, check_same_data
+from lightning_ntm.training.recorded import RecordedRun
+from lightning_ntm.training.refusals import backend_of
 from lightning_ntm.training.safety import DivergenceError, FinishStep, KeepLock, PartialGradients, RandomStates
-from lightning_ntm.training.states import training_state
 
 
 class Run:
@@ -66,29 +52,27 @@ class Run:
         resume: bool = False,
         stop_when_solved: int = 0,
     ):
-        self.learner, self.data, self.folder, self.resume = learner, data, folder, resume
-        self.config, self.began = config, False
+        self.learner, self.data, self.folder = learner, data, folder
         data.task.answer.check_size(learner.model.output_size)
-        self.claim: Claim | None = None
-        self.unlock: Callable[[], object] = lambda: None
         quiet_lightning()
         # fast_dev_run and barebones write nothing.
         self.keeps = not (trainer.get("fast_dev_run") or trainer.get("barebones"))
-        every, measures = trainer.get("log_every_n_steps"), data.task.answer.measures
-        self.recorder = Recorder(50 if every is None else every, measures)
-        self.keeper = Keeper(folder, learner.model, measures)
+        self.saves = self.keeps and trainer.get("enable_checkpointing") is not False
+        recorder = recorder_of(trainer, data)
+        self.record = RecordedRun(learner, data, folder, config, resume=resume, recorder=recorder, writes=self.keeps)
         self.trainer = L.Trainer(**self._completed({**trainer, "plugins": plugins_of(trainer)}, stop_when_solved))
         if self.trainer.world_size == 1:
             # A launcher's variables may set another rank, with which no metrics are written.
             rank_zero_only.rank = 0  # type: ignore[attr-defined]
         if self.trainer.strategy.root_device.type == "cpu":  # on other devices `begin` checks it
             backend_of(self.trainer, self.learner.model, self.data.task)
-        if self.keeps and self.trainer.is_global_zero:
-            try:
-                self._open()
-            except BaseException:
-                self.unlock()
-                raise
+        self.record.writes = self.keeps and self.trainer.is_global_zero
+        self.record.open(self.trainer, saves=self.saves)
+
+    @property
+    def began(self) -> bool:
+        """Whether the first step was about to be trained."""
+        return self.record.began
 
     def fit(self) -> dict[str, Any]:
         """Train, and return the content of the folder's result file.
@@ -106,24 +90,12 @@ class Run:
         """
         try:
             self._fit()
-            return self._finish()
+            return self.record.finish(self.trainer.global_step)
         finally:
-            self.learner.noise.take_off()
-            self.unlock()
-
-    def _finish(self) -> dict[str, Any]:
-        result = {
-            "step": self.trainer.global_step,
-            "sequences": self.recorder.sequences,
-            "seconds": round(self.recorder.seconds, 3),
-            "best": self.keeper.best,
-        }
-        if self.keeps and self.trainer.is_global_zero:
-            write_whole(self.folder.result, as_json(result, indent=2) + "\n")
-        return result
+            self.record.close()
 
     def _fit(self) -> None:
-        state = self.folder.last if self._goes_on() else None
+        state = self.folder.last if self.record.goes_on() else None
         if state and self.trainer.precision == "64-true":
             # Lightning loads the state before it converts the network, which would round the state.
             self.learner.double()
@@ -132,107 +104,15 @@ class Run:
         except Exception as error:
             if self.began:
                 if isinstance(error, DivergenceError) and self.keeps:
-                    self._keep_step(error)
+                    self.record.keep_step(error)
                 raise
-            self._abandon()
+            self.record.abandon()
             raise ValueError(f"training cannot begin: {type(error).__name__}: {error}") from error
-        if self.keeps and not self.began:
-            try:
-                check_left(self.folder, self.config, self.trainer.global_step, resume=self.resume)
-            except ValueError:
-                self._abandon()
-                raise
-
-    def _abandon(self) -> None:
-        if self.claim and not self.resume:
-            with suppress(ValueError):  # another process has the folder by now
-                self.claim.check()
-                self.folder.abandon()
-
-    def _keep_step(self, error: DivergenceError) -> None:
-        step = {name: getattr(error, name) for name in ("step", "batch", "loss", "gradients")}
-        save_weights(self.learner.model, self.folder.nonfinite.with_suffix(".safetensors"), step=error.step - 1)
-        step["seed"] = self.data.seed
-        if self.learner.min_memory_slots:
-            step["memory_slots"] = self.learner.slots_of(error.batch)
-        if deviation := self.learner.noise.deviation:
-            step["weight_noise"] = deviation
-        write_whole(self.folder.nonfinite, as_json(step, indent=2) + "\n")
-
-    def _open(self) -> None:
-        if not self.resume:
-            self.folder.create()
-            self._lock()
-            write_whole(self.folder.config, self.config)
-            self._declare()
-            return
-        self.folder.require()
-        self._lock()
-        check_same_data(self.data.task, self.folder)
-        check_links(self.trainer, self.folder.path)
-        if not self._goes_on() and not self.folder.began():
-            return
-        state = training_state(self.learner.model, self.folder.last)
-        self.learner.check_resumable(state, self.folder.last)
-        check_further(self.trainer, state["global_step"], self.folder, saves=self.saves)
-        self.folder.rows()  # reports damaged metrics before anything is changed
-
-    def _declare(self) -> None:
-        """Write what this run measures: folders of older runs lack it."""
-        measures = self.data.task.answer.measures.as_object()
-        write_whole(self.folder.measures, as_json(measures, indent=2) + "\n")
-
-    def _lock(self) -> None:
-        self.claim = self.folder.lock()
-        self.unlock = weakref.finalize(self, self.claim)
-
-    def begin(self) -> None:
-        """Record that training has begun. A resumed folder is changed only here, after all checks."""
-        runs = computation(self.trainer, self.learner, self.data.task)
-        if self.keeps:
-            check_links(self.trainer, self.folder.path)
-        self.began = True
-        if not (self.keeps and self.trainer.is_global_zero):
-            return
-        self.folder.note(
-            about(
-                seed=self.data.seed,
-                step=self.trainer.global_step,
-                **runs,
-                device=str(self.learner.device),
-                task_version=self.data.task.version,
-                **contents(self.data.task),
-                parameters=sum(weights.numel() for weights in self.learner.model.parameters()),
-            )
-        )
-        if not self.resume:
-            return
-        self.folder.sweep()
-        self._declare()
-        for end in (self.folder.failed, self.folder.result):  # the run is in training again
-            end.unlink(missing_ok=True)
-        if self._goes_on():
-            self.folder.forget_after(self.trainer.global_step, self.recorder.sequences)
-        else:
-            self.folder.forget()
-        if read_text(self.folder.config, CONFIG_BYTES) != self.config:
-            if self._goes_on():
-                self._keep_old_config()
-            write_whole(self.folder.config, self.config)
-
-    def _goes_on(self) -> bool:
-        return self.resume and self.folder.last.exists()
-
-    def _keep_old_config(self) -> None:
-        number = 1
-        while os.path.lexists(kept := self.folder.path / f"config.before-resume-{number}.yaml"):
-            number += 1
-        write_whole(kept, read_text(self.folder.config, CONFIG_BYTES))
+        self.record.check_began(self.trainer.global_step)
 
     def _completed(self, trainer: dict[str, Any], stop_when_solved: int) -> dict[str, Any]:
-        begin = LambdaCallback(on_train_start=lambda *_: self.begin())
-        callbacks: list[Callback] = [begin, KeepLock(lambda: self.claim), self.recorder]
-        self.saves = self.keeps and trainer.get("enable_checkpointing") is not False
+        begin = LambdaCallback(on_train_start=lambda trainer, _: self.record.begin(trainer))
+        callbacks: list[Callback] = [begin, KeepLock(lambda: self.record.claim), self.record.recorder]
         extra = _as_list(trainer.get("callbacks"))
         if trainer.get("enable_progress_bar") is not False and not any(isinstance(c, ProgressBar) for c in extra):
             callbacks.append(CostBar(self.folder.path.name, self.data.task.answer.measures))
@@ -242,13 +122,13 @@ class Run:
             callbacks = callbacks[:1] if trainer.get("barebones") else [*callbacks, *extra]
             return {**trainer, "logger": False, "callbacks": callbacks}
         if self.saves:
-            callbacks += [self.keeper, RandomStates(), PartialGradients(self.learner)]
+            callbacks += [self.record.keeper, RandomStates(), PartialGradients(self.learner)]
         return {
             **trainer,
             "default_root_dir": trainer.get("default_root_dir") or self.folder.path,
             "logger": [JsonLinesLogger(self.folder), *self._loggers(trainer.get("logger"))],
             "callbacks": [*callbacks, *extra, FinishStep(self.folder if self.saves else None)],
-            "plugins": [WholeCheckpointIO(self.config), *trainer["plugins"]],
+            "plugins": [WholeCheckpointIO(self.record.config), *trainer["plugins"]],
             "profiler": trainer.get("profiler") or NoProfiler(),
         }
 
@@ -260,6 +140,12 @@ class Run:
             return [TensorBoardLogger(self.folder.path)]
         except ModuleNotFoundError:
             return [CSVLogger(self.folder.path)]
+
+
+def recorder_of(trainer: dict[str, Any], data: EpisodeData) -> Recorder:
+    """Return what measures a training with these arguments of the Trainer."""
+    every = trainer.get("log_every_n_steps")
+    return Recorder(50 if every is None else every, data.task.answer.measures)
 
 
 def _as_list(value: Any) -> list[Any]:
