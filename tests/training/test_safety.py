@@ -256,7 +256,7 @@ def test_a_lock_that_is_removed_is_made_again_unless_another_has_done_so(tmp_pat
     training = run(tmp_path / "a", "skip")
     lock = tmp_path / "a" / ".lock"
     lock.unlink()
-    training.claim.check()
+    training.record.claim.check()
     holder = subprocess.run([sys.executable, "-c", HOLDS, lock.parent], input=b"", capture_output=True)
     assert b"is in use by process" in holder.stderr
     lock.unlink()
