@@ -1,11 +1,13 @@
 """A run folder: what is measured, kept, resumed and refused."""
 
 import json
+import os
+import signal
 
 import pytest
 import safetensors.torch
 import torch
-from lightning.pytorch.callbacks import EMAWeightAveraging
+from lightning.pytorch.callbacks import Callback, EMAWeightAveraging
 from torch.optim.lr_scheduler import StepLR
 
 from lightning_ntm import LSTM, NTM, Copy, DynamicNGrams
@@ -20,6 +22,7 @@ from lightning_ntm.tasks.randomness import batch_generator
 from lightning_ntm.training import EpisodeData, Run, SequenceLearner
 from lightning_ntm.training.callbacks import Keeper
 from lightning_ntm.training.optimizer import default_optimizer, prefer_fused
+from lightning_ntm.training.safety import InterruptionError
 from lightning_ntm.training.states import training_state
 
 CONFIG = """
@@ -56,6 +59,14 @@ def run(path, steps=12, resume=False, stop_when_solved=0, model=None, task=None,
         **trainer,
     }
     return Run(learner, data, options, RunFolder(path), CONFIG, resume=resume, stop_when_solved=stop_when_solved)
+
+
+class SignalAtValidation(Callback):
+    """Sends a signal while the validation after a step runs."""
+
+    def on_validation_start(self, trainer, module):
+        if trainer.global_step == 8:
+            os.kill(os.getpid(), signal.SIGTERM)
 
 
 def bits_per_sequence(logits, batch):
@@ -339,6 +350,20 @@ def test_the_weights_that_were_measured_are_kept_when_a_callback_swaps_them(tmp_
     told = {row["step"]: row["validation_wrong_bits"] for row in measured(tmp_path / "a") if "validation_loss" in row}
     assert float(wrong.mean()) == pytest.approx(told[opened.step], abs=1e-6)
     assert min(told.values()) == told[opened.step]
+
+
+def test_a_signal_during_a_validation_changes_nothing_of_what_is_kept(tmp_path):
+    run(tmp_path / "whole").fit()
+    with pytest.raises(InterruptionError):
+        run(tmp_path / "ended", callbacks=[SignalAtValidation()]).fit()
+    state = training_state(network(), tmp_path / "ended" / "last.ckpt")
+    assert state["global_step"] == 8
+    assert state["callbacks"]["Keeper"]["best"]["step"] == 8
+    assert RunFolder(tmp_path / "ended").kept_step() == 8
+    run(tmp_path / "ended", resume=True).fit()
+    assert measured(tmp_path / "ended") == measured(tmp_path / "whole")
+    kept = [(tmp_path / name / "best.safetensors").read_bytes() for name in ("ended", "whole")]
+    assert kept[0] == kept[1]
 
 
 def test_where_answers_are_uncertain_the_fewest_bits_are_kept(tmp_path):

@@ -19,7 +19,14 @@ from lightning_ntm.training.processes import plugins_of
 from lightning_ntm.training.progress import CostBar
 from lightning_ntm.training.recorded import RecordedRun
 from lightning_ntm.training.refusals import backend_of
-from lightning_ntm.training.safety import DivergenceError, FinishStep, KeepLock, PartialGradients, RandomStates
+from lightning_ntm.training.safety import (
+    DivergenceError,
+    FinishStep,
+    KeepLock,
+    PartialGradients,
+    RandomStates,
+    SaveAndFinish,
+)
 
 
 class Run:
@@ -127,7 +134,7 @@ class Run:
             **trainer,
             "default_root_dir": trainer.get("default_root_dir") or self.folder.path,
             "logger": [JsonLinesLogger(self.folder), *self._loggers(trainer.get("logger"))],
-            "callbacks": [*callbacks, *extra, FinishStep(self.folder if self.saves else None)],
+            "callbacks": [*callbacks, *extra, SaveAndFinish(self.folder) if self.saves else FinishStep()],
             "plugins": [WholeCheckpointIO(self.record.config), *trainer["plugins"]],
             "profiler": trainer.get("profiler") or NoProfiler(),
         }

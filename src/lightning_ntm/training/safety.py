@@ -11,7 +11,7 @@ from typing import Any
 import lightning as L
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback, GradientAccumulationScheduler
+from lightning.pytorch.callbacks import Callback, Checkpoint, GradientAccumulationScheduler
 from torch import Tensor
 
 from lightning_ntm.records import Claim, RunFolder
@@ -178,17 +178,14 @@ class PartialGradients(Callback):
 
 
 class FinishStep(Callback):
-    """Ends training on Ctrl-C, SIGTERM and similar signals, after the current step and with everything saved.
+    """Ends training on Ctrl-C, SIGTERM and similar signals, after the current step.
 
     A second Ctrl-C ends it at once. Several processes would not end after the same step. For them Lightning's handling
     of SIGTERM is kept, and used for the other signals too.
-
-    Args:
-        folder: Folder of the saved state; `None` saves nothing.
     """
 
-    def __init__(self, folder: RunFolder | None):
-        self.folder, self.signal = folder, 0
+    def __init__(self) -> None:
+        self.signal = 0
 
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Install the signal handlers. Lightning restores the previous ones."""
@@ -226,10 +223,27 @@ class FinishStep(Callback):
             self._end(trainer)
 
     def _end(self, trainer: L.Trainer) -> None:
-        if self.folder:
-            self.folder.sync()
-            trainer.save_checkpoint(self.folder.last)
         raise InterruptionError(self.signal)
+
+
+class SaveAndFinish(FinishStep, Checkpoint):
+    """Ends training as `FinishStep`, with everything saved.
+
+    Lightning calls it after all callbacks that are no `Checkpoint`, and after those that come before it: the weights
+    of a validation are kept before it ends the training.
+
+    Args:
+        folder: Folder of the saved state.
+    """
+
+    def __init__(self, folder: RunFolder):
+        super().__init__()
+        self.folder = folder
+
+    def _end(self, trainer: L.Trainer) -> None:
+        self.folder.sync()
+        trainer.save_checkpoint(self.folder.last)
+        super()._end(trainer)
 
 
 class DivergenceError(Exception):
