@@ -2,14 +2,13 @@
 
 import math
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any, Literal
 
 import lightning as L
 import torch
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
-from torch import Tensor
-from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from lightning_ntm.checks import between, one_of
 from lightning_ntm.evaluation.device import HostCopy, works_ahead
@@ -27,7 +26,6 @@ from lightning_ntm.training.optimizer import default_optimizer, late_decay, pref
 from lightning_ntm.training.precision import check_eps
 from lightning_ntm.training.safety import DivergenceError, largest_gradients
 from lightning_ntm.training.slots import check_slots, drawn_slots
-from lightning_ntm.training.states import check_optimizer_state, check_settings
 
 OptimizerFactory = Callable[[Iterable[Any]], torch.optim.Optimizer]
 SchedulerFactory = Callable[[torch.optim.Optimizer], LRScheduler | ReduceLROnPlateau]
@@ -179,7 +177,7 @@ class SequenceLearner(L.LightningModule):
         else:
             self._check(norm)
         if self.skipped and not self._scales_gradients():
-            optimizer.zero_grad()
+            self.zero_grad()  # not the optimizer's: it may train other networks, too
         elif gradient_clip_val and gradient_clip_algorithm in (None, "norm") and self.holds_whole_gradients():
             torch.nn.utils.clip_grads_with_norm_(parameters, gradient_clip_val, norm)
         else:
@@ -242,6 +240,11 @@ class SequenceLearner(L.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Measure a batch of the validation set."""
+        # The recorder hands them to the loggers; every process measures the same set.
+        self.log_dict(self.validated(batch), batch_size=len(batch.inputs), logger=False, sync_dist=False)
+
+    def validated(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the means over a batch of the validation set, by the names under which they are logged."""
         logits = self(batch.inputs)
         objective = self._objective
         costs, right = objective.costs(logits, batch), self.answer.errors(logits, batch) == 0
@@ -250,9 +253,7 @@ class SequenceLearner(L.LightningModule):
         means["perfect"] = mean(right.float())
         if (optimal := self._optimal_logits(batch)) is not None:
             means |= {name: mean(values) for name, values in self.answer.compare(measured, optimal, batch).items()}
-        # The recorder hands them to the loggers; every process measures the same set.
-        logged = {f"validation_{name}": value for name, value in means.items()}
-        self.log_dict(logged, batch_size=len(costs), logger=False, sync_dist=False)
+        return {f"validation_{name}": value for name, value in means.items()}
 
     def _optimal_logits(self, batch: Batch) -> Tensor | None:
         """Return the answers of the best possible network, if the task knows them."""
@@ -272,7 +273,11 @@ class SequenceLearner(L.LightningModule):
         Raises:
             ValueError: The parameters are in float16, where the optimiser's `eps` is 0.
         """
-        optimizer = self.optimizer(self.model.parameters())
+        return self.optimizers_for(self.model.parameters())
+
+    def optimizers_for(self, parameters: Iterable[nn.Parameter]) -> dict[str, Any]:
+        """Return the optimiser of these parameters and its schedule, as `configure_optimizers`."""
+        optimizer = self.optimizer(parameters)
         check_eps(optimizer)
         prefer_fused(optimizer)
         scheduler = self.scheduler(optimizer) if self.scheduler else self._decay(optimizer)
@@ -284,17 +289,6 @@ class SequenceLearner(L.LightningModule):
 
     def _decay(self, optimizer: torch.optim.Optimizer) -> LRScheduler:
         return late_decay(optimizer, self.decay_after, lambda: self.trainer.estimated_stepping_batches)
-
-    def check_resumable(self, state: dict[str, Any], path: Path) -> None:
-        """Raise `ValueError` unless a saved training state has the settings of this optimiser and scheduler.
-
-        PyTorch would load the state of another kind, and fail or go astray at the next step; of the same kind it takes
-        the settings from the state.
-        """
-        optimizer = self.optimizer(self.model.parameters())
-        check_optimizer_state(optimizer, state, path)
-        scheduler = self.scheduler(optimizer) if self.scheduler else LambdaLR(optimizer, lambda _: 1.0)
-        check_settings(optimizer, scheduler, {"momentum", "betas"} if self.scheduler else set(), state, path)
 
 
 _METHODS = methods_between(SequenceLearner)

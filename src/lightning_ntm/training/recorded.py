@@ -4,9 +4,11 @@ import os
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import lightning as L
+from torch.optim.lr_scheduler import LambdaLR
 
 from lightning_ntm.evaluation.contents import contents
 from lightning_ntm.evaluation.weights import save_weights
@@ -18,7 +20,7 @@ from lightning_ntm.training.data import EpisodeData
 from lightning_ntm.training.learner import SequenceLearner
 from lightning_ntm.training.refusals import check_further, check_left, check_links, check_same_data
 from lightning_ntm.training.safety import DivergenceError
-from lightning_ntm.training.states import training_state
+from lightning_ntm.training.states import check_optimizer_state, check_settings, training_state
 
 
 class RecordedRun:
@@ -79,7 +81,7 @@ class RecordedRun:
         if not self.goes_on() and not self.folder.began():
             return
         state = training_state(self.learner.model, self.folder.last)
-        self.learner.check_resumable(state, self.folder.last)
+        _check_settings(self.learner, state, self.folder.last)
         check_further(trainer, state["global_step"], self.folder, saves=saves)
         self.folder.rows()  # reports damaged metrics before anything is changed
 
@@ -188,3 +190,15 @@ class RecordedRun:
         """Let go of the folder, and of the network."""
         self.learner.noise.take_off()
         self.unlock()
+
+
+def _check_settings(learner: SequenceLearner, state: dict[str, Any], path: Path) -> None:
+    """Raise `ValueError` unless a saved training state has the settings of a learner's optimiser and scheduler.
+
+    PyTorch would load the state of another kind, and fail or go astray at the next step; of the same kind it takes the
+    settings from the state.
+    """
+    optimizer = learner.optimizer(learner.model.parameters())
+    check_optimizer_state(optimizer, state, path)
+    scheduler = learner.scheduler(optimizer) if learner.scheduler else LambdaLR(optimizer, lambda _: 1.0)
+    check_settings(optimizer, scheduler, {"momentum", "betas"} if learner.scheduler else set(), state, path)
