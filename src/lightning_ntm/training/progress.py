@@ -14,6 +14,19 @@ from lightning_ntm.tasks.answer import in_unit
 from lightning_ntm.training.learner import SequenceLearner
 
 
+def validation_line(trainer: L.Trainer, measures: Measures) -> str:
+    """Return what the last validation measured in a line of text."""
+    seen = {name: float(value) for name, value in trainer.callback_metrics.items()}
+    parts = [
+        measure.phrase(seen[name], width=8)
+        for measure in measures.each
+        if (name := f"validation_{measure.name}") in seen
+    ]
+    if not any(measure.above for measure in measures.each):  # else hardly any sequence is without an error
+        parts.append(f"{seen['validation_perfect']:4.0%} without error")
+    return f"step {trainer.global_step:>7}  {'  '.join(parts)}"
+
+
 class CostBar(ProgressBar):
     """Shows the first measure while a network trains, and all in a line for each validation.
 
@@ -72,17 +85,8 @@ class CostBar(ProgressBar):
 
     def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Write a line."""
-        if not self.enabled or trainer.sanity_checking:
-            return
-        seen = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        parts = [
-            measure.phrase(seen[name], width=8)
-            for measure in self.measures.each
-            if (name := f"validation_{measure.name}") in seen
-        ]
-        if not any(measure.above for measure in self.measures.each):  # else hardly any sequence is without an error
-            parts.append(f"{seen['validation_perfect']:4.0%} without error")
-        self.console.print(f"step {trainer.global_step:>7}  {'  '.join(parts)}", soft_wrap=True)
+        if self.enabled and not trainer.sanity_checking:
+            self.console.print(validation_line(trainer, self.measures), soft_wrap=True)
 
     def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Close the bar."""

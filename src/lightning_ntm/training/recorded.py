@@ -48,10 +48,15 @@ class RecordedRun:
         writes: bool,
     ):
         self.learner, self.data, self.folder, self.config, self.resume = learner, data, folder, config, resume
-        self.recorder, self.writes, self.began = recorder, writes, False
-        self.keeper = Keeper(folder, learner.model, data.task.answer.measures)
+        self.writes, self.began = writes, False
+        self.measure_by(recorder)
         self.claim: Claim | None = None
         self.unlock: Callable[[], object] = lambda: None
+
+    def measure_by(self, recorder: Recorder) -> None:
+        """Take callbacks that have counted nothing yet: a training state has what was counted."""
+        self.recorder = recorder
+        self.keeper = Keeper(self.folder, self.learner.model, self.data.task.answer.measures)
 
     def open(self, trainer: L.Trainer, *, saves: bool) -> None:
         """Create the folder, or check the one that is resumed; and lock it.

@@ -106,13 +106,18 @@ class RandomStates(Callback):
         """Restore the stored states."""
         if self.saved is None:
             return
-        python, numpy, own, cuda = _states(self.saved)
-        random.setstate(python)
-        np.random.set_state(numpy)
-        torch.set_rng_state(own)
-        if cuda and torch.cuda.is_available():
-            torch.cuda.set_rng_state_all(cuda[: torch.cuda.device_count()])
+        set_random_states(self.saved)
         self.saved = None
+
+
+def set_random_states(saved: dict[str, Any]) -> None:
+    """Set the random generators to states that `RandomStates` returned."""
+    python, numpy, own, cuda = _states(saved)
+    random.setstate(python)
+    np.random.set_state(numpy)
+    torch.set_rng_state(own)
+    if cuda and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(cuda[: torch.cuda.device_count()])
 
 
 def _states(saved: dict[str, Any]) -> tuple[Any, Any, Any, Any]:
@@ -204,7 +209,7 @@ class FinishStep(Callback):
 
     def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, *args: Any) -> None:
         """End here, unless a validation or the end of an epoch follows this step."""
-        if not self.signal:
+        if not self.due(trainer):
             return
         loop, every = trainer.fit_loop.epoch_loop, trainer.val_check_batch
         numbers = (loop.batch_idx, loop.total_batch_idx)
@@ -214,13 +219,17 @@ class FinishStep(Callback):
 
     def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """End after the validation that follows a step."""
-        if self.signal and not trainer.sanity_checking:
+        if self.due(trainer) and not trainer.sanity_checking:
             self._end(trainer)
 
     def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """End after an epoch."""
-        if self.signal:
+        if self.due(trainer):
             self._end(trainer)
+
+    def due(self, trainer: L.Trainer) -> bool:
+        """Return whether to end after the current step."""
+        return bool(self.signal)
 
     def _end(self, trainer: L.Trainer) -> None:
         raise InterruptionError(self.signal)
