@@ -27,6 +27,12 @@ def make_lasting() -> None:
             setattr(sys, name, io.TextIOWrapper(buffer, stream.encoding, stream.errors, line_buffering=lines))
 
 
+def lasting(descriptor: int) -> io.TextIOWrapper:
+    """Return a stream of lines that ignores failed writes."""
+    buffer = io.BufferedWriter(_Lasting(descriptor, "w"))
+    return io.TextIOWrapper(buffer, "utf-8", "backslashreplace", line_buffering=True)
+
+
 class _Lasting(io.FileIO):
     """A file that ignores failed writes."""
 

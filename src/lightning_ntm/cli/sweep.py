@@ -67,7 +67,7 @@ def sweep(argv: list[str]) -> int:
 
 def _same_way(arguments: argparse.Namespace) -> str:
     """Return the options that set how the plan is trained, as the user gave them."""
-    names = ("processes", "retries", "shard", "engine", "ray_address", "ray_cpus", "ray_gpus", "quiet")
+    names = ("processes", "side_by_side", "retries", "shard", "engine", "ray_address", "ray_cpus", "ray_gpus", "quiet")
     default, said = _parser().parse_args([]), []
     for name in names:
         if (value := getattr(arguments, name)) != getattr(default, name):
@@ -101,6 +101,13 @@ def _parser() -> Parser:
     add("--name", type=filled, help="name of the sweep's folder")
     add("--runs", type=filled, default="runs", help="parent folder (runs)")
     add("--processes", type=positive, help="runs at a time (one for each core)")
+    add(
+        "--side-by-side",
+        type=_side_by_side,
+        default="auto",
+        metavar="auto|N|off",
+        help="runs that differ in nothing but their seed and are trained by one process in one loop, at most (auto)",
+    )
     add("--retries", type=whole_number, default=3, help="times a crashed run is resumed from its checkpoint (3)")
     add("--shard", metavar="I/N", help="train the I-th of N parts of the plan, for job arrays")
     add("--engine", choices=("local", "ray"), default="local", help="train on this machine, or on a Ray cluster")
@@ -110,6 +117,13 @@ def _parser() -> Parser:
     add("--quiet", action="store_true", help="one line for each event instead of a live table")
     add("--status", type=filled, metavar="FOLDER", help="show the status of a sweep and exit")
     return parser
+
+
+def _side_by_side(word: str) -> str | int:
+    try:
+        return word if word in ("auto", "off") else positive(word)
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(f"{word!r} must be auto, off, or a whole number of at least 1.") from None
 
 
 def _planned(given: str | None, arguments: argparse.Namespace, more: list[str]) -> tuple[Path, Plan]:
@@ -177,7 +191,8 @@ def _shard(plan: Plan, asked: str | None) -> Plan:
 
 def _engine(arguments: argparse.Namespace) -> Engine:
     if arguments.engine == "local":
-        return LocalEngine(arguments.processes)
+        most = {"auto": None, "off": 1}.get(arguments.side_by_side, arguments.side_by_side)
+        return LocalEngine(arguments.processes, most)
     with explained("--engine ray: ", ImportError):
         from lightning_ntm.sweep.ray import RayEngine
 

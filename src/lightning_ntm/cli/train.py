@@ -1,6 +1,6 @@
 """`ntm train`: one network is trained on one task into a run folder."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import lightning as L
 import torch
@@ -9,13 +9,15 @@ from jsonargparse import ArgumentParser, Namespace
 from lightning.pytorch.utilities import rank_zero_only
 
 from lightning_ntm.cli import words
-from lightning_ntm.cli.parser import parsed, saved
-from lightning_ntm.cli.parts import explained_trainer, make_parts, make_settings
+from lightning_ntm.cli.parser import Settings, parsed, saved
+from lightning_ntm.cli.parts import Parts, explained_trainer, make_parts, make_settings
 from lightning_ntm.cli.resumed import check_resumed
 from lightning_ntm.cli.said import Said
 from lightning_ntm.cli.streams import make_lasting
 from lightning_ntm.cli.terminal import say
 from lightning_ntm.cli.words import EndedError, UsageError, explained
+from lightning_ntm.measures import Measures
+from lightning_ntm.records import RunFolder
 from lightning_ntm.training.data import TargetsError
 from lightning_ntm.training.processes import plugins_of
 from lightning_ntm.training.run import Run, default_name, folder_of, quiet_lightning
@@ -24,9 +26,17 @@ from lightning_ntm.training.safety import DivergenceError, InterruptionError, Lo
 
 def train(argv: list[str]) -> int:
     """Train one network on one task."""
+    if argv[:1] == ["--together"]:
+        from lightning_ntm.cli.together import train_together
+
+        return train_together(*argv[1:])
+    if any(word.partition("=")[0] == "--seeds" for word in argv):
+        from lightning_ntm.cli.sweep import sweep
+
+        return sweep(as_sweep(argv))
     asked = parsed(argv)
     make_lasting()
-    run = _prepared(*asked)
+    run = _run_of(prepared(*asked))
     try:
         result = run.fit()
     except InterruptionError as end:
@@ -57,6 +67,22 @@ def train(argv: list[str]) -> int:
     return 0
 
 
+#: Options of a run and those of a sweep that stand for them.
+_OF_SWEEP = {"--model": "--models", "--task": "--tasks", "--config": "--configs", "-c": "--configs"}
+
+
+def as_sweep(argv: list[str]) -> list[str]:
+    """Return the words for `ntm sweep` that train these seeds.
+
+    Raises:
+        UsageError: A run is resumed.
+    """
+    if any(word.partition("=")[0] == "--resume" for word in argv):
+        raise UsageError("--seeds cannot be given with --resume: ntm sweep FOLDER resumes runs of several seeds.")
+    options = [word.partition("=") for word in argv]
+    return [_OF_SWEEP.get(name, name) + equals + value for name, equals, value in options]
+
+
 def check(argv: list[str]) -> None:
     """Raise `UsageError` unless the run that a command line asks for can be made."""
     parser, said, config = parsed(argv)
@@ -67,7 +93,22 @@ def check(argv: list[str]) -> None:
         L.Trainer(**{**trainer, "logger": False, "plugins": plugins_of(trainer, alone=True)})
 
 
-def _prepared(parser: ArgumentParser, said: Said, config: Namespace) -> Run:
+class Prepared(NamedTuple):
+    """All that a run is made of, and where it is written."""
+
+    parts: Parts
+    settings: Settings
+    folder: RunFolder
+    config: str
+    resume: bool
+
+
+def prepared(parser: ArgumentParser, said: Said, config: Namespace) -> Prepared:
+    """Return what the run that a command line asks for is made of, and set the threads and random states.
+
+    Raises:
+        UsageError: It cannot be made.
+    """
     settings = make_settings(config)
     torch.set_num_threads(settings.threads)
     with explained("--seed: "):
@@ -78,13 +119,17 @@ def _prepared(parser: ArgumentParser, said: Said, config: Namespace) -> Run:
         check_resumed(yaml.safe_load(saved(parser, config)), model, said.resumed, said)
     with explained():
         folder = said.resumed or folder_of(settings.runs, settings.name or default_name(model, task, settings.seed))
+    return Prepared(parts, settings, folder, saved(parser, config), said.resumed is not None)
+
+
+def _run_of(made: Prepared) -> Run:
     with explained_trainer():
         return Run(
-            *parts,
-            folder,
-            saved(parser, config),
-            resume=said.resumed is not None,
-            stop_when_solved=settings.stop_when_solved,
+            *made.parts,
+            made.folder,
+            made.config,
+            resume=made.resume,
+            stop_when_solved=made.settings.stop_when_solved,
         )
 
 
@@ -124,13 +169,16 @@ def _report(run: Run, result: dict[str, Any]) -> None:
     if not run.folder.best.exists():
         say(f"{result['step']} steps in {result['seconds']:.0f} s; no weights were kept.")
         return
-    best = result["best"]
-    judge, *others = run.data.task.answer.measures.each
+    say(told_at_end(run.folder, run.data.task.answer.measures, result))
+
+
+def told_at_end(folder: RunFolder, measures: Measures, result: dict[str, Any]) -> str:
+    """Return what a training to its end says: its length, which weights were kept, and what can be done with them."""
+    best, (judge, *others) = result["best"], measures.each
     measured = judge.phrase(best[judge.name]) if best else ""
     for other in others:
         if other.above == judge.name and other.name in best:
             measured += f", {other.phrase(best[other.name])},"
     kept = f"step {best['step']} with {measured} in validation" if best else "the last weights, without a validation"
-    path = run.folder.path
-    say(f"{result['step']} steps in {result['seconds']:.0f} s; kept: {kept}.")
-    say(f"{path}: {words.command('ntm', 'evaluate', path)}, {words.command('ntm', 'figure', path)}")
+    further = f"{words.command('ntm', 'evaluate', folder.path)}, {words.command('ntm', 'figure', folder.path)}"
+    return f"{result['step']} steps in {result['seconds']:.0f} s; kept: {kept}.\n{folder.path}: {further}"

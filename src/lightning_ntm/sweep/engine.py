@@ -1,6 +1,7 @@
 """Trains the unfinished runs of a plan, each in a process of its own."""
 
 import abc
+import json
 import os
 import shutil
 import signal
@@ -8,13 +9,14 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from threading import Event
 from typing import Literal
 
 from lightning_ntm.records import RunFolder, as_json, claim, make_folder, write_whole
 from lightning_ntm.records.files import open_regular
+from lightning_ntm.sweep.groups import grouped
 from lightning_ntm.sweep.plan import PlannedRun
 from lightning_ntm.sweep.processes import Processes, processes_of
 from lightning_ntm.sweep.server import ServerError
@@ -63,6 +65,39 @@ class Worker:
         finally:
             let_go()
 
+    def complete_together(self, runs: Sequence[PlannedRun]) -> dict[str, End]:
+        """Train runs side by side in one process; what is not done afterwards is trained alone.
+
+        Runs cannot be trained side by side if each needs a Trainer of its own, as for callbacks. A run that diverges
+        is trained again alone from its last checkpoint, which shows how it ends.
+        """
+        if len(runs) > 1:
+            with ExitStack() as claims:
+                mine = [
+                    run for run in runs if not RunFolder(self.folder / run.name).done() and self._claimed(run, claims)
+                ]
+                if len(mine) > 1:
+                    self._attempt_together(mine)
+        return {run.name: self.complete(run) for run in runs}
+
+    def _claimed(self, run: PlannedRun, claims: ExitStack) -> bool:
+        """Claim a run that can be trained now, until the stack is closed."""
+        folder = RunFolder(self.folder / run.name)
+        try:
+            make_folder(self.folder / ".claims")
+            claims.callback(claim(self.folder / ".claims" / run.name, run.name))
+        except (ValueError, OSError):
+            return False
+        usable = not folder.path.is_symlink() and (folder.last.exists() or not folder.began())
+        return usable and not self._taken(folder)
+
+    def _attempt_together(self, runs: Sequence[PlannedRun]) -> None:
+        logs = self.folder / "logs"
+        with suppress(OSError, ServerError):  # each run is tried alone, and says what fails
+            make_folder(logs)
+            members = [[str(logs / f"{run.name}.log"), *self._words(run)] for run in runs]
+            self._run(["--together", json.dumps(members)], logs / f"{runs[0].name}.log")
+
     def _taken(self, folder: RunFolder) -> bool:
         """Whether another training is at it; one whose parent was killed is saving, and ends within seconds."""
         deadline = time.monotonic() + _PATIENCE
@@ -92,22 +127,28 @@ class Worker:
         """Return the exit code of one attempt, and how it ended in words."""
         if folder.path.is_symlink():
             return _HOPELESS, f"{folder.path} is a symbolic link; nothing is written through it."
-        if folder.last.exists():
-            words = ["--resume", str(folder.path), *_factories(run.words)]
-        elif folder.began():
+        if not folder.last.exists() and folder.began():
             return _HOPELESS, f"{folder.path} holds files but no checkpoint; it is left as it is."
-        else:
-            shutil.rmtree(folder.path, ignore_errors=True)  # it ended before its first checkpoint
-            words = [*run.words, "--runs", str(self.folder), "--name", run.name]
+        words = self._words(run)
         log = self.folder / "logs" / f"{run.name}.log"
         make_folder(log.parent)
         before = log.stat().st_size if log.exists() else 0
         try:
-            code = self._run([*words, "--trainer.enable_progress_bar=false"], log)
+            code = self._run(words, log)
         except ServerError as error:
             return _LOST, str(error)
         said = _lines_after(log, before) if log.exists() else []
         return code, _in_words(code, said)
+
+    def _words(self, run: PlannedRun) -> list[str]:
+        """Return the words for `ntm train`: to resume the run, or to begin it in a new folder."""
+        folder = RunFolder(self.folder / run.name)
+        if folder.last.exists():
+            words = ["--resume", str(folder.path), *_factories(run.words)]
+        else:
+            shutil.rmtree(folder.path, ignore_errors=True)  # it ended before its first checkpoint
+            words = [*run.words, "--runs", str(self.folder), "--name", run.name]
+        return [*words, "--trainer.enable_progress_bar=false"]
 
     def _run(self, words: list[str], log: Path) -> int:
         """Return the exit code, or the negative number of the signal that ended it."""
@@ -157,18 +198,22 @@ class LocalEngine(Engine):
     """Trains on this machine.
 
     Args:
-        processes: That many runs at a time; one for each core by default.
+        processes: That many processes at a time; one for each core by default.
+        side_by_side: Most runs that one process trains side by side; 1 trains each alone. By default it follows from
+            the number of runs that differ in nothing but their seed.
     """
 
-    def __init__(self, processes: int | None = None):
-        self.processes = processes or _cores()
+    def __init__(self, processes: int | None = None, side_by_side: int | None = None):
+        self.processes, self.side_by_side = processes or _cores(), side_by_side
 
     def train(self, worker: Worker, runs: Sequence[PlannedRun], look: Callable[[], None]) -> dict[str, End]:
-        """Train runs, each in a process, watched by a thread each."""
+        """Train groups of runs, each in a process, watched by a thread each."""
+        done = [run for run in runs if RunFolder(worker.folder / run.name).done()]
+        groups = grouped([run for run in runs if run not in done], self.processes, self.side_by_side)
         with ThreadPoolExecutor(self.processes) as pool:
             try:
-                ends = {pool.submit(worker.complete, run): run.name for run in runs}
-                waiting: set[Future[End]] = set(ends)
+                ends = [pool.submit(worker.complete_together, group) for group in [*([run] for run in done), *groups]]
+                waiting: set[Future[dict[str, End]]] = set(ends)
                 while waiting:
                     waiting = wait(waiting, 0.5, FIRST_COMPLETED).not_done
                     look()
@@ -176,7 +221,7 @@ class LocalEngine(Engine):
                 worker.stop()
                 pool.shutdown(cancel_futures=True)
                 raise
-        return {name: future.result() for future, name in ends.items()}
+        return {name: end for future in ends for name, end in future.result().items()}
 
 
 def _factories(words: Sequence[str]) -> list[str]:

@@ -1,6 +1,6 @@
 """One training among several in one loop."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,7 +11,7 @@ from lightning.pytorch.loggers import Logger
 from torch import Tensor, nn
 
 from lightning_ntm.measures import Measures
-from lightning_ntm.records import RunFolder
+from lightning_ntm.records import RunFolder, printable
 from lightning_ntm.training.callbacks import StopWhenSolved
 from lightning_ntm.training.data import EpisodeData
 from lightning_ntm.training.learner import SequenceLearner
@@ -34,6 +34,7 @@ class Member:
         resume: Resume from the training state in the folder instead of creating the folder.
         stop_when_solved: End after this many validations in a row without an error; 0 never.
         tell: Is told what `ntm train` prints.
+        command: Words of the command line that would train the run alone, to be recorded.
     """
 
     def __init__(
@@ -47,9 +48,10 @@ class Member:
         resume: bool = False,
         stop_when_solved: int = 0,
         tell: Callable[[str], object] = print,
+        command: Sequence[str] = (),
     ):
         self.learner, self.data, self.folder, self.options = learner, data, folder, trainer
-        self.stop_when_solved, self.tell = stop_when_solved, tell
+        self.stop_when_solved, self.tell, self.command = stop_when_solved, tell, command
         self.random = OwnRandomStates(learner.model)
         self.modes = [(module, module.training) for module in learner.model.modules()]
         self.record = RecordedRun(
@@ -57,7 +59,7 @@ class Member:
         )
         #: Why the training ended, if it did.
         self.end: Exception | None = None
-        self.done = False
+        self.done, self.result = False, dict[str, Any]()
 
     @property
     def left(self) -> bool:
@@ -105,12 +107,14 @@ class Member:
     def begin(self, together: int) -> None:
         """Record that training has begun, with so many members."""
         if not self.record.began:
-            self.record.begin(self.trainer, side_by_side=together)
+            self.tell(f"{printable(self.folder.path.name)}: means over sequences in validation")
+            command = {"command": list(self.command)} if self.command else {}
+            self.record.begin(self.trainer, side_by_side=together, **command)
 
     def finish(self, step: int) -> None:
         """End the training as one that was trained to its end."""
         self.record.check_began(step)
-        self.record.finish(step)
+        self.result = self.record.finish(step)
         self.done = True
         self.record.close()
 
