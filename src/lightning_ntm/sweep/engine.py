@@ -92,11 +92,19 @@ class Worker:
         return usable and not self._taken(folder)
 
     def _attempt_together(self, runs: Sequence[PlannedRun]) -> None:
-        logs = self.folder / "logs"
-        with suppress(OSError, ServerError):  # each run is tried alone, and says what fails
-            make_folder(logs)
-            members = [[str(logs / f"{run.name}.log"), *self._words(run)] for run in runs]
-            self._run(["--together", json.dumps(members)], logs / f"{runs[0].name}.log")
+        """Train runs side by side, again from their last checkpoints if the process was killed."""
+        log = self.folder / "logs" / f"{runs[0].name}.log"
+        for attempt in range(1, self.retries + 2):
+            try:
+                make_folder(log.parent)
+                members = [[str(log.with_name(f"{run.name}.log")), *self._words(run)] for run in runs]
+                code = self._run(["--together", json.dumps(members)], log)
+            except (OSError, ServerError):  # each run is tried alone, and says what fails
+                return
+            runs = [run for run in runs if not RunFolder(self.folder / run.name).done()]
+            if code >= 0 or self.stopping.is_set() or len(runs) < 2:
+                return
+            self.tell(f"{runs[0].name} and others: {_in_words(code, [])} (attempt {attempt} of {self.retries + 1})")
 
     def _taken(self, folder: RunFolder) -> bool:
         """Whether another training is at it; one whose parent was killed is saving, and ends within seconds."""

@@ -1,0 +1,167 @@
+"""Sweeps whose processes train several runs in one loop."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+from tests.torture.runs import NTM, OFTEN, TINY, environment, remains
+
+from lightning_ntm.cli.sweep import sweep as sweep_here
+from lightning_ntm.cli.train import as_sweep
+from lightning_ntm.cli.words import UsageError
+from lightning_ntm.records import RunFolder
+from lightning_ntm.sweep.groups import grouped
+from lightning_ntm.sweep.plan import PlannedRun
+
+WORDS = f"{TINY} {OFTEN} --trainer.max_steps 300 --data.batches_per_epoch 7"
+SEEDS = (1, 2, 3)
+
+
+@pytest.mark.parametrize(
+    ("sets", "seeds", "processes", "most", "expected"),
+    [
+        (1, 10, 2, None, [5, 5]),
+        (1, 10, 1, None, [10]),
+        (1, 3, 8, None, [1, 1, 1]),
+        (3, 10, 2, None, [5] * 6),
+        (2, 10, 2, None, [10, 10]),
+        (20, 10, 2, None, [10] * 20),
+        (1, 40, 1, None, [13, 13, 14]),
+        (1, 10, 2, 4, [3, 3, 4]),
+        (2, 3, 2, 1, [1] * 6),
+        (1, 0, 2, None, []),
+    ],
+)
+def test_runs_are_divided_among_processes(sets, seeds, processes, most, expected):
+    planned = [
+        PlannedRun(f"{name}-{seed}", (f"{name}", f"--seed={seed}")) for seed in range(seeds) for name in range(sets)
+    ]
+    groups = grouped(planned, processes, most)
+    assert [len(group) for group in groups] == expected
+    assert sorted(run.name for group in groups for run in group) == sorted(run.name for run in planned)
+    assert all(len({run.words[0] for run in group}) == 1 for group in groups)
+
+
+def test_several_seeds_are_a_sweep():
+    words = [
+        "--model",
+        "LSTM",
+        "--task=Copy",
+        "-c",
+        "a.yaml",
+        "--seeds",
+        "1-3",
+        "--model.hidden_size",
+        "5",
+        "--name",
+        "x",
+    ]
+    expected = [
+        "--models",
+        "LSTM",
+        "--tasks=Copy",
+        "--configs",
+        "a.yaml",
+        "--seeds",
+        "1-3",
+        "--model.hidden_size",
+        "5",
+        "--name",
+        "x",
+    ]
+    assert as_sweep(words) == expected
+    with pytest.raises(UsageError, match="--seeds cannot be given with --resume"):
+        as_sweep(["--seeds", "1-3", "--resume", "runs/a"])
+
+
+def test_what_side_by_side_allows_is_told():
+    with pytest.raises(UsageError, match="'banana' must be auto, off, or a whole number of at least 1"):
+        sweep_here(["--side-by-side", "banana"])
+
+
+def start(words, folder):
+    return subprocess.Popen(
+        [*NTM, *words.split()], cwd=folder, env=environment(), text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+
+
+def finished(words, folder):
+    process = start(words, folder)
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, said
+    return said
+
+
+def run_folder(folder, seed):
+    return RunFolder(folder / f"forgetful-copy-seed{seed}")
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """What runs that are trained alone leave behind."""
+    folder = tmp_path_factory.mktemp("alone")
+    finished(f"train --seeds 1-3 --side-by-side off --name a {WORDS}", folder)
+    assert "side_by_side" not in run_folder(folder / "runs/a", 1).notes()[0]
+    return {seed: remains(run_folder(folder / "runs/a", seed).path) for seed in SEEDS}
+
+
+def test_seeds_that_one_process_trains_are_those_that_each_is_alone(tmp_path, alone):
+    said = finished(f"train --seeds 1-3 --processes 1 --name a {WORDS}", tmp_path)
+    assert "3 of 3 runs are done: ntm report runs/a" in said
+    for seed in SEEDS:
+        folder = run_folder(tmp_path / "runs/a", seed)
+        assert remains(folder.path) == alone[seed]
+        (note,) = folder.notes()
+        assert note["side_by_side"] == 3
+        assert (note["seed"], f"--seed={seed}" in note["command"]) == (seed, True)
+        log = (tmp_path / "runs/a/logs" / f"{folder.path.name}.log").read_text()
+        assert f"{folder.path.name}: means over sequences in validation\nstep       5 " in log
+        assert f"ntm evaluate runs/a/{folder.path.name}" in log
+
+
+@pytest.mark.parametrize("told", [signal.SIGKILL, signal.SIGTERM])
+def test_a_sweep_that_is_ended_goes_on_to_the_same_numbers(told, tmp_path, alone):
+    process = start(f"train --seeds 1-3 --processes 1 --name a {WORDS}", tmp_path)
+    folders = [run_folder(tmp_path / "runs/a", seed) for seed in SEEDS]
+    deadline = time.monotonic() + 60
+    while not all(folder.last.exists() for folder in folders):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    trains = int((folders[0].path / ".lock").read_text().split()[1])
+    os.kill(trains if told == signal.SIGKILL else process.pid, told)
+    said, _ = process.communicate(timeout=60)
+    if told == signal.SIGKILL:
+        assert "forgetful-copy-seed1 and others: ended by SIGKILL (attempt 1 of 4)" in said
+        assert {len(folder.notes()) for folder in folders} == {2}
+    else:
+        assert process.returncode == 143, said
+        assert not any(folder.done() for folder in folders)
+        finished("sweep runs/a --processes 1", tmp_path)
+    assert [remains(folder.path) for folder in folders] == [alone[seed] for seed in SEEDS]
+
+
+def test_runs_that_need_trainers_of_their_own_are_trained_alone(tmp_path):
+    said = finished(
+        f"train --seeds 1-2 --processes 1 --name a {WORDS} --trainer.max_steps 10 --trainer.accumulate_grad_batches 2",
+        tmp_path,
+    )
+    assert "2 of 2 runs are done" in said
+    log = (tmp_path / "runs/a/logs/forgetful-copy-seed1.log").read_text()
+    assert "cannot be trained side by side: each has its own --trainer.accumulate_grad_batches" in log
+    for seed in (1, 2):
+        assert json.loads(run_folder(tmp_path / "runs/a", seed).result.read_text())["step"] == 10
+
+
+def test_runs_that_diverge_fail_as_they_do_alone(tmp_path):
+    words = f"train --seeds 1-2 --processes 1 --name a {WORDS} --optimizer Adam --optimizer.init_args.lr=1e40"
+    process = start(words, tmp_path)
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == 1, said
+    for seed in (1, 2):
+        folder = run_folder(tmp_path / "runs/a", seed)
+        assert "the loss is nan" in json.loads(folder.failed.read_text())["message"]
+        assert folder.nonfinite.exists()
