@@ -91,23 +91,13 @@ def _parser() -> Parser:
     add("--tasks", help="tasks, for example Copy,RepeatCopy")
     add("--configs", help="presets or configuration files of ntm train, instead of or besides networks and tasks")
     add("--seeds", help="seeds, for example 1-10 or 1,2,5-7 (1)")
-    add(
-        "--grid",
-        action="append",
-        default=[],
-        metavar="OPTION=A,B",
-        help="train with each value of an option; can be repeated",
-    )
+    several = "train with each value of an option; can be repeated"
+    add("--grid", action="append", default=[], metavar="OPTION=A,B", help=several)
     add("--name", type=filled, help="name of the sweep's folder")
     add("--runs", type=filled, default="runs", help="parent folder (runs)")
     add("--processes", type=positive, help="runs at a time (one for each core)")
-    add(
-        "--side-by-side",
-        type=_side_by_side,
-        default="auto",
-        metavar="auto|N|off",
-        help="runs that differ in nothing but their seed and are trained by one process in one loop, at most (auto)",
-    )
+    most = "seeds that one process trains in one loop, at most (auto)"
+    add("--side-by-side", type=_side_by_side, default="auto", metavar="auto|N|off", help=most)
     add("--retries", type=whole_number, default=3, help="times a crashed run is resumed from its checkpoint (3)")
     add("--shard", metavar="I/N", help="train the I-th of N parts of the plan, for job arrays")
     add("--engine", choices=("local", "ray"), default="local", help="train on this machine, or on a Ray cluster")

@@ -25,7 +25,7 @@ from lightning_ntm.training.safety import DivergenceError, InterruptionError, Lo
 
 
 def train(argv: list[str]) -> int:
-    """Train one network on one task."""
+    """Train one network on one task, with one seed or with several."""
     if argv[:1] == ["--together"]:
         from lightning_ntm.cli.together import train_together
 
@@ -34,6 +34,10 @@ def train(argv: list[str]) -> int:
         from lightning_ntm.cli.sweep import sweep
 
         return sweep(as_sweep(argv))
+    return _train(argv)
+
+
+def _train(argv: list[str]) -> int:
     asked = parsed(argv)
     make_lasting()
     run = _run_of(prepared(*asked))

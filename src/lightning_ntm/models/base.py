@@ -137,6 +137,7 @@ class MemoryModel(nn.Module, abc.ABC, Generic[State]):
         criterion: Criterion,
         state: State | None = None,
         *,
+        slots: int | None = None,
         scaled: bool = True,
     ) -> Loss | None:
         """Return the loss of a sequence from a kernel that computes all gradients at once.
@@ -149,6 +150,7 @@ class MemoryModel(nn.Module, abc.ABC, Generic[State]):
             criterion: Called with the logits and all episodes; returns loss, costs and the gradient of the logits.
                 Equal criteria must return the same for the same arguments.
             state: Before the first step; by default `initial_state`.
+            slots: Memory slots of the initial state, if `state` is not given; by default those of `initial_state`.
             scaled: Whether the loss may be multiplied before its backward, as for accumulated gradients. With
                 `gradient_limit`, the kernel for GPUs cannot support that.
 
@@ -159,7 +161,7 @@ class MemoryModel(nn.Module, abc.ABC, Generic[State]):
             ValueError: Inputs or state have the wrong shape, or `backend` cannot run the call.
         """
         inputs = episodes[0]
-        state = self._checked(inputs, state)
+        state = self._checked(inputs, state, slots)
         kernel = choose_kernel(self.all_kernels, self.backend, self, inputs, state)
         if kernel is None or kernel.loss is None or self._loss_refusal(kernel, episodes, scaled=scaled):
             return None
@@ -210,7 +212,7 @@ class MemoryModel(nn.Module, abc.ABC, Generic[State]):
             steps.append({"logits": logits, **seen})
         return {name: torch.stack([step[name] for step in steps], dim=1) for name in steps[0]}
 
-    def _checked(self, inputs: Any, state: Any) -> State:
+    def _checked(self, inputs: Any, state: Any, slots: int | None = None) -> State:
         if not isinstance(inputs, Tensor):
             more = "; for sequences of different lengths pass lengths" if isinstance(inputs, PackedSequence) else ""
             expected = f"a tensor of shape (batch, time, {self.input_size})"
@@ -221,7 +223,8 @@ class MemoryModel(nn.Module, abc.ABC, Generic[State]):
                 f"got {tuple(inputs.shape)}."
             )
         if state is None:
-            return self.initial_state(inputs.shape[0])
+            options = {} if slots is None else {"slots": slots}
+            return self.initial_state(inputs.shape[0], **options)
         check_state(state, self._start_like(state), inputs.shape[:1])
         return state
 

@@ -1,9 +1,10 @@
 """The source of randomness of each batch."""
 
 from hashlib import blake2b
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+from numpy.random.bit_generator import ISeedSequence
 
 Split = Literal["train", "validation", "evaluation", "memory", "noise", "order"]
 
@@ -20,5 +21,16 @@ def batch_generator(
     name = f"{seed}/{split}/{number}" + "".join(
         f"/{what}={value}" for what, value in sorted((difficulty or {}).items())
     )
-    key = int.from_bytes(blake2b(name.encode(), digest_size=16).digest(), "little")
-    return np.random.Generator(np.random.Philox(key=key))
+    key: Any = _Key(blake2b(name.encode(), digest_size=16).digest())
+    return np.random.Generator(np.random.Philox(key))
+
+
+class _Key(ISeedSequence):
+    """A key of Philox. `Philox(key=...)` has the same numbers, but also asks the system for random ones: 40 us."""
+
+    def __init__(self, key: bytes):
+        self.words = np.frombuffer(key, "<u8").astype(np.uint64)
+
+    def generate_state(self, n_words: int, dtype: Any = np.uint32) -> np.ndarray:
+        """Return the two words that Philox asks for."""
+        return self.words

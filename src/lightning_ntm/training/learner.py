@@ -104,8 +104,7 @@ class SequenceLearner(L.LightningModule):
     def _fused_loss(self, batch: Batch, slots: int | None) -> Loss | None:
         if learner_refusal(self, _METHODS):
             return None
-        state = self._start(batch.inputs, slots)
-        return fused_loss(self.model, self._objective, batch, state, scaled=self._scales_loss())
+        return fused_loss(self.model, self._objective, batch, slots=slots, scaled=self._scales_loss())
 
     def loss_refusal(self, inputs: Tensor) -> str | None:
         """Return why loss and gradients are not computed in one call for such inputs, or `None` if they are."""

@@ -132,15 +132,22 @@ def loss_of(model: nn.Module, objective: Objective, batch: Batch, state: Any = N
 
 
 def fused_loss(
-    model: nn.Module, objective: Objective, batch: Batch, state: Any = None, *, scaled: bool = True
+    model: nn.Module,
+    objective: Objective,
+    batch: Batch,
+    state: Any = None,
+    *,
+    slots: int | None = None,
+    scaled: bool = True,
 ) -> Loss | None:
     """Return the fused loss, or `None` if it is not possible; see `loss_of`.
 
-    `scaled` is whether the loss may be multiplied before its backward, as for accumulated gradients.
+    `slots` are the memory slots of the initial state, if `state` is not given. `scaled` is whether the loss may be
+    multiplied before its backward, as for accumulated gradients.
     """
     if objective.refusal() or not isinstance(model, MemoryModel):
         return None
-    return model.loss_by_kernel(batch, objective.with_gradient, state, scaled=scaled)
+    return model.loss_by_kernel(batch, objective.with_gradient, state, slots=slots, scaled=scaled)
 
 
 def loss_refusal(model: nn.Module, objective: Objective, inputs: Tensor, *, scaled: bool = True) -> str | None:
