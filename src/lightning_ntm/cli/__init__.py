@@ -47,6 +47,7 @@ def main(argv: list[str] | None = None) -> int:
     if argv is None:
         _in_utf8()
         os.environ["PYTHONSAFEPATH"] = "1"  # the working folder comes last in all processes started from here, too
+        _let_threads_sleep()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal may have no such letters
@@ -87,6 +88,16 @@ def _in_utf8() -> None:
     if os.name != "nt" and not set(encodings) <= {"utf-8", "utf8"}:
         os.environ["PYTHONUTF8"] = "1"
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
+def _let_threads_sleep() -> None:
+    """Let threads that wait for others sleep, if the user has not said how they wait.
+
+    By default the OpenMP library of PyTorch waits in a loop: where another process uses a core, two threads then take
+    five times as long as one. The library reads the variable when PyTorch is imported.
+    """
+    if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"} & os.environ.keys():
+        os.environ["OMP_WAIT_POLICY"] = "passive"
 
 
 def _said(argv: list[str]) -> int:
