@@ -106,18 +106,13 @@ class RandomStates(Callback):
         """Restore the stored states."""
         if self.saved is None:
             return
-        set_random_states(self.saved)
+        python, numpy, own, cuda = _states(self.saved)
+        random.setstate(python)
+        np.random.set_state(numpy)
+        torch.set_rng_state(own)
+        if cuda and torch.cuda.is_available():
+            torch.cuda.set_rng_state_all(cuda[: torch.cuda.device_count()])
         self.saved = None
-
-
-def set_random_states(saved: dict[str, Any]) -> None:
-    """Set the random generators to states that `RandomStates` returned."""
-    python, numpy, own, cuda = _states(saved)
-    random.setstate(python)
-    np.random.set_state(numpy)
-    torch.set_rng_state(own)
-    if cuda and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(cuda[: torch.cuda.device_count()])
 
 
 def _states(saved: dict[str, Any]) -> tuple[Any, Any, Any, Any]:

@@ -8,7 +8,7 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger
-from torch import Tensor, nn
+from torch import Tensor
 
 from lightning_ntm.measures import Measures
 from lightning_ntm.records import RunFolder, printable
@@ -19,7 +19,7 @@ from lightning_ntm.training.logger import JsonLinesLogger
 from lightning_ntm.training.progress import validation_line
 from lightning_ntm.training.recorded import RecordedRun
 from lightning_ntm.training.run import recorder_of
-from lightning_ntm.training.safety import KeepLock, PartialGradients, RandomStates, set_random_states
+from lightning_ntm.training.safety import KeepLock, PartialGradients, RandomStates
 
 
 class Member:
@@ -52,7 +52,7 @@ class Member:
     ):
         self.learner, self.data, self.folder, self.options = learner, data, folder, trainer
         self.stop_when_solved, self.tell, self.command = stop_when_solved, tell, command
-        self.random = OwnRandomStates(learner.model)
+        self.random = OwnRandomStates()
         self.modes = [(module, module.training) for module in learner.model.modules()]
         self.record = RecordedRun(
             learner, data, folder, config, resume=resume, recorder=recorder_of(trainer, data), writes=True
@@ -175,18 +175,10 @@ def prefix_of(number: int) -> str:
 
 
 class OwnRandomStates(RandomStates):
-    """The random states of one member, which the members in turn have in the global generators.
+    """The random states of one member. The members in turn have theirs in PyTorch's generator, the one networks use."""
 
-    Networks of this package sample with the generator of PyTorch, if at all. The others are much slower to set; they
-    are set for a network of the user's.
-
-    Args:
-        model: The network.
-    """
-
-    def __init__(self, model: nn.Module):
+    def __init__(self) -> None:
         super().__init__()
-        self.all = any(not type(part).__module__.startswith(_KNOWN) for part in model.modules())
         self.now = super().state_dict()
 
     @property
@@ -196,13 +188,10 @@ class OwnRandomStates(RandomStates):
 
     @contextmanager
     def installed(self) -> Iterator[None]:
-        """Have the states of the member in the global generators."""
-        if self.all:
-            set_random_states(self.now)
-        else:
-            torch.set_rng_state(self.now["torch"])
+        """Have the states of the member in PyTorch's generator."""
+        torch.set_rng_state(self.now["torch"])
         yield
-        self.now = super().state_dict() if self.all else {**self.now, "torch": torch.get_rng_state()}
+        self.now = {**self.now, "torch": torch.get_rng_state()}
 
     def state_dict(self) -> dict[str, Any]:
         """Return the states of the member."""
@@ -216,6 +205,3 @@ class OwnRandomStates(RandomStates):
         """
         super().load_state_dict(state_dict)
         self.now, self.saved = state_dict, None
-
-
-_KNOWN = ("lightning_ntm.", "torch.nn.")

@@ -42,9 +42,11 @@ class SideBySideRun:
         if (device := trial.strategy.root_device.type) != "cpu":
             raise ValueError(f"the runs cannot be trained side by side: they train on {device}, not on a CPU.")
         rank_zero_only.rank = 0  # type: ignore[attr-defined]
+        if backend_of(trial, members[0].learner.model, members[0].data.task) == "reference":
+            # It would save little, and memory for the gradients of all networks would be needed at once.
+            raise ValueError("the runs cannot be trained side by side: no kernel runs the network.")
         with self._closing_after_errors():
             for member in members:
-                backend_of(trial, member.learner.model, member.data.task)
                 member.record.open(trial, saves=True)
         self.steps = [_step(member) for member in members]
 
