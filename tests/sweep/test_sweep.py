@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from forked import Forked, finished
 from rich.console import Console
 from runs import write_answered, write_run
-from tests.torture.runs import NTM, OFTEN, TINY, end_sweep, environment, remains, train
+from tests.torture.runs import NTM, OFTEN, TINY, end_sweep, environment, remains
 
 from lightning_ntm.cli.watch import View, table
 from lightning_ntm.records import RunFolder, claim
@@ -29,7 +30,8 @@ def undisturbed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("undisturbed")
     words = f"--model tests.torture.parts.Forgetful --task Copy {WORDS} --trainer.enable_progress_bar false"
     for seed in (1, 2):
-        assert train(f"{words} --seed {seed} --name seed{seed}", folder) == (0, "")
+        process = finished(["train", *f"{words} --seed {seed} --name seed{seed}".split()], folder, environment())
+        assert (process.returncode, process.stderr) == (0, "")
     return {seed: remains(folder / "runs" / f"seed{seed}") for seed in (1, 2)}
 
 
@@ -84,15 +86,12 @@ def assert_told(tmp_path, run, cell, words):
 
 
 def start(words, folder, **more):
-    return subprocess.Popen(
-        [*NTM, *words.split()], cwd=folder, env=environment(**more), text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
+    return Forked(words.split(), folder, environment(**more), merged=True, serving=True)
 
 
 def sweep(words, folder):
     process = start(words, folder)
-    said, _ = process.communicate(timeout=120)
+    said, _ = process.communicate()
     return process.returncode, said
 
 
@@ -211,17 +210,6 @@ def test_a_run_whose_server_is_killed_is_tried_again(tmp_path, undisturbed):
     assert process.returncode == 0, said
     assert "forgetful-copy-seed1: the process that starts trainings ended (attempt 1 of 4)" in said
     assert remains(run.path) == undisturbed[1]
-
-
-def test_the_runs_of_a_sweep_are_single_processes_whatever_the_environment_says(tmp_path):
-    slurm = {"NTASKS": "4", "PROCID": "2", "LOCALID": "2", "NODEID": "0", "NTASKS_PER_NODE": "4"}
-    ranks = {"RANK": "2", "LOCAL_RANK": "2", "WORLD_SIZE": "4", "OMPI_COMM_WORLD_RANK": "2"}
-    words = f"{SWEEP} --name a --trainer.max_steps 20"
-    process = start(words, tmp_path, **ranks, **{f"SLURM_{name}": value for name, value in slurm.items()})
-    said, _ = process.communicate(timeout=120)
-    assert process.returncode == 0, said
-    assert run_folder(tmp_path, 1).result.exists()
-    assert run_folder(tmp_path, 1).rows()
 
 
 @pytest.mark.parametrize("engine", ["local", "ray"])
