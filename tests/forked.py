@@ -1,6 +1,6 @@
-"""`ntm` in processes that are forked from a server, which has imported everything: a new interpreter needs three seconds.
+"""`ntm` in processes that are forked from a server, which has imported everything: that takes three seconds.
 
-For tests of what a process does and what is done to it. Tests of how an interpreter starts or ends need a new one.
+For tests of what a process does and what is done to it. Tests of how an interpreter begins or ends need a new one.
 """
 
 import atexit

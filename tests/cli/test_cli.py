@@ -17,8 +17,8 @@ import pytest
 import safetensors.torch
 import torch
 import yaml
-from forked import Forked, finished
 from rich.console import Console
+from tests.forked import Forked, finished
 
 from lightning_ntm.cli import main, results
 from lightning_ntm.intervals import none_of

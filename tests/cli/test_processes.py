@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from forked import Forked
+from tests.forked import Forked
 
 from lightning_ntm.cli import main
 from lightning_ntm.records import RunFolder

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from forked import finished
+from tests.forked import finished
 from tests.torture.runs import remains
 
 from lightning_ntm.cli import main

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from forked import Forked
 from runs import write_run
+from tests.forked import Forked
 
 from lightning_ntm.cli import main
 

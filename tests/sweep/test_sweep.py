@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from forked import Forked, finished
 from rich.console import Console
 from runs import write_answered, write_run
+from tests.forked import Forked, finished
 from tests.torture.runs import NTM, OFTEN, TINY, end_sweep, environment, remains
 
 from lightning_ntm.cli.watch import View, table
