@@ -30,12 +30,14 @@ class EndsItself(Callback):
 
 
 class Waits(Callback):
-    """After a batch of this number, from 1, waits for a file `go` in the working folder, or for a signal to end."""
+    """After a batch of this number, from 1, waits for a file `go` in the working folder, or a signal to end; two minutes at most."""
 
     def __init__(self, batch: int = 12):
         self.batch = batch
 
     def on_train_batch_end(self, trainer, *args):
         if trainer.fit_loop.epoch_loop.total_batch_idx + 1 == self.batch:
-            while not Path("go").exists() and not any(getattr(other, "signal", 0) for other in trainer.callbacks):
+            deadline = time.monotonic() + 120  # then its test has failed
+            while not (Path("go").exists() or any(getattr(other, "signal", 0) for other in trainer.callbacks)):
+                assert time.monotonic() < deadline
                 time.sleep(0.01)
