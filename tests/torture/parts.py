@@ -30,7 +30,10 @@ class EndsItself(Callback):
 
 
 class Waits(Callback):
-    """After a batch of this number, from 1, waits for a file `go` in the working folder, or a signal to end; two minutes at most."""
+    """After a batch of this number, from 1, waits for a file `go` in the working folder or a signal to end.
+
+    Two minutes at most.
+    """
 
     def __init__(self, batch: int = 12):
         self.batch = batch
