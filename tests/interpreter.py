@@ -17,10 +17,10 @@ class UncheckedPrograms(PathFinder):
 
 
 def hasten():
-    """Make the interpreter twice as fast, where it is in use.
+    """Make the interpreter some times as fast, where it is in use.
 
-    It replaces the functions of the language on every call of a function; once is enough. And it looks for overflows in
-    offsets, which the small arrays of tests cannot have.
+    It replaces the functions of the language on every call of a function; once is enough. It looks for overflows in
+    offsets, which the small arrays of tests cannot have. And it makes types and shapes anew for every result.
     """
     if os.environ.get("TRITON_INTERPRET") != "1" or not find_spec("triton"):
         return
@@ -39,3 +39,35 @@ def hasten():
     interpreter._patch_lang = replace_once
     builder = interpreter.interpreter_builder
     builder.options = replace(builder.options, sanitize_overflow=False)
+    _keep_types(language.core, interpreter)
+
+
+def _keep_types(core, interpreter):
+    """Make each type of a block, each shape of a tensor and each dtype of NumPy once."""
+    make_type, make_tensor, find_dtype = core.block_type.__init__, core.tensor.__init__, interpreter._get_np_dtype
+    types, shapes, dtypes = {}, {}, {}
+
+    def make_type_once(self, element_ty, shape):
+        shape = [core._unwrap_if_constexpr(size) for size in core._unwrap_if_constexpr(shape)]
+        key = (type(element_ty), element_ty.name, *shape)
+        if key not in types:
+            make_type(self, element_ty, shape)
+            types[key] = self.__dict__
+        self.__dict__ = types[key]
+
+    def make_tensor_once(self, handle, type):
+        key = (*type.shape,) if type.is_block() else ()
+        if key not in shapes:
+            make_tensor(self, handle, type)
+            shapes[key] = self.shape, self.numel
+        self.handle, self.type, self.dtype = handle, type, type.scalar
+        self.shape, self.numel = shapes[key]
+
+    def find_dtype_once(found):
+        key = found.name
+        if key not in dtypes:
+            dtypes[key] = find_dtype(found)
+        return dtypes[key]
+
+    core.block_type.__init__, core.tensor.__init__ = make_type_once, make_tensor_once
+    interpreter._get_np_dtype = find_dtype_once

@@ -71,13 +71,17 @@ def test_every_figure_is_measured(tmp_path):
     assert len(figures["ten_seeds"]["wrong_bits_at_length"]["by_seed"]) == 2
 
 
-def test_it_needs_a_gpu():
-    ran = run(driver="import runpy; runpy.run_path('benchmarks/gpu.py', run_name='__main__')")
-    if torch.cuda.is_available():
-        pytest.skip("there is one")
-    assert ran.returncode == 2
-    assert ran.stderr.splitlines()[-1].endswith("error: --device (='cuda') is not available: this machine has no "
-                                                "CUDA device; allowed: auto, cpu.")  # fmt: skip
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is one")
+def test_it_needs_a_gpu(gpu, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["gpu.py"])
+    with pytest.raises(SystemExit) as ended:
+        gpu.main()
+    assert ended.value.code == 2
+    assert (
+        capsys.readouterr()
+        .err.splitlines()[-1]
+        .endswith("error: --device (='cuda') is not available: this machine has no CUDA device; allowed: auto, cpu.")
+    )
 
 
 def test_what_fails_is_told_and_costs_no_other_figure(gpu, tmp_path, capsys):

@@ -18,6 +18,7 @@ import safetensors.torch
 import torch
 import yaml
 from rich.console import Console
+from tests.forked import Forked, finished
 
 from lightning_ntm.cli import main, results
 from lightning_ntm.intervals import none_of
@@ -425,17 +426,15 @@ def test_the_examples_keep_their_promises(monkeypatch):
 def test_a_killed_run_goes_on_to_the_same_end(tmp_path):
     options = ["--task.max_length", "3", "--trainer.max_steps", "60", "--trainer.val_check_interval", "5"]
     options += ["--trainer.log_every_n_steps", "5"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    subprocess.run([*NTM, "train", *options, "--name", "whole"], check=True, capture_output=True, env=environment)
-    killed = subprocess.Popen([*NTM, "train", *options, "--name", "killed"], stdout=subprocess.DEVNULL, env=environment)
+    assert finished(["train", *options, "--name", "whole"]).returncode == 0
+    killed = Forked(["train", *options, "--name", "killed"])
     while not Path("runs/killed/last.ckpt").exists():
         assert killed.poll() is None
         time.sleep(0.01)
     killed.kill()
     killed.wait()
     assert not Path("runs/killed/result.json").exists()
-    command = [*NTM, "train", "--resume", "runs/killed"]
-    subprocess.run(command, check=True, capture_output=True, env=environment)
+    assert finished(["train", "--resume", "runs/killed"]).returncode == 0
     kept = [safetensors.torch.load_file(f"runs/{name}/best.safetensors") for name in ("whole", "killed")]
     torch.testing.assert_close(*kept, rtol=0, atol=0)
     assert measured("whole") == measured("killed")
@@ -543,13 +542,13 @@ def test_an_epoch_based_run_goes_on_with_fresh_batches():
     (signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGUSR1, 138),
 ])  # fmt: skip
 def test_a_run_told_to_end_keeps_its_step_and_says_how_to_go_on(tmp_path, told, code):
-    process = subprocess.Popen([*NTM, "train", "--name", "a"], stdout=subprocess.PIPE, text=True)
+    process = Forked(["train", "--name", "a"])
     while not (Path("runs/a/about.jsonl").exists()):
         time.sleep(0.01)
     time.sleep(0.5)
     process.send_signal(told)
     if told != signal.SIGINT:
-        process.send_signal(signal.SIGTERM)  # some tell it twice
+        process.send_signal(told)  # some tell it twice
     printed, _ = process.communicate(timeout=60)
     assert process.returncode == code
     assert "to go on: ntm train --resume runs/a" in printed
@@ -590,7 +589,7 @@ class Fails(LSTM):
 def test_what_happens_to_a_run_is_one_line(what, code, message):
     Path("fails.py").write_text(FAILS.format(what=what))
     words = "--model fails.Fails --trainer.max_steps 20 --trainer.val_check_interval 5 --name a"
-    done = subprocess.run([*NTM, "train", *words.split()], capture_output=True, text=True)
+    done = finished(["train", *words.split()])
     assert done.returncode == code, done.stderr
     assert done.stderr.count("\n") == 1
     assert re.match("ntm: error: " + message, done.stderr), done.stderr

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.forked import Forked
 
 from lightning_ntm.cli import main
 from lightning_ntm.records import RunFolder
@@ -31,12 +32,11 @@ LAUNCHERS = {
 
 
 def started(words, folder, more):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", **more}
-    return subprocess.Popen([*NTM, *words.split()], cwd=folder, env=environment, text=True, stderr=subprocess.PIPE)
+    return Forked(words.split(), folder, {**os.environ, **more})
 
 
 def ended(process):
-    _, said = process.communicate(timeout=120)
+    _, said = process.communicate()
     assert process.returncode == 0, said
     return said
 

@@ -3,14 +3,14 @@
 import json
 import shutil
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
-from tests.torture.runs import NTM, environment, remains
+from tests.forked import finished
+from tests.torture.runs import remains
 
 from lightning_ntm.cli import main
 from lightning_ntm.training import Run
@@ -373,7 +373,7 @@ def test_a_run_whose_accumulation_changes_with_the_epoch_resumes_to_the_same_bit
 
 
 def ended_at_batch(words, number):
-    process = subprocess.run([*NTM, *words.split()], env=environment(), capture_output=True, text=True)
+    process = finished(words.split())
     assert process.returncode == (-number if number == signal.SIGKILL else 128 + number), process.stderr
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 from runs import write_run
+from tests.forked import Forked
 
 from lightning_ntm.cli import main
 
@@ -89,8 +90,14 @@ TEXTS = ["train --help", "train --model.help LSTM", "train --print_config", "swe
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
 @pytest.mark.parametrize("words", ["evaluate nothing", "zzz", "train --zzz", "sweep --seeds x"])
 def test_a_full_disk_behind_both_streams_leaves_the_exit_code(words):
+    assert Forked(words.split(), streams=[os.devnull, "/dev/full", "/dev/full"]).wait() == 2
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_a_full_disk_leaves_the_exit_code_when_the_interpreter_ends():
     with open("/dev/full", "w") as full:
-        assert ran(*words.split(), stdout=full, stderr=full).returncode == 2
+        assert ran("zzz", stdout=full, stderr=full).returncode == 2
+        assert ran("--help", stdout=full, stderr=subprocess.PIPE).returncode == 2
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
@@ -99,11 +106,10 @@ def test_a_full_disk_behind_the_output_is_one_line(words):
     write_run(Path("run"))
     Path("s").mkdir()
     Path("s/plan.yaml").write_text("name: s\nruns: {a: [--seed=1]}\n")
-    with open("/dev/full", "w") as full:
-        done = ran(*words.split(), stdout=full, stderr=subprocess.PIPE)
-    assert done.returncode == 2, done.stderr
-    assert done.stderr.decode().count("\n") == 1
-    assert b"No space left on device" in done.stderr
+    said = Path("said")
+    assert Forked(words.split(), streams=[os.devnull, "/dev/full", said]).wait() == 2, said.read_text()
+    assert said.read_text().count("\n") == 1
+    assert "No space left on device" in said.read_text()
 
 
 @pytest.mark.parametrize("words", ["train", "sweep --seeds 1", "evaluate a", "figure a", "report a", "bench"])

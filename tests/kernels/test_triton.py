@@ -170,7 +170,7 @@ def test_float64_is_that_of_the_loop(seed, device, blocks):
 
 
 LARGER = [
-    Case({"hidden_size": 13, "memory_slots": 37, "memory_width": 6, "memory_init": "learned"}, 3, 2, blocks=(1, 1, 4)),
+    Case({"hidden_size": 13, "memory_slots": 37, "memory_width": 6, "memory_init": "learned"}, 1, 2, blocks=(1, 1, 4)),
     Case({"hidden_size": 33, "memory_slots": 5, "memory_width": 17, "memory_init": "random"}, 1, 2, blocks=(1, 2, 4)),
     Case({"hidden_size": 6, "memory_slots": 9, "memory_width": 5, "num_layers": 3, "num_write_heads": 3}, 1, 4, False),
     Case({"hidden_size": 3, "memory_slots": 7, "memory_width": 1, "max_shift": 3, "num_read_heads": 3}, 2, 3, False),
@@ -541,8 +541,8 @@ def test_the_loss_with_its_gradients_is_that_of_autograd(dtype, side_by_side, de
     answer, stacked = Bits(2), (2,) if side_by_side else ()
     members = [small(device).to(dtype) for _ in range(2)]
     model = Stack(members, "triton") if side_by_side else members[0]
-    inputs, targets = torch.randn(*stacked, 2, 3, 4), torch.randint(0, 2, (*stacked, 2, 3, 2))
-    mask = torch.ones(*stacked, 2, 3, dtype=torch.bool)
+    inputs, targets = torch.randn(*stacked, 2, 2, 4), torch.randint(0, 2, (*stacked, 2, 2, 2))
+    mask = torch.ones(*stacked, 2, 2, dtype=torch.bool)
     batch = Batch(*(part.to(device) for part in (inputs.to(dtype), targets.to(dtype), mask)))
     loss_of_all, found = loss_side_by_side if side_by_side else loss_of, []
     for hooked in (False, True):

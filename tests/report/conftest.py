@@ -5,7 +5,10 @@ import pytest
 from lightning_ntm.cli import main
 
 COMMON = "--task.bits 2 --task.max_length 3 --data.batch_size 16 --optimizer.lr 0.01 --model.hidden_size 24"
-STEPS = "--trainer.max_steps 400 --trainer.val_check_interval 50 --trainer.enable_progress_bar false"
+STEPS = (
+    "--trainer.max_steps 80 --trainer.val_check_interval 10 --trainer.log_every_n_steps 10 "
+    "--data.validation_sequences 20 --trainer.enable_progress_bar false"
+)
 NETWORKS = {
     "NTM": "--model NTM --model.controller lstm --model.stay_bias 2 --model.memory_slots 8 --model.memory_width 6",
     "LSTM": "--model LSTM --model.num_layers 1",

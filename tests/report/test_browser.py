@@ -76,7 +76,7 @@ def test_the_end_of_a_training_curve_in_the_other_measure(trained, page, chromiu
         said = tab.locator("#tip").inner_text()
         assert said.startswith("LSTM, seed ")
         assert said.endswith(" bits per sequence")
-        assert "\nstep 400: " in said
+        assert "\nstep 80: " in said
 
 
 def test_a_seed_is_picked_out_and_let_go(page, chromium):

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sys
 import threading
 import time
 from pathlib import Path
@@ -33,9 +32,11 @@ def harm(cluster, nodes, runs):
     os.kill(worker, signal.SIGKILL)
     wait_for(lambda: len(first.notes()) > 1)
     cluster.remove_node(nodes[0])
+    Path("go").touch()
 
 
-words = f"{TINY} {OFTEN} --trainer.max_steps {sys.argv[1]}".split()[2:]
+waits = "--trainer.callbacks tests.torture.parts.Waits"  # until there is a file `go`
+words = f"{TINY} {OFTEN} --trainer.max_steps 40 {waits}".split()[2:]
 plan = Plan.of({"models": "tests.torture.parts.Forgetful", "seeds": "1-2"}, words)
 plan.save(FOLDER)
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})

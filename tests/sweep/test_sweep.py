@@ -12,15 +12,18 @@ import pytest
 import yaml
 from rich.console import Console
 from runs import write_answered, write_run
-from tests.torture.runs import NTM, OFTEN, TINY, end_sweep, environment, remains, train
+from tests.forked import Forked, finished
+from tests.torture.runs import NTM, OFTEN, TINY, end_sweep, environment, remains
 
 from lightning_ntm.cli.watch import View, table
 from lightning_ntm.records import RunFolder, claim
 from lightning_ntm.sweep import Plan, status_of
 from lightning_ntm.sweep.plan import PlannedRun
 
-WORDS = f"{TINY} {OFTEN} --trainer.max_steps 1000".removeprefix("--model tests.torture.parts.Forgetful ")
+WORDS = f"{TINY} {OFTEN} --trainer.max_steps 40".removeprefix("--model tests.torture.parts.Forgetful ")
 SWEEP = f"sweep --models tests.torture.parts.Forgetful {WORDS} --processes 2"
+#: Until there is a file `go`, runs wait after batch 12, two batches after a checkpoint.
+WAITING = f"{SWEEP} --trainer.callbacks tests.torture.parts.Waits"
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +32,8 @@ def undisturbed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("undisturbed")
     words = f"--model tests.torture.parts.Forgetful --task Copy {WORDS} --trainer.enable_progress_bar false"
     for seed in (1, 2):
-        assert train(f"{words} --seed {seed} --name seed{seed}", folder) == (0, "")
+        process = finished(["train", *f"{words} --seed {seed} --name seed{seed}".split()], folder, environment())
+        assert (process.returncode, process.stderr) == (0, "")
     return {seed: remains(folder / "runs" / f"seed{seed}") for seed in (1, 2)}
 
 
@@ -84,15 +88,12 @@ def assert_told(tmp_path, run, cell, words):
 
 
 def start(words, folder, **more):
-    return subprocess.Popen(
-        [*NTM, *words.split()], cwd=folder, env=environment(**more), text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
+    return Forked(words.split(), folder, environment(**more), merged=True, serving=True)
 
 
 def sweep(words, folder):
     process = start(words, folder)
-    said, _ = process.communicate(timeout=120)
+    said, _ = process.communicate()
     return process.returncode, said
 
 
@@ -113,6 +114,10 @@ def process_of(run):
     return int((run.path / ".lock").read_text().split()[1])
 
 
+def parent_of(process):
+    return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
+
+
 def gone(process):
     deadline = time.monotonic() + 20
     while Path(f"/proc/{process}").exists() and "\nState:\tZ" not in Path(f"/proc/{process}/status").read_text():
@@ -122,9 +127,13 @@ def gone(process):
     return True
 
 
+def go_on(folder):
+    (folder / "go").touch()
+
+
 def test_a_run_that_is_killed_goes_on_and_so_does_a_sweep_that_is_killed(tmp_path, undisturbed):
     first, second = run_folder(tmp_path, 1), run_folder(tmp_path, 2)
-    process = start(f"{SWEEP} --name a --seeds 1-2", tmp_path)
+    process = start(f"{WAITING} --name a --seeds 1-2", tmp_path)
     begun(first, second)
     os.kill(process_of(first), signal.SIGKILL)
     children = [process_of(second)]
@@ -134,6 +143,7 @@ def test_a_run_that_is_killed_goes_on_and_so_does_a_sweep_that_is_killed(tmp_pat
     said, _ = process.communicate()
     assert "forgetful-copy-seed1: ended by SIGKILL (attempt 1 of 4)" in said
     assert all(gone(child) for child in [*children, process_of(first)]), "children end with their parent"
+    go_on(tmp_path)
     code, said = sweep("sweep runs/a", tmp_path)
     assert code == 0, said
     assert "2 of 2 runs are done: ntm report runs/a" in said
@@ -148,7 +158,7 @@ def test_the_runs_of_a_sweep_that_ends_in_any_way_save_and_end(tmp_path, end, ou
 @pytest.mark.parametrize(("told", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_sweep_told_to_end_saves_every_run_and_says_how_to_go_on(tmp_path, told, code, undisturbed):
     run = run_folder(tmp_path, 1)
-    process = start(f"{SWEEP} --name a --seeds 1", tmp_path)
+    process = start(f"{WAITING} --name a --seeds 1", tmp_path)
     begun(run)
     trains = process_of(run)
     process.send_signal(told)
@@ -159,6 +169,7 @@ def test_a_sweep_told_to_end_saves_every_run_and_says_how_to_go_on(tmp_path, tol
     assert said.endswith("interrupted. To go on: ntm sweep runs/a --processes 2\n")
     assert gone(trains)
     assert status_of(tmp_path / "runs" / "a", Plan.load(tmp_path / "runs" / "a").runs[0]).state == "interrupted"
+    go_on(tmp_path)
     assert sweep("sweep runs/a", tmp_path)[0] == 0
     assert remains(run.path) == undisturbed[1]
 
@@ -203,25 +214,16 @@ def test_runs_that_crash_before_anything_is_kept_are_given_up_after_some_attempt
 
 def test_a_run_whose_server_is_killed_is_tried_again(tmp_path, undisturbed):
     run = run_folder(tmp_path, 1)
-    process = start(f"{SWEEP} --name a --seeds 1", tmp_path)
+    process = start(f"{WAITING} --name a --seeds 1", tmp_path)
     begun(run)
-    server = int(Path(f"/proc/{process_of(run)}/stat").read_text().rpartition(")")[2].split()[1])
-    os.kill(server, signal.SIGKILL)
+    trains = process_of(run)
+    os.kill(parent_of(trains), signal.SIGKILL)
+    assert gone(trains)
+    go_on(tmp_path)
     said, _ = process.communicate(timeout=120)
     assert process.returncode == 0, said
     assert "forgetful-copy-seed1: the process that starts trainings ended (attempt 1 of 4)" in said
     assert remains(run.path) == undisturbed[1]
-
-
-def test_the_runs_of_a_sweep_are_single_processes_whatever_the_environment_says(tmp_path):
-    slurm = {"NTASKS": "4", "PROCID": "2", "LOCALID": "2", "NODEID": "0", "NTASKS_PER_NODE": "4"}
-    ranks = {"RANK": "2", "LOCAL_RANK": "2", "WORLD_SIZE": "4", "OMPI_COMM_WORLD_RANK": "2"}
-    words = f"{SWEEP} --name a --trainer.max_steps 20"
-    process = start(words, tmp_path, **ranks, **{f"SLURM_{name}": value for name, value in slurm.items()})
-    said, _ = process.communicate(timeout=120)
-    assert process.returncode == 0, said
-    assert run_folder(tmp_path, 1).result.exists()
-    assert run_folder(tmp_path, 1).rows()
 
 
 @pytest.mark.parametrize("engine", ["local", "ray"])
@@ -252,19 +254,20 @@ def test_a_file_that_is_edited_later_changes_no_run_of_a_sweep(tmp_path):
 
 def test_an_extended_run_that_is_killed_is_not_done(tmp_path, undisturbed):
     run = run_folder(tmp_path, 1)
-    assert sweep(f"{SWEEP.replace('1000', '900')} --name a --seeds 1", tmp_path)[0] == 0
+    words = f"{WAITING.replace('40', '20')} --trainer.callbacks.batch 27 --name a --seeds 1"
+    assert sweep(words, tmp_path)[0] == 0
     (planned,) = Plan.load(tmp_path / "runs/a").runs
     assert status_of(tmp_path / "runs/a", planned).state == "done"
-    process = start(f"train --resume {run.path} --trainer.max_steps 1000", tmp_path)
-    while len(run.notes()) < 2:
+    process = start(f"train --resume {run.path} --trainer.max_steps 40", tmp_path)
+    while run.rows()[-1]["step"] < 25:
         time.sleep(0.01)
-    time.sleep(0.1)
     process.kill()
     process.communicate()
+    go_on(tmp_path)
     assert status_of(tmp_path / "runs/a", planned).state == "interrupted"
     code, said = sweep("sweep runs/a", tmp_path)
     assert (code, "1 of 1 runs are done" in said) == (0, True), said
-    assert status_of(tmp_path / "runs/a", planned).step == 1000
+    assert status_of(tmp_path / "runs/a", planned).step == 40
 
 
 def test_a_log_that_was_not_written_is_not_named(tmp_path):
@@ -278,7 +281,7 @@ def test_a_log_that_was_not_written_is_not_named(tmp_path):
 def test_on_a_cluster_a_run_survives_its_worker_and_its_node(tmp_path, undisturbed):
     script = Path(__file__).with_name("cluster.py")
     process = subprocess.run(
-        [NTM[0], script, "1000"], cwd=tmp_path, env=environment(RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO="0"),
+        [NTM[0], script], cwd=tmp_path, env=environment(RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO="0"),
         capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert process.returncode == 0, process.stdout + process.stderr

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import safetensors
 import torch
+from tests.forked import Forked
 
 from lightning_ntm.records import RunFolder
 
@@ -36,7 +37,10 @@ def environment(**more: str) -> dict[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}", **more}
 
 
-def start(words: str, folder: Path, **more: str) -> subprocess.Popen[str]:
+def start(words: str, folder: Path, **more: str) -> subprocess.Popen[str] | Forked:
+    """Start `ntm train`, in a new interpreter if more variables are given: those that it reads at its beginning."""
+    if not more:
+        return Forked(["train", *words.split()], folder, environment())
     return subprocess.Popen(
         [*NTM, "train", *words.split()],
         cwd=folder, env=environment(**more), text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,

@@ -19,8 +19,13 @@ def train(arguments: list[str], log: Path) -> NoReturn:
     output = open_to_write(log, os.O_WRONLY | os.O_APPEND)
     for stream in (sys.stdout, sys.stderr):
         os.dup2(output, stream.fileno())
+    run(["train", *arguments])
+
+
+def run(arguments: list[str]) -> NoReturn:
+    """Run `ntm` and end this process."""
     # Lightning starts the other processes of a distributed run with these.
-    sys.argv[1:] = ["train", *arguments]
+    sys.argv[1:] = arguments
     sys.modules["__main__"].__spec__ = find_spec("lightning_ntm.cli.__main__")
     code = 1
     try:

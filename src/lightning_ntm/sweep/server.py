@@ -36,16 +36,20 @@ class Server:
         self._guard, self._said = threading.Lock(), tempfile.TemporaryFile()  # noqa: SIM115
         ours, theirs = socket.socketpair()
         with theirs, ours:
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", _SERVE, str(theirs.fileno()), function, *sys.path],
-                env=environment(),
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=self._said,
-                start_new_session=True,  # out of reach of Ctrl-C, and of the end of a terminal
-            )
+            self._process = self._begin(theirs.fileno(), function)
             self._questions = ours.makefile("rw", encoding="utf-8")
+
+    def _begin(self, connection: int, function: str) -> subprocess.Popen[bytes]:
+        """Start the server with its end of the socket."""
+        return subprocess.Popen(
+            [sys.executable, "-c", _SERVE, str(connection), function, *sys.path],
+            env=environment(),
+            pass_fds=[connection],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=self._said,
+            start_new_session=True,  # out of reach of Ctrl-C, and of the end of a terminal
+        )
 
     @property
     def gone(self) -> bool:

@@ -1,0 +1,148 @@
+"""`ntm` in processes that are forked from a server, which has imported everything: that takes three seconds.
+
+For tests of what a process does and what is done to it. Tests of how an interpreter begins or ends need a new one.
+"""
+
+import atexit
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from functools import cache
+from pathlib import Path
+
+from lightning.fabric.utilities import rank_zero
+
+from lightning_ntm.cli import child
+from lightning_ntm.sweep import processes
+from lightning_ntm.sweep.environment import environment as server_environment
+from lightning_ntm.sweep.server import Server, serve
+
+
+@cache
+def _server():
+    server = Server(f"{__name__}.run")
+    atexit.register(server.close)
+    return server
+
+
+@cache
+def _scratch():
+    folder = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, folder)
+    return folder
+
+
+class Forked:
+    """A started `ntm`, used like a `subprocess.Popen`.
+
+    Args:
+        words: Its arguments.
+        folder: Its working folder.
+        environment: Of the process; by default that of this one.
+        streams: Paths of standard streams. By default output is collected for `communicate`.
+        merged: Both outputs are collected as one.
+        serving: It is a sweep, whose server is forked as well.
+    """
+
+    def __init__(self, words, folder=".", environment=None, streams=None, merged=False, serving=False):
+        said = tempfile.mkdtemp(dir=_scratch())
+        self._outputs = [Path(said, "out"), Path(said, "out" if merged else "err")]
+        told = {
+            "words": [str(word) for word in words],
+            "folder": os.path.abspath(folder),
+            "environment": {**(os.environ if environment is None else environment)},
+            "streams": [os.devnull, *map(str, self._outputs)] if streams is None else [*map(str, streams)],
+            "serving": serving,
+        }
+        self.words, self.returncode = words, None
+        self.pid = _server().start([json.dumps(told)], Path(os.devnull))
+
+    def poll(self):
+        self.returncode = _server().exit_code(self.pid)
+        return self.returncode
+
+    def wait(self, timeout=300):
+        deadline = time.monotonic() + timeout
+        while self.poll() is None:
+            if time.monotonic() > deadline:
+                self.kill()
+                raise subprocess.TimeoutExpired(self.words, timeout)
+            time.sleep(0.01)
+        return self.returncode
+
+    def send_signal(self, number):
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self):
+        self.send_signal(signal.SIGKILL)
+
+    def communicate(self, timeout=300):
+        """Wait for the end, and return the outputs as text."""
+        self.wait(timeout)
+        self.stdout, self.stderr = (path.read_text() if path.exists() else "" for path in self._outputs)
+        return self.stdout, self.stderr
+
+
+def finished(*arguments, **more):
+    """Run `ntm` to its end, and return it with `returncode`, `stdout` and `stderr`."""
+    process = Forked(*arguments, **more)
+    process.communicate()
+    return process
+
+
+def run(words, log):
+    """Run `ntm` in this process."""
+    told = json.loads(words[0])
+    os.chdir(told["folder"])
+    _begin(told["environment"], [_opened(number, path) for number, path in enumerate(told["streams"])])
+    if told["serving"]:
+        processes._started[f"{child.__name__}.train"] = _ForkedServer(f"{child.__name__}.train")
+    child.run(told["words"])
+
+
+def _opened(number, path):
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND if number else os.O_RDONLY)
+
+
+def _begin(environment, streams):
+    """Give this process an environment and standard streams, as a new interpreter has them."""
+    os.environ.clear()
+    os.environ.update(environment)
+    for number, stream in enumerate(streams):
+        os.dup2(stream, number)
+    rank_zero.rank_zero_only.rank = rank_zero._get_rank() or 0  # as when it is imported
+
+
+class _ForkedServer(Server):
+    """A server that is forked before the sweep begins, and has imported everything."""
+
+    def _begin(self, connection, function):
+        if process := os.fork():
+            return _Process(process)
+        os.setsid()
+        null = os.open(os.devnull, os.O_RDWR)
+        _begin(server_environment(), [null, null, self._said.fileno()])
+        os.closerange(3, connection)
+        os.closerange(connection + 1, 1000)
+        sys.argv = ["-c", str(connection), function]
+        serve()
+
+
+class _Process:
+    def __init__(self, number):
+        self.number = number
+
+    def kill(self):
+        if self.number:
+            os.kill(self.number, signal.SIGKILL)
+
+    def wait(self):
+        if self.number:
+            os.waitpid(self.number, 0)
+        self.number = 0
