@@ -3,11 +3,11 @@
 import json
 import os
 import signal
-import subprocess
 import time
 
 import pytest
-from tests.torture.runs import NTM, OFTEN, TINY, environment, remains
+from tests.forked import Forked
+from tests.torture.runs import OFTEN, TINY, environment, remains
 
 from lightning_ntm.cli.sweep import sweep as sweep_here
 from lightning_ntm.cli.train import as_sweep
@@ -16,7 +16,7 @@ from lightning_ntm.records import RunFolder
 from lightning_ntm.sweep.groups import grouped
 from lightning_ntm.sweep.plan import PlannedRun
 
-WORDS = f"{TINY} {OFTEN} --trainer.max_steps 300 --data.batches_per_epoch 7"
+WORDS = f"{TINY.replace('tests.torture.parts.Forgetful', 'NTM')} --model.memory_slots 8 {OFTEN} --trainer.max_steps 300 --data.batches_per_epoch 7"
 SEEDS = (1, 2, 3)
 
 
@@ -83,21 +83,18 @@ def test_what_side_by_side_allows_is_told():
 
 
 def start(words, folder):
-    return subprocess.Popen(
-        [*NTM, *words.split()], cwd=folder, env=environment(), text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
+    return Forked(words.split(), folder, environment(), merged=True, serving=True)
 
 
 def finished(words, folder):
     process = start(words, folder)
-    said, _ = process.communicate(timeout=120)
+    said, _ = process.communicate()
     assert process.returncode == 0, said
     return said
 
 
 def run_folder(folder, seed):
-    return RunFolder(folder / f"forgetful-copy-seed{seed}")
+    return RunFolder(folder / f"ntm-copy-seed{seed}")
 
 
 @pytest.fixture(scope="module")
@@ -133,9 +130,9 @@ def test_a_sweep_that_is_ended_goes_on_to_the_same_numbers(told, tmp_path, alone
         time.sleep(0.01)
     trains = int((folders[0].path / ".lock").read_text().split()[1])
     os.kill(trains if told == signal.SIGKILL else process.pid, told)
-    said, _ = process.communicate(timeout=60)
+    said, _ = process.communicate()
     if told == signal.SIGKILL:
-        assert "forgetful-copy-seed1 and others: ended by SIGKILL (attempt 1 of 4)" in said
+        assert "ntm-copy-seed1 and others: ended by SIGKILL (attempt 1 of 4)" in said
         assert {len(folder.notes()) for folder in folders} == {2}
     else:
         assert process.returncode == 143, said
@@ -150,7 +147,7 @@ def test_runs_that_need_trainers_of_their_own_are_trained_alone(tmp_path):
         tmp_path,
     )
     assert "2 of 2 runs are done" in said
-    log = (tmp_path / "runs/a/logs/forgetful-copy-seed1.log").read_text()
+    log = (tmp_path / "runs/a/logs/ntm-copy-seed1.log").read_text()
     assert "cannot be trained side by side: each has its own --trainer.accumulate_grad_batches" in log
     for seed in (1, 2):
         assert json.loads(run_folder(tmp_path / "runs/a", seed).result.read_text())["step"] == 10
@@ -159,7 +156,7 @@ def test_runs_that_need_trainers_of_their_own_are_trained_alone(tmp_path):
 def test_runs_that_diverge_fail_as_they_do_alone(tmp_path):
     words = f"train --seeds 1-2 --processes 1 --name a {WORDS} --optimizer Adam --optimizer.init_args.lr=1e40"
     process = start(words, tmp_path)
-    said, _ = process.communicate(timeout=120)
+    said, _ = process.communicate()
     assert process.returncode == 1, said
     for seed in (1, 2):
         folder = run_folder(tmp_path / "runs/a", seed)
