@@ -113,7 +113,7 @@ def _ending(one: Measured) -> tuple[str, str]:
 
 
 def _evaluation(folder: RunFolder, measures: Measures) -> tuple[list[dict[str, Any]], bool, int]:
-    step, results, version = folder.results()
+    step, results, version, _ = folder.results()
     needed = {*(measure.name for measure in measures.each if not measure.above), "perfect", "sequences"}
     if not all(_measured(row, needed) for row in results):
         raise ValueError(f"{folder.evaluation.name} is damaged: its results lack a measure.")
