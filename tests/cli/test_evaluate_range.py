@@ -31,7 +31,7 @@ def test_the_mean_and_each_length_are_printed_and_kept(runs, capsys):
     captured = capsys.readouterr()
     assert captured.err == ("ntm: warning: 3 of 6 lengths are left out, the first is 8: length (=8) must be odd.\n")
     printed = json.loads(captured.out)
-    assert list(printed)[:6] == ["run", "memory_slots", "range", "training_length", "skipped", "sequences"]
+    assert list(printed)[:6] == ["run", "memory_slots", "range", "skipped", "sequences", "training_length"]
     assert [(row["length"], row["memory_slots"], row["sequences"]) for row in printed["results"]] == [
         (7, 150, 3), (9, 150, 3), (11, 150, 3)
     ]  # fmt: skip

@@ -87,7 +87,7 @@ def evaluate_range(
     seed: int = 1,
     memory_slots: int | None = None,
     include_training: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, Any]:
     """Measure a network at every length of a range, as the score of Delétang et al. 2023 (appendix A.4) is defined.
 
@@ -102,33 +102,33 @@ def evaluate_range(
         progress: Called after each length with how many are measured, and how many there are.
 
     Returns:
-        `range` as text, `training_length` (the longest), how many lengths are `skipped`, the `sequences` of each length,
-        and `memory_slots` if given. `mean_` and the name of a measure is its mean over the lengths beyond training, each
-        of which counts alike; `mean_perfect` that of the share of sequences without an error. `results` has what
-        `evaluate` returns for each length.
+        `range` as text, `training_length` (the longest), the number of lengths that are `skipped`, `sequences`, and
+        `memory_slots` if given. `mean_` and a measure's name: its mean over the lengths beyond training, each of which
+        counts alike. `results` has what `evaluate` returns for each length.
 
     Raises:
         ValueError: As for `lengths_of` and `evaluate`.
     """
     difficulties, skipped = lengths_of(task, lengths, include_training=include_training)
-    sequences = sequences_of(task, "evaluation", sequences=sequences)
+    sequences, total = sequences_of(task, "evaluation", sequences=sequences), len(difficulties)
     rows = list[dict[str, Any]]()
-    for number, difficulty in enumerate(difficulties, start=1):
+    for difficulty in difficulties:
         batches = _joined(chunks(task, seed, "evaluation", sequences, difficulty))
         rows += measured_rows(model, task, difficulty, batches, memory_slots=memory_slots)
-        if progress:
-            progress(number, len(difficulties))
+        progress(len(rows), total)
     asked = {} if memory_slots is None else {"memory_slots": memory_slots}
-    about = {"range": named(lengths), "training_length": task.difficulty["length"], "skipped": len(skipped)}
-    means = {"sequences": sequences, **_means(task, rows)}
-    return {**asked, **about, **means, "results": [{**asked, **row} for row in rows]}
+    about = {**asked, "range": named(lengths), "skipped": len(skipped), "sequences": sequences, **_means(task, rows)}
+    return {**about, "results": [{**asked, **row} for row in rows]}
 
 
 def _means(task: Task, rows: list[dict[str, Any]]) -> dict[str, float]:
-    """Return means over the lengths beyond training, of all measures and of the share of sequences without an error."""
-    unseen = [row for row in rows if row["length"] > task.difficulty["length"]]
-    names = *task.answer.measures.names, "perfect"
-    return {f"mean_{name}": sum(row[name] for row in unseen) / len(unseen) for name in names}
+    """Return the longest length of training, and means over the longer ones: of measures, and of `perfect`."""
+    trained, names = task.difficulty["length"], (*task.answer.measures.names, "perfect")
+    unseen = [row for row in rows if row["length"] > trained]
+    return {
+        "training_length": trained,
+        **{f"mean_{name}": sum(row[name] for row in unseen) / len(unseen) for name in names},
+    }
 
 
 def _joined(batches: Iterator[Batch]) -> Iterator[Batch]:
