@@ -92,12 +92,9 @@ def evaluate_range(
     """Measure a network at every length of a range, as the score of Delétang et al. 2023 (appendix A.4) is defined.
 
     Args:
-        model: The network.
-        task: The task it was trained on.
+        model, task, seed, memory_slots: As for `evaluate`.
         lengths: As `range(41, 501)`. Lengths that the task does not have are left out.
         sequences: Episodes of each length, those of `evaluate`; by default 100. The paper has 512.
-        seed: Of the episodes.
-        memory_slots: Memory slots of each sequence, by default those of the network.
         include_training: Whether the range may have lengths of training. They do not count in the means.
         progress: Called after each length with how many are measured, and how many there are.
 
