@@ -3,8 +3,8 @@
 A score is the share of right symbols, mean over the lengths 41 to 500. The table has the maximum over ten seeds, three
 learning rates, and further settings of the Transformer and the Tape-RNN. A score that is not here could not be checked.
 Those of Modular Arithmetic (simple), Parity Check, Stack Manipulation, Reverse String, Duplicate String and Odds First
-are as a later paper repeats them from the table (DeltaFormer, table 5). The others are stated in the text of the paper (appendix
-B.1 and B.3.2), or in notes on it by others (Missing Duplicate and Binary Addition).
+are as a later paper repeats them from the table (DeltaFormer, table 5). The others are stated in the text of the
+paper (appendix B.1 and B.3.2), or in notes on it by others (Missing Duplicate and Binary Addition).
 """
 
 #: Class of the network in this package, and its name in the paper.

@@ -84,7 +84,7 @@ def _differences(tasks: Sequence[TaskScores], chosen: str) -> list[str]:
     lengths = {one["training_length"] for task in known for score in task.scores for _, one in score.seeds}
     notes = []
     if known and chosen != RANGE:
-        notes.append(f"These scores are over {escape(chosen)}, the published ones over {RANGE}: do not compare them.")
+        notes.append(f"These scores are over {escape(chosen)}, the published ones over every length of {RANGE}.")
     if lengths - {TRAINING_LENGTH, TRAINING_LENGTH - 1}:  # where all lengths are odd, one less
         notes.append(f"Not all networks were trained on lengths up to {TRAINING_LENGTH}, as the published ones were.")
     old = {run.name for task in tasks for score in task.scores for run, _ in score.seeds if run.outdated}
