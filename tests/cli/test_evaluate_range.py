@@ -72,6 +72,7 @@ def test_a_long_evaluation_tells_how_far_it_is(runs, capsys, monkeypatch):
         ("--range 7-9 --pieces 2", "--pieces cannot be combined with --range."),
         ("--range 7-9 --memory_slots 20", "memory_slots (=20) cannot be given: LSTM has no memory slots."),
         ("--include_training", "--include_training is for --range."),
+        ("--missing", "--missing is for --range."),
     ],
 )  # fmt: skip
 def test_mistakes_are_told_in_one_line(runs, words, message, capsys):
@@ -90,3 +91,27 @@ def test_evaluations_at_single_lengths_and_ranges_keep_each_other(runs):
     kept = read_json(Path(path, "evaluation.json"))
     assert [row["length"] for row in kept["results"]] == [9, 8]
     assert [one["range"] for one in kept["ranges"]] == ["7-8", "7-9"], "the latest comes last"
+
+
+def test_a_run_that_has_the_evaluation_is_measured_again_unless_only_missing_ones_are(runs, capsys):
+    path = runs / "lstm" / "evaluation.json"
+    assert ntm("evaluate", runs / "lstm", "--range", "7-9", "--sequences", 2) == 0
+    path.write_text(path.read_text().replace('"mean_accuracy": ', '"mean_accuracy": 7'))
+    capsys.readouterr()
+
+    def mean(*words):
+        assert ntm("evaluate", runs / "lstm", "--json", *words) == 0
+        return json.loads(capsys.readouterr().out)["mean_accuracy"]
+
+    assert mean("--range", "7-9", "--sequences", 2, "--missing") > 7
+    assert mean("--range", "7-9", "--sequences", 3, "--missing") < 1, "of other episodes"
+    assert mean("--range", "7-10", "--sequences", 2, "--missing") < 1
+    path.write_text(
+        path.read_text().replace('"mean_accuracy": ', '"mean_accuracy": 7').replace('"step": 1', '"step": 9')
+    )
+    assert mean("--range", "7-9", "--sequences", 3, "--missing") < 1, "of other weights"
+    path.write_text(path.read_text().replace('"mean_accuracy": ', '"mean_accuracy": 7'))
+    assert mean("--range", "7-9", "--sequences", 3, "--missing") > 7
+    assert mean("--range", "7-9", "--sequences", 3) < 1
+    path.write_text("damaged")
+    assert mean("--range", "7-9", "--sequences", 3, "--missing") < 1

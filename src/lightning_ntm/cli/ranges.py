@@ -17,6 +17,8 @@ from lightning_ntm.cli.results import Measured
 from lightning_ntm.cli.terminal import plain, say, warn
 from lightning_ntm.cli.words import Parser, UsageError
 from lightning_ntm.evaluation.build import TrainedRun
+from lightning_ntm.evaluation.episodes import EVALUATION_VERSION, sequences_of
+from lightning_ntm.records import RunFolder
 
 #: Parts of a range that the table of a single run shows.
 _PARTS = 10
@@ -29,6 +31,7 @@ def add_range(parser: Parser) -> None:
     add = parser.add_argument
     add("--range", type=_range, metavar="A-B[:STEP]", help="every length from A to B, and the mean over them")
     add("--include_training", action="store_true", help="let --range have lengths of training, outside the mean")
+    add("--missing", action="store_true", help="do not measure runs again whose folder has this --range already")
 
 
 def _range(text: str) -> range:
@@ -45,8 +48,9 @@ def check_alone(arguments: argparse.Namespace) -> None:
     for option, value in others.items() if arguments.range else ():
         if value:
             raise UsageError(f"{option} cannot be combined with --range.")
-    if arguments.include_training and not arguments.range:
-        raise UsageError("--include_training is for --range.")
+    for option in ("include_training", "missing"):
+        if getattr(arguments, option) and not arguments.range:
+            raise UsageError(f"--{option} is for --range.")
 
 
 def evaluate_lengths(
@@ -66,6 +70,8 @@ def evaluate_lengths(
         difficulties, skipped = lengths_of(run.task, arguments.range, include_training=arguments.include_training)
     except ValueError as error:
         raise UsageError(f"--{error}".replace("include_training", "--include_training")) from None
+    if arguments.missing and (kept := _kept(path, run, arguments)):
+        return kept
     check(difficulties[-1])
     if skipped:
         first = next(iter(skipped))
@@ -74,6 +80,22 @@ def evaluate_lengths(
     options["include_training"] = arguments.include_training
     with _progress(path) as progress:
         return evaluate_range(run.model, run.task, arguments.range, progress=progress, **options)
+
+
+def _kept(path: str, run: TrainedRun, arguments: argparse.Namespace) -> dict[str, Any] | None:
+    """Return what was measured before of the same weights on the same episodes."""
+    from lightning_ntm.evaluation.ranges import named
+
+    try:
+        kept = RunFolder(Path(path)).results()
+    except (OSError, ValueError):
+        return None
+    if (kept.step, kept.version) != (run.step, EVALUATION_VERSION):
+        return None
+    sequences = sequences_of(run.task, "evaluation", sequences=arguments.sequences)
+    asked = (named(arguments.range), run.memory_slots, sequences)
+    same = (one for one in kept.ranges if (one["range"], one.get("memory_slots"), one["sequences"]) == asked)
+    return next(same, None)
 
 
 @contextmanager
