@@ -177,3 +177,19 @@ def test_one_of_several_tasks_has_a_page_of_its_own(seeds, capsys):
     assert capsys.readouterr().err == (
         "ntm: error: task (='Copy') has no runs; there are runs of EvenPairs, ReverseString.\n"
     )
+
+
+def test_texts_of_a_damaged_or_hostile_evaluation_have_no_effect_on_the_page(seeds, capsys):
+    name, path = "<script>alert(1)</script>", seeds / "lstm-1"
+    for seed in (1, 2, 3, 4):
+        evaluated(seeds / f"lstm-{seed}", [0.5] * 3, name=name, trained=41)
+    record = RunFolder(path).results().ranges[-1]
+    for key in [key for key in record if key.startswith("mean_")]:
+        del record[key]
+    record["results"][0] = {**record["results"][0], ANSWERED["symbols"].measures.names[2]: None}
+    RunFolder(path).keep_evaluation(300, [], 2, [record])
+    evaluated(symbols(seeds / "even", 1, task="EvenPairs"), (0.5, 0.5), name=name)
+    assert main(["report", str(seeds)]) == 0
+    page = (seeds / "report.html").read_text(encoding="utf-8")
+    assert "alert(1)" in page
+    assert "<script>alert" not in page
