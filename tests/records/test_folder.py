@@ -1,5 +1,6 @@
 """What a run folder tells without its run."""
 
+import json
 import multiprocessing
 import shutil
 import subprocess
@@ -113,6 +114,53 @@ def test_an_evaluation_replaces_the_one_before_at_the_same_difficulty(tmp_path):
     ]  # fmt: skip
     folder.keep_evaluation(6, [{"length": 9, **measured}], 2)
     assert [row["length"] for row in read_json(folder.evaluation)["results"]] == [9], "of other weights"
+
+
+def a_range(lengths, name="41-500", **more):
+    rows = [{"length": length, "wrong_bits": 1.0, "sequences": 9} for length in lengths]
+    return {"range": name, "training_length": 40, "skipped": 0, "sequences": 9, **more, "results": rows}
+
+
+def test_ranges_are_kept_beside_other_evaluations_of_the_same_weights(tmp_path):
+    folder, row = RunFolder(tmp_path), {"length": 3, "wrong_bits": 1.0, "sequences": 9}
+    folder.keep_evaluation(5, [row], 2)
+    folder.keep_evaluation(5, [], 2, [a_range([41, 42])])
+    folder.keep_evaluation(5, [], 2, [a_range([41, 43], memory_slots=99)])
+    folder.keep_evaluation(5, [], 2, [a_range([44])])
+    kept = folder.results()
+    assert kept.rows == [row]
+    assert [[one["length"] for one in each["results"]] for each in kept.ranges] == [[41, 43], [44]]
+    folder.keep_evaluation(5, [], 3, [a_range([45])])
+    assert folder.results() == (5, [], 3, [a_range([45])]), "of other episodes"
+    folder.keep_evaluation(6, [row], 3)
+    assert folder.results() == (6, [row], 3, []), "of other weights"
+    assert "ranges" not in read_json(folder.evaluation), "the file is that of a run without any"
+
+
+def test_the_oldest_ranges_are_dropped_so_that_the_file_can_be_read(tmp_path):
+    folder = RunFolder(tmp_path)
+    numbers = {f"measure_{n}": 0.123456789012345678 for n in range(3)}
+    for name in "abc":
+        one = a_range(range(1, 901), name)
+        one["results"] = [{**row, **numbers} for row in one["results"]]
+        folder.keep_evaluation(5, [], 2, [one])
+    assert [one["range"] for one in folder.results().ranges] == ["b", "c"]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        5, [5], [{}], [a_range([])], [a_range([42, 41])], [a_range([41, 41])], [a_range([1.5])], [a_range([None])],
+        [a_range([1], name="a" * 51)], [a_range([1], name=5)], [a_range([1], mean="x")],
+        [a_range([1], sequences=None)], [a_range([1], training_length=-1)], [a_range([1], memory_slots="many")],
+        [a_range(range(1500)), a_range(range(1500))],
+    ],
+)  # fmt: skip
+def test_damaged_ranges_are_refused(tmp_path, wrong):
+    folder = RunFolder(tmp_path)
+    folder.evaluation.write_text(json.dumps({"step": 5, "version": 2, "results": [], "ranges": wrong}))
+    with pytest.raises(ValueError, match=r"evaluation\.json is damaged: it(s ranges are no list| has more than 2,000)"):
+        folder.results()
 
 
 def test_rows_of_steps_and_sequences_that_are_trained_again_are_dropped(tmp_path):

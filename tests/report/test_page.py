@@ -428,7 +428,8 @@ def test_mistakes_get_one_line_and_write_nothing(tmp_path, capsys, monkeypatch):
     assert mistake(capsys, "nowhere") == "folder nowhere does not exist."
     assert mistake(capsys, "empty") == "empty is not a run folder and has none in it."
     assert mistake(capsys, "runs") == (
-        "the runs are of different tasks: Copy (copy), RepeatCopy (repeat); report them one task at a time."
+        "the runs are of different tasks: Copy (copy), RepeatCopy (repeat); report them one task at a time with "
+        "--task, or evaluate them with ntm evaluate --range for a table of all tasks."
     )
     assert mistake(capsys, "versions") == (
         "the runs are of different versions of Copy's data: 1 (one), 2 (two); report them apart."

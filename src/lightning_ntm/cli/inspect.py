@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_ntm.checks import at_least, at_most
+from lightning_ntm.cli.ranges import add_range, check_alone, evaluate_lengths, range_table
 from lightning_ntm.cli.results import Measured, table
 from lightning_ntm.cli.terminal import Terminal, say, warn
 from lightning_ntm.cli.words import Parser, UsageError, add_device, explained, filled
@@ -41,11 +42,13 @@ def evaluate(argv: list[str]) -> int:
         raise UsageError(f"{left_out[paths[0]]}{more}")
     for path, reason in left_out.items():
         warn(f"{path} is left out: {reason}")
+    alone = len(paths) == 1
     if arguments.json:
-        printed = [{"run": one.run, "results": one.results} for one in measured]
-        print(as_json(printed[0] if len(paths) == 1 else printed))
+        printed = [{"run": one.run, **one.more, "results": one.results} for one in measured]
+        print(as_json(printed[0] if alone else printed))
     else:
-        Terminal().print(table(measured, arguments.memory_slots, alone=len(paths) == 1))
+        drawn = range_table if arguments.range else table
+        Terminal().print(drawn(measured, arguments.memory_slots, alone=alone))
     return 0
 
 
@@ -54,6 +57,7 @@ def _asked(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("runs", nargs="+", type=filled, metavar="RUN", help="run folders, or folders that contain them")
     parser.add_argument("--sequences", type=int, help="episodes of each difficulty (100; by default all of a file)")
     parser.add_argument("--pieces", type=int, help="also measure this many equal parts of each answer separately")
+    add_range(parser)
     parser.add_argument("--json", action="store_true", help="print only JSON: an object, or a list for several runs")
     arguments = _parsed(parser, argv)
     with explained("--"):
@@ -62,6 +66,7 @@ def _asked(argv: list[str]) -> argparse.Namespace:
             at_most(_MOST, sequences=arguments.sequences)
         if arguments.pieces is not None:
             at_least(1, pieces=arguments.pieces)
+    check_alone(arguments)
     return arguments
 
 
@@ -80,6 +85,8 @@ def _runs(given: list[str]) -> Iterator[str]:
 
 def _evaluated(path: str, arguments: argparse.Namespace) -> Measured:
     run = _open(path, arguments)
+    if arguments.range:
+        return _evaluated_range(path, run, arguments)
     asked: dict[str, Any] = {"memory_slots": run.memory_slots} if run.memory_slots else {}
     if arguments.on:
         asked |= {"on": Path(arguments.on).name, "sha256": sha256_of(arguments.on)}
@@ -88,10 +95,18 @@ def _evaluated(path: str, arguments: argparse.Namespace) -> Measured:
     return Measured(path, results, run.task.answer.measures)
 
 
-def _keep(path: str, step: int, results: list[dict[str, Any]]) -> None:
+def _evaluated_range(path: str, run: TrainedRun, arguments: argparse.Namespace) -> Measured:
+    with explained("", *_TOO_LARGE):
+        found = evaluate_lengths(path, run, arguments, lambda longest: _warn(run, longest))
+    _keep(path, run.step, [], [found])
+    more = {name: value for name, value in found.items() if name != "results"}
+    return Measured(path, found["results"], run.task.answer.measures, more)
+
+
+def _keep(path: str, step: int, results: list[dict[str, Any]], ranges: list[dict[str, Any]] | None = None) -> None:
     """Add the results to the run folder, for `ntm report`; warn if it is not writable."""
     try:
-        RunFolder(Path(path)).keep_evaluation(step, results, EVALUATION_VERSION)
+        RunFolder(Path(path)).keep_evaluation(step, results, EVALUATION_VERSION, ranges)
     except OSError as error:
         warn(f"not kept for ntm report: {error}")
 

@@ -1,7 +1,9 @@
 """The table of `ntm evaluate`."""
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from rich.table import Column, Table
@@ -11,11 +13,15 @@ from lightning_ntm.measures import Measures
 
 
 class Measured(NamedTuple):
-    """What was measured of one run: a row for each difficulty, and the declarations of the measures."""
+    """What was measured of one run: a row for each difficulty, and the declarations of the measures.
+
+    `more` is what `evaluate_range` returns besides the rows.
+    """
 
     run: str
     results: list[dict[str, Any]]
     measures: Measures
+    more: Mapping[str, Any] = MappingProxyType({})
 
 
 def table(measured: list[Measured], slots: int | None, *, alone: bool) -> Table:

@@ -7,11 +7,13 @@ from lightning_ntm.lazy import loader as _loader
 if TYPE_CHECKING:
     from . import evaluate as evaluate
     from .build import TrainedRun as TrainedRun, open_run as open_run, replay as replay
+    from .ranges import evaluate_range as evaluate_range
     from .trace import trace_episode as trace_episode
 
 _PLACES = {
     **dict.fromkeys(("TrainedRun", "open_run", "replay"), "build"),
     "evaluate": "evaluate",
+    "evaluate_range": "ranges",
     "trace_episode": "trace",
 }
 __all__ = list(_PLACES)

@@ -5,6 +5,7 @@ A network runs on the device it is on. Episodes are drawn, and answers are measu
 
 import math
 from collections import defaultdict
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -87,11 +88,25 @@ def evaluate_pieces(
     """
     at_least(1, pieces=pieces)
     sequences = sequences_of(task, "evaluation", sequences=sequences)
+    batches = chunks(task, seed, "evaluation", sequences, difficulty)
+    return measured_rows(model, task, difficulty, batches, pieces=pieces, memory_slots=memory_slots)
+
+
+def measured_rows(
+    model: MemoryModel[Any],
+    task: Task,
+    difficulty: dict[str, int],
+    batches: Iterable[Batch],
+    *,
+    pieces: int = 1,
+    memory_slots: int | None = None,
+) -> list[dict[str, Any]]:
+    """Measure a network on given episodes of one difficulty, as `evaluate_pieces` does."""
     answer, device = task.answer, device_of(model)
     answer.check_size(model.output_size)
     measured: defaultdict[int, list[dict[str, Tensor]]] = defaultdict(list)  # of the whole, then of each part
     steps = 0
-    for batch in chunks(task, seed, "evaluation", sequences, difficulty):
+    for batch in batches:
         start = start_of(model, len(batch.inputs), memory_slots)
         logits, optimal = model(batch.inputs.to(device), start)[0].cpu(), task.optimal_logits(batch)
         steps = max(steps, int(batch.mask.sum(1).max()))

@@ -18,6 +18,7 @@ from lightning_ntm.records import results, rows
 from lightning_ntm.records.files import read_json, read_object, whole_lines
 from lightning_ntm.records.locks import Claim, claim, is_claimed
 from lightning_ntm.records.parsing import as_json, is_count, parse_json
+from lightning_ntm.records.results import Kept
 from lightning_ntm.records.writing import append_line, remove_all_unfinished, sync_file, write_whole
 
 
@@ -176,7 +177,7 @@ class RunFolder:
             return [note for note in found if isinstance(note, dict)]
         return []
 
-    def results(self) -> tuple[int | None, list[dict[str, Any]], int]:
+    def results(self) -> Kept:
         """Return the evaluations of the kept weights, as `results.read` does."""
         return results.read(self.evaluation)
 
@@ -192,9 +193,11 @@ class RunFolder:
             raise ValueError(f"{path.name} is damaged: it has no step.")
         return step
 
-    def keep_evaluation(self, step: int, rows: list[dict[str, Any]], version: int) -> None:
+    def keep_evaluation(
+        self, step: int, rows: list[dict[str, Any]], version: int, ranges: list[dict[str, Any]] | None = None
+    ) -> None:
         """Add evaluations of the kept weights, as `results.add` does."""
-        results.add(self.evaluation, step, rows, version)
+        results.add(self.evaluation, step, rows, version, ranges)
 
     def done(self) -> bool:
         """Return whether the run ended and was not resumed since, without ending again."""

@@ -84,20 +84,38 @@ def read_experiment(*folders: Path | str) -> Experiment:
     """Read the runs of one task in some folders.
 
     Raises:
-        ValueError: A folder does not exist or has no run in it, none of its runs can be read, they
-            are of different tasks, or of different versions of the task's data.
+        ValueError: As for `read_experiments`, or the runs are of different tasks.
+    """
+    experiments = read_experiments(*folders)
+    if len(experiments) > 1:
+        tasks = ", ".join(f"{experiment.task} ({experiment.runs[0].name})" for experiment in experiments)
+        raise ValueError(f"the runs are of different tasks: {tasks}; report them one task at a time.")
+    return experiments[0]
+
+
+def read_experiments(*folders: Path | str) -> list[Experiment]:
+    """Read the runs in some folders, and return an experiment for each task.
+
+    Raises:
+        ValueError: A folder does not exist or has no run in it, none of its runs can be read, or runs
+            are of different versions of a task's data.
     """
     measured, skipped = read(*folders)
-    runs: list[Run] = []
+    tasks: dict[str, list[Run]] = {}
     for one in measured:
         try:
-            runs.append(run_of(len(runs), one))
+            runs = tasks.get(one.task, [])
+            tasks[one.task] = [*runs, run_of(len(runs), one)]
         except (ValueError, OSError) as error:
             skipped.append(Skipped.of(one.name, one.folder, error))
-    if not runs:
+    if not tasks:
         reasons = "; ".join(f"{run.folder.path}: {run.reason}" for run in skipped[:3])
         raise ValueError(f"none of {len(skipped)} runs can be reported ({reasons})")
-    _check_one_task(runs)
+    return [_experiment(runs, skipped) for runs in tasks.values()]
+
+
+def _experiment(runs: list[Run], skipped: list[Skipped]) -> Experiment:
+    _check_one_version(runs)
     runs, old = _of_one_version(runs)
     configs = filled_in([run.config for run in runs])
     runs = [replace(run, config=config) for run, config in zip(runs, configs, strict=True)]
@@ -109,21 +127,18 @@ def _of_one_version(runs: list[Run]) -> tuple[list[Run], list[str]]:
     """Return runs with evaluations on the latest version of the episodes alone, and the names of the others."""
     latest = max(run.evaluation_version for run in runs)
     old = [run.name for run in runs if 0 < run.evaluation_version < latest]
-    return [replace(run, evaluation=[]) if run.name in old else run for run in runs], old
+    return [replace(run, evaluation=[], ranges=[]) if run.name in old else run for run in runs], old
 
 
-def _check_one_task(runs: list[Run]) -> None:
+def _check_one_version(runs: list[Run]) -> None:
     """Refuse to average what cannot be compared."""
-    example: dict[str, dict[str, str]] = {"task": {}, "version": {}}
+    example: dict[str, str] = {}
     for run in runs:
-        example["task"].setdefault(run.task, run.name)
         for note in run.notes:
             if (version := note.get("task_version")) is not None:
-                example["version"].setdefault(str(version), run.name)
-    tasks, versions = (", ".join(f"{what} ({name})" for what, name in found.items()) for found in example.values())
-    if len(example["task"]) > 1:
-        raise ValueError(f"the runs are of different tasks: {tasks}; report them one task at a time.")
-    if len(example["version"]) > 1:
+                example.setdefault(str(version), run.name)
+    if len(example) > 1:
+        versions = ", ".join(f"{what} ({name})" for what, name in example.items())
         raise ValueError(f"the runs are of different versions of {runs[0].task}'s data: {versions}; report them apart.")
 
 

@@ -12,6 +12,8 @@ from lightning_ntm.measures import Measure
 from lightning_ntm.records.reading import SPLITS
 from lightning_ntm.report.curves import draw_curves, draw_lengths, draw_seeds
 from lightning_ntm.report.experiment import Experiment
+from lightning_ntm.report.range_figures import draw_range
+from lightning_ntm.report.scores import chosen_range, scores_of
 from lightning_ntm.report.style import Scale, styled
 from lightning_ntm.report.svg import inline, png_of, svg_of
 
@@ -24,7 +26,7 @@ class Figures:
     """All figures of a report.
 
     Args:
-        page: By section (`validation`, `training`, `seeds`, `lengths`) the elements of the page, one for
+        page: By section (`validation`, `training`, `seeds`, `lengths`, `ranges`) the elements of the page, one for
             each measure and scale (and in `seeds` for each network).
         files: By file name, what belongs into it.
     """
@@ -59,9 +61,10 @@ def scales(measure: Measure) -> tuple[Scale, ...]:
 
 def draw(experiment: Experiment) -> Figures:
     """Draw every measure, with a linear and a logarithmic axis."""
-    page: dict[str, list[str]] = {"validation": [], "training": [], "seeds": [], "lengths": []}
+    page: dict[str, list[str]] = {"validation": [], "training": [], "seeds": [], "lengths": [], "ranges": []}
     figures = Figures(page, {})
     evaluated = any(run.evaluation for run in experiment.runs)
+    [ranged] = scores_of([experiment], chosen_range([experiment]))
     with styled():
         for measure in experiment.measures.ordered:
             for view in (View(measure, scale) for scale in scales(measure)):
@@ -69,6 +72,8 @@ def draw(experiment: Experiment) -> Figures:
                 if evaluated:
                     known = experiment.evaluated.named(measure.name)
                     _add(figures, view, "lengths", "evaluation", draw_lengths(experiment, known, view.scale))
+                if ranged.scores:
+                    _add_still(figures, view, draw_range(ranged.scores, measure, view.scale))
                 page["seeds"] += _each_network(experiment, view)
                 every = draw_seeds(experiment.networks, measure, view.scale)
                 figures.files.update(_files(f"seeds{view.ending}", every))
@@ -103,6 +108,16 @@ def _add(figures: Figures, view: View, section: str, split: str, figure: Figure)
     figures.files.update(drawn)
     what = f"{section}: {view.measure.axis}, mean, deviation and median of each network and each seed"
     figures.page[section].append(_plot(figure, drawn[f"{stem}.svg"], stem, what, f'data-split="{split}" {view.tags}'))
+
+
+def _add_still(figures: Figures, view: View, figure: Figure) -> None:
+    """Add the figure of a range. It has too many points for the script to name them."""
+    stem = f"range{view.ending}"
+    drawn = _files(stem, figure)
+    figures.files.update(drawn)
+    what = f"{view.measure.axis} by length, for each network the median and the range of its seeds"
+    svg = inline(figure, drawn[f"{stem}.svg"], f"{stem}-", what)
+    figures.page["ranges"].append(f'<figure class="still" {view.tags}>{svg}</figure>')
 
 
 def _each_network(experiment: Experiment, view: View) -> Iterator[str]:

@@ -19,45 +19,68 @@ from lightning_ntm.measures import Measure, Measures
 from lightning_ntm.records import Series, make_folder, write_whole
 from lightning_ntm.records.files import open_regular
 from lightning_ntm.report import tables
-from lightning_ntm.report.experiment import Experiment, Network, read_experiment
+from lightning_ntm.report.experiment import Experiment, Network, read_experiments
 from lightning_ntm.report.figures import PANELS, Figures, capitalized, draw
 from lightning_ntm.report.lengths import Lengths, lengths_of
+from lightning_ntm.report.overview import draw_overview, scores_section
 from lightning_ntm.report.run import Run
+from lightning_ntm.report.scores import chosen_range, scores_of
 from lightning_ntm.report.statistics import reached, spread
 from lightning_ntm.report.svg import MARK
 from lightning_ntm.report.tables import duration, number
 
 
-def write_report(folders: Sequence[Path | str], output: Path | str | None = None) -> list[Path]:
-    """Write a report on the runs in some folders.
+def write_report(
+    folders: Sequence[Path | str], output: Path | str | None = None, task: str | None = None
+) -> list[Path]:
+    """Write a report on the runs in some folders: on one task in detail, on several their scores over a range.
 
     Args:
         folders: Any that hold run folders, at any depth.
         output: The folder to write `report.html` and `figures` into, or the page itself, as
-            `somewhere/ten-seeds.html`; by default the first of `folders`.
+            `somewhere/ten-seeds.html`; by default the first of `folders`, with a task its folder `report-TASK`.
+        task: The task to report on, where there are several.
 
     Returns:
         What was written, the page first. Reports that stood there before are replaced.
 
     Raises:
-        ValueError: The folders cannot be reported together (see `read_experiment`), or a file
+        ValueError: The folders cannot be reported together (see `read_experiments`), or a file
             stands in the way that no report made.
     """
-    experiment = read_experiment(*folders)
-    place = Path(folders[0] if output is None else output)
+    experiments = _of_task(read_experiments(*folders), task)
+    beside = Path(folders[0], f"report-{experiments[0].task}" if task else "")
+    place = beside if output is None else Path(output)
     page = place if place.suffix.lower() in (".html", ".htm") and not place.is_dir() else place / "report.html"
     for file in (parent for parent in page.parents if parent.is_file()):
         raise ValueError(f"{file} is a file; --output takes a folder, or a page whose name ends in .html.")
     _check_ours(page)
-    figures = draw(experiment)
-    written: dict[Path, bytes] = {page: render(experiment, figures).encode()}
-    written |= {page.parent / "figures" / name: data for name, data in figures.files.items()}
+    text, figures = _drawn(experiments)
+    written: dict[Path, bytes] = {page: text.encode()}
+    written |= {page.parent / "figures" / name: data for name, data in figures.items()}
     for path in written:
         _check_ours(path)
     make_folder(page.parent / "figures")
     for path, data in written.items():
         write_whole(path, data)
     return list(written)
+
+
+def _of_task(experiments: list[Experiment], task: str | None) -> list[Experiment]:
+    found = [one for one in experiments if task is None or one.task.casefold() == task.casefold()]
+    if not found:
+        known = ", ".join(sorted(one.task for one in experiments))
+        raise ValueError(f"task (={task!r}) has no runs; there are runs of {known}.")
+    return found
+
+
+def _drawn(experiments: list[Experiment]) -> tuple[str, dict[str, bytes]]:
+    """Return the page and its figures."""
+    if len(experiments) > 1:
+        overview = draw_overview(experiments)
+        return overview.page, overview.files
+    figures = draw(experiments[0])
+    return render(experiments[0], figures), figures.files
 
 
 def _check_ours(path: Path) -> None:
@@ -210,8 +233,9 @@ def _seeds_note(experiment: Experiment) -> str:
 
 
 def _lengths(experiment: Experiment, figures: Figures) -> str:
+    ranges = _ranges(experiment, figures)
     if not figures.page["lengths"]:
-        return (
+        return ranges or (
             "<p>Nothing was evaluated yet. <code>ntm evaluate RUN --lengths 10,20,40</code> measures the kept weights "
             "of a run at chosen lengths and keeps the result in its folder; the next report shows it.</p>"
         )
@@ -220,7 +244,16 @@ def _lengths(experiment: Experiment, figures: Figures) -> str:
     if other := experiment.old_evaluations:
         note += f" Left out, as they were evaluated on other episodes, evaluate again: {escape(', '.join(other))}."
     plots = f'<div class="plots">{"".join(figures.page["lengths"])}</div>'
-    return f'{plots}{tables.by_length(experiment)}<p class="note">{note}</p>'
+    return f'{plots}{tables.by_length(experiment)}<p class="note">{note}</p>{ranges}'
+
+
+def _ranges(experiment: Experiment, figures: Figures) -> str:
+    """Return what was measured over a range of lengths; nothing if nothing was."""
+    chosen = chosen_range([experiment])
+    if chosen is None:
+        return ""
+    plots = "".join(figures.page.get("ranges", ()))
+    return f"<h3>Every length of {escape(chosen)}</h3>{plots}{scores_section(scores_of([experiment], chosen), chosen)}"
 
 
 def _data(experiment: Experiment) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """One run, as a report needs it: what it measured, its configuration, and whether it finished."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -27,6 +27,7 @@ class Run:
         evaluation: What its kept weights reach at chosen difficulties.
         outdated: Whether the weights that are kept now are not the ones that were evaluated.
         evaluation_version: Of the episodes of the evaluation; 0 without one.
+        ranges: What its kept weights reach over ranges of lengths, as `evaluate_range` returns it.
     """
 
     measures: Measures
@@ -43,6 +44,7 @@ class Run:
     evaluation: list[dict[str, Any]]
     outdated: bool
     evaluation_version: int
+    ranges: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def ended(self) -> bool:
@@ -93,8 +95,8 @@ def run_of(number: int, one: Measured) -> Run:
     """
     config, notes = flat_config(read_text(one.folder.config, CONFIG_BYTES)), one.folder.notes()
     measured = (one.name, one.seed, one.task, one.train, one.validation)
-    evaluation, outdated, version = _evaluation(one.folder, one.measures)
-    return Run(one.measures, number, *measured, config, *_ending(one), notes, evaluation, outdated, version)
+    evaluation, outdated, version, ranges = _evaluation(one.folder, one.measures)
+    return Run(one.measures, number, *measured, config, *_ending(one), notes, evaluation, outdated, version, ranges)
 
 
 def _ending(one: Measured) -> tuple[str, str]:
@@ -112,15 +114,16 @@ def _ending(one: Measured) -> tuple[str, str]:
     return "unfinished", f"stands at step {last:,}" if last else "has not measured anything yet"
 
 
-def _evaluation(folder: RunFolder, measures: Measures) -> tuple[list[dict[str, Any]], bool, int]:
-    step, results, version = folder.results()
+def _evaluation(folder: RunFolder, measures: Measures) -> tuple[list[dict[str, Any]], bool, int, list[dict[str, Any]]]:
+    step, results, version, ranges = folder.results()
     needed = {*(measure.name for measure in measures.each if not measure.above), "perfect", "sequences"}
-    if not all(_measured(row, needed) for row in results):
+    if not all(_measured(row, needed) for row in (*results, *(row for one in ranges for row in one["results"]))):
         raise ValueError(f"{folder.evaluation.name} is damaged: its results lack a measure.")
     # JSON has no NaN, which is the cost of a network that answers NaN.
     rows = ({name: math.nan if value is None else value for name, value in row.items()} for row in results)
     whole = [row for row in rows if row.pop("answer", "whole") == "whole"]  # not parts of an answer
-    return whole, bool(whole) and folder.kept_step() not in (None, step), version
+    outdated = bool(whole or ranges) and folder.kept_step() not in (None, step)
+    return whole, outdated, version, ranges
 
 
 def _measured(row: dict[str, Any], needed: set[str]) -> bool:

@@ -83,11 +83,26 @@ def gather(curves: list[tuple[np.ndarray, np.ndarray]]) -> Aligned:
     Args:
         curves: Places, each once, and the values measured at them; values that are not finite do not count.
     """
+    return _summary(*_table(curves))
+
+
+def envelope(
+    curves: list[tuple[np.ndarray, np.ndarray]],
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return places, and at each the lowest, the middle and the highest of the curves that were measured there."""
+    places, table = _table(curves)
+    if not places.size:
+        return places, places, places, places
+    return places, np.nanmin(table, axis=0), np.nanmedian(table, axis=0), np.nanmax(table, axis=0)
+
+
+def _table(curves: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """Return all places, and a row for each curve with NaN where it was not measured."""
     finite, places = _finite(curves)
     table = np.full((max(1, len(curves)), len(places)), np.nan)
     for row, (place, value) in zip(table, finite, strict=False):
         row[np.searchsorted(places, place)] = value
-    return _summary(places, table)
+    return places, table
 
 
 def _finite(curves: list[tuple[np.ndarray, np.ndarray]]) -> tuple[list[tuple[np.ndarray, np.ndarray]], np.ndarray]:

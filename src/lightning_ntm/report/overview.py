@@ -1,0 +1,96 @@
+"""The report on several tasks: one table of scores, and a figure for each task."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from importlib.metadata import version
+from importlib.resources import files
+from string import Template
+
+from lightning_ntm.report.experiment import Experiment
+from lightning_ntm.report.range_figures import draw_range
+from lightning_ntm.report.score_tables import score_notes, score_table
+from lightning_ntm.report.scores import TaskScores, chosen_range, scores_of
+from lightning_ntm.report.style import styled
+from lightning_ntm.report.svg import MARK, inline, png_of, svg_of
+from lightning_ntm.report.tables import table
+
+
+@dataclass(frozen=True)
+class Overview:
+    """The page, and by file name its figures."""
+
+    page: str
+    files: dict[str, bytes]
+
+
+def draw_overview(experiments: Sequence[Experiment]) -> Overview:
+    """Return the report on several tasks.
+
+    Raises:
+        ValueError: No run was evaluated over a range.
+    """
+    chosen = chosen_range(experiments)
+    if chosen is None:
+        tasks = ", ".join(f"{experiment.task} ({experiment.runs[0].name})" for experiment in experiments)
+        raise ValueError(
+            f"the runs are of different tasks: {tasks}; report them one task at a time with --task, or evaluate them "
+            "with ntm evaluate --range for a table of all tasks."
+        )
+    tasks_scores = scores_of(experiments, chosen)
+    plots, drawn = [], dict[str, bytes]()
+    with styled():
+        for task in tasks_scores:
+            if task.scores:
+                plots.append(_plot(task, drawn))
+    return Overview(_render(tasks_scores, chosen, plots), drawn)
+
+
+def _plot(task: TaskScores, drawn: dict[str, bytes]) -> str:
+    """Draw a task, and return the element of the page."""
+    name = task.experiment.task
+    figure = draw_range(task.scores, task.measure, title=name)
+    stem = f"range-{name.lower()}"
+    drawn |= {f"{stem}.svg": svg_of(figure), f"{stem}.png": png_of(figure)}
+    what = f"{name}: {task.measure.axis} by length, for each network the median and the range of its seeds"
+    return f'<figure class="still">{inline(figure, drawn[f"{stem}.svg"], f"{stem}-", what)}</figure>'
+
+
+def _render(tasks: Sequence[TaskScores], chosen: str, plots: Sequence[str]) -> str:
+    web = files("lightning_ntm.report") / "web"
+    template, style = ((web / name).read_text(encoding="utf-8") for name in ("overview.html", "page.css"))
+    labels = dict.fromkeys(score.label for task in tasks for score in task.scores)
+    runs = [run for task in tasks for run in task.experiment.runs]
+    return Template(template).substitute(
+        mark=MARK,
+        version=escape(version("lightning-ntm")),
+        style=style,
+        title=f"{len(labels)} network{'s' * (len(labels) != 1)} on {len(tasks)} tasks",
+        runs=f"{len(runs):,} runs",
+        warning=_warning(tasks),
+        scores=scores_section(tasks, chosen),
+        plots="".join(plots),
+        not_finished=_not_finished(tasks),
+    )
+
+
+def scores_section(tasks: Sequence[TaskScores], chosen: str) -> str:
+    """Return the table of scores with what its numbers are."""
+    notes = "".join(f'<p class="note">{note}</p>' for note in score_notes(tasks, chosen))
+    return score_table(tasks) + notes
+
+
+def _warning(tasks: Sequence[TaskScores]) -> str:
+    """Return how many runs have no score, if there are any."""
+    scored = {id(run) for task in tasks for score in task.scores for run, _ in score.seeds}
+    missing = sum(id(run) not in scored for task in tasks for run in task.experiment.runs)
+    if not missing:
+        return ""
+    return f'<p class="warning">{missing} run{"s" * (missing != 1)} without this evaluation</p>'
+
+
+def _not_finished(tasks: Sequence[TaskScores]) -> str:
+    runs = [run for task in tasks for run in task.experiment.runs if run.status != "finished"]
+    rows = [[escape(run.name), run.status, escape(run.reason)] for run in runs]
+    rows += [[escape(run.name), run.state, escape(run.reason)] for run in tasks[0].experiment.skipped]
+    return table(["run", "state", "why"], rows) if rows else "<p>None: all runs finished.</p>"

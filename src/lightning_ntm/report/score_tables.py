@@ -1,0 +1,93 @@
+"""The table of scores, tasks by networks, as HTML, beside the published scores."""
+
+from collections.abc import Sequence
+from html import escape
+
+from lightning_ntm.intervals import wilson
+from lightning_ntm.measures import Measure
+from lightning_ntm.report.published import NETWORKS, RANGE, SCORES, TRAINING_LENGTH
+from lightning_ntm.report.scores import SOLVED, Score, TaskScores
+from lightning_ntm.report.statistics import spread
+from lightning_ntm.report.tables import number, table
+
+
+def score_table(tasks: Sequence[TaskScores]) -> str:
+    """Return one table with a row for each task and a column for each network.
+
+    Published scores stand in the cells of networks of the same class, and in columns of their own for those of which
+    there is no run.
+    """
+    labels = {score.label: score.color for task in tasks for score in task.scores}
+    columns = sorted(labels, key=lambda label: labels[label])
+    present = {score.network for task in tasks for score in task.scores}
+    known = any(SCORES.get(task.experiment.task) for task in tasks)
+    published = [name for name in NETWORKS if name not in present] if known else []
+    head = ["task", *(f'<span class="key network-{labels[label] % 6}"></span>{escape(label)}' for label in columns)]
+    head += [f"{NETWORKS[name]}<br><em>published</em>" for name in published]
+    rows = []
+    for task in tasks:
+        name, by_label = task.experiment.task, {score.label: score for score in task.scores}
+        own = [_cell(task, by_label[label]) if label in by_label else "&ndash;" for label in columns]
+        rows.append([escape(name), *own, *(f"<em>{_published(name, one)}</em>" for one in published)])
+    return f'<div class="scores">{table(head, rows)}</div>'
+
+
+def _cell(task: TaskScores, score: Score) -> str:
+    measure = task.measure
+    values = score.values(measure)
+    end = spread(values, measure.better)
+    best = max(values, default=end.mean) if measure.better == "higher" else min(values, default=end.mean)
+    others = {"median": end.median, "mean": end.mean, "worst": end.worst}
+    lines = [f"{name} {_shown(value, measure)}" for name, value in others.items()]
+    solved, tried = task.solved(score), len(score.seeds)
+    if solved is not None:
+        low, high = wilson(solved, tried)
+        lines += [f"{solved} of {tried} solved", f"({100 * low:.0f} to {100 * high:.0f} %)"]
+    if score.network in SCORES.get(task.experiment.task, {}):
+        lines.append(f"<em>published {_published(task.experiment.task, score.network)}</em>")
+    return f'<span class="best">{_shown(best, measure)}</span><small>{"<br>".join(lines)}</small>'
+
+
+def _shown(value: float, measure: Measure) -> str:
+    """Return a share in percent, and other values as they are."""
+    return number(value) if measure.better == "lower" or value != value else f"{100 * value:.1f}"
+
+
+def _published(task: str, network: str) -> str:
+    value = SCORES.get(task, {}).get(network)
+    return "&ndash;" if value is None else f"{value:.1f}"
+
+
+def score_notes(tasks: Sequence[TaskScores], chosen: str) -> list[str]:
+    """Return what the numbers of the table are, as HTML."""
+    several = sorted({one["sequences"] for task in tasks for score in task.scores for _, one in score.seeds})
+    sequences = " or ".join(map(str, several))
+    measures = sorted({task.measure.label for task in tasks})
+    notes = [
+        f"Score: {escape(' or '.join(measures))} of the kept weights, mean over the lengths of {escape(chosen)} beyond "
+        f"training ({sequences} sequences of each). Shares are in percent. Large: the best seed, which is what the "
+        "paper reports. Below: median, mean and worst seed, and how many seeds solve the task (a share of at least "
+        f"{100 * SOLVED:.0f} %), with the 95 % interval of Wilson."
+    ]
+    if any(SCORES.get(task.experiment.task) for task in tasks):
+        notes.append(
+            "Published: Delétang et al. 2023 (arXiv 2207.02098), table 2: the maximum over 10 seeds, 3 learning rates "
+            f"and further settings, trained on lengths 1 to {TRAINING_LENGTH}, over the lengths {RANGE}. The Tape-RNN "
+            "is given the length of the string. A dash: the score could not be checked."
+        )
+    return notes + _differences(tasks, chosen)
+
+
+def _differences(tasks: Sequence[TaskScores], chosen: str) -> list[str]:
+    """Return in what the scores differ from the published ones, or are not of the weights that are kept."""
+    known = [task for task in tasks if SCORES.get(task.experiment.task)]
+    lengths = {one["training_length"] for task in known for score in task.scores for _, one in score.seeds}
+    notes = []
+    if known and chosen != RANGE:
+        notes.append(f"These scores are over {escape(chosen)}, the published ones over every length of {RANGE}.")
+    if lengths - {TRAINING_LENGTH, TRAINING_LENGTH - 1}:  # where all lengths are odd, one less
+        notes.append(f"Not all networks were trained on lengths up to {TRAINING_LENGTH}, as the published ones were.")
+    old = {run.name for task in tasks for score in task.scores for run, _ in score.seeds if run.outdated}
+    if old:
+        notes.append(f"Other weights are kept by now, evaluate again: {escape(', '.join(sorted(old)))}.")
+    return notes
