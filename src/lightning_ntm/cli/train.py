@@ -127,6 +127,7 @@ def prepared(parser: ArgumentParser, said: Said, config: Namespace) -> Prepared:
 
 
 def _run_of(made: Prepared) -> Run:
+    quiet_lightning()
     with explained_trainer():
         return Run(
             *made.parts,

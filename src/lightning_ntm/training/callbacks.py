@@ -51,6 +51,8 @@ class Recorder(Callback):
         measures: Of the task's answer.
     """
 
+    measures_learner = True  # so that it does not log itself
+
     def __init__(self, every: int = 50, measures: Measures = BITS):
         at_least(1, log_every_n_steps=every)
         self.every, self.sequences, self.seconds = every, 0, 0.0
