@@ -161,6 +161,7 @@ class SequenceLearner(InOwnTrainer):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Save no step that was not finite, and the weights without noise, when a batch is under way, too."""
+        super().on_save_checkpoint(checkpoint)
         self.check_last_step()
         checkpoint["state_dict"].update(self.noise.without(self.named_parameters()))
 

@@ -38,6 +38,12 @@ class InOwnTrainer(L.LightningModule):
         measured = any(getattr(callback, "measures_learner", False) for callback in callbacks)
         self.logs_itself = not (measured or self.trainer.barebones)
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Leave the hyperparameters out of a run folder, which has its configuration."""
+        if not self.logs_itself:
+            for name in (self.CHECKPOINT_HYPER_PARAMS_KEY, f"datamodule_{self.CHECKPOINT_HYPER_PARAMS_KEY}"):
+                checkpoint.pop(name, None)
+
     @property
     def _task(self) -> Task | None:
         return getattr(getattr(self.trainer, "datamodule", None), "task", None)
