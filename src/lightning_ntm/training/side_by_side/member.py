@@ -153,6 +153,11 @@ class MemberTrainer(L.Trainer):
         return self.member.data
 
     @property  # type: ignore[misc] # read-only
+    def callbacks(self) -> list[Callback]:
+        """The callbacks of the member."""
+        return self.member.callbacks
+
+    @property  # type: ignore[misc] # read-only
     def loggers(self) -> list[Logger]:
         """The logger of the member's folder."""
         return self.written
