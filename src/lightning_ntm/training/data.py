@@ -8,7 +8,6 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from lightning_ntm.checks import at_least, at_most
-from lightning_ntm.evaluation.build import build
 from lightning_ntm.evaluation.device import works_ahead
 from lightning_ntm.evaluation.episodes import chunks, sequences_of
 from lightning_ntm.tasks.answer import Answer
@@ -56,7 +55,6 @@ class EpisodeData(L.LightningDataModule):
     ):
         super().__init__()
         self.save_hyperparameters(hyperparameters(locals()))
-        task = build(task, Task)
         at_least(1, batch_size=batch_size, batches_per_epoch=batches_per_epoch)
         at_least(0, seed=seed, num_workers=num_workers)
         at_most(sys.maxsize, batches_per_epoch=batches_per_epoch)  # more cannot be the length of a sequence in Python

@@ -52,56 +52,50 @@ def _factory(value: Any) -> dict[str, Any]:
     return {"class_path": class_path_of(kinds[0]), "init_args": described(options)}
 
 
-def network(model: Any) -> Any:
-    """Return a network, or the one that hyperparameters describe.
+def restored(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a learner that hyperparameters describe.
+
+    A function that makes an optimizer or a scheduler has only its name there. It becomes one that raises an error.
 
     Raises:
-        ValueError: They do not describe one.
+        ValueError: The network, the answer, or the class of optimizer or scheduler is none, or cannot be made.
     """
+    arguments = dict(hyperparameters)
+    if "model" in arguments:
+        arguments["model"] = _network(arguments["model"])
+    for name in {"optimizer", "scheduler"} & arguments.keys():
+        arguments[name] = _made_by(name, arguments[name])
+    if arguments.get("answer") is not None:
+        arguments["answer"] = _made(arguments["answer"], Answer)
+    return arguments
+
+
+def _network(description: Any) -> Any:
     try:
-        model = build(model, MemoryModel)
+        return _made(description, MemoryModel)
     except ValueError as error:
         raise ValueError(f"{error} Pass model= to load_from_checkpoint.") from error
-    if not isinstance(model, nn.Module):
-        raise ValueError(f"model (={model!r}) must be a network; if it is of a checkpoint, pass model= to it.")
-    return model
 
 
-def factory(name: str, made: Any) -> Any:
-    """Return what makes an optimizer or a scheduler, or `None`, as it is or as hyperparameters describe it.
+def _made(description: Any, kind: type) -> Any:
+    made = build(description, kind)
+    if not isinstance(made, kind):
+        raise ValueError(f"the checkpoint does not hold how its {kind.__name__} ({description}) was made.")
+    return made
 
-    A function whose name is all that they have raises an error where it is used.
 
-    Args:
-        name: `optimizer` or `scheduler`.
-        made: The function, or its hyperparameters.
-
-    Raises:
-        ValueError: They name something else.
-    """
-    if isinstance(made, str):
-        return partial(_missing, name, made)
-    if not isinstance(made, Mapping):
-        return made
-    kind = class_of(made.get("class_path"))
+def _made_by(name: str, description: Any) -> Any:
+    if isinstance(description, str):
+        return partial(_missing, name, description)
+    if not isinstance(description, Mapping):
+        return None
+    kind = class_of(description.get("class_path"))
     if not (isinstance(kind, type) and issubclass(kind, (Optimizer, LRScheduler))):
-        raise ValueError(f"{made.get('class_path')} is no {name}.")
-    return partial(kind, **dict(made.get("init_args") or {}))
+        raise ValueError(f"{description.get('class_path')} is no {name}.")
+    return partial(kind, **dict(description.get("init_args") or {}))
 
 
 def _missing(name: str, function: str, *_: Any) -> Any:
     raise ValueError(
         f"{name} (={function}) is a function, which a checkpoint does not hold; pass {name}= to load_from_checkpoint."
     )
-
-
-def answer_of(answer: Any) -> Answer | None:
-    """Return an answer, or the one that hyperparameters describe.
-
-    Raises:
-        ValueError: They do not describe one.
-    """
-    found = build(answer, Answer)
-    if found is not None and not isinstance(found, Answer):
-        raise ValueError(f"answer (={answer!r}) must be an answer, as Bits(8) of lightning_ntm.tasks.answers.")
-    return found

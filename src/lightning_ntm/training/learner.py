@@ -18,7 +18,7 @@ from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.tasks.answer import Answer
 from lightning_ntm.tasks.answers import Bits
 from lightning_ntm.tasks.batch import Batch
-from lightning_ntm.training.hyperparameters import answer_of, factory, hyperparameters, network
+from lightning_ntm.training.hyperparameters import hyperparameters
 from lightning_ntm.training.late_check import LateCheck
 from lightning_ntm.training.lightning_internals import NAME_OF_RUNNING_HOOK
 from lightning_ntm.training.loss import fused_loss, learner_refusal, loss_refusal, methods_between
@@ -72,15 +72,13 @@ class SequenceLearner(InOwnTrainer):
     ):
         super().__init__()
         self.save_hyperparameters(hyperparameters(locals()))
-        model, optimizer, scheduler = network(model), factory("optimizer", optimizer), factory("scheduler", scheduler)
         one_of(("mean", "sum"), loss=loss)
         one_of(("stop", "skip"), on_nonfinite=on_nonfinite)
         between(0, 1, decay_after=decay_after)
         between(0, 1, weight_noise=weight_noise)
         check_slots(model, min_memory_slots)
         self.model, self.optimizer, self.scheduler = model, optimizer, scheduler
-        self.own_answer = answer_of(answer)
-        self.answer: Answer = self.own_answer or Bits(model.output_size)
+        self.own_answer, self.answer = answer, answer or Bits(model.output_size)
         self.decay_after, self.loss, self.on_nonfinite = decay_after, loss, on_nonfinite
         self.min_memory_slots, self.noise = min_memory_slots, WeightNoise(weight_noise)
         self.gradient_norm: float | Tensor = 0.0

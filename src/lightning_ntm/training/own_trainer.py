@@ -3,18 +3,33 @@
 A run folder has a callback that measures. With it a learner logs nothing itself.
 """
 
+from pathlib import Path
 from typing import Any, Literal
 
 import lightning as L
 import torch
+from lightning.fabric.utilities.cloud_io import get_filesystem
 from torch import Tensor, nn
 
 from lightning_ntm.models.base import MemoryModel
+from lightning_ntm.records.files import read_yaml
 from lightning_ntm.tasks.answer import Answer, exact, mean
 from lightning_ntm.tasks.base import Task
 from lightning_ntm.tasks.batch import Batch
+from lightning_ntm.training.hyperparameters import restored
 from lightning_ntm.training.loss import Objective
 from lightning_ntm.training.user_batches import as_batch, inputs_of
+
+
+def _hyperparameters(checkpoint: Any, key: str, file: Any, weights_only: bool | None) -> dict[str, Any]:
+    if file is not None:
+        return dict(read_yaml(Path(file)))
+    if hasattr(checkpoint, "read"):
+        found = torch.load(checkpoint, weights_only=weights_only is not False, map_location="cpu")
+        checkpoint.seek(0)
+        return dict(found.get(key) or {})
+    with get_filesystem(checkpoint).open(str(checkpoint), "rb") as opened:
+        return _hyperparameters(opened, key, None, weights_only)
 
 
 class InOwnTrainer(L.LightningModule):
@@ -43,6 +58,39 @@ class InOwnTrainer(L.LightningModule):
         if not self.logs_itself:
             for name in (self.CHECKPOINT_HYPER_PARAMS_KEY, f"datamodule_{self.CHECKPOINT_HYPER_PARAMS_KEY}"):
                 checkpoint.pop(name, None)
+
+    @classmethod
+    def load_from_checkpoint(
+        cls,
+        checkpoint_path: Any,
+        map_location: Any = None,
+        hparams_file: Any = None,
+        strict: bool | None = None,
+        weights_only: bool | None = None,
+        **arguments: Any,
+    ) -> Any:
+        """Return the learner of a checkpoint that a Trainer saved, as in Lightning.
+
+        Args:
+            checkpoint_path: The checkpoint: a path, a URL or an open file.
+            map_location: Device of the weights, as in `torch.load`.
+            hparams_file: Hyperparameters in YAML that replace those of the checkpoint.
+            strict: Whether the names of all weights must match.
+            weights_only: As in `torch.load`; `False` runs code in the checkpoint.
+            arguments: Replace what the checkpoint says of the arguments of the learner.
+
+        Raises:
+            ValueError: The checkpoint does not hold how the network was made, and `model` is not given.
+        """
+        found = _hyperparameters(checkpoint_path, cls.CHECKPOINT_HYPER_PARAMS_KEY, hparams_file, weights_only)
+        if "model" not in {*found, *arguments}:
+            raise ValueError(
+                f"{checkpoint_path} does not hold how its network was made; pass model= to load_from_checkpoint, or "
+                "open a run folder with lightning_ntm.open_run."
+            )
+        made = restored({name: value for name, value in found.items() if name not in arguments})
+        options: dict[str, Any] = {"strict": strict, "weights_only": weights_only, **made, **arguments}
+        return super().load_from_checkpoint(checkpoint_path, map_location, **options)
 
     @property
     def _task(self) -> Task | None:
@@ -106,7 +154,7 @@ class InOwnTrainer(L.LightningModule):
 
     def _log(self, means: dict[str, Tensor], sequences: int, *, sync_dist: bool) -> None:
         # In a run folder the recorder hands them to the loggers, and every process measures the same set.
-        logger = self.logs_itself and bool(self.trainer.loggers)
+        logger = None if self.logs_itself else False  # None is as True, without a warning where there is no logger
         shown = ("loss", self.answer.measures.each[0].name) if self.logs_itself else ()
         for name, value in means.items():
             in_bar = name.partition("_")[2] in shown
