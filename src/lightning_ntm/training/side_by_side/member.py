@@ -152,7 +152,7 @@ class MemberTrainer(L.Trainer):
         """The episodes of the member."""
         return self.member.data
 
-    @property  # type: ignore[misc] # read-only
+    @property
     def callbacks(self) -> list[Callback]:
         """The callbacks of the member."""
         return self.member.callbacks
