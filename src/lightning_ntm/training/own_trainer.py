@@ -56,8 +56,9 @@ class InOwnTrainer(L.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Leave the hyperparameters out of a run folder, which has its configuration."""
         if not self.logs_itself:
-            for name in (self.CHECKPOINT_HYPER_PARAMS_KEY, f"datamodule_{self.CHECKPOINT_HYPER_PARAMS_KEY}"):
+            for name in (self.CHECKPOINT_HYPER_PARAMS_KEY, self.CHECKPOINT_HYPER_PARAMS_NAME):
                 checkpoint.pop(name, None)
+                checkpoint.pop(f"datamodule_{name}", None)
 
     @classmethod
     def load_from_checkpoint(
