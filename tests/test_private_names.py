@@ -46,6 +46,8 @@ CHECKED = {
             "_len_torch_function_stack",
             "_modules",
             "_parameters",
+            "_pytree",
+            "_register_namedtuple",
             "_sleep",
             "_top_saved_tensors_default_hooks",
             "_version",

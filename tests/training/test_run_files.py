@@ -12,7 +12,7 @@ import torch
 from training.test_run import network, run
 
 from lightning_ntm.evaluation import open_run
-from lightning_ntm.evaluation.weights import save_weights
+from lightning_ntm.evaluation.weights import kept_config, save_weights
 from lightning_ntm.records import RunFolder
 from lightning_ntm.training import SequenceLearner
 from lightning_ntm.training.states import training_state
@@ -65,6 +65,59 @@ def test_weights_that_are_not_what_they_say_are_refused(folder, kind):
 def test_weights_of_another_precision_are_read(folder, dtype):
     weights_as(lambda tensors, about: ({name: value.to(dtype) for name, value in tensors.items()}, about))(folder)
     assert open_run(folder.path).step == 4
+
+
+@pytest.fixture
+def alone(folder, tmp_path):
+    """A copy of the weights without their folder."""
+    path = tmp_path / "copied.safetensors"
+    path.write_bytes(folder.best.read_bytes())
+    return path
+
+
+def test_the_file_of_weights_alone_is_a_run(folder, alone):
+    one, other = open_run(folder.path), open_run(alone)
+    assert (one.task, one.seed, one.step) == (other.task, other.seed, other.step)
+    inputs = torch.rand(2, 5, 4)
+    assert torch.equal(one.model(inputs)[0], other.model(inputs)[0])
+    assert open_run(alone, memory_slots=9).memory_slots == 9
+
+
+def config_as(text):
+    return weights_as(lambda tensors, about: (tensors, {**about, "config": text}))
+
+
+DEEP = "[" * 10_000 + "]" * 10_000
+CONFIGS = {
+    "none": (weights_as(lambda t, a: (t, {k: v for k, v in a.items() if k != "config"})), "does not hold the conf"),
+    "no json": (config_as("model: {"), "is not the configuration of a run"),
+    "a list": (config_as("[1]"), "is not the configuration of a run"),
+    "no task": (config_as('{"model": {"class_path": "lightning_ntm.NTM"}, "seed": 1}'), "lacks model, task or seed"),
+    "too deep": (config_as(DEEP), "is not the configuration of a run"),
+    "too long": (config_as(f'"{"x" * 2**18}"'), "larger than 256 KiB"),
+    "a program": (config_as(json.dumps({"seed": 1, "task": {"class_path": "os.system", "init_args": {"command": "x"}},
+                                        "model": {"class_path": "lightning_ntm.NTM"}})), "Python's own"),
+    "a huge network": (config_as(json.dumps({
+        "seed": 1, "task": {"class_path": "lightning_ntm.Copy", "init_args": {"bits": 3}},
+        "model": {"class_path": "lightning_ntm.NTM", "init_args": {"hidden_size": 10**7}}})), "is of another network"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_a_configuration_in_a_file_of_weights_is_checked_as_that_of_a_folder(folder, kind):
+    spoil, says = CONFIGS[kind]
+    spoil(folder)
+    with pytest.raises(ValueError, match=says) as caught:
+        open_run(folder.best)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_run_without_a_configuration_keeps_none(tmp_path):
+    model = network()
+    assert kept_config("") == kept_config("seed: 1") == kept_config("[") == kept_config("a: !!python/object:x {}") == ""
+    save_weights(model, tmp_path / "a", step=7, config=kept_config(""))
+    with pytest.raises(ValueError, match="does not hold the configuration of its run; open the run folder instead"):
+        open_run(tmp_path / "a")
 
 
 def test_equal_weights_give_equal_files(tmp_path):

@@ -134,7 +134,7 @@ def _parser() -> ArgumentParser:
         known = ", ".join(short_names(group))
         # Not `add_subclass_arguments`, with which jsonargparse opens any file that an argument of the class names.
         parser.add_argument(f"--{group}", type=base, required=True, help=f"{known}, or an import path.")
-    parser.add_class_arguments(SequenceLearner, skip={"model"}, instantiate=False)
+    parser.add_class_arguments(SequenceLearner, skip={"model", "answer"}, instantiate=False)
     parser.add_class_arguments(EpisodeData, "data", skip={"task", "seed"}, instantiate=False)
     parser.add_class_arguments(L.Trainer, "trainer", instantiate=False)
     for size in LINKED:

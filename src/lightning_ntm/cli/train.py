@@ -115,6 +115,7 @@ def prepared(parser: ArgumentParser, said: Said, config: Namespace) -> Prepared:
     """
     settings = make_settings(config)
     torch.set_num_threads(settings.threads)
+    quiet_lightning()
     with explained("--seed: "):
         L.seed_everything(settings.seed, workers=True, verbose=False)
     parts = make_parts(parser, config, said)

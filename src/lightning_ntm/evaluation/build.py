@@ -13,7 +13,7 @@ from torch import nn
 from lightning_ntm.evaluation.device import chosen_device
 from lightning_ntm.evaluation.noise import WeightNoise
 from lightning_ntm.evaluation.slots import start_of
-from lightning_ntm.evaluation.weights import check_weights, load_weights
+from lightning_ntm.evaluation.weights import check_weights, config_in, load_weights
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.records import RunFolder
 from lightning_ntm.records.files import read_object, read_yaml
@@ -39,20 +39,26 @@ def open_run(path: Path | str, *, memory_slots: int | None = None, device: str |
     """Load the kept network of a run, ready to evaluate.
 
     Args:
-        path: The run folder.
+        path: The run folder, or its `best.safetensors` alone.
         memory_slots: Memory slots of sequences, if not those of the training. The network itself stays as trained:
             pass `memory_slots` of the returned run to `evaluate` and `trace_episode`.
         device: Where the network is put: `cpu`, `cuda`, `cuda:N`, or `auto` for a CUDA device if there is one.
 
     Raises:
-        ValueError: The folder holds no run, its weights are damaged or of another network, the
-            sequences of the network cannot have this number of slots, or this machine does not have the device.
+        ValueError: The folder holds no run, or the file no configuration; its weights are damaged or of another
+            network, the sequences of the network cannot have this number of slots, or this machine does not have the
+            device.
     """
     where = chosen_device(str(device))
-    folder = RunFolder(Path(path))
-    folder.require()
-    model, task, config = _parts(folder, folder.best)
-    about = load_weights(model, folder.best)
+    weights = Path(path)
+    if weights.is_file():
+        config = _checked(config_in(weights), f"the configuration in {weights}")
+    else:
+        folder = RunFolder(weights)
+        folder.require()
+        weights, config = folder.best, _read(folder.config)
+    model, task = _parts(config, weights)
+    about = load_weights(model, weights)
     start_of(model, 1, memory_slots)  # raises where there cannot be so many
     slots = None if memory_slots == getattr(model, "memory_slots", None) else memory_slots
     return TrainedRun(model.to(where), task, config["seed"], int(about["step"]), slots)
@@ -75,7 +81,8 @@ def replay(path: Path | str) -> tuple[MemoryModel[Any], Batch, Any]:
     folder = RunFolder(Path(path))
     folder.require()
     weights = folder.nonfinite.with_suffix(".safetensors")
-    model, task, config = _parts(folder, weights)
+    config = _read(folder.config)
+    model, task = _parts(config, weights)
     load_weights(model, weights)
     try:
         step = read_object(folder.nonfinite)
@@ -89,9 +96,8 @@ def replay(path: Path | str) -> tuple[MemoryModel[Any], Batch, Any]:
         raise ValueError(f"{folder.nonfinite} does not tell which batch it was ({error}).") from None
 
 
-def _parts(folder: RunFolder, weights: Path) -> tuple[MemoryModel[Any], Task, dict[str, Any]]:
-    """Return network, task and configuration; a network is not made before the weights fit its size."""
-    config = _read(folder.config)
+def _parts(config: dict[str, Any], weights: Path) -> tuple[MemoryModel[Any], Task]:
+    """Return network and task of a configuration; a network is not made before the weights fit its size."""
     task = build(config["task"], Task)
     options = {"input_size": task.input_size, "output_size": task.output_size}
     sketch = None
@@ -99,7 +105,7 @@ def _parts(folder: RunFolder, weights: Path) -> tuple[MemoryModel[Any], Task, di
         sketch = build(config["model"], MemoryModel, **options)
     if sketch is not None:
         check_weights(sketch, weights)
-    return build(config["model"], MemoryModel, **options).eval(), task, config
+    return build(config["model"], MemoryModel, **options).eval(), task
 
 
 def build(spec: Any, *kinds: type, **options: Any) -> Any:
@@ -168,9 +174,13 @@ def _read(path: Path) -> dict[str, Any]:
         config = read_yaml(path)
     except ValueError as error:
         raise ValueError(f"{path} is {error}") from None
+    return _checked(config, str(path))
+
+
+def _checked(config: Any, source: str) -> dict[str, Any]:
     if not isinstance(config, dict):
-        raise ValueError(f"{path} is not the configuration of a run.")
+        raise ValueError(f"{source} is not the configuration of a run.")
     classes = [isinstance(config.get(key), dict) and "class_path" in config[key] for key in ("model", "task")]
     if not all(classes) or not isinstance(config.get("seed"), int):
-        raise ValueError(f"{path} is not the configuration of a run: it lacks model, task or seed.")
+        raise ValueError(f"{source} is not the configuration of a run: it lacks model, task or seed.")
     return config

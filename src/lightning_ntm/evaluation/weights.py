@@ -12,26 +12,33 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from lightning_ntm.records import write_whole
+from lightning_ntm.records import as_json, write_whole
+from lightning_ntm.records.files import CONFIG_BYTES
+from lightning_ntm.records.parsing import parse_json, parse_yaml, shown_value
 
 #: Version of the file format. Increased when older versions of this package cannot read the files.
 FORMAT = 1
 _NAME = "lightning-ntm"
 
 
-def save_weights(weights: nn.Module | Mapping[str, Tensor], path: Path, *, network: str = "", step: int) -> None:
-    """Write weights as safetensors. Equal weights give equal files.
+def save_weights(
+    weights: nn.Module | Mapping[str, Tensor], path: Path, *, network: str = "", step: int, config: str = ""
+) -> None:
+    """Write weights as safetensors. Equal weights and configurations give equal files.
 
     Args:
         weights: A network, or its state dict.
         path: The file.
         network: Name of the network's class, for a state dict.
         step: Training step of the weights.
+        config: What makes the network again, as JSON; see `kept_config`.
     """
     if isinstance(weights, nn.Module):
         weights, network = weights.state_dict(), type(weights).__name__
     tensors = {name: tensor.detach().contiguous() for name, tensor in weights.items()}
     about = {"format": f"{_NAME} {FORMAT}", "network": network, "step": str(step)}
+    if config:
+        about["config"] = config
     write_whole(path, _sorted_header(safetensors.torch.save(tensors, about)))
 
 
@@ -40,6 +47,39 @@ def _sorted_header(data: bytes) -> bytes:
     end = 8 + int.from_bytes(data[:8], "little")
     header = json.dumps(json.loads(data[8:end]), sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
     return data[:8] + header.ljust(end - 8) + data[end:]
+
+
+def kept_config(config: str) -> str:
+    """Return the seed, the task and the network in the configuration of a run as JSON; nothing if it lacks one.
+
+    Args:
+        config: The configuration, as YAML.
+    """
+    try:
+        found = shown_value(parse_yaml(config))
+        text = as_json({name: found[name] for name in _KEPT})
+    except (LookupError, TypeError, ValueError):
+        return ""
+    return text if len(text.encode()) <= CONFIG_BYTES else ""
+
+
+def config_in(path: Path) -> Any:
+    """Return the configuration that a file of weights holds.
+
+    Raises:
+        ValueError: The file is damaged, was not written by this package, or holds no configuration.
+    """
+    with _opened(path) as (_, about):
+        text = about.get("config", "")
+    if not text:
+        raise ValueError(f"{path} does not hold the configuration of its run; open the run folder instead.")
+    if len(text.encode()) > CONFIG_BYTES:
+        raise ValueError(f"{path} is damaged: its configuration is larger than {CONFIG_BYTES // 2**10:,} KiB.")
+    return parse_json(text)
+
+
+#: What is needed of a configuration to make a network again, and to evaluate it.
+_KEPT = ("model", "seed", "task")
 
 
 def load_weights(model: nn.Module, path: Path) -> dict[str, str]:
@@ -64,14 +104,19 @@ def check_weights(model: nn.Module, path: Path) -> None:
 @contextmanager
 def _weights(model: nn.Module, path: Path) -> Iterator[tuple[Any, dict[str, str]]]:
     """Open a file of weights. Sizes are checked against the network before tensors are read."""
+    with _opened(path) as (file, about):
+        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+        check_shapes(model, shapes, path)
+        yield file, about
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[Any, dict[str, str]]]:
     if not path.is_file():
         raise ValueError(f"there are no weights at {path}.")
     try:
         with safetensors.safe_open(path, framework="pt") as file:
-            about = _checked(file.metadata() or {}, path)
-            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-            check_shapes(model, shapes, path)
-            yield file, about
+            yield file, _checked(file.metadata() or {}, path)
     except (safetensors.SafetensorError, OSError) as error:
         raise ValueError(f"{path} is damaged or not a safetensors file ({error}).") from None
 

@@ -13,7 +13,7 @@ one write head. Weightings of the DNC may sum to less than 1; the rest is not re
 from functools import reduce
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -68,10 +68,17 @@ def allocation_weights(usage: Float[Tensor, "*batch slots"]) -> Float[Tensor, "*
         usage: The paper's u, in [0, 1].
     """
     numbers = torch.arange(usage.shape[-1], dtype=usage.dtype, device=usage.device)
-    order = (usage.detach() + TIE * numbers).argsort(dim=-1, stable=True)
+    order = _order(usage.detach() + TIE * numbers)
     ordered = usage.gather(-1, order)
     weights = (1 - ordered) * _products_before(ordered)
     return weights.gather(-1, order.argsort(dim=-1))
+
+
+def _order(values: Float[Tensor, "*batch slots"]) -> Int64[Tensor, "*batch slots"]:
+    """Return the places of values from the smallest to the largest, of equal ones the first first."""
+    if torch.onnx.is_in_onnx_export():
+        return values.sort(dim=-1).indices  # ONNX has one order, which is stable
+    return values.argsort(dim=-1, stable=True)
 
 
 def _products_before(values: Float[Tensor, "*batch slots"]) -> Float[Tensor, "*batch slots"]:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.nn.modules import module as nn_module
 from torch.overrides import _get_current_function_mode_stack
+from torch.utils import _pytree
 
 
 def has_dispatch_modes() -> bool:
@@ -123,3 +124,12 @@ def multiply(tensors: Sequence[Tensor], factors: Sequence[Tensor]) -> None:
 def copy_into(targets: Sequence[Tensor], sources: Sequence[Tensor]) -> None:
     """Copy tensors in as few operations as possible."""
     torch._foreach_copy_(list(targets), list(sources))
+
+
+def make_serializable(kind: type[Any], name: str) -> None:
+    """Let `torch.export.save` write named tuples of a class. The public name for that takes dataclasses alone.
+
+    A second call for the same class does nothing.
+    """
+    if kind not in _pytree.SUPPORTED_NODES:
+        _pytree._register_namedtuple(kind, serialized_type_name=name)

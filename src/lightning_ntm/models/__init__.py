@@ -12,6 +12,7 @@ from .controllers import (
 )
 from .dnc import DNC as DNC, DNCState as DNCState
 from .dnc_memory import DNCMemory as DNCMemory, DNCMemoryState as DNCMemoryState, DNCParameters as DNCParameters
+from .exported import exportable as exportable
 from .lstm import LSTM as LSTM, LSTMState as LSTMState
 from .ntm import NTM as NTM, NTMState as NTMState
 from .ntm_memory import HeadParameters as HeadParameters, NTMMemory as NTMMemory, NTMMemoryState as NTMMemoryState

@@ -15,6 +15,7 @@ from lightning_ntm.kernels.choice import Kernel, choose, choose_kernel, chosen, 
 from lightning_ntm.kernels.loss import Criterion, Loss, obstacle
 from lightning_ntm.kernels.plain import Part, Shapes
 from lightning_ntm.models import lengths as padding
+from lightning_ntm.models.arguments import KeepsArguments
 from lightning_ntm.states import named
 
 
@@ -28,7 +29,7 @@ class NamedTensors(Protocol):
 State = TypeVar("State", bound=NamedTensors)
 
 
-class MemoryModel(nn.Module, abc.ABC, Generic[State]):
+class MemoryModel(KeepsArguments, nn.Module, abc.ABC, Generic[State]):
     """A recurrent network whose whole memory is in the state it returns.
 
     A subclass defines `initial_state` and a pure `step`. The base defines everything else: whole sequences, streaming,

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from lightning_ntm.checks import at_least, between, one_of
 from lightning_ntm.kernels.plain import LINEAR, Part
 from lightning_ntm.kernels.torch_internals import children_of
+from lightning_ntm.models.exported import exportable
 from lightning_ntm.models.parts import Controller, keep_defaults
 from lightning_ntm.models.precision import linear, state_dtype
 
@@ -26,6 +27,7 @@ def replaced_parts(controller: Any, *types: type[nn.Module]) -> Iterator[Part]:
         yield f"controller.layers.{number}", layer, LINEAR
 
 
+@exportable
 class LSTMControllerState(NamedTuple):
     """What LSTM layers remember between two steps."""
 
@@ -96,6 +98,7 @@ class LSTMController(Controller[LSTMControllerState]):
         return outputs, LSTMControllerState(torch.stack(hiddens, dim=-2), torch.stack(cells, dim=-2))
 
 
+@exportable
 class FeedForwardControllerState(NamedTuple):
     """An empty state: a feed-forward controller remembers nothing between two steps."""
 

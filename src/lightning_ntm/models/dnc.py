@@ -8,9 +8,11 @@ from torch import nn
 from lightning_ntm.models.controlled import ControlledModel
 from lightning_ntm.models.controllers import controller_of
 from lightning_ntm.models.dnc_memory import DNCMemory
+from lightning_ntm.models.exported import exportable
 from lightning_ntm.models.parts import Controller
 
 
+@exportable
 class DNCState(NamedTuple):
     """Everything a DNC remembers between two steps: the states of its parts."""
 

@@ -9,10 +9,12 @@ from torch.nn import functional as F
 
 from lightning_ntm import functional as fn
 from lightning_ntm.checks import at_least, between, ordered
+from lightning_ntm.models.exported import exportable
 from lightning_ntm.models.parts import Memory
 from lightning_ntm.models.precision import state_dtype
 
 
+@exportable
 class DNCMemoryState(NamedTuple):
     """The memory between two steps, what is known of its slots, and what was written and read where."""
 

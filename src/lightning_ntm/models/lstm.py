@@ -12,9 +12,11 @@ from lightning_ntm.kernels.plain import LINEAR, Part, Shapes, kept
 from lightning_ntm.kernels.torch_internals import children_of
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.models.controllers import LSTMController, LSTMControllerState, replaced_parts
+from lightning_ntm.models.exported import exportable
 from lightning_ntm.models.precision import linear, repeated, state_dtype
 
 
+@exportable
 class LSTMState(NamedTuple):
     """Everything an LSTM remembers between two steps."""
 

@@ -21,12 +21,14 @@ from lightning_ntm.models.controllers import (
     controller_of,
     replaced_parts,
 )
+from lightning_ntm.models.exported import exportable
 from lightning_ntm.models.ntm_memory import HEAD_LIMIT, NTMMemory
 from lightning_ntm.models.ntm_shapes import shapes_of
 from lightning_ntm.models.parts import Controller, Memory, keep_defaults
 from lightning_ntm.models.precision import repeated, state_dtype
 
 
+@exportable
 class NTMState(NamedTuple):
     """The state of an NTM: the states of its parts."""
 

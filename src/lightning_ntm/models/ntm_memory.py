@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from lightning_ntm import functional as fn
 from lightning_ntm.checks import at_least
+from lightning_ntm.models.exported import exportable
 from lightning_ntm.models.parts import Memory
 from lightning_ntm.models.precision import repeated, state_dtype
 
@@ -17,6 +18,7 @@ from lightning_ntm.models.precision import repeated, state_dtype
 HEAD_LIMIT = 20.0
 
 
+@exportable
 class NTMMemoryState(NamedTuple):
     """Memory, weightings and reads between two steps. Read heads come before write heads."""
 

@@ -11,13 +11,14 @@ from typing import Any, ClassVar, Generic, TypeVar
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from lightning_ntm.models.arguments import KeepsArguments
 from lightning_ntm.states import named
 
 ControllerState = TypeVar("ControllerState")
 MemoryState = TypeVar("MemoryState")
 
 
-class Controller(nn.Module, abc.ABC, Generic[ControllerState]):
+class Controller(KeepsArguments, nn.Module, abc.ABC, Generic[ControllerState]):
     """Computes a vector in each step from the input and the last reads; heads and output are computed from it.
 
     A subclass sets both sizes and gives `initial_state` and `step`. `ControllerState` is a `NamedTuple` of tensors and
@@ -46,7 +47,7 @@ class Controller(nn.Module, abc.ABC, Generic[ControllerState]):
         return self.step(x, state)
 
 
-class Memory(nn.Module, abc.ABC, Generic[MemoryState]):
+class Memory(KeepsArguments, nn.Module, abc.ABC, Generic[MemoryState]):
     """A memory that is read and written in each step, as the interface vector of the controller says.
 
     A subclass sets both sizes and gives `initial_state`, `step` and `reads`. `MemoryState` is a `NamedTuple` of tensors

@@ -16,7 +16,7 @@ from lightning.pytorch.profilers import PassThroughProfiler
 from torch import Tensor, nn
 
 from lightning_ntm.checks import at_least
-from lightning_ntm.evaluation.weights import FORMAT, save_weights
+from lightning_ntm.evaluation.weights import FORMAT, kept_config, save_weights
 from lightning_ntm.measures import BITS, Measures
 from lightning_ntm.records import RunFolder, write_whole
 from lightning_ntm.tasks.answer import in_unit
@@ -50,6 +50,8 @@ class Recorder(Callback):
         every: Steps between two measurements, at least 1.
         measures: Of the task's answer.
     """
+
+    measures_learner = True  # so that it does not log itself
 
     def __init__(self, every: int = 50, measures: Measures = BITS):
         at_least(1, log_every_n_steps=every)
@@ -167,10 +169,11 @@ class Keeper(Checkpoint):
         folder: Where they are kept.
         model: The network whose weights are kept.
         measures: Of the task's answer.
+        config: Of the run, as YAML; the file of weights holds what is needed of it to make the network again.
     """
 
-    def __init__(self, folder: RunFolder, model: nn.Module, measures: Measures = BITS):
-        self.folder, self.model, self.measures = folder, model, measures
+    def __init__(self, folder: RunFolder, model: nn.Module, measures: Measures = BITS, config: str = ""):
+        self.folder, self.model, self.measures, self.config = folder, model, measures, kept_config(config)
         self.best: dict[str, float] = {}
         self.saved: int | None = None  # the step of the state on disk
         self.validated: dict[str, Tensor] = {}  # the weights that are measured, by now perhaps not those of the network
@@ -207,8 +210,7 @@ class Keeper(Checkpoint):
         if not self.best or self.measures.rank(measured) <= self.measures.rank(self.best):
             self.best = {"step": trainer.global_step, **measured}
             if trainer.is_global_zero:
-                network = type(self.model).__name__
-                save_weights(weights or self.model, self.folder.best, network=network, step=trainer.global_step)
+                self._keep(weights or self.model, trainer.global_step)
         self._save(trainer)
 
     def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
@@ -218,9 +220,13 @@ class Keeper(Checkpoint):
         that was killed in between, and has nothing left to train, would not.
         """
         if not self.best and trainer.is_global_zero:
-            save_weights(self.model, self.folder.best, step=trainer.global_step)
+            self._keep(self.model, trainer.global_step)
         if self.saved != trainer.global_step:
             self._save(trainer)
+
+    def _keep(self, weights: nn.Module | dict[str, Tensor], step: int) -> None:
+        network = type(self.model).__name__
+        save_weights(weights, self.folder.best, network=network, step=step, config=self.config)
 
     def _save(self, trainer: L.Trainer) -> None:
         if trainer.is_global_zero:

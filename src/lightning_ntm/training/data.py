@@ -10,8 +10,11 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from lightning_ntm.checks import at_least, at_most
 from lightning_ntm.evaluation.device import works_ahead
 from lightning_ntm.evaluation.episodes import chunks, sequences_of
+from lightning_ntm.tasks.answer import Answer
 from lightning_ntm.tasks.base import Task
 from lightning_ntm.tasks.batch import Batch
+from lightning_ntm.tasks.randomness import Split
+from lightning_ntm.training.hyperparameters import hyperparameters
 from lightning_ntm.training.processes import cores
 
 #: The most processes that sample batches, for each core.
@@ -24,6 +27,9 @@ class TargetsError(ValueError):
 
 class EpisodeData(L.LightningDataModule):
     """Endless training batches, and a fixed validation set at the maximum training difficulty.
+
+    `trainer.test` and `trainer.predict` get as many episodes of that difficulty that are in neither: those of an
+    evaluation. A task of files has no others than its validation file.
 
     Args:
         task: The task.
@@ -48,6 +54,7 @@ class EpisodeData(L.LightningDataModule):
         num_workers: int = 0,
     ):
         super().__init__()
+        self.save_hyperparameters(hyperparameters(locals()))
         at_least(1, batch_size=batch_size, batches_per_epoch=batches_per_epoch)
         at_least(0, seed=seed, num_workers=num_workers)
         at_most(sys.maxsize, batches_per_epoch=batches_per_epoch)  # more cannot be the length of a sequence in Python
@@ -66,15 +73,29 @@ class EpisodeData(L.LightningDataModule):
         sampler = _Numbers(self.batches_per_epoch, self.trainer.global_rank, self.trainer.world_size, self._trained)
         step = self.trainer.world_size * max(1, self.num_workers)  # difference of successive numbers in one process
         batches = _TrainingBatches(self.task, self.seed, self.batch_size, self.batches_per_epoch, step)
-        _check(self.task, self.task.batch(self.seed, "train", 0, self.batch_size))
+        self._check(self.task.batch(self.seed, "train", 0, self.batch_size))
         return self._loader(batches, sampler, self.num_workers)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Return the validation set. Every process validates the whole set, so that all get the same result."""
-        batches = list(chunks(self.task, self.seed, "validation", self.validation_sequences, self.task.difficulty))
+        return self._fixed("validation")
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        """Return the first episodes of an evaluation at the maximum training difficulty, the same in every process."""
+        return self._fixed("evaluation")
+
+    def predict_dataloader(self) -> DataLoader[Batch]:
+        """Return the episodes of `test_dataloader`."""
+        return self._fixed("evaluation")
+
+    def _fixed(self, split: Split) -> DataLoader[Batch]:
+        batches = list(chunks(self.task, self.seed, split, self.validation_sequences, self.task.difficulty))
         for batch in batches:
-            _check(self.task, batch)
+            self._check(batch)
         return self._loader(_FixedBatches(batches), None, 0)
+
+    def _check(self, batch: Batch) -> None:
+        check_targets(self.task.answer, batch, type(self.task).__name__)
 
     def _trained(self) -> int:
         assert self.trainer is not None
@@ -94,11 +115,11 @@ class EpisodeData(L.LightningDataModule):
         )
 
 
-def _check(task: Task, batch: Batch) -> None:
-    """Raise `ValueError` unless the targets of a batch are what the task asks for."""
-    fault = task.answer.fault(batch) or ("" if batch.mask.any() else "the mask is true in no step of a batch")
+def check_targets(answer: Answer, batch: Batch, source: str) -> None:
+    """Raise `TargetsError` unless the targets of a batch are those of an answer; `source` is where they are from."""
+    fault = answer.fault(batch) or ("" if batch.mask.any() else "the mask is true in no step of a batch")
     if fault:
-        raise TargetsError(f"{type(task).__name__}: {fault}.")
+        raise TargetsError(f"{source}: {fault}.")
 
 
 class _TrainingBatches(Dataset[Batch]):

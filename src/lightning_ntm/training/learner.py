@@ -15,14 +15,15 @@ from lightning_ntm.evaluation.device import HostCopy, works_ahead
 from lightning_ntm.evaluation.noise import WeightNoise
 from lightning_ntm.kernels.loss import Loss
 from lightning_ntm.models.base import MemoryModel
-from lightning_ntm.tasks.answer import Answer, exact, mean
+from lightning_ntm.tasks.answer import Answer
 from lightning_ntm.tasks.answers import Bits
-from lightning_ntm.tasks.base import Task
 from lightning_ntm.tasks.batch import Batch
+from lightning_ntm.training.hyperparameters import hyperparameters
 from lightning_ntm.training.late_check import LateCheck
 from lightning_ntm.training.lightning_internals import NAME_OF_RUNNING_HOOK
-from lightning_ntm.training.loss import Objective, fused_loss, learner_refusal, loss_refusal, methods_between
+from lightning_ntm.training.loss import fused_loss, learner_refusal, loss_refusal, methods_between
 from lightning_ntm.training.optimizer import default_optimizer, late_decay, prefer_fused, total_norm
+from lightning_ntm.training.own_trainer import InOwnTrainer
 from lightning_ntm.training.precision import check_eps
 from lightning_ntm.training.safety import DivergenceError, largest_gradients
 from lightning_ntm.training.slots import check_slots, drawn_slots
@@ -31,10 +32,14 @@ OptimizerFactory = Callable[[Iterable[Any]], torch.optim.Optimizer]
 SchedulerFactory = Callable[[torch.optim.Optimizer], LRScheduler | ReduceLROnPlateau]
 
 
-class SequenceLearner(L.LightningModule):
+class SequenceLearner(InOwnTrainer):
     """Trains any `MemoryModel` on the batches of any `Task`, by the cost of the task's answer.
 
     In a Trainer of your own the answer is that of the datamodule's `task`. Without one it is `Bits(model.output_size)`.
+    Loss and measures are logged as `train_loss`, `validation_loss`, `test_loss` and so on, with the names of a run's
+    metrics. Batches may also be tuples `(inputs, targets)`, `(inputs, targets, mask)` or dictionaries with these names.
+    `load_from_checkpoint(path)` makes the learner again if network, optimizer and scheduler are classes, or
+    `functools.partial` of classes, with plain values as arguments.
 
     Args:
         model: The network.
@@ -50,11 +55,12 @@ class SequenceLearner(L.LightningModule):
             that the network has, so that it cannot rely on slots that stay free. 0 always trains with all.
         weight_noise: Standard deviation of Gaussian noise on the weights, in [0, 1]: drawn batch by batch, for its
             forward and backward, so that what is remembered cannot creep. 0 puts none; validation never has any.
+        answer: What is asked for, if no datamodule tells, as `Symbols(5)` of `lightning_ntm.tasks.answers`.
     """
 
     def __init__(
         self,
-        model: MemoryModel[Any],
+        model: MemoryModel,  # type: ignore[type-arg]  # LightningCLI makes no subclass of `MemoryModel[Any]`
         optimizer: OptimizerFactory = default_optimizer,
         scheduler: SchedulerFactory | None = None,
         decay_after: float = 0.5,
@@ -62,15 +68,17 @@ class SequenceLearner(L.LightningModule):
         on_nonfinite: Literal["stop", "skip"] = "stop",
         min_memory_slots: int = 0,
         weight_noise: float = 0.0,
+        answer: Answer | None = None,
     ):
         super().__init__()
+        self.save_hyperparameters(hyperparameters(locals()))
         one_of(("mean", "sum"), loss=loss)
         one_of(("stop", "skip"), on_nonfinite=on_nonfinite)
         between(0, 1, decay_after=decay_after)
         between(0, 1, weight_noise=weight_noise)
         check_slots(model, min_memory_slots)
         self.model, self.optimizer, self.scheduler = model, optimizer, scheduler
-        self.answer: Answer = Bits(model.output_size)
+        self.own_answer, self.answer = answer, answer or Bits(model.output_size)
         self.decay_after, self.loss, self.on_nonfinite = decay_after, loss, on_nonfinite
         self.min_memory_slots, self.noise = min_memory_slots, WeightNoise(weight_noise)
         self.gradient_norm: float | Tensor = 0.0
@@ -84,12 +92,13 @@ class SequenceLearner(L.LightningModule):
             super().__setattr__(name, value)
 
     def setup(self, stage: str) -> None:
-        """Take the answer of the task, if there is one.
+        """Take the answer of the task, if there is one and no other was given.
 
         Raises:
             ValueError: The network's output does not fit it.
         """
-        if self._task is not None:
+        super().setup(stage)
+        if self._task is not None and self.own_answer is None:
             self.answer = self._task.answer
         self.answer.check_size(self.model.output_size)
 
@@ -119,17 +128,16 @@ class SequenceLearner(L.LightningModule):
     def _scales_loss(self) -> bool:
         return self.trainer.accumulate_grad_batches != 1 or type(self).backward is not L.LightningModule.backward
 
-    @property
-    def _objective(self) -> Objective:
-        return Objective(self.answer, self.loss, type(self._task).__name__)
-
-    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+    def training_step(self, batch: Any, batch_idx: int) -> dict[str, Tensor]:
         """Return the loss, and what measuring it needs."""
+        batch = self.episodes(batch)
         if self.noise.deviation:
             self.noise.put_on(self.model.parameters(), self._seed, self._batch_number())
         slots = self.slots_of(self._batch_number()) if self.min_memory_slots else None
         loss, costs, logits = self._fused_loss(batch, slots) or self._objective.of(self(batch.inputs, slots), batch)
         self.latest_loss = loss.detach()
+        if self.logs_itself:
+            self.log_training(self.latest_loss, costs, logits, batch)
         # Lightning divides "loss" when gradients are accumulated; "undivided" is what is measured.
         return {"loss": loss, "undivided": self.latest_loss, "costs": costs, "logits": logits}
 
@@ -151,6 +159,7 @@ class SequenceLearner(L.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Save no step that was not finite, and the weights without noise, when a batch is under way, too."""
+        super().on_save_checkpoint(checkpoint)
         self.check_last_step()
         checkpoint["state_dict"].update(self.noise.without(self.named_parameters()))
 
@@ -226,39 +235,12 @@ class SequenceLearner(L.LightningModule):
         return drawn_slots(self.min_memory_slots, most, self._seed, batch)
 
     @property
-    def _task(self) -> Task | None:
-        return getattr(getattr(self.trainer, "datamodule", None), "task", None)
-
-    @property
     def _seed(self) -> int:
         return getattr(getattr(self.trainer, "datamodule", None), "seed", 0)
 
     def _batch_number(self) -> int:
         # As the sampler numbers batches: the processes take turns.
         return self.trainer.fit_loop.total_batch_idx * self.trainer.world_size + self.trainer.global_rank
-
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Measure a batch of the validation set."""
-        # The recorder hands them to the loggers; every process measures the same set.
-        self.log_dict(self.validated(batch), batch_size=len(batch.inputs), logger=False, sync_dist=False)
-
-    def validated(self, batch: Batch) -> dict[str, Tensor]:
-        """Return the means over a batch of the validation set, by the names under which they are logged."""
-        logits = self(batch.inputs)
-        objective = self._objective
-        costs, right = objective.costs(logits, batch), self.answer.errors(logits, batch) == 0
-        measured = self.answer.measure(logits, batch, costs)
-        means = {"loss": objective.loss(costs, batch), **{name: mean(values) for name, values in measured.items()}}
-        means["perfect"] = mean(right.float())
-        if (optimal := self._optimal_logits(batch)) is not None:
-            means |= {name: mean(values) for name, values in self.answer.compare(measured, optimal, batch).items()}
-        return {f"validation_{name}": value for name, value in means.items()}
-
-    def _optimal_logits(self, batch: Batch) -> Tensor | None:
-        """Return the answers of the best possible network, if the task knows them."""
-        # Tasks use no devices: they get batches on the CPU, as those that they draw.
-        logits = self._task.optimal_logits(Batch(*(part.cpu() for part in batch))) if self._task else None
-        return None if logits is None else logits.to(batch.targets.device, exact(batch.targets))
 
     def on_validation_epoch_end(self) -> None:
         """Tell a scheduler that watches a plateau how it goes."""

@@ -56,7 +56,7 @@ class RecordedRun:
     def measure_by(self, recorder: Recorder) -> None:
         """Take callbacks that have counted nothing yet: a training state has what was counted."""
         self.recorder = recorder
-        self.keeper = Keeper(self.folder, self.learner.model, self.data.task.answer.measures)
+        self.keeper = Keeper(self.folder, self.learner.model, self.data.task.answer.measures, self.config)
 
     def open(self, trainer: L.Trainer, *, saves: bool) -> None:
         """Create the folder, or check the one that is resumed; and lock it.

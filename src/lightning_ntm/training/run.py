@@ -61,7 +61,6 @@ class Run:
     ):
         self.learner, self.data, self.folder = learner, data, folder
         data.task.answer.check_size(learner.model.output_size)
-        quiet_lightning()
         # fast_dev_run and barebones write nothing.
         self.keeps = not (trainer.get("fast_dev_run") or trainer.get("barebones"))
         self.saves = self.keeps and trainer.get("enable_checkpointing") is not False

@@ -152,6 +152,11 @@ class MemberTrainer(L.Trainer):
         """The episodes of the member."""
         return self.member.data
 
+    @property
+    def callbacks(self) -> list[Callback]:
+        """The callbacks of the member."""
+        return self.member.callbacks
+
     @property  # type: ignore[misc] # read-only
     def loggers(self) -> list[Logger]:
         """The logger of the member's folder."""

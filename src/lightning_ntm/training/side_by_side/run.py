@@ -12,7 +12,6 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from lightning_ntm.training.callbacks import NoProfiler
 from lightning_ntm.training.processes import plugins_of
 from lightning_ntm.training.refusals import backend_of
-from lightning_ntm.training.run import quiet_lightning
 from lightning_ntm.training.side_by_side.member import Member
 from lightning_ntm.training.side_by_side.module import Members, RegroupError, SideBySide, SideBySideData
 from lightning_ntm.training.side_by_side.states import MembersCheckpointIO
@@ -36,7 +35,6 @@ class SideBySideRun:
     def __init__(self, members: Sequence[Member], trainer: dict[str, Any]):
         if reason := why_alone(members, trainer):
             raise ValueError(f"the runs cannot be trained side by side: {reason}")
-        quiet_lightning()
         self.members, self.options = members, {**trainer, "plugins": plugins_of(trainer)}
         trial = L.Trainer(**{**self.options, "logger": False})
         if (device := trial.strategy.root_device.type) != "cpu":

@@ -1,0 +1,168 @@
+"""What a learner does in a Trainer of the user's: it logs, tests, predicts, and takes batches of other loaders.
+
+A run folder has a callback that measures. With it a learner logs nothing itself.
+"""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import lightning as L
+import torch
+from lightning.fabric.utilities.cloud_io import get_filesystem
+from torch import Tensor, nn
+
+from lightning_ntm.models.base import MemoryModel
+from lightning_ntm.records.files import read_yaml
+from lightning_ntm.tasks.answer import Answer, exact, mean
+from lightning_ntm.tasks.base import Task
+from lightning_ntm.tasks.batch import Batch
+from lightning_ntm.training.hyperparameters import restored
+from lightning_ntm.training.loss import Objective
+from lightning_ntm.training.user_batches import as_batch, inputs_of
+
+
+def _hyperparameters(checkpoint: Any, key: str, file: Any, weights_only: bool | None) -> dict[str, Any]:
+    if file is not None:
+        return dict(read_yaml(Path(file)))
+    if hasattr(checkpoint, "read"):
+        found = torch.load(checkpoint, weights_only=weights_only is not False, map_location="cpu")
+        checkpoint.seek(0)
+        return dict(found.get(key) or {})
+    with get_filesystem(checkpoint).open(str(checkpoint), "rb") as opened:
+        return _hyperparameters(opened, key, None, weights_only)
+
+
+class InOwnTrainer(L.LightningModule):
+    """The base class of `SequenceLearner` with the steps around training.
+
+    Attributes:
+        model: The network.
+        answer: What is asked for.
+        loss: How a loss is computed from costs; see `Objective`.
+        logs_itself: Whether loss and measures are logged by the learner.
+    """
+
+    model: MemoryModel[Any]
+    answer: Answer
+    loss: Literal["mean", "sum"]
+    logs_itself = False
+
+    def setup(self, stage: str) -> None:
+        """See whether anybody else measures."""
+        callbacks = self.trainer.callbacks  # type: ignore[attr-defined]
+        measured = any(getattr(callback, "measures_learner", False) for callback in callbacks)
+        self.logs_itself = not (measured or self.trainer.barebones)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Leave the hyperparameters out of a run folder, which has its configuration."""
+        if not self.logs_itself:
+            for name in (self.CHECKPOINT_HYPER_PARAMS_KEY, self.CHECKPOINT_HYPER_PARAMS_NAME):
+                checkpoint.pop(name, None)
+                checkpoint.pop(f"datamodule_{name}", None)
+
+    @classmethod
+    def load_from_checkpoint(
+        cls,
+        checkpoint_path: Any,
+        map_location: Any = None,
+        hparams_file: Any = None,
+        strict: bool | None = None,
+        weights_only: bool | None = None,
+        **arguments: Any,
+    ) -> Any:
+        """Return the learner of a checkpoint that a Trainer saved, as in Lightning.
+
+        Args:
+            checkpoint_path: The checkpoint: a path, a URL or an open file.
+            map_location: Device of the weights, as in `torch.load`.
+            hparams_file: Hyperparameters in YAML that replace those of the checkpoint.
+            strict: Whether the names of all weights must match.
+            weights_only: As in `torch.load`; `False` runs code in the checkpoint.
+            arguments: Replace what the checkpoint says of the arguments of the learner.
+
+        Raises:
+            ValueError: The checkpoint does not hold how the network was made, and `model` is not given.
+        """
+        found = _hyperparameters(checkpoint_path, cls.CHECKPOINT_HYPER_PARAMS_KEY, hparams_file, weights_only)
+        if "model" not in {*found, *arguments}:
+            raise ValueError(
+                f"{checkpoint_path} does not hold how its network was made; pass model= to load_from_checkpoint, or "
+                "open a run folder with lightning_ntm.open_run."
+            )
+        made = restored({name: value for name, value in found.items() if name not in arguments})
+        options: dict[str, Any] = {"strict": strict, "weights_only": weights_only, **made, **arguments}
+        return super().load_from_checkpoint(checkpoint_path, map_location, **options)
+
+    @property
+    def _task(self) -> Task | None:
+        return getattr(getattr(self.trainer, "datamodule", None), "task", None)
+
+    @property
+    def _objective(self) -> Objective:
+        return Objective(self.answer, self.loss, type(self._task).__name__ if self._task else "the data")
+
+    def episodes(self, batch: Any) -> Batch:
+        """Return what a loader gives as a `Batch`.
+
+        Not a hook of data: Lightning warns of those that a module has beside a datamodule.
+
+        Raises:
+            ValueError: It is none; see `as_batch`.
+        """
+        return batch if isinstance(batch, Batch) else as_batch(batch, self.answer, self._input_dtype())
+
+    def _input_dtype(self) -> torch.dtype:
+        weights: nn.Parameter | None = next(self.model.parameters(), None)
+        return torch.get_default_dtype() if weights is None else weights.dtype
+
+    def log_training(self, loss: Tensor, costs: Tensor, logits: Tensor, batch: Batch) -> None:
+        """Log the loss and the measures of a batch, as `train_loss` and so on."""
+        measured = self.answer.measure(logits, batch, costs)
+        means = {"train_loss": loss, **{f"train_{name}": mean(values) for name, values in measured.items()}}
+        self._log(means, len(costs), sync_dist=False)
+
+    def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Measure a batch of the validation set."""
+        episodes = self.episodes(batch)
+        self._log(self.validated(episodes), len(episodes.inputs), sync_dist=self.logs_itself)
+
+    def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Measure a batch of the test set."""
+        episodes = self.episodes(batch)
+        self._log(self._measured("test", episodes), len(episodes.inputs), sync_dist=self.logs_itself)
+
+    def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
+        """Return probabilities, or for `Numbers` the numbers, `(batch, time, outputs)`.
+
+        The batch may be inputs alone.
+        """
+        return self.answer.shown(self(inputs_of(batch, self._input_dtype())))
+
+    def validated(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the means over a batch of the validation set, by the names under which they are logged."""
+        return self._measured("validation", batch)
+
+    def _measured(self, split: str, batch: Batch) -> dict[str, Tensor]:
+        logits = self(batch.inputs)
+        objective = self._objective
+        costs, right = objective.costs(logits, batch), self.answer.errors(logits, batch) == 0
+        measured = self.answer.measure(logits, batch, costs)
+        means = {"loss": objective.loss(costs, batch), **{name: mean(values) for name, values in measured.items()}}
+        means["perfect"] = mean(right.float())
+        if (optimal := self._optimal_logits(batch)) is not None:
+            means |= {name: mean(values) for name, values in self.answer.compare(measured, optimal, batch).items()}
+        return {f"{split}_{name}": value for name, value in means.items()}
+
+    def _log(self, means: dict[str, Tensor], sequences: int, *, sync_dist: bool) -> None:
+        # In a run folder the recorder hands them to the loggers, and every process measures the same set.
+        logger = None if self.logs_itself else False  # None is as True, without a warning where there is no logger
+        shown = ("loss", self.answer.measures.each[0].name) if self.logs_itself else ()
+        for name, value in means.items():
+            in_bar = name.partition("_")[2] in shown
+            self.log(name, value, prog_bar=in_bar, logger=logger, sync_dist=sync_dist, batch_size=sequences)
+
+    def _optimal_logits(self, batch: Batch) -> Tensor | None:
+        """Return the answers of the best possible network, if the task knows them."""
+        # Tasks use no devices: they get batches on the CPU, as those that they draw.
+        logits = self._task.optimal_logits(Batch(*(part.cpu() for part in batch))) if self._task else None
+        return None if logits is None else logits.to(batch.targets.device, exact(batch.targets))
