@@ -15,6 +15,7 @@ from lightning_ntm.evaluation import open_run
 from lightning_ntm.evaluation.weights import kept_config, save_weights
 from lightning_ntm.records import RunFolder
 from lightning_ntm.training import SequenceLearner
+from lightning_ntm.training.recorded import check_settings_of
 from lightning_ntm.training.states import training_state
 
 
@@ -202,7 +203,7 @@ def test_the_states_of_all_kinds_of_optimizers_are_taken(tmp_path, kind):
     learner = SequenceLearner(network(), lambda p: getattr(torch.optim, kind)(p, lr=1e-3), decay_after=1.0)
     made = run(tmp_path / "a", steps=4, gradient_clip_val=None, learner=learner)
     made.fit()
-    learner.check_resumable(training_state(network(), made.folder.last), made.folder.last)
+    check_settings_of(learner, training_state(network(), made.folder.last), made.folder.last)
 
 
 def test_a_refused_pickle_is_not_told_how_to_be_run(folder):

@@ -86,7 +86,7 @@ class RecordedRun:
         if not self.goes_on() and not self.folder.began():
             return
         state = training_state(self.learner.model, self.folder.last)
-        _check_settings(self.learner, state, self.folder.last)
+        check_settings_of(self.learner, state, self.folder.last)
         check_further(trainer, state["global_step"], self.folder, saves=saves)
         self.folder.rows()  # reports damaged metrics before anything is changed
 
@@ -197,7 +197,7 @@ class RecordedRun:
         self.unlock()
 
 
-def _check_settings(learner: SequenceLearner, state: dict[str, Any], path: Path) -> None:
+def check_settings_of(learner: SequenceLearner, state: dict[str, Any], path: Path) -> None:
     """Raise `ValueError` unless a saved training state has the settings of a learner's optimiser and scheduler.
 
     PyTorch would load the state of another kind, and fail or go astray at the next step; of the same kind it takes the
