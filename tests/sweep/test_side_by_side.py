@@ -7,7 +7,7 @@ import time
 
 import pytest
 from tests.forked import Forked
-from tests.torture.runs import OFTEN, TINY, environment, remains
+from tests.torture.runs import OFTEN, environment, remains
 
 from lightning_ntm.cli.sweep import sweep as sweep_here
 from lightning_ntm.cli.train import as_sweep
@@ -16,7 +16,8 @@ from lightning_ntm.records import RunFolder
 from lightning_ntm.sweep.groups import grouped
 from lightning_ntm.sweep.plan import PlannedRun
 
-WORDS = f"{TINY.replace('tests.torture.parts.Forgetful', 'NTM')} --model.memory_slots 8 {OFTEN} --trainer.max_steps 300 --data.batches_per_epoch 7"
+TINY = "--model NTM --model.hidden_size 8 --model.memory_slots 8 --task.bits 2 --task.max_length 3 --data.batch_size 2"
+WORDS = f"{TINY} {OFTEN} --trainer.max_steps 300 --data.batches_per_epoch 7"
 SEEDS = (1, 2, 3)
 
 
