@@ -95,7 +95,8 @@ class Transformer(MemoryModel[TransformerState]):
         self.hidden_size, self.num_layers, self.num_heads = hidden_size, num_layers, num_heads
         self.feedforward_size, self.positions = feedforward_size, positions
         self.causal = causal
-        self.memory_slots: int | None = memory_slots if causal else None
+        if causal:
+            self.memory_slots = memory_slots
         self.embedding = nn.Linear(input_size, hidden_size, bias=False)
         layers = (
             AttentionLayer(hidden_size, num_heads, feedforward_size, positions, causal) for _ in range(num_layers)
@@ -120,7 +121,7 @@ class Transformer(MemoryModel[TransformerState]):
             at_least(1, slots=slots)
             if not self.causal:
                 raise ValueError(f"slots (={slots}) cannot be given without causal: each step sees the whole sequence.")
-        return self._empty(batch, (slots or self.memory_slots or 0) if self.causal else 0)
+        return self._empty(batch, (slots or self.memory_slots) if self.causal else 0)
 
     def forward(
         self,
@@ -190,7 +191,7 @@ class Transformer(MemoryModel[TransformerState]):
 
     def _encode(self, attend: Attend, inputs: Tensor, state: TransformerState) -> tuple[Tensor, TransformerState]:
         cached, time = state.keys.shape[-2], inputs.shape[1]
-        slots, dtype = cached or self.memory_slots or 0, state.keys.dtype
+        slots, dtype = cached or getattr(self, "memory_slots", 0), state.keys.dtype
         steps = state.steps if cached else state.steps.new_zeros(1)
         sight = self._sight(steps, cached, time, slots)
         hidden = linear(self.embedding, inputs, dtype).to(dtype) * self.hidden_size**0.5
