@@ -174,6 +174,14 @@ def test_more_slots_at_test_change_nothing_before_the_memory_is_full(kind):
     assert model.memory_slots == 5
 
 
+@both
+@pytest.mark.parametrize("slots", [2, 9, 34, 35, 70])
+@pytest.mark.parametrize("time", [16, 17, 40])
+def test_a_sequence_without_a_state_is_that_from_the_first(kind, slots, time):
+    model, inputs = drawn(kind, memory_slots=slots), torch.randn(2, time, 4).double()
+    torch.testing.assert_close(model(inputs), model(inputs, model.initial_state(2)), rtol=0, atol=1e-12)
+
+
 def test_the_length_of_the_input_is_counted_for_each_sequence():
     model, inputs = drawn(TapeRNN, length_oracle=True), torch.randn(2, 6, 4).double()
     inputs[..., -1] = 1

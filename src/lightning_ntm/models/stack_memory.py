@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional as F
 
 from lightning_ntm import functional as fn
 from lightning_ntm.checks import at_least
@@ -62,6 +63,15 @@ class StackMemory(Memory[StackMemoryState]):
             at_least(1, slots=slots)
         shape = (*batch, self.num_stacks, slots or self.memory_slots, self.memory_width)
         return StackMemoryState(self._like.new_zeros(shape, dtype=state_dtype(self._like)))
+
+    def reached(self, steps: int) -> int | None:
+        """Return how many slots of empty stacks can be other than zero after so many steps."""
+        return steps
+
+    def grown(self, state: StackMemoryState, slots: int) -> StackMemoryState:
+        """Return stacks with another number of slots, for those that are zero."""
+        stacks = state.stacks[..., :slots, :]
+        return StackMemoryState(F.pad(stacks, (0, 0, 0, slots - stacks.shape[-2])))
 
     def slots_of(self, state: Any) -> int | None:
         """Return the slots of a state, or `None` for a state of another type."""

@@ -3,9 +3,9 @@
 from operator import attrgetter
 from typing import Any, Literal, NamedTuple
 
-from torch import Tensor, nn
+from torch import nn
 
-from lightning_ntm.models.controlled import ControlledModel
+from lightning_ntm.models.growing import GrowingModel
 from lightning_ntm.models.initial_weights import draw
 from lightning_ntm.models.parts import Controller
 from lightning_ntm.models.recurrent_controllers import recurrent_controller_of
@@ -19,7 +19,7 @@ class StackRNNState(NamedTuple):
     controller: Any  # `RNNControllerState`, or that of another controller
 
 
-class StackRNN(ControlledModel[StackRNNState]):
+class StackRNN(GrowingModel[StackRNNState]):
     """Recurrent network with stacks (Joulin and Mikolov 2015, arXiv 1503.01007).
 
     h_t = controller([x_t, tops of the stacks], h_{t-1}); y_t = V h_t + c. For each stack:
@@ -98,6 +98,3 @@ class StackRNN(ControlledModel[StackRNNState]):
             ValueError: `slots` is below 1.
         """
         return StackRNNState(self.memory.initial_state(*batch, slots=slots), self.controller.initial_state(*batch))
-
-    def _answer(self, controlled: Tensor, memory: Any) -> Tensor:
-        return controlled

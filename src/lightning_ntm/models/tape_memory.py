@@ -75,6 +75,21 @@ class TapeMemory(Memory[TapeMemoryState]):
         tapes = self._like.new_zeros(shape, dtype=state_dtype(self._like))
         return TapeMemoryState(tapes, self._like.new_zeros(batch, dtype=torch.int64) + length)
 
+    def reached(self, steps: int) -> int | None:
+        """Return how many cells of empty tapes can be other than zero after so many steps, one more at either side.
+
+        `None` with `length_oracle`: jumps reach any cell.
+        """
+        return None if self.length_oracle else 2 * steps + 2
+
+    def grown(self, state: TapeMemoryState, slots: int) -> TapeMemoryState:
+        """Return tapes with another number of cells, for those that are zero: the cells farthest from the head."""
+        have = state.tapes.shape[-2]
+        half = min(have, slots) // 2
+        right, left = state.tapes[..., : min(have, slots) - half, :], state.tapes[..., have - half :, :]
+        between = state.tapes.new_zeros((*right.shape[:-2], max(0, slots - have), right.shape[-1]))
+        return state._replace(tapes=torch.cat([right, between, left], dim=-2))
+
     def slots_of(self, state: Any) -> int | None:
         """Return the cells of a state, or `None` for a state of another type."""
         tapes = state.tapes if isinstance(state, TapeMemoryState) else None

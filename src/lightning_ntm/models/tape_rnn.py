@@ -9,7 +9,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from lightning_ntm.checks import at_least
-from lightning_ntm.models.controlled import ControlledModel
+from lightning_ntm.models.growing import GrowingModel
 from lightning_ntm.models.initial_weights import draw
 from lightning_ntm.models.parts import Controller
 from lightning_ntm.models.precision import linear
@@ -24,7 +24,7 @@ class TapeRNNState(NamedTuple):
     controller: Any  # `RNNControllerState`, or that of another controller
 
 
-class TapeRNN(ControlledModel[TapeRNNState]):
+class TapeRNN(GrowingModel[TapeRNNState]):
     """Recurrent network with tapes, after the Baby-NTM (Delétang et al. 2023, arXiv 2207.02098).
 
     h_t = controller([x_t, cells at the heads], h_{t-1}); y_t = V h_t + c. For each tape: a = softmax(A h_t), over the
@@ -152,6 +152,3 @@ class TapeRNN(ControlledModel[TapeRNNState]):
         for number, layer in enumerate(self.writer):
             written = linear(layer, written.relu() if number else written, interface.dtype)
         return controlled, controller, torch.cat([interface, written.to(interface.dtype)], dim=-1)
-
-    def _answer(self, controlled: Tensor, memory: Any) -> Tensor:
-        return controlled
