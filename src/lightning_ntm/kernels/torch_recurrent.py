@@ -24,7 +24,7 @@ def run(model: Any, inputs: Tensor, state: Any) -> tuple[Tensor, Any]:
     depth = before[0].shape[1]
     with full_precision(inputs.device):
         for index in range(depth):
-            parameters = _parameters(layers[index::depth], below.shape[-1])
+            parameters = _weights(layers[index::depth], below.shape[-1])
             start = tuple(part[:, index].unsqueeze(0).contiguous() for part in before)
             output, *end = _layer(model.program, below, start, parameters, last.training)
             outputs.append(output)
@@ -34,7 +34,7 @@ def run(model: Any, inputs: Tensor, state: Any) -> tuple[Tensor, Any]:
     return logits, type(state)(*[torch.stack(parts, dim=1) for parts in zip(*ends, strict=True)])
 
 
-def _parameters(layers: list[torch.nn.Linear], inputs: int) -> list[Tensor]:
+def _weights(layers: list[torch.nn.Linear], inputs: int) -> list[Tensor]:
     """Return the parameters of a layer in PyTorch's order, from one matrix for inputs and hidden units or from two."""
     if len(layers) == 2:
         of_inputs, of_hidden = layers
