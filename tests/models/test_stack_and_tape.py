@@ -9,7 +9,7 @@ from hypothesis import given, strategies as st
 
 from lightning_ntm import NTM, Stack, StackRNN, TapeRNN, functional as fn
 from lightning_ntm.models import GRUController, StackMemory, TapeMemory
-from lightning_ntm.states import flatten, mapped
+from lightning_ntm.states import flatten, mapped, unflatten
 from lightning_ntm.testing import check_model
 
 SMALL = {"hidden_size": 4, "memory_slots": 5, "memory_width": 3}
@@ -105,10 +105,11 @@ class ByHand:
     ("kind", "options"), [(kind, options) for kind, options in VARIANTS if "controller" not in options], ids=str
 )
 @pytest.mark.parametrize("slots", [None, 7])
-def test_outputs_and_memories_are_those_of_the_equations(kind, options, slots):
-    model, inputs = drawn(kind, **options), torch.randn(2, 9, 4).double()
+@pytest.mark.parametrize("backend", ["reference", "auto"])
+def test_outputs_and_memories_are_those_of_the_equations(kind, options, slots, backend):
+    model, inputs = drawn(kind, backend=backend, **options), torch.randn(2, 9, 4).double()
     inputs[:, :6, -1] = 0  # the length of the input is 6
-    logits, state = model(inputs, model.initial_state(2, slots=slots))
+    logits, state = model(inputs, model.initial_state(2, slots=slots) if slots else None)
     for i, sequence in enumerate(inputs.numpy()):
         hand = ByHand(model, slots or model.memory_slots, length=6)
         np.testing.assert_allclose(logits[i].detach(), hand.run(sequence), rtol=0, atol=1e-10)
@@ -135,6 +136,41 @@ def test_gradients_are_those_of_finite_differences(kind, options):
 
     parameters = tuple(parameter.detach().requires_grad_() for parameter in model.parameters())
     assert torch.autograd.gradcheck(run, parameters, fast_mode=True)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"num_stacks": 2}, {"memory_slots": 1}, {"memory_slots": 2, "num_stacks": 3}, {"memory_slots": 40}],
+    ids=str,
+)
+@pytest.mark.parametrize("begun", [False, True])
+def test_the_program_for_stacks_has_the_numbers_and_gradients_of_the_loop(options, begun):
+    model, inputs = drawn(StackRNN, **options), torch.randn(3, 9, 4).double()
+    start = mapped(torch.randn_like, model.initial_state(3)) if begun else None
+    found = []
+    for backend in ("reference", "torch"):
+        model.backend = backend
+        leaves = [part.clone().requires_grad_() for part in (inputs, *(flatten(start) if begun else ()))]
+        logits, end = model(leaves[0], unflatten(start, leaves[1:]) if begun else None)
+        loss = logits.square().sum() + sum(part.pow(3).sum() for part in flatten(end))
+        found.append([logits, *flatten(end), *torch.autograd.grad(loss, [*leaves, *model.parameters()])])
+    for mine, expected in zip(*found, strict=True):
+        torch.testing.assert_close(mine, expected, rtol=0, atol=1e-10 * max(1, float(expected.detach().abs().max())))
+
+
+def test_the_program_for_stacks_runs_what_it_can():
+    inputs, hooked = torch.zeros(1, 2, 4), small(StackRNN)
+    assert small(StackRNN).backend_for(inputs) == "torch"
+    hooked.heads.register_forward_hook(lambda *_: None)
+    others = small(StackRNN, num_layers=2), small(StackRNN, controller="gru"), hooked
+    for model in others:
+        assert model.backend_for(inputs) == "reference"
+    others[0].backend = "torch"
+    with pytest.raises(ValueError, match=r"cannot run this call: the controller has 2 layers, not 1\.$"):
+        others[0](inputs)
+    whole = small(StackRNN)(inputs.requires_grad_())[0].square().sum()
+    with pytest.raises(RuntimeError, match='derivatives set backend="reference"'):
+        torch.autograd.grad(whole, inputs, create_graph=True)
 
 
 @both

@@ -32,14 +32,16 @@ def run(model: Any, inputs: Tensor, state: Any) -> tuple[Tensor, Any]:
     slots = stacks.shape[-2] or model.memory.memory_slots
     with full_precision(inputs.device):
         parameters = (layer.weight, layer.bias, heads.weight, heads.bias)
-        results = _Sequence.apply(inputs.to(stacks.dtype), stacks, hidden[:, 0], *parameters, slots)
+        results = _Sequence.apply(
+            inputs.to(stacks.dtype), stacks, hidden[:, 0], *parameters, slots, torch.is_grad_enabled()
+        )
     controlled, stacks, hidden = results
     memory, controller = type(state.memory)(stacks), type(state.controller)(hidden.unsqueeze(1))
     return output(controlled), type(state)(memory, controller)
 
 
 class _Kept(NamedTuple):
-    """What the backward needs, time first.
+    """What the backward needs, time first. Rows are the stacks of all sequences; a stack is one row of its slots.
 
     `recurrent` are the tops of the stacks and the hidden units before each step, `stacks` those before each step.
     """
@@ -64,30 +66,31 @@ class _Sequence(torch.autograd.Function):
         heads: Tensor,
         heads_bias: Tensor,
         slots: int,
+        keep: bool,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Run all steps."""
+        """Run all steps; `keep` tells whether the backward will need what they computed."""
         ctx.save_for_backward(inputs, weight, heads)
-        _, time, size = inputs.shape
-        kept, stack = _buffers(stacks, hidden, time), stacks
-        width = kept.recurrent.shape[-1] - hidden.shape[-1]
+        size, (batch, count, _, width) = inputs.shape[-1], stacks.shape
+        kept = _buffers(stacks, hidden, inputs.shape[1])
+        stack, reads = stacks.flatten(2).flatten(0, 1), count * width
+        tops, units = kept.recurrent[1:].split([reads, hidden.shape[-1]], dim=-1)
         driven = F.linear(inputs.transpose(0, 1), weight[:, :size], bias)
         recurrent, interface = weight[:, size:].t().contiguous(), heads.t().contiguous()
-        for step in range(time):
-            kept.stacks.append(stack)
-            after = kept.recurrent[step + 1]
-            units = torch.tanh(torch.addmm(driven[step], kept.recurrent[step], recurrent))
-            after[:, width:] = units
-            logits, pushed = torch.addmm(heads_bias, units, interface).split([heads.shape[0] - width, width], dim=-1)
-            torch.softmax(logits.view(kept.actions[step].shape), dim=-1, out=kept.actions[step])
-            kept.pushed[step] = pushed.view(kept.pushed[step].shape)
-            stack = _updated(stack, kept.actions[step], kept.pushed[step], slots)
-            after[:, :width].view(stack[:, :, 0].shape).copy_(stack[:, :, 0])
-            if not any(ctx.needs_input_grad):
-                kept.stacks.clear()
-        ctx.kept, ctx.depth = kept, stack.shape[-2]
-        controlled = kept.recurrent[1:, :, width:].transpose(0, 1).contiguous()
-        end = F.pad(stack, (0, 0, 0, slots - stack.shape[-2])) if stack.shape[-2] < slots else stack.clone()
-        return controlled, end, kept.recurrent[-1, :, width:].clone()
+        for top, unit, own, before, actions, pushed in zip(
+            tops.unflatten(-1, (count, width)).unbind(), units.unbind(), driven.unbind(), kept.recurrent.unbind()[:-1],
+            kept.actions.unbind(), kept.pushed.unbind(), strict=True,
+        ):  # fmt: skip
+            if keep:
+                kept.stacks.append(stack)
+            torch.tanh(torch.addmm(own, before, recurrent), out=unit)
+            logits, vectors = torch.addmm(heads_bias, unit, interface).split([3 * count, reads], dim=-1)
+            torch.softmax(logits.reshape(actions.shape), dim=-1, out=actions)
+            pushed.copy_(vectors.reshape(pushed.shape))
+            stack = _updated(stack, actions, pushed, slots)
+            top.copy_(stack[:, :width].view(top.shape))
+        ctx.kept, ctx.columns = kept, stack.shape[-1]
+        end = F.pad(stack, (0, slots * width - stack.shape[-1])).view(batch, count, slots, width)
+        return units.transpose(0, 1).contiguous(), end, units[-1].clone()
 
     @staticmethod
     @first_only
@@ -99,73 +102,71 @@ class _Sequence(torch.autograd.Function):
         assert of_controlled is not None
         assert of_stacks is not None
         assert of_hidden is not None
-        size, width = inputs.shape[-1], kept.recurrent.shape[-1] - of_hidden.shape[-1]
-        count = heads.shape[0] - width
-        of_sums = torch.empty_like(kept.recurrent[1:, :, width:])
-        of_interface = inputs.new_empty(inputs.shape[1], inputs.shape[0], heads.shape[0])
+        size, hidden, (time, rows, width) = inputs.shape[-1], of_hidden.shape[-1], kept.pushed.shape
+        reads = kept.recurrent.shape[-1] - hidden
+        units = kept.recurrent[1:, :, reads:]
+        of_sums, of_interface = torch.empty_like(units), heads.new_empty(*units.shape[:2], heads.shape[0])
+        of_logits, of_pushed = of_interface.split([heads.shape[0] - reads, reads], dim=-1)
         # Of the tops and the hidden units after a step, but for what flows through the stacks.
-        of_recurrent = F.pad(of_hidden, (width, 0))
-        stack, recurrent = of_stacks[:, :, : ctx.depth].clone(), weight[:, size:].contiguous()
-        for step in reversed(range(inputs.shape[1])):
-            stack[:, :, 0] += of_recurrent[:, :width].view(stack[:, :, 0].shape)
+        of_recurrent, recurrent = F.pad(of_hidden, (reads, 0)), weight[:, size:].contiguous()
+        stack = of_stacks.flatten(2).flatten(0, 1)[:, : ctx.columns].clone()
+        for step in reversed(range(time)):
+            top = stack[:, :width]
+            top += of_recurrent[:, :reads].reshape(rows, width)
             actions = kept.actions[step]
             before, of_actions = _of_update(stack, kept.stacks[step], actions, kept.pushed[step])
-            of_logits = actions * (of_actions - (of_actions * actions).sum(dim=-1, keepdim=True))
-            of_interface[step, :, :count] = of_logits.flatten(1)
-            of_interface[step, :, count:] = (stack[:, :, 0] * actions[..., :1]).flatten(1)
-            units = kept.recurrent[step + 1, :, width:]
-            of_units = torch.addmm(of_recurrent[:, width:], of_interface[step], heads).add_(of_controlled[:, step])
-            torch.addcmul(of_units, of_units * units, units, value=-1, out=of_sums[step])
-            of_recurrent, stack = of_sums[step] @ recurrent, before
-        if stack.shape[-2]:
-            stack[:, :, 0] += of_recurrent[:, :width].view(stack[:, :, 0].shape)
+            of_actions.sub_(torch.linalg.vecdot(of_actions, actions).unsqueeze(-1)).mul_(actions)
+            of_logits[step] = of_actions.view(of_logits[step].shape)
+            of_pushed[step] = (top * actions[:, :1]).view(of_pushed[step].shape)
+            unit, of_sum = units[step], of_sums[step]
+            of_unit = torch.addmm(of_recurrent[:, reads:], of_interface[step], heads).add_(of_controlled[:, step])
+            torch.addcmul(of_unit, of_unit * unit, unit, value=-1, out=of_sum)
+            of_recurrent, stack = of_sum @ recurrent, before
+        if stack.shape[-1]:
+            stack[:, :width] += of_recurrent[:, :reads].reshape(rows, width)
         flat, flat_interface = of_sums.flatten(0, 1), of_interface.flatten(0, 1)
-        from_input = flat.t() @ inputs.transpose(0, 1).reshape(-1, size)
-        of_weight = torch.cat([from_input, flat.t() @ kept.recurrent[:-1].flatten(0, 1)], dim=1)
-        of_heads = flat_interface.t() @ kept.recurrent[1:, :, width:].flatten(0, 1)
+        seen = torch.cat([inputs.transpose(0, 1), kept.recurrent[:-1]], dim=-1).flatten(0, 1)
         of_inputs = (of_sums @ weight[:, :size]).transpose(0, 1)
-        biases = flat.sum(dim=0), flat_interface.sum(dim=0)
-        return of_inputs, stack, of_recurrent[:, width:], of_weight, biases[0], of_heads, biases[1], None
+        of_heads = flat_interface.t() @ units.flatten(0, 1)
+        of_stacks = stack.view(*of_stacks.shape[:2], -1, width)
+        of_layers = flat.t() @ seen, flat.sum(dim=0), of_heads, flat_interface.sum(dim=0)
+        return of_inputs, of_stacks, of_recurrent[:, reads:], *of_layers, None, None
 
 
 def _buffers(stacks: Tensor, hidden: Tensor, time: int) -> _Kept:
     """Return what a sequence fills, with the tops and the hidden units before it."""
     batch, count, slots, width = stacks.shape
-    recurrent = stacks.new_zeros(time + 1, batch, count * width + hidden.shape[-1])
-    recurrent[0, :, count * width :] = hidden
-    if slots:
-        recurrent[0, :, : count * width] = stacks[:, :, 0].flatten(1)
-    actions, pushed = stacks.new_empty(time, batch, count, 3), stacks.new_empty(time, batch, count, width)
-    return _Kept(recurrent, [], actions, pushed)
+    tops = stacks[:, :, 0].flatten(1) if slots else stacks.new_zeros(batch, count * width)
+    recurrent = stacks.new_empty(time + 1, batch, count * width + hidden.shape[-1])
+    torch.cat([tops, hidden], dim=-1, out=recurrent[0])
+    rows = batch * count
+    return _Kept(recurrent, [], stacks.new_empty(time, rows, 3), stacks.new_empty(time, rows, width))
 
 
 def _updated(stack: Tensor, actions: Tensor, pushed: Tensor, slots: int) -> Tensor:
     """Return the next stacks, as `functional.update_stack`, with one slot more if there are fewer than `slots`."""
-    batch, count, have, width = stack.shape
-    push, pop, noop = actions[..., None, None].unbind(2)
-    moved = min(have, slots - 1)
-    after = stack.new_empty(batch, count, moved + 1, width)
-    torch.mul(pushed.unsqueeze(2), push, out=after[:, :, :1])
-    torch.mul(stack[:, :, :moved], push, out=after[:, :, 1:])
-    after[:, :, :have].addcmul_(stack, noop)
-    after[:, :, : max(have - 1, 0)].addcmul_(stack[:, :, 1:], pop)
+    (rows, have), width = stack.shape, pushed.shape[-1]
+    push, pop, noop = actions.split(1, dim=-1)
+    moved = min(have, (slots - 1) * width)
+    after = stack.new_empty(rows, width + moved)
+    torch.mul(pushed, push, out=after[:, :width])
+    torch.mul(stack[:, :moved], push, out=after[:, width:])
+    if have:
+        after[:, :have].addcmul_(stack, noop)
+        after[:, : have - width].addcmul_(stack[:, width:], pop)
     return after
 
 
 def _of_update(of_after: Tensor, stack: Tensor, actions: Tensor, pushed: Tensor) -> tuple[Tensor, Tensor]:
     """Return the gradients of the stacks before an update, and of the weights of its actions."""
-    have, moved = stack.shape[2], of_after.shape[2] - 1
-    push, pop, noop = actions[..., None, None].unbind(2)
-    before = of_after[:, :, :have] * noop
-    before[:, :, :moved].addcmul_(of_after[:, :, 1:], push)
-    before[:, :, 1:].addcmul_(of_after[:, :, : max(have - 1, 0)], pop)
-    pushes = _dot(of_after[:, :, 1:], stack[:, :, :moved]) + _dot(of_after[:, :, :1], pushed.unsqueeze(2))
-    pops = _dot(of_after[:, :, : max(have - 1, 0)], stack[:, :, 1:])
-    return before, torch.stack([pushes, pops, _dot(of_after[:, :, :have], stack)], dim=-1)
-
-
-def _dot(one: Tensor, other: Tensor) -> Tensor:
-    """Return the inner products of stacks, `(batch, stacks)`."""
-    batch, count, slots, width = one.shape
-    shape = (batch * count, slots * width)
-    return torch.bmm(one.reshape(shape).unsqueeze(1), other.reshape(shape).unsqueeze(2)).view(batch, count)
+    have, width, dot = stack.shape[-1], pushed.shape[-1], torch.linalg.vecdot
+    push, pop, noop = actions.split(1, dim=-1)
+    top, rest = of_after.tensor_split([width], dim=-1)
+    if not have:
+        return stack, torch.stack([dot(top, pushed), *[torch.zeros_like(top[:, 0])] * 2], dim=-1)
+    moved, same, above = stack[:, : rest.shape[-1]], of_after[:, :have], of_after[:, : have - width]
+    before = same * noop
+    before[:, : rest.shape[-1]].addcmul_(rest, push)
+    before[:, width:].addcmul_(above, pop)
+    pushes = dot(rest, moved) + dot(top, pushed)
+    return before, torch.stack([pushes, dot(above, stack[:, width:]), dot(same, stack)], dim=-1)
