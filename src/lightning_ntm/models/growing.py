@@ -42,10 +42,10 @@ class GrowingModel(ControlledModel[State]):
         """Run a sequence step by step and return all that `observe` returns, with a time axis."""
         return super().trace(inputs, self.initial_state(inputs.shape[0]) if state is None else state)
 
-    def _checked(self, inputs: Any, state: Any) -> State:
-        checked: Any = super()._checked(inputs, state)
+    def _checked(self, inputs: Any, state: Any, slots: int | None = None) -> State:
+        checked: Any = super()._checked(inputs, state, slots)
         memory: Any = self.memory
-        if state is not None or memory.reached(1) is None:
+        if state is not None or slots is not None or memory.reached(1) is None:
             return checked
         # No slot was reached.
         return checked._replace(memory=memory.grown(checked.memory, 0))

@@ -133,8 +133,8 @@ class TapeRNN(GrowingModel[TapeRNNState]):
         """Run the reference: a loop over `step`."""
         return super().unroll(inputs, self._told(inputs, state))
 
-    def _checked(self, inputs: Any, state: Any) -> TapeRNNState:
-        return self._told(inputs, super()._checked(inputs, state))
+    def _checked(self, inputs: Any, state: Any, slots: int | None = None) -> TapeRNNState:
+        return self._told(inputs, super()._checked(inputs, state, slots))
 
     def _told(self, inputs: Tensor, state: TapeRNNState) -> TapeRNNState:
         """Return a state with the lengths of the inputs, where it has none and the network is told them."""

@@ -171,12 +171,12 @@ class Transformer(MemoryModel[TransformerState]):
         hidden, _ = self._encode(attend, inputs, self._checked(inputs, state))
         return {"logits": linear(self.output, hidden, self.output.weight.dtype), "hidden": hidden}
 
-    def _checked(self, inputs: Any, state: Any) -> TransformerState:
+    def _checked(self, inputs: Any, state: Any, slots: int | None = None) -> TransformerState:
         if state is not None and not self.causal:
             raise ValueError("state cannot be given to a Transformer without causal, which reads whole sequences.")
-        checked = super()._checked(inputs, state)
+        checked = super()._checked(inputs, state, slots)
         # Without slots it is known that no step was seen: all sequences then have the same positions.
-        return checked if state is not None else self._empty(inputs.shape[:1], 0)
+        return checked if state is not None or slots is not None else self._empty(inputs.shape[:1], 0)
 
     def _start_like(self, state: Any) -> TransformerState:
         keys = state.keys if isinstance(state, TransformerState) else None
