@@ -8,7 +8,25 @@ import pytest
 import torch
 
 import lightning_ntm
-from lightning_ntm import DNC, LSTM, NTM, DNCState, LSTMState, NTMState, detach
+from lightning_ntm import (
+    DNC,
+    GRU,
+    LSTM,
+    NTM,
+    RNN,
+    DNCState,
+    GRUState,
+    LSTMState,
+    NTMState,
+    RNNState,
+    StackRNN,
+    StackRNNState,
+    TapeRNN,
+    TapeRNNState,
+    Transformer,
+    TransformerState,
+    detach,
+)
 from lightning_ntm.states import flatten
 
 
@@ -34,9 +52,21 @@ def test_names_are_imported_on_first_use():
     assert done.stdout.strip() == "False"
 
 
-@pytest.mark.parametrize(("kind", "state"), [(NTM, NTMState), (DNC, DNCState), (LSTM, LSTMState)])
+STATES = {
+    NTM: NTMState,
+    DNC: DNCState,
+    LSTM: LSTMState,
+    GRU: GRUState,
+    RNN: RNNState,
+    StackRNN: StackRNNState,
+    TapeRNN: TapeRNNState,
+    Transformer: TransformerState,
+}
+
+
+@pytest.mark.parametrize(("kind", "state"), STATES.items())
 def test_a_detached_state_has_the_numbers_and_no_gradients(kind, state):
-    network = kind(3, 2, hidden_size=4)
+    network = kind(3, 2, hidden_size=8)
     _, end = network(torch.randn(2, 3, 3))
     cut = detach(end)
     assert type(cut) is type(end) is state
@@ -50,6 +80,7 @@ def test_the_sizes_of_a_memory_are_shown():
     shown = repr(NTM(3, 2, memory_slots=17, memory_width=5, num_read_heads=2, max_shift=3))
     for size in ("memory_slots=17", "memory_width=5", "num_read_heads=2", "num_write_heads=1", "max_shift=3"):
         assert size in shown
+    assert "memory_slots=9, memory_width=8, num_tapes=1, length_oracle=False" in repr(TapeRNN(3, 2, memory_slots=9))
     assert "memory_slots=9, memory_width=4, num_read_heads=1, masking=True" in repr(
         DNC.mds(3, 2, memory_slots=9, memory_width=4)
     )

@@ -9,13 +9,23 @@ if TYPE_CHECKING:
     from .evaluation import open_run as open_run
     from .models import (
         DNC as DNC,
+        GRU as GRU,
         LSTM as LSTM,
         NTM as NTM,
+        RNN as RNN,
         DNCState as DNCState,
+        GRUState as GRUState,
         LSTMState as LSTMState,
         MemoryModel as MemoryModel,
         NTMState as NTMState,
+        RNNState as RNNState,
         Stack as Stack,
+        StackRNN as StackRNN,
+        StackRNNState as StackRNNState,
+        TapeRNN as TapeRNN,
+        TapeRNNState as TapeRNNState,
+        Transformer as Transformer,
+        TransformerState as TransformerState,
     )
     from .states import detach as detach
     from .tasks import (
@@ -71,12 +81,33 @@ _TASKS = (
     "Task",
 )
 
+_NETWORKS = (
+    "DNC",
+    "DNCState",
+    "GRU",
+    "GRUState",
+    "LSTM",
+    "LSTMState",
+    "MemoryModel",
+    "NTM",
+    "NTMState",
+    "RNN",
+    "RNNState",
+    "Stack",
+    "StackRNN",
+    "StackRNNState",
+    "TapeRNN",
+    "TapeRNNState",
+    "Transformer",
+    "TransformerState",
+)
+
 _PLACES = {
     **{room: room for room in ("functional", "records")},
     "__version__": "version",
     "detach": "states",
     "open_run": "evaluation",
-    **dict.fromkeys(("DNC", "DNCState", "LSTM", "LSTMState", "NTM", "NTMState", "MemoryModel", "Stack"), "models"),
+    **dict.fromkeys(_NETWORKS, "models"),
     **dict.fromkeys(_TASKS, "tasks"),
 }
 __all__ = list(_PLACES)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given, strategies as st
 
-from lightning_ntm import LSTM, NTM
+from lightning_ntm import LSTM, NTM, StackRNN, TapeRNN, Transformer
 from lightning_ntm.kernels.cpu import library
 from lightning_ntm.states import flatten, mapped, unflatten
 
@@ -21,11 +21,21 @@ NETWORKS = {
         3, 2, hidden_size=5, memory_slots=4, memory_width=3, controller="feedforward", **more
     ),
     "LSTM": lambda **more: LSTM(3, 2, hidden_size=5, num_layers=2, **more),
+    "StackRNN": lambda **more: StackRNN(3, 2, hidden_size=4, memory_slots=3, memory_width=2, num_stacks=2, **more),
+    "TapeRNN": lambda **more: TapeRNN(3, 2, hidden_size=4, memory_slots=3, memory_width=2, **more),
+    "Transformer": lambda **more: Transformer(3, 2, hidden_size=4, num_heads=2, num_layers=2, memory_slots=3, **more),
+}
+#: The backends of each network that is not an NTM.
+BACKENDS = {
+    "LSTM": ["reference", "torch"],
+    "StackRNN": ["reference"],
+    "TapeRNN": ["reference"],
+    "Transformer": ["torch"],
 }
 CASES = [
     (name, backend)
     for name in NETWORKS
-    for backend in ("reference", "torch" if name == "LSTM" else "cpu")
+    for backend in BACKENDS.get(name, ["reference", "cpu"])
     if backend != "cpu" or library.LIBRARY.is_file()
 ]
 LENGTHS = st.lists(st.integers(1, 7), min_size=1, max_size=5)
@@ -33,12 +43,12 @@ LENGTHS = st.lists(st.integers(1, 7), min_size=1, max_size=5)
 
 def results(model, inputs, state, run):
     """Logits, last state, and all gradients of a sum over both."""
-    leaves = [inputs.clone().requires_grad_(), *(part.clone().requires_grad_() for part in flatten(state))]
+    leaves = [part.clone().requires_grad_(part.is_floating_point()) for part in (inputs, *flatten(state))]
     logits, end = run(leaves[0], unflatten(state, leaves[1:]))
     model.zero_grad()
-    end = flatten(end)
+    end, leaves = flatten(end), [leaf for leaf in leaves if leaf.requires_grad]
     (logits.square().sum() + sum(part.square().sum() for part in end)).backward()
-    return [logits, *end, *(leaf.grad for leaf in leaves), *(parameter.grad for parameter in model.parameters())]
+    return [logits, *end, *(leaf.grad for leaf in (*leaves, *model.parameters()))]
 
 
 @pytest.mark.parametrize(("name", "backend"), CASES)

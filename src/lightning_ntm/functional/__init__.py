@@ -1,6 +1,7 @@
-"""The equations of memories, one function each: `ntm.py` of the Neural Turing Machine, `dnc.py` of the DNC.
+"""The equations of memories, one function each.
 
-Tensors in, tensors out, for any leading `*batch` axes.
+`ntm.py` of the Neural Turing Machine, `dnc.py` of the DNC, `stack.py` of the Stack-RNN, `tape.py` of the
+Tape-RNN. Tensors in, tensors out, for any leading `*batch` axes.
 """
 
 from .dnc import (
@@ -30,3 +31,5 @@ from .ntm import (
     shift as shift,
     write as write,
 )
+from .stack import update_stack as update_stack
+from .tape import update_tape as update_tape

@@ -84,7 +84,7 @@ def transformed() -> str | None:
 def changed(model: Declared, inputs: Tensor, state: Any) -> str | None:
     """Return what differs from the declaration of the model, so that no kernel can run the call, or `None`."""
     kind: Any = type(model)
-    if reason := _overridden(kind):
+    if reason := overridden(kind):
         return reason
     for method in model.replaced_methods:
         if method in model.__dict__:
@@ -124,7 +124,8 @@ def linear_layers(model: Declared) -> dict[str, nn.Linear]:
 
 
 @kept
-def _overridden(kind: type[Any]) -> str | None:
+def overridden(kind: type[Any]) -> str | None:
+    """Return which method that kernels replace a subclass overrides, or `None`."""
     declaring = next(parent for parent in kind.__mro__ if "kernels" in parent.__dict__)
     for method in kind.replaced_methods:
         if getattr(kind, method) is not getattr(declaring, method):

@@ -1,4 +1,4 @@
-"""The built-in controllers: layers of LSTM units, or of tanh units."""
+"""The built-in controllers of an NTM: layers of LSTM units, or of tanh units without a state."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -11,20 +11,18 @@ from lightning_ntm.checks import at_least, between, one_of
 from lightning_ntm.kernels.plain import LINEAR, Part
 from lightning_ntm.kernels.torch_internals import children_of
 from lightning_ntm.models.exported import exportable
+from lightning_ntm.models.layered import MOST_LAYERS, LayeredController
 from lightning_ntm.models.parts import Controller, keep_defaults
 from lightning_ntm.models.precision import linear, state_dtype
-
-#: Bound for untrusted configurations: millions of layers take minutes to create.
-MOST_LAYERS = 1000
 
 
 def replaced_parts(controller: Any, *types: type[nn.Module]) -> Iterator[Part]:
     """Yield the parts of a controller that a kernel computes, for `MemoryModel.replaced_parts`."""
     yield "controller", controller, types
-    layers = children_of(controller)["layers"]
-    yield "controller.layers", layers, (nn.ModuleList,)
-    for number, layer in children_of(layers).items():
-        yield f"controller.layers.{number}", layer, LINEAR
+    for group, layers in children_of(controller).items():
+        yield f"controller.{group}", layers, (nn.ModuleList,)
+        for number, layer in children_of(layers).items():
+            yield f"controller.{group}.{number}", layer, LINEAR
 
 
 @exportable
@@ -35,7 +33,7 @@ class LSTMControllerState(NamedTuple):
     cell: Float[Tensor, "*batch layers hidden"]
 
 
-class LSTMController(Controller[LSTMControllerState]):
+class LSTMController(LayeredController[LSTMControllerState]):
     """A stack of LSTM layers, made of plain operations that `torch.func.vmap` supports.
 
     Gates are in PyTorch's order: input, forget, cell, output. The initial state is zero, unless a
@@ -50,52 +48,28 @@ class LSTMController(Controller[LSTMControllerState]):
         init_gain: Weights start uniform in ±init_gain / sqrt(inputs + hidden) of their layer.
     """
 
+    state_type = LSTMControllerState
+    gates = 4
+
     def __init__(
         self, input_size: int, hidden_size: int, num_layers: int = 1, *, skip: bool = False, init_gain: float = 1.0
     ):
-        super().__init__()
-        at_least(1, hidden_size=hidden_size)
-        between(1, MOST_LAYERS, num_layers=num_layers)
-        self.input_size, self.hidden_size, self.num_layers, self.skip = input_size, hidden_size, num_layers, skip
-        self.output_size = hidden_size * num_layers if skip else hidden_size
-        shapes = self.shapes(input_size, hidden_size, num_layers, skip=skip)
-        layers = [nn.Linear(columns, rows) for rows, columns in shapes]
-        self.layers = nn.ModuleList(layers)
+        super().__init__(input_size, hidden_size, num_layers, skip=skip)
+        layers: Any = self.layers
         for layer in layers:
             bound = init_gain / layer.in_features**0.5
             nn.init.uniform_(layer.weight, -bound, bound)
             nn.init.zeros_(layer.bias)
 
-    @staticmethod
-    def shapes(input_size: int, hidden_size: int, num_layers: int, *, skip: bool) -> list[tuple[int, int]]:
-        """Return the shapes of the layers' weights."""
-        above = hidden_size + (input_size if skip else 0)
-        sizes = [input_size] + [above] * (num_layers - 1)
-        return [(4 * hidden_size, size + hidden_size) for size in sizes]
-
-    def initial_state(self, *batch: int) -> LSTMControllerState:
-        """Return zeros."""
-        like: Any = self.layers[0].bias
-        shape = (*batch, self.num_layers, self.hidden_size)
-        return LSTMControllerState(*(like.new_zeros(shape, dtype=state_dtype(like)) for _ in range(2)))
-
-    def step(
-        self, x: Float[Tensor, "*batch inputs"], state: LSTMControllerState
-    ) -> tuple[Float[Tensor, "*batch outputs"], LSTMControllerState]:
-        """Run one step of all layers."""
-        hiddens, cells, below = [], [], x
-        for layer, hidden, cell in zip(self.layers, state.hidden.unbind(-2), state.cell.unbind(-2), strict=True):
-            gates, candidate, output_gate = linear(layer, torch.cat([below, hidden], dim=-1), cell.dtype).split(
-                [2 * self.hidden_size, self.hidden_size, self.hidden_size], dim=-1
-            )
-            input_gate, forget_gate = gates.sigmoid().chunk(2, dim=-1)
-            cell = torch.addcmul(input_gate * candidate.tanh(), forget_gate, cell)
-            hidden = output_gate.sigmoid() * cell.tanh()
-            hiddens.append(hidden)
-            cells.append(cell)
-            below = torch.cat([x, hidden], dim=-1) if self.skip else hidden
-        outputs = torch.cat(hiddens, dim=-1) if self.skip else hiddens[-1]
-        return outputs, LSTMControllerState(torch.stack(hiddens, dim=-2), torch.stack(cells, dim=-2))
+    def recur(self, number: int, below: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+        """Run one step of one layer."""
+        hidden, cell = state
+        gates, candidate, output_gate = linear(
+            self.layers[number], torch.cat([below, hidden], dim=-1), cell.dtype
+        ).split([2 * self.hidden_size, self.hidden_size, self.hidden_size], dim=-1)
+        input_gate, forget_gate = gates.sigmoid().chunk(2, dim=-1)
+        cell = torch.addcmul(input_gate * candidate.tanh(), forget_gate, cell)
+        return output_gate.sigmoid() * cell.tanh(), cell
 
 
 @exportable
@@ -153,14 +127,25 @@ def controller_of(
             with options of the built-in ones.
     """
     if isinstance(controller, Controller):
-        keep_defaults(network, "controller", {"hidden_size": hidden_size, "num_layers": num_layers})
-        if controller.input_size != input_size:
-            raise ValueError(
-                f"controller.input_size (={controller.input_size}) must be {input_size}: the inputs of the network and "
-                "what its memory reads."
-            )
-        return controller
+        return own_controller(network, controller, input_size, hidden_size, num_layers)
     one_of(("lstm", "feedforward"), controller=controller)
     if controller == "lstm":
         return LSTMController(input_size, hidden_size, num_layers, init_gain=5.0)
     return FeedForwardController(input_size, hidden_size, num_layers)
+
+
+def own_controller(
+    network: type[nn.Module], controller: Controller[Any], input_size: int, hidden_size: int, num_layers: int
+) -> Controller[Any]:
+    """Return the controller that a user passed.
+
+    Raises:
+        ValueError: It takes another number of inputs, or was passed together with options of the built-in ones.
+    """
+    keep_defaults(network, "controller", {"hidden_size": hidden_size, "num_layers": num_layers})
+    if controller.input_size != input_size:
+        raise ValueError(
+            f"controller.input_size (={controller.input_size}) must be {input_size}: the inputs of the network and "
+            "what its memory reads."
+        )
+    return controller

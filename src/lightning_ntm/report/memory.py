@@ -11,7 +11,8 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 
 from lightning_ntm.records import write_whole
-from lightning_ntm.report.style import WIDTH, color, peaks
+from lightning_ntm.report.cells import STACK_ACTIONS, TAPE_ACTIONS, around, stack_cells, tape_cells
+from lightning_ntm.report.style import INK, WIDTH, color, peaks
 
 _LANDMARK = "landmark: "
 _FAINT = 0.22
@@ -27,6 +28,7 @@ class Panel(NamedTuple):
         signed: Whether colours tell the sign. Values are from 0 to 1 if not.
         labels: Of the rows, where they are not counted from 0.
         largest: The absolute value with the darkest colour; `None` for the largest one in the picture.
+        heads: The row at which a head is in each step, NaN for none.
     """
 
     title: str
@@ -35,6 +37,7 @@ class Panel(NamedTuple):
     signed: bool = False
     labels: np.ndarray | None = None
     largest: float | None = None
+    heads: np.ndarray | None = None
 
 
 def draw_memory(trace: Mapping[str, np.ndarray], title: str, unit: str) -> Figure:
@@ -43,7 +46,8 @@ def draw_memory(trace: Mapping[str, np.ndarray], title: str, unit: str) -> Figur
     Args:
         trace: Arrays with time first: `inputs`, `targets`, `outputs` and `mask`; for a network with
             a memory also `add`, `reads`, `write_weights` and `read_weights`; for a DNC also `usage`,
-            `allocation_weights` and `read_modes`; steps to point out as `landmark: NAME`, `(time,)`.
+            `allocation_weights` and `read_modes`; for one with stacks `stacks` and `stack_actions`; for one with tapes
+            `tapes`, `tape_actions` and `moves`; steps to point out as `landmark: NAME`, `(time,)`.
         title: What was run and what it cost, for the line above the picture.
         unit: What an answer is made of, in the singular.
     """
@@ -90,17 +94,19 @@ def save_trace(trace: Mapping[str, np.ndarray], path: Path) -> None:
 def _panels(trace: Mapping[str, np.ndarray], unit: str) -> tuple[list[Panel], list[Panel]]:
     left = [Panel("Inputs", trace["inputs"], "channel", signed=bool(trace["inputs"].min() < 0))]
     right = _answers(trace, unit)
+    if "stacks" in trace or "tapes" in trace:
+        return [*left, *_cells(trace)], [*right, *_actions(trace)]
     if "write_weights" not in trace:
         return [*left, *_hidden(trace)], right
-    slots, all_slots = _used_slots(trace), trace["write_weights"].shape[-1]
-    shown = f" (slots {slots[0]} to {slots[-1]} of {all_slots})" if len(slots) < all_slots else ""
+    slots = _used_slots(trace)
+    shown = _shown(slots, trace["write_weights"].shape[-1])
     for side, vectors, weights, names in (
         (left, trace["add"], trace["write_weights"], ("Adds", "Write weightings")),
         (right, trace["reads"], trace["read_weights"], ("Reads", "Read weightings")),
     ):
         heads = vectors.shape[1]
         for head in range(heads):
-            of = f", head {head + 1}" if heads > 1 else ""
+            of = _of("head", head, heads)
             side.append(Panel(names[0] + of, vectors[:, head], "width", signed=True))
             side.append(Panel(names[1] + of + shown, weights[:, head, slots], "slot", labels=slots))
     for title, name in (("Usage", "usage"), ("Allocation weighting", "allocation_weights")):
@@ -109,11 +115,52 @@ def _panels(trace: Mapping[str, np.ndarray], unit: str) -> tuple[list[Panel], li
     return left, [*right, *_read_modes(trace)]
 
 
+def _cells(trace: Mapping[str, np.ndarray]) -> list[Panel]:
+    """Return the contents of stacks and of tapes, one number for each cell."""
+    panels = []
+    for kind, memories in _stacks_and_tapes(trace):
+        for number in range(memories.shape[1]):
+            memory = memories[:, number]
+            if kind == "stack":
+                drawn = stack_cells(memory)
+            else:
+                drawn = tape_cells(memory, trace["tape_actions"][:, number], trace["moves"])
+            shown = _shown(drawn.slots, memory.shape[1])
+            title = f"{kind.capitalize()}{_of(kind, number, memories.shape[1])}{shown}"
+            title += ": top in slot 0" if kind == "stack" else ": head as dots"
+            panels.append(Panel(title, drawn.shades, "slot", True, drawn.slots, heads=drawn.heads))
+    return panels
+
+
+def _actions(trace: Mapping[str, np.ndarray]) -> list[Panel]:
+    """Return the weights of the actions on stacks and on tapes."""
+    panels = []
+    for kind, memories in _stacks_and_tapes(trace):
+        names = STACK_ACTIONS if kind == "stack" else TAPE_ACTIONS
+        for number in range(memories.shape[1]):
+            weights = trace[f"{kind}_actions"][:, number]
+            title = f"{kind.capitalize()} actions{_of(kind, number, memories.shape[1])}"
+            panels.append(Panel(title, weights, "action", labels=names[: weights.shape[1]]))
+    return panels
+
+
+def _stacks_and_tapes(trace: Mapping[str, np.ndarray]) -> list[tuple[str, np.ndarray]]:
+    return [(kind, trace[f"{kind}s"]) for kind in ("stack", "tape") if f"{kind}s" in trace]
+
+
+def _of(kind: str, number: int, count: int) -> str:
+    return f", {kind} {number + 1}" if count > 1 else ""
+
+
+def _shown(slots: np.ndarray, all_slots: int) -> str:
+    return f" (slots {slots[0]} to {slots[-1]} of {all_slots})" if len(slots) < all_slots else ""
+
+
 def _read_modes(trace: Mapping[str, np.ndarray]) -> list[Panel]:
     """Return for each read head of a DNC the shares of its three ways to address."""
     modes, labels = trace.get("read_modes", np.empty((0, 0, 3))), np.array(["backward", "content", "forward"])
     heads = modes.shape[1]
-    of = [f", head {head + 1}" if heads > 1 else "" for head in range(heads)]
+    of = [_of("head", head, heads) for head in range(heads)]
     return [Panel("Read modes" + of[head], modes[:, head], "mode", labels=labels) for head in range(heads)]
 
 
@@ -134,17 +181,10 @@ def _hidden(trace: Mapping[str, np.ndarray]) -> list[Panel]:
     return [Panel("Hidden units (the first 64)", units[:, :64], "unit", signed=True)]
 
 
-def _used_slots(trace: Mapping[str, np.ndarray], margin: int = 2) -> np.ndarray:
+def _used_slots(trace: Mapping[str, np.ndarray]) -> np.ndarray:
     """Return the slots that some head looked at, as one run around the circle of slots."""
     weights = np.concatenate([trace["write_weights"], trace["read_weights"]], axis=1)
-    slots = weights.shape[-1]
-    used = np.flatnonzero(weights.max(axis=(0, 1)) > 0.1)
-    gaps = np.diff(np.append(used, used[:1] + slots))
-    if not used.size or gaps.max() <= 2 * margin:
-        return np.arange(slots)
-    widest = int(gaps.argmax())
-    first = used[(widest + 1) % len(used)] - margin
-    return (first + np.arange(slots - gaps[widest] + 1 + 2 * margin)) % slots
+    return around(weights.max(axis=(0, 1)) > 0.1)
 
 
 def _point_out(axis: Any, landmarks: Mapping[str, np.ndarray]) -> None:
@@ -161,8 +201,9 @@ def _largest(panel: Panel) -> float:
 def _draw(figure: Any, axis: Any, panel: Panel) -> None:
     largest = _largest(panel) if panel.signed else 1.0
     steps, rows = panel.values.shape
+    narrow = panel.labels is not None and not panel.signed
     image = axis.imshow(
-        panel.values.T if panel.labels is None else peaks(panel.values.T),  # bits would all but end up black
+        peaks(panel.values.T) if narrow else panel.values.T,  # bits would all but end up black
         extent=(-0.5, steps - 0.5, rows - 0.5, -0.5),
         aspect="auto",
         interpolation="nearest",
@@ -175,6 +216,8 @@ def _draw(figure: Any, axis: Any, panel: Panel) -> None:
     if panel.labels is not None:
         labels = dict(enumerate(panel.labels))
         axis.yaxis.set_major_formatter(FuncFormatter(lambda row, _: str(labels.get(round(row), ""))))
+    if panel.heads is not None:
+        axis.plot(np.arange(steps), panel.heads, ".", color=INK, markersize=2.5, scalex=False, scaley=False)
     axis.set_facecolor("#e8ecf2")  # where no answer is asked for
     axis.set_title(panel.title, fontsize=8, loc="left", pad=2)
     axis.set_ylabel(panel.rows, fontsize=8)

@@ -1,0 +1,54 @@
+"""The base class of networks whose memory is empty at the start of a sequence, such as stacks and tapes."""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lightning_ntm.models.base import State
+from lightning_ntm.models.controlled import ControlledModel
+
+#: Steps after which a memory that began empty gets further slots.
+STEPS = 16
+
+
+class GrowingModel(ControlledModel[State]):
+    """A controlled network whose output depends on the controller alone, and whose memory begins with zeros.
+
+    A sequence that begins without a state is computed with the slots that it can have reached, in segments of `STEPS`
+    steps, and not with all slots. The numbers are the same. The memory has two more methods, `reached` and `grown`.
+    """
+
+    def unroll(
+        self, inputs: Float[Tensor, "batch time inputs"], state: State
+    ) -> tuple[Float[Tensor, "batch time outputs"], State]:
+        """Run the reference: a loop over `step`."""
+        before: Any = state
+        memory: Any = self.memory
+        if memory.slots_of(before.memory):
+            return super().unroll(inputs, state)
+        logits, steps, slots = [], 0, memory.memory_slots
+        for segment in inputs.split(STEPS, dim=1):
+            steps += segment.shape[1]
+            grown = memory.grown(before.memory, min(slots, memory.reached(steps)))
+            answered, before = super().unroll(segment, before._replace(memory=grown))
+            logits.append(answered)
+        return torch.cat(logits, dim=1), before._replace(memory=memory.grown(before.memory, slots))
+
+    def trace(
+        self, inputs: Float[Tensor, "batch time inputs"], state: State | None = None
+    ) -> dict[str, Float[Tensor, "batch time ..."]]:
+        """Run a sequence step by step and return all that `observe` returns, with a time axis."""
+        return super().trace(inputs, self.initial_state(inputs.shape[0]) if state is None else state)
+
+    def _checked(self, inputs: Any, state: Any, slots: int | None = None) -> State:
+        checked: Any = super()._checked(inputs, state, slots)
+        memory: Any = self.memory
+        if state is not None or slots is not None or memory.reached(1) is None:
+            return checked
+        # No slot was reached.
+        return checked._replace(memory=memory.grown(checked.memory, 0))
+
+    def _answer(self, controlled: Tensor, memory: Any) -> Tensor:
+        return controlled

@@ -1,0 +1,70 @@
+"""Positional encodings of a Transformer. All are functions of positions or distances, so they extend to any length."""
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+#: The longest wavelength of sines is 2 pi times this many steps.
+LONGEST = 10000.0
+
+#: The encodings that a `Transformer` takes.
+POSITIONS = ("none", "sinusoidal", "alibi", "rope", "relative")
+
+
+def sinusoids(
+    positions: Int64[Tensor, "*batch"], size: int, dtype: torch.dtype = torch.float32
+) -> Float[Tensor, "*batch size"]:
+    """Return sines, then cosines of positions at `size / 2` frequencies (Vaswani et al. 2017, section 3.5).
+
+    Vaswani et al. let sines and cosines alternate; a linear layer does not see the order.
+    """
+    angles = _angles(positions, size, dtype)
+    return torch.cat([angles.sin(), angles.cos()], dim=-1)
+
+
+def rotate(
+    x: Float[Tensor, "*batch time heads size"], positions: Int64[Tensor, "*#batch time"]
+) -> Float[Tensor, "*batch time heads size"]:
+    """Rotate each pair of neighbouring numbers by an angle that is proportional to the position (Su et al. 2021, RoPE).
+
+    The product of a rotated query and a rotated key depends on their distance alone.
+    """
+    angles = _angles(positions, x.shape[-1], x.dtype).unsqueeze(-2)
+    first, second = x.unflatten(-1, (-1, 2)).unbind(-1)
+    sine, cosine = angles.sin(), angles.cos()
+    return torch.stack([first * cosine - second * sine, second * cosine + first * sine], dim=-1).flatten(-2)
+
+
+def slopes(heads: int) -> list[float]:
+    """Return the slope of each head (Press et al. 2022, ALiBi): 2^(-8 i / heads) for i from 1.
+
+    For a number of heads that is no power of two, those of the next lower power come first, then every other one of
+    the next higher power, as in the code of Press et al.
+    """
+    lower: int = 2 ** (heads.bit_length() - 1)
+    first = [2 ** (-8 * (i + 1) / lower) for i in range(lower)]
+    return first + [2 ** (-4 * (2 * i + 1) / lower) for i in range(heads - lower)]
+
+
+def linear_biases(
+    distances: Int64[Tensor, "*batch queries keys"], heads: int, dtype: torch.dtype, causal: bool
+) -> Float[Tensor, "*batch heads queries keys"]:
+    """Return the biases of ALiBi: the slope of a head times minus the distance.
+
+    Args:
+        distances: From key to query, positive for keys before the query.
+        heads: Number of heads.
+        dtype: Of the result.
+        causal: Whether queries see no later keys. If they do, keys before the query have 0.5 more than those at the
+            same distance after it, before the product with the slope, as in the code of Delétang et al. (2023).
+    """
+    slope = torch.tensor(slopes(heads), dtype=dtype, device=distances.device)[:, None, None]
+    nearness = -distances.abs().to(dtype)
+    if not causal:
+        nearness = nearness + 0.5 * (distances > 0)
+    return nearness.unsqueeze(-3) * slope
+
+
+def _angles(positions: Tensor, size: int, dtype: torch.dtype) -> Tensor:
+    halves = torch.arange(0, size, 2, device=positions.device, dtype=dtype)
+    return positions.to(dtype).unsqueeze(-1) * LONGEST ** (-halves / size)

@@ -1,0 +1,310 @@
+"""Stack-RNN and Tape-RNN against transcriptions of their equations, cell by cell, and what their users rely on."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, strategies as st
+
+from lightning_ntm import NTM, Stack, StackRNN, TapeRNN, functional as fn
+from lightning_ntm.models import GRUController, StackMemory, TapeMemory
+from lightning_ntm.states import flatten, mapped, unflatten
+from lightning_ntm.testing import check_model
+
+SMALL = {"hidden_size": 4, "memory_slots": 5, "memory_width": 3}
+VARIANTS = [
+    (StackRNN, {}),
+    (StackRNN, {"num_stacks": 2, "controller": "lstm"}),
+    (StackRNN, {"memory_slots": 1, "memory_width": 1, "hidden_size": 1}),
+    (TapeRNN, {}),
+    (TapeRNN, {"num_tapes": 2, "controller": "gru", "num_layers": 2}),
+    (TapeRNN, {"write_hidden_size": 0}),
+    (TapeRNN, {"length_oracle": True, "num_tapes": 2, "write_hidden_size": 3}),
+    (TapeRNN, {"memory_slots": 2, "memory_width": 1, "hidden_size": 1}),
+]
+every_variant = pytest.mark.parametrize(("kind", "options"), VARIANTS, ids=str)
+both = pytest.mark.parametrize("kind", [StackRNN, TapeRNN])
+ACTIONS = st.lists(st.integers(0, 2), min_size=1, max_size=12)
+
+
+def small(kind, **options):
+    return kind(4, 2, **{**SMALL, **options})
+
+
+def drawn(kind, **options):
+    """A network in float64 with weights that are large enough for decided actions."""
+    torch.manual_seed(0)
+    model = small(kind, **options).double()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(torch.randn_like(parameter))
+    return model
+
+
+def softmax(x):
+    exponentials = np.exp(x - x.max())
+    return exponentials / exponentials.sum()
+
+
+class ByHand:
+    """The equations for one sequence, memory by memory and cell by cell, with an Elman network as the controller."""
+
+    def __init__(self, model, slots, length=0):
+        self.model, self.slots, self.length = model, slots, length
+        self.weights = {name: tensor.detach().numpy() for name, tensor in model.state_dict().items()}
+        self.count = getattr(model, "num_stacks", None) or model.num_tapes
+        self.memories = np.zeros((self.count, slots, model.memory_width))
+        self.hidden = np.zeros(model.controller.hidden_size)
+
+    def linear(self, name, x):
+        return self.weights[f"{name}.weight"] @ x + self.weights[f"{name}.bias"]
+
+    def run(self, inputs):
+        return np.array([self.step(x) for x in inputs])
+
+    def step(self, x):
+        shown = np.concatenate([x, *[memory[0] for memory in self.memories]])
+        self.hidden = np.tanh(self.linear("controller.layers.0", np.concatenate([shown, self.hidden])))
+        actions, vectors = self.interface()
+        each = zip(self.memories, actions, vectors, strict=True)
+        update = self.update_stack if isinstance(self.model, StackRNN) else self.update_tape
+        self.memories = np.array([update(memory, softmax(a), v) for memory, a, v in each])
+        return self.linear("output", self.hidden)
+
+    def interface(self):
+        emitted = self.linear("heads", self.hidden)
+        width, count = self.model.memory_width, self.count
+        if getattr(self.model, "write_hidden_size", 0):
+            written = self.hidden
+            for layer in range(3):
+                written = self.linear(f"writer.{layer}", np.maximum(written, 0) if layer else written)
+        else:
+            emitted, written = emitted[: -count * width], emitted[-count * width :]
+        return emitted.reshape(count, -1), written.reshape(count, width)
+
+    def update_stack(self, stack, actions, pushed):
+        push, pop, noop = actions
+        after = np.zeros_like(stack)
+        for i in range(self.slots):
+            above = pushed if i == 0 else stack[i - 1]
+            below = stack[i + 1] if i + 1 < self.slots else 0
+            after[i] = push * above + pop * below + noop * stack[i]
+        return after
+
+    def update_tape(self, tape, actions, written):
+        after, tape = np.zeros_like(tape), tape.copy()
+        tape[0] = written
+        for weight, move in zip(actions, (0, -1, 1, -self.length, self.length), strict=False):
+            for i in range(self.slots):
+                after[i] += weight * tape[(i + move) % self.slots]
+        return after
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"), [(kind, options) for kind, options in VARIANTS if "controller" not in options], ids=str
+)
+@pytest.mark.parametrize("slots", [None, 7])
+@pytest.mark.parametrize("backend", ["reference", "auto"])
+def test_outputs_and_memories_are_those_of_the_equations(kind, options, slots, backend):
+    model, inputs = drawn(kind, backend=backend, **options), torch.randn(2, 9, 4).double()
+    inputs[:, :6, -1] = 0  # the length of the input is 6
+    logits, state = model(inputs, model.initial_state(2, slots=slots) if slots else None)
+    for i, sequence in enumerate(inputs.numpy()):
+        hand = ByHand(model, slots or model.memory_slots, length=6)
+        np.testing.assert_allclose(logits[i].detach(), hand.run(sequence), rtol=0, atol=1e-10)
+        np.testing.assert_allclose(state.memory[0][i].detach(), hand.memories, rtol=0, atol=1e-10)
+
+
+@every_variant
+def test_keeps_the_promises_of_a_model(kind, options):
+    if not options.get("length_oracle"):
+        check_model(small(kind, **options))
+
+
+@every_variant
+def test_gradients_are_those_of_finite_differences(kind, options):
+    model, inputs = drawn(kind, **{**options, "backend": "reference"}), torch.randn(2, 4, 4).double()
+    names = [name for name, _ in model.named_parameters()]
+    start = model.initial_state(2)
+    state = start._replace(memory=start.memory._replace(**{start.memory._fields[0]: torch.randn_like(start.memory[0])}))
+
+    def run(*tensors):
+        parameters = dict(zip(names, tensors, strict=False))
+        logits, end = torch.func.functional_call(model, parameters, (inputs, state))
+        return logits, end.memory[0]
+
+    parameters = tuple(parameter.detach().requires_grad_() for parameter in model.parameters())
+    assert torch.autograd.gradcheck(run, parameters, fast_mode=True)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"num_stacks": 2}, {"memory_slots": 1}, {"memory_slots": 2, "num_stacks": 3}, {"memory_slots": 40}],
+    ids=str,
+)
+@pytest.mark.parametrize("begun", [False, True])
+def test_the_program_for_stacks_has_the_numbers_and_gradients_of_the_loop(options, begun):
+    model, inputs = drawn(StackRNN, **options), torch.randn(3, 9, 4).double()
+    start = mapped(torch.randn_like, model.initial_state(3)) if begun else None
+    found = []
+    for backend in ("reference", "torch"):
+        model.backend = backend
+        leaves = [part.clone().requires_grad_() for part in (inputs, *(flatten(start) if begun else ()))]
+        logits, end = model(leaves[0], unflatten(start, leaves[1:]) if begun else None)
+        loss = logits.square().sum() + sum(part.pow(3).sum() for part in flatten(end))
+        found.append([logits, *flatten(end), *torch.autograd.grad(loss, [*leaves, *model.parameters()])])
+    for mine, expected in zip(*found, strict=True):
+        torch.testing.assert_close(mine, expected, rtol=0, atol=1e-10 * max(1, float(expected.detach().abs().max())))
+
+
+def test_the_program_for_stacks_runs_what_it_can():
+    inputs, hooked = torch.zeros(1, 2, 4), small(StackRNN)
+    assert small(StackRNN).backend_for(inputs) == "torch"
+    hooked.heads.register_forward_hook(lambda *_: None)
+    others = small(StackRNN, num_layers=2), small(StackRNN, controller="gru"), hooked
+    for model in others:
+        assert model.backend_for(inputs) == "reference"
+    others[0].backend = "torch"
+    with pytest.raises(ValueError, match=r"cannot run this call: the controller has 2 layers, not 1\.$"):
+        others[0](inputs)
+    whole = small(StackRNN)(inputs.requires_grad_())[0].square().sum()
+    with pytest.raises(RuntimeError, match='derivatives set backend="reference"'):
+        torch.autograd.grad(whole, inputs, create_graph=True)
+
+
+@both
+def test_the_loop_can_be_differentiated_twice(kind):
+    model, inputs = drawn(kind, backend="reference"), torch.randn(1, 3, 4).double().requires_grad_()
+    assert torch.autograd.gradgradcheck(lambda x: model(x)[0], inputs, fast_mode=True)
+
+
+@given(actions=ACTIONS, slots=st.integers(1, 6))
+def test_decided_actions_are_those_of_a_stack(actions, slots):
+    stack, kept = torch.zeros(slots, 1), []
+    for number, action in enumerate(actions, start=1):
+        stack = fn.update_stack(stack, torch.eye(3)[action], torch.tensor([float(number)]))
+        kept = {0: [number, *kept], 1: kept[1:], 2: kept}[action][:slots]
+        assert stack[:, 0].tolist() == kept + [0] * (slots - len(kept))
+
+
+@given(actions=st.lists(st.integers(0, 4), min_size=1, max_size=12), slots=st.integers(2, 6), jump=st.integers(1, 9))
+def test_decided_actions_are_those_of_a_tape_with_a_head(actions, slots, jump):
+    tape, cells, head = torch.zeros(slots, 1), [0] * slots, 0
+    for number, action in enumerate(actions, start=1):
+        written = torch.tensor([float(number)])
+        tape = fn.update_tape(tape, torch.eye(5)[action], written, torch.tensor(jump))
+        cells[head] = number
+        head = (head + [0, -1, 1, -jump, jump][action]) % slots
+        assert tape[:, 0].tolist() == cells[head:] + cells[:head]
+
+
+@both
+def test_more_slots_at_test_change_nothing_before_the_memory_is_full(kind):
+    model, inputs = drawn(kind), torch.randn(2, 4, 4).double()
+    few, _ = model(inputs)
+    many, state = model(inputs, model.initial_state(2, slots=50))
+    if kind is StackRNN:
+        torch.testing.assert_close(few, many, rtol=0, atol=1e-12)
+    assert model.memory.slots_of(state.memory) == 50
+    assert model.memory_slots == 5
+
+
+@both
+@pytest.mark.parametrize("slots", [2, 9, 34, 35, 70])
+@pytest.mark.parametrize("time", [16, 17, 40])
+def test_a_sequence_without_a_state_is_that_from_the_first(kind, slots, time):
+    model, inputs = drawn(kind, memory_slots=slots), torch.randn(2, time, 4).double()
+    torch.testing.assert_close(model(inputs), model(inputs, model.initial_state(2)), rtol=0, atol=1e-12)
+
+
+def test_the_length_of_the_input_is_counted_for_each_sequence():
+    model, inputs = drawn(TapeRNN, length_oracle=True), torch.randn(2, 6, 4).double()
+    inputs[..., -1] = 1
+    inputs[0, :2, -1] = inputs[1, :4, -1] = 0
+    whole, state = model(inputs)
+    assert state.memory.length.tolist() == [2, 4]
+    assert model.trace(inputs)["moves"][:, 0].tolist() == [[0, -1, 1, -2, 2], [0, -1, 1, -4, 4]]
+    start = model.initial_state(2, length=torch.tensor([2, 4]))
+    first, state = model(inputs[:, :1], start)
+    rest, _ = model(inputs[:, 1:], state)
+    torch.testing.assert_close(torch.cat([first, rest], dim=1), whole, rtol=0, atol=1e-12)
+    alone, _ = model(inputs[:1])
+    torch.testing.assert_close(alone, whole[:1], rtol=0, atol=1e-12)
+    padded, _ = model(inputs, lengths=torch.tensor([5, 6]))
+    torch.testing.assert_close(padded[0, :5], whole[0, :5], rtol=0, atol=1e-12)
+
+
+def test_members_of_a_stack_are_told_the_length_too():
+    members, inputs = [drawn(TapeRNN, length_oracle=True) for _ in range(2)], torch.randn(2, 3, 6, 4).double()
+    inputs[..., :4, -1] = 0
+    logits, state = Stack(members)(inputs)
+    assert state.memory.length.tolist() == [[4] * 3] * 2
+    torch.testing.assert_close(logits[1], members[1](inputs[1])[0], rtol=0, atol=1e-12)
+
+
+@both
+def test_a_trace_has_what_happened(kind):
+    model, inputs = drawn(kind), torch.randn(2, 5, 4).double()
+    trace, (_, end) = model.trace(inputs), model(inputs)
+    name, vectors = ("stack", "pushed") if kind is StackRNN else ("tape", "written")
+    torch.testing.assert_close(trace[f"{name}s"][:, -1], end.memory[0])
+    assert trace[f"{name}_actions"].shape == (2, 5, 1, 3)
+    torch.testing.assert_close(trace[f"{name}_actions"].sum(-1), torch.ones(2, 5, 1).double())
+    assert trace[vectors].shape == (2, 5, 1, 3)
+
+
+@both
+def test_a_network_and_its_state_can_be_pickled(kind):
+    model, inputs = small(kind), torch.randn(2, 3, 4)
+    logits, state = model(inputs)
+    again, kept = pickle.loads(pickle.dumps((model, mapped(torch.Tensor.detach, state))))
+    torch.testing.assert_close(again(inputs)[0], logits)
+    assert type(kept) is type(state)
+    assert all(map(torch.equal, flatten(kept), flatten(state)))
+
+
+@both
+def test_a_controller_of_your_own_is_taken(kind):
+    own = GRUController(4 + 3, 6)
+    model = kind(4, 2, memory_width=3, controller=own)
+    assert model.controller is own
+    check_model(model)
+    with pytest.raises(ValueError, match=r"^hidden_size \(=7\) cannot be given with a controller of your own\.$"):
+        kind(4, 2, memory_width=3, controller=own, hidden_size=7)
+
+
+@pytest.mark.parametrize("memory", [StackMemory(6, 3), TapeMemory(6, 3, num_tapes=2)], ids=["stack", "tape"])
+def test_an_ntm_takes_the_memory(memory):
+    check_model(NTM(4, 2, memory=memory))
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "message"),
+    [
+        (StackRNN, {"memory_slots": 0}, "memory_slots (=0) must be at least 1."),
+        (StackRNN, {"num_stacks": 0}, "num_stacks (=0) must be at least 1."),
+        (TapeRNN, {"memory_slots": 1}, "memory_slots (=1) must be at least 2."),
+        (TapeRNN, {"num_tapes": 0}, "num_tapes (=0) must be at least 1."),
+        (TapeRNN, {"memory_width": 0}, "memory_width (=0) must be at least 1."),
+        (TapeRNN, {"write_hidden_size": -1}, "write_hidden_size (=-1) must be at least 0."),
+        (
+            TapeRNN,
+            {"length_oracle": True, "checkpoint_every": 2},
+            "checkpoint_every (=2) cannot be given with length_oracle, which reads whole sequences.",
+        ),
+    ],
+)
+def test_what_is_out_of_range_is_named(kind, options, message):
+    with pytest.raises(ValueError) as error:  # noqa: PT011
+        kind(3, 2, **options)
+    assert str(error.value) == message
+
+
+def test_starts_out_of_range_are_named():
+    with pytest.raises(ValueError, match=r"^slots \(=1\) must be at least 2\.$"):
+        small(TapeRNN).initial_state(2, slots=1)
+    with pytest.raises(ValueError, match=r"^slots \(=0\) must be at least 1\.$"):
+        small(StackRNN).initial_state(2, slots=0)
+    with pytest.raises(ValueError, match=r"^length \(=3\) cannot be given without length_oracle\.$"):
+        small(TapeRNN).initial_state(2, length=3)
