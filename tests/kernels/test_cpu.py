@@ -167,7 +167,7 @@ state = [part.detach().clone().requires_grad_() for part in flatten(model.initia
 layers = [*model.controller.layers, model.heads]
 weights, biases = ([getattr(layer, name).detach() for layer in layers] for name in ("weight", "bias"))
 weights[0].requires_grad_(), biases[1].requires_grad_()
-arguments = (torch.randn(2, 3, 3, requires_grad=True), *state, weights, biases, [1, 1, 1, 1, 1], 0.01)
+arguments = ("ntm", torch.randn(2, 3, 3, requires_grad=True), state, weights, biases, [1, 1, 1, 1, 1], 0.01)
 torch.library.opcheck(torch.ops.lightning_ntm.sequence.default, arguments)
 """
 
@@ -333,7 +333,7 @@ MEMORY = """
 import resource, sys, torch
 from lightning_ntm import NTM
 from lightning_ntm.kernels.cpu import library
-from lightning_ntm.kernels.ntm import native
+from lightning_ntm.kernels.cpu import native
 
 threads, backward, own = map(int, sys.argv[1:])
 torch.set_num_threads(threads)

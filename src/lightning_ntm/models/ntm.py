@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from lightning_ntm.checks import between, one_of
 from lightning_ntm.kernels.choice import Kernel
-from lightning_ntm.kernels.ntm.call import Numbers
+from lightning_ntm.kernels.ntm.numbers import Numbers
 from lightning_ntm.kernels.plain import LINEAR, Part, Shapes
 from lightning_ntm.kernels.torch_internals import children_of
 from lightning_ntm.models.controlled import ControlledModel
@@ -94,7 +94,7 @@ class NTM(ControlledModel[NTMState]):
     kernels: ClassVar = {
         "cpu": Kernel(
             "lightning_ntm.kernels.ntm.cpu:run",
-            "lightning_ntm.kernels.ntm.cpu:refusal",
+            "lightning_ntm.kernels.cpu.sequence:refusal",
             loss="lightning_ntm.kernels.ntm.cpu:loss",
         ),
         "triton": Kernel(
