@@ -21,7 +21,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 SOURCES = Path("src/lightning_ntm/kernels/cpu")
 #: From there: what is compiled for each instruction set, by the name of its network.
-PROGRAMS = {"ntm": Path("../ntm/cpu.cpp")}
+PROGRAMS = {"ntm": Path("../ntm/cpu.cpp"), "dnc": Path("../dnc/cpu.cpp")}
 #: Compilers by preference, the native one of Windows first there.
 COMPILERS = ("g++", "c++", "clang++")
 COMPILERS_OF_WINDOWS = ("cl", "clang-cl", "clang++", "g++")

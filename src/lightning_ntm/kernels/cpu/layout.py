@@ -31,7 +31,7 @@ BETWEEN = ("doutput", "demitted", "dheads_weight", "dheads_bias", "dinput")
 SIZES = ("batch", "time", "inputs", "hidden", "layers", "slots", "width", "reads", "recurrent", "keep", "every")
 
 #: Networks that have a native program, each with its folder beside this one.
-NETWORKS = ("ntm",)
+NETWORKS = ("ntm", "dnc")
 
 
 def arrays(saved: Sequence[str], state: Sequence[str]) -> tuple[str, ...]:
