@@ -11,7 +11,7 @@
 namespace ntm {
 namespace {
 
-constexpr int link_rows = vector_bytes == 64 ? 4 : 2, heads_at_once = 4;
+constexpr int link_rows = 4, heads_at_once = 4;
 
 // Calls work with Count<1> to Count<heads_at_once> for all heads, and the first of them.
 template <class Work>
@@ -52,64 +52,96 @@ struct Links {
     const T* looks;                          // heads, slots: read weightings of the step before
 };
 
-// `Rows` rows from row i, for heads from h; `after` may be null or `before`.
-template <class T, int Rows, int Heads, bool Update>
-inline void link_block(index i, index h, const Links<T>& l, T* after, T* forward, T* backward) {
-    typename Vector<T>::type sums[Rows][Heads] = {};
-    T rest[Rows][Heads] = {};
+// Numbers of `Rows` slots from slot i, of which each is a factor of a whole row.
+template <class T, int Rows>
+struct Factors {
+    T numbers[Rows];
+    Factors(const T* from, index i) {
+        for (int r = 0; r < Rows; ++r) numbers[r] = from[i + r];
+    }
+    T operator[](int r) const { return numbers[r]; }
+};
+
+// `Rows` rows from row i; columns from j to `end`, as many at a time as `Kind` has. Adds to `forward`.
+template <class T, int Rows, int Heads, bool Update, class Kind>
+inline index link_columns(index i, index j, index end, const Links<T>& l, T* after, T* forward, T* backward) {
+    typename Kind::type sums[Rows][Heads];
     const index slots = l.slots;
-    const T *looks = l.looks + h * slots, *weights = l.weights;
-    const auto step = [&](auto kind, index j, auto& sums) {
-        using V = decltype(kind);
-        typename V::type rows[Rows];
+    const T *before = l.before + i * slots, *looks = l.looks, *weights = l.weights, *precedence = l.precedence;
+    const Factors<T, Rows> written(weights, i);
+    T stays[Rows], looked[Heads][Rows];
 #pragma GCC unroll 4
-        for (int r = 0; r < Rows; ++r) {
-            rows[r] = V::load(l.before + (i + r) * slots + j);
-            if constexpr (Update)
-                rows[r] = ((T(1) - weights[i + r]) - V::load(weights + j)) * rows[r] +
-                          weights[i + r] * V::load(l.precedence + j);
-        }
-        clear_diagonal<T, Rows, V>(i, j, rows);
-#pragma GCC unroll 4
-        for (int r = 0; Update && after && r < Rows; ++r) V::store(after + (i + r) * slots + j, rows[r]);
+    for (int r = 0; r < Rows; ++r) {
+        stays[r] = T(1) - written[r];
 #pragma GCC unroll 4
         for (int k = 0; k < Heads; ++k) {
-            const auto look = V::load(looks + k * slots + j);
-            auto sum = V::load(backward + (h + k) * slots + j);
+            looked[k][r] = looks[k * slots + i + r];
+            sums[r][k] = typename Kind::type{};
+        }
+    }
+    if (after) after += i * slots;
+    for (; j + Kind::lanes <= end; j += Kind::lanes) {
+        typename Kind::type rows[Rows];
+        const auto weight = Kind::load(weights + j), source = Kind::load(precedence + j);
+#pragma GCC unroll 4
+        for (int r = 0; r < Rows; ++r) {
+            rows[r] = Kind::load(before + r * slots + j);
+            if constexpr (Update) rows[r] = (stays[r] - weight) * rows[r] + written[r] * source;
+        }
+        clear_diagonal<T, Rows, Kind>(i, j, rows);
+        if (Update && after)
+#pragma GCC unroll 4
+            for (int r = 0; r < Rows; ++r) Kind::store(after + r * slots + j, rows[r]);
+#pragma GCC unroll 4
+        for (int k = 0; k < Heads; ++k) {
+            const auto look = Kind::load(looks + k * slots + j);
+            auto sum = Kind::load(backward + k * slots + j);
 #pragma GCC unroll 4
             for (int r = 0; r < Rows; ++r) {
                 sums[r][k] += rows[r] * look;
-                sum += looks[k * slots + i + r] * rows[r];
+                sum += looked[k][r] * rows[r];
             }
-            V::store(backward + (h + k) * slots + j, sum);
+            Kind::store(backward + k * slots + j, sum);
         }
-    };
-    index j = 0;
-    for (; j + Vector<T>::lanes <= slots; j += Vector<T>::lanes) step(Vector<T>{}, j, sums);
-    for (; j < slots; ++j) step(One<T>{}, j, rest);
+    }
+#pragma GCC unroll 4
     for (int r = 0; r < Rows; ++r)
-        for (int k = 0; k < Heads; ++k) forward[(h + k) * slots + i + r] = total<T>(sums[r][k]) + rest[r][k];
+#pragma GCC unroll 4
+        for (int k = 0; k < Heads; ++k) forward[k * slots + i + r] += total<T, sizeof(typename Kind::type)>(sums[r][k]);
+    return j;
+}
+
+// `Rows` rows from row i; `after` may be null or `before`.
+template <class T, int Rows, int Heads, bool Update>
+inline void link_block(index i, const Links<T>& l, T* after, T* forward, T* backward) {
+    const index j = link_columns<T, Rows, Heads, Update, Vector<T>>(i, 0, l.slots, l, after, forward, backward);
+    if (j < l.slots) link_columns<T, Rows, Heads, Update, One<T>>(i, j, l.slots, l, after, forward, backward);
 }
 
 template <class T, int Heads, bool Update>
-inline void link_pass(index h, const Links<T>& l, T* after, T* forward, T* backward) {
+inline void link_pass(const Links<T>& l, T* after, T* forward, T* backward) {
     index i = 0;
     for (; i + link_rows <= l.slots; i += link_rows)
-        link_block<T, link_rows, Heads, Update>(i, h, l, after, forward, backward);
-    for (; i < l.slots; ++i) link_block<T, 1, Heads, Update>(i, h, l, after, forward, backward);
+        link_block<T, link_rows, Heads, Update>(i, l, after, forward, backward);
+    for (; i < l.slots; ++i) link_block<T, 1, Heads, Update>(i, l, after, forward, backward);
 }
 
 // Updates the links, and sets the weightings along them: forward L w and backward L^T w of each head. `after` may be
 // `before`, or null if only the weightings are needed.
 template <class T>
-inline void follow_links(index heads, const Links<T>& l, T* after, T* forward, T* backward) {
-    std::fill_n(backward, heads * l.slots, T(0));
+inline void follow_links(index heads, const Links<T>& links, T* after, T* forward, T* backward) {
+    std::fill_n(forward, heads * links.slots, T(0));
+    std::fill_n(backward, heads * links.slots, T(0));
     for_some_heads(heads, [&](auto some, index h) {
-        if (h && after)
-            link_pass<T, some, false>(h, {l.slots, after, l.weights, l.precedence, l.looks}, nullptr, forward,
-                                      backward);
-        else
-            link_pass<T, some, true>(h, l, after, forward, backward);
+        Links<T> l = links;
+        l.looks += h * l.slots;
+        T *along = forward + h * l.slots, *against = backward + h * l.slots;
+        if (h && after) {  // they are updated already
+            l.before = after;
+            link_pass<T, some, false>(l, nullptr, along, against);
+        } else {
+            link_pass<T, some, true>(l, after, along, against);
+        }
     });
 }
 
@@ -121,78 +153,99 @@ struct LinkGradients {
     T* looks;
 };
 
-// `Last`: these are the last heads.
-template <class T, int Rows, int Heads, bool Last>
-inline void link_block_backward(index i, index h, const Links<T>& l, const LinkGradients<T>& d) {
-    typename Vector<T>::type sums[Rows][Heads] = {}, of_weights[Rows] = {};
-    T rest[Rows][Heads] = {}, rest_of_weights[Rows] = {};
+// As `link_columns`; `Last`: these are the last heads.
+template <class T, int Rows, int Heads, bool Last, class Kind>
+inline index link_columns_backward(index i, index j, index end, const Links<T>& l, const LinkGradients<T>& d) {
+    typename Kind::type sums[Rows][Heads], of_weights[Rows];
     const index slots = l.slots;
-    const T *looks = l.looks + h * slots, *weights = l.weights;
-    const T *forward = d.forward + h * slots, *backward = d.backward + h * slots;
-    T* dlooks = d.looks + h * slots;
-    const auto step = [&](auto kind, index j, auto& sums, auto& of_weights) {
-        using V = decltype(kind);
-        typename V::type rows[Rows], drows[Rows];
-        const auto weight = V::load(weights + j), source = V::load(l.precedence + j);
+    const T *before = l.before + i * slots, *looks = l.looks, *weights = l.weights, *precedence = l.precedence;
+    const T *forward = d.forward, *backward = d.backward;
+    T *dlink = d.link + i * slots, *dlooks = d.looks, *dweights = d.weights, *dprecedence = d.precedence;
+    const Factors<T, Rows> written(weights, i);
+    T stays[Rows], looked[Heads][Rows], dforward[Heads][Rows];
 #pragma GCC unroll 4
-        for (int r = 0; r < Rows; ++r) {
-            rows[r] = ((T(1) - weights[i + r]) - weight) * V::load(l.before + (i + r) * slots + j) +
-                      weights[i + r] * source;
-            drows[r] = V::load(d.link + (i + r) * slots + j);
-        }
-        clear_diagonal<T, Rows, V>(i, j, rows);
+    for (int r = 0; r < Rows; ++r) {
+        stays[r] = T(1) - written[r];
+        of_weights[r] = typename Kind::type{};
 #pragma GCC unroll 4
         for (int k = 0; k < Heads; ++k) {
-            const auto look = V::load(looks + k * slots + j), dbackward = V::load(backward + k * slots + j);
-            auto dlook = V::load(dlooks + k * slots + j);
+            looked[k][r] = looks[k * slots + i + r];
+            dforward[k][r] = forward[k * slots + i + r];
+            sums[r][k] = typename Kind::type{};
+        }
+    }
+    for (; j + Kind::lanes <= end; j += Kind::lanes) {
+        typename Kind::type rows[Rows], drows[Rows];
+        const auto weight = Kind::load(weights + j), source = Kind::load(precedence + j);
+#pragma GCC unroll 4
+        for (int r = 0; r < Rows; ++r) {
+            rows[r] = (stays[r] - weight) * Kind::load(before + r * slots + j) + written[r] * source;
+            drows[r] = Kind::load(dlink + r * slots + j);
+        }
+        clear_diagonal<T, Rows, Kind>(i, j, rows);
+#pragma GCC unroll 4
+        for (int k = 0; k < Heads; ++k) {
+            const auto look = Kind::load(looks + k * slots + j), dbackward = Kind::load(backward + k * slots + j);
+            auto dlook = Kind::load(dlooks + k * slots + j);
 #pragma GCC unroll 4
             for (int r = 0; r < Rows; ++r) {
-                const T dforward = forward[k * slots + i + r];
-                drows[r] += dforward * look + looks[k * slots + i + r] * dbackward;
-                dlook += dforward * rows[r];
+                drows[r] += dforward[k][r] * look;
+                drows[r] += looked[k][r] * dbackward;
+                dlook += dforward[k][r] * rows[r];
                 sums[r][k] += rows[r] * dbackward;
             }
-            V::store(dlooks + k * slots + j, dlook);
+            Kind::store(dlooks + k * slots + j, dlook);
         }
         if constexpr (Last) {
-            clear_diagonal<T, Rows, V>(i, j, drows);
-            auto dweight = V::load(d.weights + j), dsource = V::load(d.precedence + j);
+            clear_diagonal<T, Rows, Kind>(i, j, drows);
+            auto dweight = Kind::load(dweights + j), dsource = Kind::load(dprecedence + j);
 #pragma GCC unroll 4
             for (int r = 0; r < Rows; ++r) {
-                const auto link = V::load(l.before + (i + r) * slots + j);
+                const auto link = Kind::load(before + r * slots + j);
                 dweight -= drows[r] * link;
                 of_weights[r] += drows[r] * (source - link);
-                dsource += weights[i + r] * drows[r];
-                drows[r] = ((T(1) - weights[i + r]) - weight) * drows[r];
+                dsource += written[r] * drows[r];
+                drows[r] = (stays[r] - weight) * drows[r];
             }
-            V::store(d.weights + j, dweight);
-            V::store(d.precedence + j, dsource);
+            Kind::store(dweights + j, dweight);
+            Kind::store(dprecedence + j, dsource);
         }
 #pragma GCC unroll 4
-        for (int r = 0; r < Rows; ++r) V::store(d.link + (i + r) * slots + j, drows[r]);
-    };
-    index j = 0;
-    for (; j + Vector<T>::lanes <= slots; j += Vector<T>::lanes) step(Vector<T>{}, j, sums, of_weights);
-    for (; j < slots; ++j) step(One<T>{}, j, rest, rest_of_weights);
-    for (int r = 0; r < Rows; ++r) {
-        for (int k = 0; k < Heads; ++k) dlooks[k * slots + i + r] += total<T>(sums[r][k]) + rest[r][k];
-        if (Last) d.weights[i + r] += total<T>(of_weights[r]) + rest_of_weights[r];
+        for (int r = 0; r < Rows; ++r) Kind::store(dlink + r * slots + j, drows[r]);
     }
+#pragma GCC unroll 4
+    for (int r = 0; r < Rows; ++r) {
+        constexpr int bytes = sizeof(typename Kind::type);
+#pragma GCC unroll 4
+        for (int k = 0; k < Heads; ++k) dlooks[k * slots + i + r] += total<T, bytes>(sums[r][k]);
+        if constexpr (Last) dweights[i + r] += total<T, bytes>(of_weights[r]);
+    }
+    return j;
+}
+
+template <class T, int Rows, int Heads, bool Last>
+inline void link_block_backward(index i, const Links<T>& l, const LinkGradients<T>& d) {
+    const index j = link_columns_backward<T, Rows, Heads, Last, Vector<T>>(i, 0, l.slots, l, d);
+    if (j < l.slots) link_columns_backward<T, Rows, Heads, Last, One<T>>(i, j, l.slots, l, d);
 }
 
 template <class T, int Heads, bool Last>
-inline void link_pass_backward(index h, const Links<T>& l, const LinkGradients<T>& d) {
+inline void link_pass_backward(const Links<T>& l, const LinkGradients<T>& d) {
     index i = 0;
-    for (; i + link_rows <= l.slots; i += link_rows) link_block_backward<T, link_rows, Heads, Last>(i, h, l, d);
-    for (; i < l.slots; ++i) link_block_backward<T, 1, Heads, Last>(i, h, l, d);
+    for (; i + link_rows <= l.slots; i += link_rows) link_block_backward<T, link_rows, Heads, Last>(i, l, d);
+    for (; i < l.slots; ++i) link_block_backward<T, 1, Heads, Last>(i, l, d);
 }
 
 // Replaces the gradient of the links after a step by that of those before, sets dlooks, and adds to the others.
 template <class T>
-inline void follow_links_backward(index heads, const Links<T>& l, const LinkGradients<T>& d) {
-    std::fill_n(d.looks, heads * l.slots, T(0));
+inline void follow_links_backward(index heads, const Links<T>& links, const LinkGradients<T>& gradients) {
+    std::fill_n(gradients.looks, heads * links.slots, T(0));
     for_some_heads(heads, [&](auto some, index h) {
-        h + some < heads ? link_pass_backward<T, some, false>(h, l, d) : link_pass_backward<T, some, true>(h, l, d);
+        Links<T> l = links;
+        LinkGradients<T> d = gradients;
+        for (const T** part : {&l.looks, &d.forward, &d.backward}) *part += h * l.slots;
+        d.looks += h * l.slots;
+        h + some < heads ? link_pass_backward<T, some, false>(l, d) : link_pass_backward<T, some, true>(l, d);
     });
 }
 
