@@ -177,6 +177,8 @@ class Memory {
         if (s.deallocation) deallocate(s.slots, s.width, memory, kept.data(), next_memory);
         write(1, s.slots, s.width, s.deallocation ? next_memory : memory, weights, activated + parts.erase,
               activated + parts.add, next_memory, next_memory + s.memory_size());
+        // In the order of additions in which a sequence begins: parts of a sequence have the bits of the whole.
+        slot_scales(s.slots, s.width, next_memory, next_memory + s.memory_size());
         const T* looks = a.read_weights + s.at(t, g, s.looks_size());
         follow_links(s.reads, {s.slots, link, weights, precedence, looks}, next_link, along, against);
         update_precedence(s.slots, precedence, weights, next_precedence);

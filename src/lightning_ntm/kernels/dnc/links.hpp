@@ -44,6 +44,14 @@ inline void clear_diagonal(index i, index j, typename V::type (&rows)[Rows]) {
             rows[r] = rows[r] * V::load(mask.numbers + V::lanes - 1 - place);
 }
 
+// (1 - to - source) link + to * precedence. A compiler can fuse these multiplications and additions in one way only, so
+// that all passes give the same bits.
+template <class V, class T>
+inline V updated(V link, T to, V source, V precedence) {
+    const V moved = link + to * (precedence - link);
+    return moved - source * link;
+}
+
 // The arguments of a pass.
 template <class T>
 struct Links {
@@ -69,10 +77,9 @@ inline index link_columns(index i, index j, index end, const Links<T>& l, T* aft
     const index slots = l.slots;
     const T *before = l.before + i * slots, *looks = l.looks, *weights = l.weights, *precedence = l.precedence;
     const Factors<T, Rows> written(weights, i);
-    T stays[Rows], looked[Heads][Rows];
+    T looked[Heads][Rows];
 #pragma GCC unroll 4
     for (int r = 0; r < Rows; ++r) {
-        stays[r] = T(1) - written[r];
 #pragma GCC unroll 4
         for (int k = 0; k < Heads; ++k) {
             looked[k][r] = looks[k * slots + i + r];
@@ -86,7 +93,7 @@ inline index link_columns(index i, index j, index end, const Links<T>& l, T* aft
 #pragma GCC unroll 4
         for (int r = 0; r < Rows; ++r) {
             rows[r] = Kind::load(before + r * slots + j);
-            if constexpr (Update) rows[r] = (stays[r] - weight) * rows[r] + written[r] * source;
+            if constexpr (Update) rows[r] = updated(rows[r], written[r], weight, source);
         }
         clear_diagonal<T, Rows, Kind>(i, j, rows);
         if (Update && after)
@@ -179,7 +186,7 @@ inline index link_columns_backward(index i, index j, index end, const Links<T>& 
         const auto weight = Kind::load(weights + j), source = Kind::load(precedence + j);
 #pragma GCC unroll 4
         for (int r = 0; r < Rows; ++r) {
-            rows[r] = (stays[r] - weight) * Kind::load(before + r * slots + j) + written[r] * source;
+            rows[r] = updated(Kind::load(before + r * slots + j), written[r], weight, source);
             drows[r] = Kind::load(dlink + r * slots + j);
         }
         clear_diagonal<T, Rows, Kind>(i, j, rows);
