@@ -78,7 +78,7 @@ class Program(Protocol):
 def program_of(network: str) -> Program:
     """Return the program of one of `NETWORKS`."""
     found: Any = import_module(f"lightning_ntm.kernels.{network}.layout")
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 def structs(program: Program) -> tuple[int, ...]:

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from lightning_ntm.kernels.cpu.blocks import empty
-from lightning_ntm.kernels.cpu.library import entry_points
 from lightning_ntm.kernels.cpu.layout import Layout, padded, pointers_into, starts_of
+from lightning_ntm.kernels.cpu.library import entry_points
 
 
 def forward(
@@ -68,7 +68,8 @@ def backward(
         for i in range(sizes.layers)
     ]  # fmt: skip
     arrays = (
-        0, weights[-1].data_ptr(), 0, 0, output.data_ptr(), *saved_arrays, *(0,) * (2 * len(state)), _pointer(doutput), demitted,
+        0, weights[-1].data_ptr(), 0, 0, output.data_ptr(), *saved_arrays, *(0,) * (2 * len(state)),
+        _pointer(doutput), demitted,
         *map(_pointer, (dweights[-1], dbiases[-1], dinputs, *dstate, *dend)),
     )  # fmt: skip
     _call(inputs, layout, layers, arrays, backward=True)

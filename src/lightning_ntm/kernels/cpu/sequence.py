@@ -66,7 +66,9 @@ def run(network: str, model: DeclaredNetwork, inputs: Tensor, state: Any) -> tup
         loop = partial(_loop, model, list(call.layers), layout, structure(state))
         output, *end = _Recurrence.apply(loop, layout, inputs, *tensors, *weights, *biases)
     else:
-        output, *end, _ = native.forward(layout_of(network, inputs, tensors, weights, options), inputs, tensors, weights, biases)
+        output, *end, _ = native.forward(
+            layout_of(network, inputs, tensors, weights, options), inputs, tensors, weights, biases
+        )
     return call.output(output).transpose(0, 1), unflatten(state, end)
 
 
@@ -150,9 +152,7 @@ class _Recurrence(torch.autograd.Function):
         return (None, None, dinputs, *(tensor for part in others for tensor in part))
 
 
-def _parts(
-    layout: Layout, tensors: Sequence[Tensor]
-) -> tuple[Sequence[Tensor], Sequence[Tensor], Sequence[Tensor]]:
+def _parts(layout: Layout, tensors: Sequence[Tensor]) -> tuple[Sequence[Tensor], Sequence[Tensor], Sequence[Tensor]]:
     """State, weights and biases."""
     states = layout.num_states
     layers = (len(tensors) - states) // 2

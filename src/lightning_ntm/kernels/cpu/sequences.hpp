@@ -7,6 +7,7 @@
 //
 // A network defines `Memory<T>`, which runs the memory of a group:
 // - `Sizes`, a ControlledSizes with `emitted()`, and `Arrays`, its arguments;
+// - `group(sizes)`, the most sequences that a thread runs at once;
 // - `begin(g)`, `step(t, g, reads)` and `end(g)` for sequence g of the batch, and `prepare(t)` before each step;
 // - `begin_backward(g)`, `step_backward(t, g)`, `end_backward(g)` and `prepare_backward(t)`. A step takes the gradient
 //   of its reads from `dfirst.reads`.
@@ -249,7 +250,7 @@ template <class T, class Memory>
 void run(const typename Memory::Sizes& s, const Layer<T>* layers, const typename Memory::Arrays& a, index threads,
          bool backward) {
     arrange(s, layers, a, backward);
-    const index size = std::min(group_size, (s.batch + threads - 1) / threads);
+    const index size = std::min(Memory::group(s), (s.batch + threads - 1) / threads);
     share_out((s.batch + size - 1) / size, threads, [&](index number) {
         const WithoutDenormals while_working;
         const index first = number * size;

@@ -23,6 +23,12 @@ class Memory {
     using Sizes = ntm::Sizes;
     using Arrays = ntm::Arrays<T>;
 
+    // As many as have the links of `every` steps in the cache.
+    static index group(const Sizes& s) {
+        constexpr index cache = (index(3) << 19) / sizeof(T);
+        return std::clamp<index>(cache / ((s.every + 2) * s.link_size()), 1, group_size);
+    }
+
     Memory(const Sizes& sizes, const Layer<T>*, const Arrays& arrays, index first, index count)
         : s(sizes), parts(sizes), a(arrays), first(first), count(count),
           lookup(sizes.reads, sizes.slots, sizes.width, sizes.masking), ties(sizes.slots), kept(sizes.slots),

@@ -19,6 +19,8 @@ class Memory {
     using Sizes = ntm::Sizes;
     using Arrays = ntm::Arrays<T>;
 
+    static index group(const Sizes&) { return group_size; }
+
     Memory(const Sizes& sizes, const Layer<T>* layers, const Arrays& arrays, index first, index count)
         : s(sizes), parts(sizes), layers(layers), a(arrays), first(first), count(count),
           units(sizes.heads() * sizes.width), ring(sizes.slots + 2 * sizes.max_shift), logs(sizes.slots),
