@@ -67,9 +67,8 @@ def scale(length: int, slots: int, repeats: int) -> None:
     inputs, model = torch.randn(BATCH, length, 9), network(slots)
     took = milliseconds({"cpu": lambda: model(inputs)[0]}, repeats)["cpu"]
     each = 1000 * took / BATCH / length
-    print(
-        f"{length:>4} steps, {slots:>4} slots  {each:7.1f} us per step and sequence, {each / slots**2 * 1e3:.2f} ns a link"
-    )
+    link = 1000 * each / slots**2
+    print(f"{length:>4} steps, {slots:>4} slots  {each:7.1f} us per step and sequence, {link:.2f} ns a link")
 
 
 def megabytes() -> float:

@@ -179,27 +179,22 @@ inline T sharpen_links(index slots, T sharpness, const T* weights, T* sharpened,
     return all;
 }
 
-// Replaces dsharpened by the gradient of the weights, and returns that of the sharpness.
+// Replaces dsharpened by the gradient of the weights, and returns that of the sharpness. The largest weight has no
+// gradient of its own as a divisor: it cancels in the division by the sum.
 template <class T>
 inline T sharpen_links_backward(index slots, T sharpness, const T* __restrict weights, const T* __restrict sharpened,
                                 const T* __restrict relative, const T* __restrict logs, T all,
                                 T* __restrict dsharpened) {
     const T along = all < T(1) ? T(0) : dot(slots, sharpened, dsharpened);
     const T share = T(1) / (all < T(1) ? T(1) : all);
-    T largest = weights[0], dsharpness = 0, dlargest = 0, equals = 0;
+    T largest = T(least_link), dsharpness = 0;
     for (index n = 0; n < slots; ++n) largest = weights[n] > largest ? weights[n] : largest;
-    const T bound = largest < T(least_link) ? T(least_link) : largest;
     for (index n = 0; n < slots; ++n) {
         const T dpower = (dsharpened[n] - along) * share, power = exp((sharpness - T(1)) * logs[n]);
-        const T drelative = dpower * power * (T(1) + (sharpness - T(1)) * relative[n] / (relative[n] + T(epsilon)));
         dsharpness += dpower * relative[n] * power * logs[n];
-        dlargest -= drelative * relative[n] / bound;
-        dsharpened[n] = drelative / bound;
-        equals += weights[n] == largest ? T(1) : T(0);
+        dsharpened[n] =
+            dpower * power * (T(1) + (sharpness - T(1)) * relative[n] / (relative[n] + T(epsilon))) / largest;
     }
-    if (largest >= T(least_link))  // equal numbers share the gradient of the largest
-        for (index n = 0; n < slots; ++n)
-            if (weights[n] == largest) dsharpened[n] += dlargest / equals;
     return dsharpness;
 }
 
