@@ -13,14 +13,15 @@ import sys
 import sysconfig
 import tempfile
 from collections.abc import Callable, Sequence
+from itertools import product
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 SOURCES = Path("src/lightning_ntm/kernels/cpu")
-#: From there: what is compiled for each instruction set.
-PROGRAMS = Path("../ntm/cpu.cpp")
+#: From there: what is compiled for each instruction set, by the name of its network.
+PROGRAMS = {"ntm": Path("../ntm/cpu.cpp"), "dnc": Path("../dnc/cpu.cpp")}
 #: Compilers by preference, the native one of Windows first there.
 COMPILERS = ("g++", "c++", "clang++")
 COMPILERS_OF_WINDOWS = ("cl", "clang-cl", "clang++", "g++")
@@ -100,7 +101,7 @@ def commands(
     system: str = sys.platform,
     machine: str = platform.machine(),
 ) -> list[list[str]]:
-    """Return the arguments of GCC or Clang: an object for each instruction set, then the library.
+    """Return the arguments of GCC or Clang: an object for each instruction set and network, then the library.
 
     Args:
         sources: The folder of the sources.
@@ -113,10 +114,10 @@ def commands(
     """
     shared = [*FLAGS, *([] if system == "win32" else ["-fPIC"]), *flags]
     compiled, objects = [], []
-    for name in instruction_sets(machine):
-        objects.append(str(folder / f"{name}.o"))
+    for name, network in product(instruction_sets(machine), PROGRAMS):
+        objects.append(str(folder / f"{network}-{name}.o"))
         own = [*INSTRUCTION_SETS[name][0], f"-DNTM_ISA={name}"]
-        compiled.append([*shared, *own, "-c", str(sources / PROGRAMS), "-o", objects[-1]])
+        compiled.append([*shared, *own, "-c", str(sources / PROGRAMS[network]), "-o", objects[-1]])
     runtime = ["-static"] if system == "win32" else []  # MinGW's is not where Windows looks for it
     link = ["-shared", *objects, f'-DNTM_SOURCES="{digest}"', *_once(sources, machine), "-pthread", *runtime]
     return [*compiled, [*shared, *link, "-o", str(target)]]
@@ -133,10 +134,10 @@ def commands_of_msvc(
     """Return the arguments of MSVC, as `commands`."""
     shared = [*FLAGS_OF_MSVC, *flags]
     compiled, objects = [], []
-    for name in instruction_sets(machine):
-        objects.append(str(folder / f"{name}.obj"))
+    for name, network in product(instruction_sets(machine), PROGRAMS):
+        objects.append(str(folder / f"{network}-{name}.obj"))
         own = [*INSTRUCTION_SETS[name][1], f"/DNTM_ISA={name}"]
-        compiled.append([*shared, *own, "/c", str(sources / PROGRAMS), f"/Fo{objects[-1]}"])
+        compiled.append([*shared, *own, "/c", str(sources / PROGRAMS[network]), f"/Fo{objects[-1]}"])
     once = [f'/DNTM_SOURCES="{digest}"', *_once(sources, machine), f"/Fo{folder}{os.sep}"]
     link = [f"/Fe{target}", "/link", f"/IMPLIB:{folder / 'ntm.lib'}"]
     return [*compiled, [*shared, "/LD", *objects, *once, *link]]

@@ -19,7 +19,7 @@ import torch
 from step import our_step
 
 from lightning_ntm import NTM
-from lightning_ntm.kernels.ntm import native
+from lightning_ntm.kernels.cpu import native
 
 
 def microseconds(batch: int, length: int, slots: int, repeats: int, checkpoint_every: int = 0) -> float:

@@ -63,7 +63,7 @@ def test_slots_may_vary_from_batch_to_batch():
         ("--model.num_read_heads 9", "--model.num_read_heads (=9) must be at most memory_slots (=8)."),
         ("--model.memory_slots 1", "--model.memory_slots (=1) must be at least 2."),
         ("--model.mask_floor 0.1", "--model.mask_floor (=0.1) must be 0 without masking=True."),
-        ("--model.backend cpu", "--model.backend (='cpu') must be one of auto, reference, graphs."),
+        ("--model.backend triton", "--model.backend (='triton') must be one of auto, reference, cpu, graphs."),
         ("--model.max_shift 1", "unknown option --model.max_shift"),
         ("--min_memory_slots 1", "--min_memory_slots (=1) is too low: slots (=1) must be at least 2."),
     ],

@@ -23,8 +23,14 @@ FOLDERS = (Path("sources"), Path("objects"), Path("there/libntm"), "0a1b")
 ])  # fmt: skip
 def test_the_commands_of_gcc_and_clang(system, machine, sets):
     *compiled, linked = commands(*FOLDERS, ["-g"], system, machine)
-    assert [words[words.index("-o") + 1] for words in compiled] == [str(Path("objects") / f"{name}.o") for name in sets]
-    assert [next(word for word in words if "NTM_ISA" in word) for words in compiled] == [f"-DNTM_ISA={s}" for s in sets]
+    programs = [(network, name) for name in sets for network in ("ntm", "dnc")]
+    objects = [str(Path("objects") / f"{network}-{name}.o") for network, name in programs]
+    assert [words[words.index("-o") + 1] for words in compiled] == objects
+    sources = [str(Path("sources/..") / network / "cpu.cpp") for network, _ in programs]
+    assert [next(word for word in words if word.endswith(".cpp")) for words in compiled] == sources
+    assert [next(word for word in words if "NTM_ISA" in word) for words in compiled] == [
+        f"-DNTM_ISA={name}" for _, name in programs
+    ]
     assert all({"-std=c++17", "-O3", "-g", "-c"} <= set(words) for words in compiled)
     assert {"-shared", "-g", '-DNTM_SOURCES="0a1b"', str(Path("there/libntm"))} <= set(linked)
     assert ("-fPIC" in linked, "-static" in linked) == (system != "win32", system == "win32")
@@ -35,7 +41,8 @@ def test_the_commands_of_gcc_and_clang(system, machine, sets):
 @pytest.mark.parametrize(("machine", "architectures"), [("AMD64", ["", "/arch:AVX2", "/arch:AVX512"]), ("ARM64", [""])])
 def test_the_commands_of_msvc(machine, architectures):
     *compiled, linked = commands_of_msvc(*FOLDERS, machine=machine)
-    assert ["".join(word for word in words if word.startswith("/arch")) for words in compiled] == architectures
+    twice = [architecture for architecture in architectures for _ in ("ntm", "dnc")]
+    assert ["".join(word for word in words if word.startswith("/arch")) for words in compiled] == twice
     assert all({"/std:c++17", "/O2", "/EHsc", "/c"} <= set(words) for words in compiled)
     assert {"/LD", f"/Fe{Path('there/libntm')}", '/DNTM_SOURCES="0a1b"'} <= set(linked)
     assert linked.index("/link") == len(linked) - 2, "all that follows goes to the linker"

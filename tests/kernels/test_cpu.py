@@ -12,33 +12,59 @@ import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 
-from lightning_ntm import NTM
-from lightning_ntm.kernels.cpu import blocks, library
-from lightning_ntm.kernels.ntm import layout
+from lightning_ntm import DNC, NTM
+from lightning_ntm.kernels.cpu import blocks, layout as shared, library
+from lightning_ntm.kernels.dnc import layout as of_dnc
+from lightning_ntm.kernels.ntm import layout as of_ntm
 from lightning_ntm.states import flatten, mapped
 from lightning_ntm.testing import check_kernel
 
-CONFIGURATIONS = st.fixed_dictionaries(
+SIZES = {
+    "hidden_size": st.sampled_from([1, 2, 7, 16, 33]),
+    "memory_width": st.sampled_from([1, 3, 8, 17]),
+    "controller": st.sampled_from(["lstm", "feedforward"]),
+    "num_layers": st.integers(1, 3),
+}
+OF_NTM = st.fixed_dictionaries(
     {
-        "hidden_size": st.sampled_from([1, 2, 7, 16, 33]),
+        **SIZES,
         "memory_slots": st.sampled_from([1, 2, 5, 16, 31, 64, 67]),
-        "memory_width": st.sampled_from([1, 3, 8, 17]),
         "num_read_heads": st.integers(1, 3),
         "num_write_heads": st.integers(1, 3),
         "max_shift": st.integers(0, 3),
-        "controller": st.sampled_from(["lstm", "feedforward"]),
-        "num_layers": st.integers(1, 3),
         "memory_init": st.sampled_from(["constant", "learned", "random"]),
         "head_init": st.sampled_from(["one_hot", "learned"]),
         "gradient_limit": st.sampled_from([0.0, 0.0, 0.1, 1e-3]),
     }
 )
+OF_DNC = st.fixed_dictionaries(
+    {
+        **SIZES,
+        "memory_slots": st.sampled_from([2, 5, 16, 31, 36, 67]),
+        "num_read_heads": st.sampled_from([1, 2, 3, 4, 5, 9]),
+        "masking": st.booleans(),
+        "mask_floor": st.sampled_from([0.0, 0.1]),
+        "deallocation": st.booleans(),
+        "sharpening": st.booleans(),
+    }
+)
+#: Networks that have a native program.
+NETWORKS = pytest.mark.parametrize("kind", [NTM, DNC])
 
 
-def network(configuration, seed, dtype=torch.float64):
+def network(kind, configuration, seed, dtype=torch.float64):
     torch.manual_seed(seed)
-    reach = min(configuration["max_shift"], (configuration["memory_slots"] - 1) // 2)
-    return NTM(3, 2, **{**configuration, "max_shift": reach}, backend="reference").to(dtype)
+    slots, options = configuration["memory_slots"], dict(configuration)
+    if kind is NTM:
+        options["max_shift"] = min(options["max_shift"], (slots - 1) // 2)
+    else:
+        options["num_read_heads"] = min(options["num_read_heads"], slots)
+        options["mask_floor"] *= options["masking"]
+    return kind(3, 2, **options, backend="reference").to(dtype)
+
+
+def small(kind, **options):
+    return kind(3, 2, **{"hidden_size": 9, "memory_slots": 17, "memory_width": 5, "backend": "cpu", **options})
 
 
 def results(model, inputs, backend, state=None):
@@ -58,10 +84,7 @@ def results(model, inputs, backend, state=None):
     return [logits, *end, *gradients]
 
 
-@settings(max_examples=300)
-@given(CONFIGURATIONS, st.integers(1, 20), st.integers(1, 9), st.booleans(), st.integers(0, 99))
-def test_equals_the_loop_in_float64(configuration, batch, time, given_state, seed):
-    model = network(configuration, seed)
+def check_in_float64(model, batch, time, given_state):
     inputs = torch.randn(batch, time, 3, dtype=torch.float64)
     state = model(torch.randn(batch, 2, 3, dtype=torch.float64))[1] if given_state else None
     mine, reference = (results(model, inputs, backend, state) for backend in ("cpu", "reference"))
@@ -70,11 +93,19 @@ def test_equals_the_loop_in_float64(configuration, batch, time, given_state, see
         torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10 * scale)
 
 
-@settings(max_examples=100)
-@given(CONFIGURATIONS, st.integers(1, 20), st.integers(1, 9), st.integers(0, 99))
-def test_float32_is_as_near_to_float64_as_the_loop(configuration, batch, time, seed):
-    # A memory of 1e-6 has cosine gradients of 1e6: no float32 can follow them, so it is left out here.
-    model = network({**configuration, "memory_init": "learned"}, seed)
+@settings(max_examples=300)
+@given(OF_NTM, st.integers(1, 20), st.integers(1, 9), st.booleans(), st.integers(0, 99))
+def test_an_ntm_equals_the_loop_in_float64(configuration, batch, time, given_state, seed):
+    check_in_float64(network(NTM, configuration, seed), batch, time, given_state)
+
+
+@settings(max_examples=300)
+@given(OF_DNC, st.integers(1, 17), st.integers(1, 11), st.booleans(), st.integers(0, 99))
+def test_a_dnc_equals_the_loop_in_float64(configuration, batch, time, given_state, seed):
+    check_in_float64(network(DNC, configuration, seed), batch, time, given_state)
+
+
+def check_in_float32(model, batch, time):
     inputs = torch.randn(batch, time, 3)
     truth = results(model, inputs.double(), "reference")
     single = copy.deepcopy(model).float()
@@ -86,8 +117,22 @@ def test_float32_is_as_near_to_float64_as_the_loop(configuration, batch, time, s
             assert (one - true).abs().max() <= allowed
 
 
-def test_a_sequence_in_pieces_equals_the_whole_with_and_without_gradients():
-    model = NTM(3, 2, hidden_size=9, memory_slots=17, memory_width=5, backend="cpu")
+@settings(max_examples=100)
+@given(OF_NTM, st.integers(1, 20), st.integers(1, 9), st.integers(0, 99))
+def test_an_ntm_in_float32_is_as_near_to_float64_as_the_loop(configuration, batch, time, seed):
+    # A memory of 1e-6 has cosine gradients of 1e6: no float32 can follow them, so it is left out here.
+    check_in_float32(network(NTM, {**configuration, "memory_init": "learned"}, seed), batch, time)
+
+
+@settings(max_examples=100)
+@given(OF_DNC, st.integers(1, 17), st.integers(1, 11), st.integers(0, 99))
+def test_a_dnc_in_float32_is_as_near_to_float64_as_the_loop(configuration, batch, time, seed):
+    check_in_float32(network(DNC, configuration, seed), batch, time)
+
+
+@NETWORKS
+def test_a_sequence_in_pieces_equals_the_whole_with_and_without_gradients(kind):
+    model = small(kind)
     inputs = torch.randn(11, 9, 3)
     whole, end = model(inputs)
     with torch.no_grad():
@@ -98,8 +143,9 @@ def test_a_sequence_in_pieces_equals_the_whole_with_and_without_gradients():
 
 
 @pytest.mark.parametrize("batch", [1, 3, 8, 13])
-def test_results_do_not_depend_on_threads_and_do_not_change_from_run_to_run(batch):
-    model = NTM(3, 2, hidden_size=9, memory_slots=17, memory_width=5, backend="cpu")
+@NETWORKS
+def test_results_do_not_depend_on_threads_and_do_not_change_from_run_to_run(kind, batch):
+    model = small(kind)
     inputs, runs = torch.randn(batch, 6, 3), []
     compiled = ctypes.CDLL(str(library.LIBRARY))
     for threads in (1, 2, 1, 3):
@@ -112,8 +158,9 @@ def test_results_do_not_depend_on_threads_and_do_not_change_from_run_to_run(batc
         assert all(torch.equal(a, b) for a, b in zip(run, runs[0], strict=True))
 
 
-def test_what_memory_held_before_does_not_matter(monkeypatch):
-    model = NTM(3, 2, hidden_size=9, memory_slots=17, memory_width=5, num_layers=2)
+@NETWORKS
+def test_what_memory_held_before_does_not_matter(kind, monkeypatch):
+    model = small(kind, num_layers=2)
     clean = blocks._take
 
     def poisoned(count):
@@ -125,8 +172,9 @@ def test_what_memory_held_before_does_not_matter(monkeypatch):
     check_kernel(model, "cpu", torch.randn(5, 6, 3))
 
 
-def test_many_threads_do_not_get_each_other_s_memory():
-    model = NTM(3, 2, hidden_size=9, memory_slots=17, memory_width=5, backend="cpu")
+@NETWORKS
+def test_many_threads_do_not_get_each_other_s_memory(kind):
+    model = small(kind)
     sequences = [torch.randn(batch, time, 3) for batch in (1, 2, 5) for time in (1, 4, 9)]
     alone = [results(model, inputs, "cpu") for inputs in sequences]
     with ThreadPoolExecutor(8) as pool:
@@ -136,8 +184,9 @@ def test_many_threads_do_not_get_each_other_s_memory():
                 assert all(torch.equal(a, b) for a, b in zip(mine, other, strict=True))
 
 
-def test_a_nan_goes_out_as_nan():
-    model = NTM(3, 2, hidden_size=9, memory_slots=17, memory_width=5, backend="cpu")
+@NETWORKS
+def test_a_nan_goes_out_as_nan(kind):
+    model = small(kind)
     inputs = torch.randn(2, 6, 3)
     inputs[0, 2, 1] = float("nan")
     logits, _ = model(inputs)
@@ -146,74 +195,79 @@ def test_a_nan_goes_out_as_nan():
     assert torch.isfinite(logits[1]).all()
 
 
-def test_twice_backward_needs_no_new_forward():
-    model = NTM(3, 2, hidden_size=9, memory_slots=17, memory_width=5, backend="cpu")
+@NETWORKS
+def test_twice_backward_needs_no_new_forward(kind):
+    model = small(kind)
     loss = model(torch.randn(2, 6, 3))[0].square().sum()
     loss.backward(retain_graph=True)
     once = model.heads.weight.grad.clone()
-    NTM(3, 2)(torch.randn(9, 30, 3))[0].sum().backward()  # other memory is taken and given back meanwhile
+    kind(3, 2)(torch.randn(9, 30, 3))[0].sum().backward()  # other memory is taken and given back meanwhile
     loss.backward()
     torch.testing.assert_close(model.heads.weight.grad, 2 * once)
 
 
 OPERATOR = """
 import torch
-from lightning_ntm import NTM
-from lightning_ntm.kernels.ntm import cpu
+from lightning_ntm import DNC, NTM
+from lightning_ntm.kernels.cpu import sequence
 from lightning_ntm.states import flatten
 
-model = NTM(3, 2, hidden_size=4, memory_slots=5, memory_width=3, num_layers=2)
-state = [part.detach().clone().requires_grad_() for part in flatten(model.initial_state(2))]
-layers = [*model.controller.layers, model.heads]
-weights, biases = ([getattr(layer, name).detach() for layer in layers] for name in ("weight", "bias"))
-weights[0].requires_grad_(), biases[1].requires_grad_()
-arguments = (torch.randn(2, 3, 3, requires_grad=True), *state, weights, biases, [1, 1, 1, 1, 1], 0.01)
-torch.library.opcheck(torch.ops.lightning_ntm.sequence.default, arguments)
+for name, kind, counts in (("ntm", NTM, [1, 1, 1, 1, 1]), ("dnc", DNC, [1, 1, 0, 0, 0, 1])):
+    model = kind(3, 2, hidden_size=4, memory_slots=5, memory_width=3, num_layers=2)
+    state = [part.detach().clone().requires_grad_() for part in flatten(model.initial_state(2))]
+    layers = [*model.controller.layers, model.heads]
+    weights, biases = ([getattr(layer, part).detach() for layer in layers] for part in ("weight", "bias"))
+    weights[0].requires_grad_(), biases[1].requires_grad_()
+    arguments = (name, torch.randn(2, 3, 3, requires_grad=True), state, weights, biases, counts, 0.01)
+    torch.library.opcheck(torch.ops.lightning_ntm.sequence.default, arguments)
 """
 
 COMPILED = """
 import torch
-from lightning_ntm import NTM
+from lightning_ntm import DNC, NTM
 
 class Tagger(torch.nn.Module):
-    def __init__(self):
+    def __init__(self, network):
         super().__init__()
-        self.before = torch.nn.Linear(5, 3)
-        self.ntm = NTM(3, 2, hidden_size=4, memory_slots=5, memory_width=3, gradient_limit=0.1)
+        self.before, self.network = torch.nn.Linear(5, 3), network
 
     def forward(self, inputs):
-        return self.ntm(self.before(inputs).tanh())[0].square()
+        return self.network(self.before(inputs).tanh())[0].square()
 
 graphs = []
 def counting(graph, example):
     graphs.append([str(node.target) for node in graph.graph.nodes])
     return graph
 
-model, inputs, outputs = Tagger(), torch.randn(2, 6, 5), []
-for run in (model, torch.compile(model, backend=counting, fullgraph=True)):
-    model.zero_grad()
-    result = run(inputs)
-    result.sum().backward()
-    outputs.append([result, *(p.grad.clone() for p in model.parameters())])
-torch.testing.assert_close(*outputs)
-assert len(graphs) == 1
-assert any("lightning_ntm.sequence" in target for target in graphs[0]), graphs
+sizes = {"hidden_size": 4, "memory_slots": 5, "memory_width": 3}
+for network in (NTM(3, 2, gradient_limit=0.1, **sizes), DNC.mds(3, 2, **sizes)):
+    graphs.clear()
+    model, inputs, outputs = Tagger(network), torch.randn(2, 6, 5), []
+    for run in (model, torch.compile(model, backend=counting, fullgraph=True)):
+        model.zero_grad()
+        result = run(inputs)
+        result.sum().backward()
+        outputs.append([result, *(p.grad.clone() for p in model.parameters())])
+    torch.testing.assert_close(*outputs)
+    assert len(graphs) == 1
+    assert any("lightning_ntm.sequence" in target for target in graphs[0]), graphs
 """
 
 
 EXPORTED = """
 import torch
-from lightning_ntm import NTM
+from lightning_ntm import DNC, NTM
 from torch.fx.experimental.proxy_tensor import make_fx
 
-model, inputs = NTM(3, 2, hidden_size=4, memory_slots=5, memory_width=3), torch.randn(2, 4, 3)
-shapes = ({0: torch.export.Dim("batch", min=2)},)
-exported = torch.export.export(model, (inputs,), dynamic_shapes=shapes, strict=False)
-symbolic = make_fx(lambda inputs: model(inputs)[0], tracing_mode="symbolic", _allow_non_fake_inputs=True)(inputs)
-for graph in (exported.graph, symbolic.graph):
-    assert any("lightning_ntm.sequence" in str(node.target) for node in graph.nodes), graph
-more = torch.randn(5, 4, 3)
-torch.testing.assert_close(exported.module()(more)[0], model(more)[0])
+for kind in (NTM, DNC):
+    model, inputs = kind(3, 2, hidden_size=4, memory_slots=5, memory_width=3), torch.randn(2, 4, 3)
+    shapes = ({0: torch.export.Dim("batch", min=2)},)
+    exported = torch.export.export(model, (inputs,), dynamic_shapes=shapes, strict=False)
+    symbolic = make_fx(lambda inputs: model(inputs)[0], tracing_mode="symbolic", _allow_non_fake_inputs=True)(inputs)
+    for graph in (exported.graph, symbolic.graph):
+        assert any("lightning_ntm.sequence" in str(node.target) for node in graph.nodes), graph
+    more = torch.randn(5, 4, 3)
+    torch.testing.assert_close(exported.module()(more)[0], model(more)[0])
 """
 
 
@@ -234,9 +288,10 @@ def test_composes_with_pytorch(script):
         (lambda model: model(torch.zeros(1, 2, 3, dtype=torch.float64)), "the state or the parameters are not"),
     ],
 )
-def test_what_it_cannot_run_is_told(call, reason):
+@NETWORKS
+def test_what_it_cannot_run_is_told(kind, call, reason):
     with pytest.raises(ValueError, match=rf"backend \(='cpu'\) cannot run this call: .*{reason}"):
-        call(NTM(3, 2, backend="cpu"))
+        call(kind(3, 2, backend="cpu"))
 
 
 def test_a_subclass_with_a_step_of_its_own_is_not_run_by_its_parent_s_kernel():
@@ -291,7 +346,7 @@ def test_a_library_of_other_sources_is_not_called(monkeypatch, tmp_path, source)
         library.opened.cache_clear()
 
 
-@pytest.mark.parametrize("source", ["cpu/products.hpp", "ntm/stages.hpp", "ntm/cpu.cpp"])
+@pytest.mark.parametrize("source", ["cpu/products.hpp", "ntm/cpu.cpp", "dnc/links.hpp"])
 def test_a_source_that_changes_is_noticed(monkeypatch, tmp_path, source):
     folder = Path(library.__file__).parents[1]
     before = library.digest_of_sources()
@@ -306,18 +361,19 @@ def test_a_source_that_changes_is_noticed(monkeypatch, tmp_path, source):
     assert library.digest_of_sources() != before
 
 
+@pytest.mark.parametrize("layout", [of_ntm, of_dnc], ids=["ntm", "dnc"])
 @pytest.mark.parametrize(
     "change",
     [
-        lambda: ("LAYOUT", layout.LAYOUT + 1),
-        lambda: ("LAYER", (*layout.LAYER, "more")),
-        lambda: ("ARRAYS", layout.ARRAYS[:-1]),
-        lambda: ("Sizes", type("Sizes", (layout.Sizes,), {"_fields_": [("more", ctypes.c_int64)]})),
+        lambda layout: (layout, "LAYOUT", layout.LAYOUT + 1),
+        lambda layout: (shared, "LAYER", (*shared.LAYER, "more")),
+        lambda layout: (layout, "ARRAYS", layout.ARRAYS[:-1]),
+        lambda layout: (layout, "Sizes", type("Sizes", (layout.Sizes,), {"_fields_": [("more", ctypes.c_int64)]})),
     ],
     ids=["version", "layer", "arrays", "sizes"],
 )
-def test_a_library_with_another_layout_of_arguments_is_not_called(monkeypatch, change):
-    monkeypatch.setattr(layout, *change())
+def test_a_library_with_another_layout_of_arguments_is_not_called(monkeypatch, layout, change):
+    monkeypatch.setattr(*change(layout))
     monkeypatch.setattr(library, "_warned", set())
     library.opened.cache_clear()
     try:
@@ -331,14 +387,15 @@ def test_a_library_with_another_layout_of_arguments_is_not_called(monkeypatch, c
 
 MEMORY = """
 import resource, sys, torch
-from lightning_ntm import NTM
+from lightning_ntm import DNC, NTM
 from lightning_ntm.kernels.cpu import library
-from lightning_ntm.kernels.ntm import native
+from lightning_ntm.kernels.cpu import native
 
-threads, backward, own = map(int, sys.argv[1:])
+threads, backward, own, dnc = map(int, sys.argv[1:])
 torch.set_num_threads(threads)
-model = NTM(3, 2, hidden_size=4, memory_slots=100_000, memory_width=16, backend="cpu")
-small = NTM(3, 2, hidden_size=4, backend="cpu")
+kind, slots = (DNC, 1500) if dnc else (NTM, 100_000)
+model = kind(3, 2, hidden_size=4, memory_slots=slots, memory_width=16, backend="cpu")
+small = kind(3, 2, hidden_size=4, backend="cpu")
 small(torch.zeros(16, 2, 3))[0].sum().backward()  # the threads are there
 if own:
     native.entry_points = lambda found=dict(library.entry_points()): found
@@ -371,9 +428,9 @@ assert torch.isfinite(model(inputs)[0]).all()  # and goes on
 
 
 @pytest.mark.parametrize("backward", [0, 1])
-@pytest.mark.parametrize(("threads", "own"), [(1, 0), (2, 0), (2, 1)])
-def test_without_memory_it_is_an_error_and_not_the_end_of_the_process(threads, backward, own):
-    arguments = [str(number) for number in (threads, backward, own)]
+@pytest.mark.parametrize(("threads", "own", "dnc"), [(1, 0, 0), (2, 0, 0), (2, 1, 0), (2, 0, 1)])
+def test_without_memory_it_is_an_error_and_not_the_end_of_the_process(threads, backward, own, dnc):
+    arguments = [str(number) for number in (threads, backward, own, dnc)]
     done = subprocess.run([sys.executable, "-c", MEMORY, *arguments], capture_output=True, text=True)
     assert done.returncode == 0, (done.returncode, done.stderr)
 
@@ -414,8 +471,9 @@ def test_sizes_that_grow_do_not_add_up(pool):
     assert sum(kept) < 2.5 * 10_000_000
 
 
-def test_an_empty_batch_is_left_to_the_loop():
-    model = NTM(3, 2, hidden_size=9, memory_slots=17, memory_width=5)
+@NETWORKS
+def test_an_empty_batch_is_left_to_the_loop(kind):
+    model = small(kind, backend="auto")
     logits, state = model(torch.zeros(0, 4, 3))
     assert logits.shape == (0, 4, 2)
     assert state.memory.memory.shape == (0, 17, 5)

@@ -13,7 +13,7 @@ from lightning_ntm import NTM, Batch, Stack
 
 pytest.importorskip("triton")
 
-from lightning_ntm.kernels.ntm.call import declared
+from lightning_ntm.kernels.call import declared
 from lightning_ntm.kernels.ntm.triton import refusals, sequence, sizes
 from lightning_ntm.states import flatten, mapped, named, unflatten
 from lightning_ntm.tasks.answers import Bits

@@ -564,7 +564,7 @@ def test_weights_are_saved_and_loaded():
         ({"masking": True, "mask_floor": 1.5}, r"mask_floor \(=1.5\) must be between 0 and 1\."),
         ({"masking": True, "mask_floor": float("nan")}, r"mask_floor \(=nan\) must be between 0 and 1\."),
         ({"mask_floor": 0.1}, r"mask_floor \(=0.1\) must be 0 without masking=True\."),
-        ({"backend": "cpu"}, r"backend \(='cpu'\) must be one of auto, reference, graphs\."),
+        ({"backend": "triton"}, r"backend \(='triton'\) must be one of auto, reference, cpu, graphs\."),
         ({"checkpoint_every": -1}, r"checkpoint_every \(=-1\) must be at least 0\."),
         (
             {"controller": FeedForwardController(4, 5), "hidden_size": 100},

@@ -1,5 +1,6 @@
 """Base class of networks with a controller and a memory, such as the NTM and the DNC."""
 
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import torch
@@ -7,7 +8,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from lightning_ntm.kernels.autocast import full_precision
+from lightning_ntm.kernels.plain import LINEAR, Part
+from lightning_ntm.kernels.torch_internals import children_of
 from lightning_ntm.models.base import MemoryModel, State
+from lightning_ntm.models.controllers import FeedForwardController, LSTMController, replaced_parts
 from lightning_ntm.models.parts import Controller, Memory
 from lightning_ntm.models.precision import linear
 from lightning_ntm.states import named
@@ -19,7 +23,7 @@ class ControlledModel(MemoryModel[State]):
     In each step the controller gets the input and the last reads. The layer `heads` computes the interface vector from
     the controller's output; it sets how the memory is written and read. The layer `output` computes the logits from the
     controller's output and the new reads. A subclass sets the four modules and `state_type`, and defines
-    `initial_state`.
+    `initial_state`. One with kernels also sets `replaced_memory` and defines `replaced_shapes` and `replaced_numbers`.
     """
 
     controller: Controller[Any]
@@ -28,6 +32,17 @@ class ControlledModel(MemoryModel[State]):
     output: nn.Linear
     #: A `NamedTuple` of the states of memory and controller, in this order.
     state_type: ClassVar[Any]
+    #: The type of memory that kernels replace.
+    replaced_memory: ClassVar[type[nn.Module]]
+    replaced_methods = ("unroll", "step", "recur", "_control", "_answer")
+
+    def replaced_parts(self) -> Iterator[Part]:
+        """Yield controller, memory, heads and output."""
+        parts = children_of(self)
+        yield from replaced_parts(parts["controller"], LSTMController, FeedForwardController)
+        yield "memory", parts["memory"], (self.replaced_memory,)
+        yield "heads", parts["heads"], LINEAR
+        yield "output", parts["output"], LINEAR
 
     def _start_like(self, state: Any) -> State:
         slots = self.memory.slots_of(state.memory) if isinstance(state, self.state_type) else None

@@ -25,6 +25,16 @@ def replaced_parts(controller: Any, *types: type[nn.Module]) -> Iterator[Part]:
             yield f"controller.{group}.{number}", layer, LINEAR
 
 
+def replaced_shapes(
+    controller: type[nn.Module], batch: int, inputs: int, hidden: int, layers: int
+) -> tuple[list[tuple[int, ...]], list[tuple[int, int]]]:
+    """Return the shapes of the state of a built-in controller and of its weights, for `MemoryModel.replaced_shapes`."""
+    if controller is LSTMController:
+        weights = LSTMController.shapes(inputs, hidden, layers, skip=False)
+        return [(batch, layers, hidden)] * 2, weights
+    return [], FeedForwardController.shapes(inputs, hidden, layers)
+
+
 @exportable
 class LSTMControllerState(NamedTuple):
     """What LSTM layers remember between two steps."""

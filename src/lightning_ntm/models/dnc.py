@@ -1,13 +1,18 @@
 """The Differentiable Neural Computer: a controller, and a memory with allocation and links."""
 
 from operator import attrgetter
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from torch import nn
 
+from lightning_ntm.kernels.choice import Kernel
+from lightning_ntm.kernels.dnc.numbers import Numbers
+from lightning_ntm.kernels.plain import Shapes
+from lightning_ntm.kernels.torch_internals import children_of
 from lightning_ntm.models.controlled import ControlledModel
-from lightning_ntm.models.controllers import controller_of
+from lightning_ntm.models.controllers import LSTMController, controller_of
 from lightning_ntm.models.dnc_memory import DNCMemory
+from lightning_ntm.models.dnc_shapes import shapes_of
 from lightning_ntm.models.exported import exportable
 from lightning_ntm.models.parts import Controller
 
@@ -58,6 +63,14 @@ class DNC(ControlledModel[DNCState]):
     """
 
     state_type = DNCState
+    replaced_memory = DNCMemory
+    kernels: ClassVar = {
+        "cpu": Kernel(
+            "lightning_ntm.kernels.dnc.cpu:run",
+            "lightning_ntm.kernels.cpu.sequence:refusal",
+            loss="lightning_ntm.kernels.dnc.cpu:loss",
+        )
+    }
 
     memory_slots = property(attrgetter("memory.memory_slots"), doc="Memory slots, if no others are given.")
     memory_width = property(attrgetter("memory.memory_width"), doc="Numbers per memory slot.")
@@ -102,6 +115,21 @@ class DNC(ControlledModel[DNCState]):
         for layer in (self.heads, self.output):
             nn.init.xavier_uniform_(layer.weight)
             nn.init.zeros_(layer.bias)
+
+    def replaced_shapes(self, batch_size: int, state: DNCState) -> Shapes:
+        """Return the shapes of state and linear layers."""
+        controller: Any = children_of(self)["controller"]
+        memory: Any = children_of(self)["memory"]
+        sizes = (controller.hidden_size, len(controller.layers), memory.num_read_heads)
+        memory_sizes = (state.memory.memory.shape[-2], memory.memory_width, memory.masking, memory.sharpening)
+        return shapes_of(type(controller), batch_size, self.input_size, self.output_size, *sizes, *memory_sizes)
+
+    def replaced_numbers(self) -> Numbers:
+        """Return the numbers that do not follow from the shapes."""
+        memory: Any = children_of(self)["memory"]
+        recurrent = type(children_of(self)["controller"]) is LSTMController
+        switches = memory.masking, memory.deallocation, memory.sharpening
+        return Numbers(recurrent, memory.num_read_heads, *switches, memory.mask_floor)
 
     @classmethod
     def mds(cls, input_size: int, output_size: int, **options: Any) -> "DNC":

@@ -1,6 +1,6 @@
 """The Neural Turing Machine: a controller, a memory with heads, and the layers that connect them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from operator import attrgetter
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -10,17 +10,11 @@ from torch.nn import functional as F
 
 from lightning_ntm.checks import between, one_of
 from lightning_ntm.kernels.choice import Kernel
-from lightning_ntm.kernels.ntm.call import Numbers
-from lightning_ntm.kernels.plain import LINEAR, Part, Shapes
+from lightning_ntm.kernels.ntm.numbers import Numbers
+from lightning_ntm.kernels.plain import Shapes
 from lightning_ntm.kernels.torch_internals import children_of
 from lightning_ntm.models.controlled import ControlledModel
-from lightning_ntm.models.controllers import (
-    FeedForwardController,
-    LSTMController,
-    LSTMControllerState,
-    controller_of,
-    replaced_parts,
-)
+from lightning_ntm.models.controllers import LSTMController, LSTMControllerState, controller_of
 from lightning_ntm.models.exported import exportable
 from lightning_ntm.models.ntm_memory import HEAD_LIMIT, NTMMemory
 from lightning_ntm.models.ntm_shapes import shapes_of
@@ -94,7 +88,7 @@ class NTM(ControlledModel[NTMState]):
     kernels: ClassVar = {
         "cpu": Kernel(
             "lightning_ntm.kernels.ntm.cpu:run",
-            "lightning_ntm.kernels.ntm.cpu:refusal",
+            "lightning_ntm.kernels.cpu.sequence:refusal",
             loss="lightning_ntm.kernels.ntm.cpu:loss",
         ),
         "triton": Kernel(
@@ -104,7 +98,7 @@ class NTM(ControlledModel[NTMState]):
             "lightning_ntm.kernels.ntm.triton.sequence:loss",
         ),
     }
-    replaced_methods = ("unroll", "step", "recur", "_control", "_answer")
+    replaced_memory = NTMMemory
     initial = ("stay_bias", "lookup_bias", "append_bias")
 
     memory_slots = property(attrgetter("memory.memory_slots"), doc="Default number of memory slots.")
@@ -154,14 +148,6 @@ class NTM(ControlledModel[NTMState]):
         self._starts_memory, self._starts_controller = memory is None, controller == "lstm"
         self._add_start()
         self._reset_parameters(*biases.values())
-
-    def replaced_parts(self) -> Iterator[Part]:
-        """Yield controller, memory, heads and output."""
-        parts = children_of(self)
-        yield from replaced_parts(parts["controller"], LSTMController, FeedForwardController)
-        yield "memory", parts["memory"], (NTMMemory,)
-        yield "heads", parts["heads"], LINEAR
-        yield "output", parts["output"], LINEAR
 
     def replaced_shapes(self, batch_size: int, state: NTMState) -> Shapes:
         """Return the shapes of state and linear layers."""

@@ -3,7 +3,7 @@
 from torch import nn
 
 from lightning_ntm.kernels.plain import Shapes, kept
-from lightning_ntm.models.controllers import FeedForwardController, LSTMController
+from lightning_ntm.models.controllers import replaced_shapes
 from lightning_ntm.models.ntm_memory import interface_groups
 
 
@@ -23,12 +23,7 @@ def shapes_of(
 ) -> Shapes:
     """Return the shapes of a state and of the linear layers of a network."""
     of_inputs = inputs + reads * width
-    recurrent: list[tuple[int, ...]] = []
-    if controller is LSTMController:
-        weights = LSTMController.shapes(of_inputs, hidden, layers, skip=False)
-        recurrent = [(batch, layers, hidden)] * 2
-    else:
-        weights = FeedForwardController.shapes(of_inputs, hidden, layers)
-    weights += (sum(interface_groups(reads, writes, width, max_shift)), hidden), (outputs, hidden + reads * width)
+    recurrent, weights = replaced_shapes(controller, batch, of_inputs, hidden, layers)
+    heads = (sum(interface_groups(reads, writes, width, max_shift)), hidden)
     memory = (batch, slots, width), (batch, reads + writes, slots), (batch, reads, width)
-    return Shapes([*memory, *recurrent], weights)
+    return Shapes([*memory, *recurrent], [*weights, heads, (outputs, hidden + reads * width)])

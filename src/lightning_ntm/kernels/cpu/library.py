@@ -12,14 +12,15 @@ from pathlib import Path
 _SUFFIXES = {"win32": ".dll", "darwin": ".dylib"}
 LIBRARY = Path(__file__).with_name(f"libntm{_SUFFIXES.get(sys.platform, '.so')}")
 
-EntryPoints = dict[int, "ctypes._CFuncPtr"]  # type: ignore[name-defined]
+#: By the name of the network and the size of a number in bytes.
+EntryPoints = dict[tuple[str, int], "ctypes._CFuncPtr"]  # type: ignore[name-defined]
 
 #: Warnings that were already shown.
 _warned = set[str]()
 
 
 def entry_points() -> EntryPoints:
-    """Return the entry points for numbers of 4 and 8 bytes, with the best instruction set of this machine.
+    """Return the entry points of each network and dtype, with the best instruction set of this machine.
 
     Raises:
         ImportError: The kernel was not compiled, cannot be loaded, or its sources have changed since.
@@ -57,7 +58,8 @@ OTHER_LAYOUT = (
 @cache
 def opened() -> EntryPoints | str:
     """Return the entry points, or why the kernel cannot be used."""
-    from lightning_ntm.kernels.ntm.layout import structs  # not at the top: the build runs this file without the package
+    # Not at the top: the build runs this file without the package.
+    from lightning_ntm.kernels.cpu.layout import NETWORKS, program_of, structs
 
     if not LIBRARY.is_file():
         return NOT_COMPILED
@@ -69,20 +71,21 @@ def opened() -> EntryPoints | str:
         return STALE
     use_threads_of_pytorch(library)
     best = instructions(library)
-    if _layout(library, best) != structs():
-        return OTHER_LAYOUT
     found = {}
-    for size, name in ((4, "float"), (8, "double")):
-        function = getattr(library, f"ntm_{name}_{best}")
-        function.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int)
-        function.restype = ctypes.c_int
-        found[size] = function
+    for network in NETWORKS:
+        if _layout(library, network, best) != structs(program_of(network)):
+            return OTHER_LAYOUT
+        for size, name in ((4, "float"), (8, "double")):
+            function = getattr(library, f"{network}_{name}_{best}")
+            function.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int)
+            function.restype = ctypes.c_int
+            found[network, size] = function
     return found
 
 
-def _layout(library: ctypes.CDLL, instructions: str) -> tuple[int, ...]:
-    """Return the version of the layout of a library, and the sizes of its structs."""
-    function = getattr(library, f"ntm_layout_{instructions}")
+def _layout(library: ctypes.CDLL, network: str, instructions: str) -> tuple[int, ...]:
+    """Return the version of the layout of a network's program in a library, and the sizes of its structs."""
+    function = getattr(library, f"{network}_layout_{instructions}")
     function.restype = ctypes.POINTER(ctypes.c_int64 * 4)
     return tuple(function().contents)
 

@@ -6,39 +6,20 @@
 
 #include <cstdint>
 
-#include "../cpu/controllers.hpp"
+#include "../cpu/sequences.hpp"
 
 namespace ntm {
 namespace {
 
-constexpr std::int64_t layout = 1;  // LAYOUT in layout.py
+constexpr std::int64_t layout = 2;  // LAYOUT in layout.py
 
-struct Sizes {
-    static constexpr index line = 16;  // LINE in layout.py
-
-    index batch, time, inputs, hidden, layers, slots, width, reads, writes, max_shift;
-    index recurrent;  // 1: LSTM layers; 0: feed-forward layers
-    index keep;       // 1: save every step for the backward
-    index every;      // steps from one saved memory to the next
-    double limit;     // bound on each number of the gradient of a weighting; 0: none
+struct Sizes : ControlledSizes {
+    index writes, max_shift;
+    double limit;  // bound on each number of the gradient of a weighting; 0: none
 
     index heads() const { return reads + writes; }
     index moves() const { return 2 * max_shift + 1; }
-    index gates() const { return (recurrent ? 4 : 1) * hidden; }
-    index read_size() const { return reads * width; }
-    index memory_size() const { return slots * width; }
-    index scaled_size() const { return slots * (width + 1); }  // with the scales of the slots as a last row
-    // The input of a layer: the output of the layer below (for the first, the input and the reads), then its own
-    // last hidden state.
-    index below(index layer) const { return layer ? hidden : inputs + read_size(); }
-    index inner(index layer) const { return below(layer) + (recurrent ? hidden : 0); }
-    // Row stride of the weight in the backward, padded so that no vector crosses two cache lines.
-    index stride(index layer) const { return (inner(layer) + line - 1) / line * line; }
     index emitted() const { return heads() * (width + 1 + 2 + moves()) + 2 * writes * width; }
-    index output() const { return hidden + read_size(); }
-    index at(index step, index sequence, index size) const { return ((keep ? step * batch : 0) + sequence) * size; }
-    index always_at(index step, index sequence, index size) const { return (step * batch + sequence) * size; }
-    index saved_memories() const { return keep ? (time + every - 1) / every : 0; }
     index saved_memory_at(index number, index sequence) const { return always_at(number, sequence, scaled_size()); }
 };
 

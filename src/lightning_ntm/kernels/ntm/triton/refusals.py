@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightning_ntm.kernels.ntm.call import DeclaredNTM
+from lightning_ntm.kernels.call import DeclaredNetwork
 from lightning_ntm.kernels.ntm.triton.sizes import block
 from lightning_ntm.kernels.plain import changed, linear_layers, transformed
 from lightning_ntm.kernels.torch_internals import has_dispatch_modes
@@ -19,7 +19,7 @@ _MOST_SHIFTED = 2**16
 _HALF = (torch.float16, torch.bfloat16)
 
 
-def refusal(model: DeclaredNTM, inputs: Tensor, state: Any) -> str | None:
+def refusal(model: DeclaredNetwork, inputs: Tensor, state: Any) -> str | None:
     """Return why the kernel cannot run the call, or `None`.
 
     Raises:
@@ -48,7 +48,7 @@ def _interpreted(model: Any, inputs: Tensor) -> bool:
     return by_name and os.environ.get("TRITON_INTERPRET") == "1"
 
 
-def _refused_types(model: DeclaredNTM, inputs: Tensor, state: Any) -> str | None:
+def _refused_types(model: DeclaredNetwork, inputs: Tensor, state: Any) -> str | None:
     weights, parts = linear_layers(model)["heads"].weight.dtype, flatten(state)
     if any(part.dtype not in (torch.float32, torch.float64) for part in parts):
         return f"it keeps a state in float32 or float64, this one is {parts[0].dtype}."
@@ -59,7 +59,7 @@ def _refused_types(model: DeclaredNTM, inputs: Tensor, state: Any) -> str | None
     return None
 
 
-def _refused_sizes(model: DeclaredNTM, state: Any) -> str | None:
+def _refused_sizes(model: DeclaredNetwork, state: Any) -> str | None:
     (slots, width), heads = flatten(state)[0].shape[-2:], flatten(state)[1].shape[-2]
     sizes = {
         "hidden_size": linear_layers(model)["heads"].in_features,

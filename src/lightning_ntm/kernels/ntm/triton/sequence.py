@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lightning_ntm.kernels.call import DeclaredNetwork, declared
 from lightning_ntm.kernels.derivatives import first_only
 from lightning_ntm.kernels.loss import (
     Criterion,
@@ -28,12 +29,11 @@ from lightning_ntm.kernels.loss import (
     run as run_loss,
 )
 from lightning_ntm.kernels.loss_graphs import replayed
-from lightning_ntm.kernels.ntm.call import DeclaredNTM, declared
 from lightning_ntm.kernels.ntm.triton.sizes import Options, Sizes, sizes_of
 from lightning_ntm.states import unflatten
 
 
-def run(networks: DeclaredNTM, inputs: Tensor, state: Any) -> tuple[Tensor, Any]:
+def run(networks: DeclaredNetwork, inputs: Tensor, state: Any) -> tuple[Tensor, Any]:
     """Return `(logits, state)` for a whole sequence of one network, or of an NTM that holds the parameters of many."""
     call = declared(networks, state)
     options = Options.of(call.numbers, inputs.device.type)
@@ -276,7 +276,9 @@ def _on_device_of(tensor: Tensor) -> AbstractContextManager[object]:
     return torch.cuda.device_of(tensor) if elsewhere else nullcontext()
 
 
-def loss(networks: DeclaredNTM, episodes: Sequence[Tensor], state: Any, criterion: Criterion, *, scaled: bool) -> Loss:
+def loss(
+    networks: DeclaredNetwork, episodes: Sequence[Tensor], state: Any, criterion: Criterion, *, scaled: bool
+) -> Loss:
     """Return the loss of a whole sequence of one network, or of an NTM that holds the parameters of many."""
     call = declared(networks, state)
     options = Options.of(call.numbers, episodes[0].device.type)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import torch
 
-from lightning_ntm.kernels.ntm.call import Numbers
+from lightning_ntm.kernels.ntm.numbers import Numbers
 
 #: 16-byte loads in flight for each thread, numbers of the memory in its registers, threads in a warp.
 AHEAD, HELD, WARP = 8, 16, 32

@@ -1,4 +1,4 @@
-"""The native call of a whole sequence of an NTM, forward and backward."""
+"""The native call of a whole sequence, forward and backward."""
 
 import ctypes
 from array import array
@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from lightning_ntm.kernels.cpu.blocks import empty
+from lightning_ntm.kernels.cpu.layout import Layout, padded, pointers_into, starts_of
 from lightning_ntm.kernels.cpu.library import entry_points
-from lightning_ntm.kernels.ntm.layout import Layout, Sizes, padded, pointers_into, starts_of
 
 
 def forward(
@@ -30,9 +30,9 @@ def forward(
     ]
     arrays = (
         inputs.data_ptr(), weights[-1].data_ptr(), biases[-1].data_ptr(), arranged[-1], output.data_ptr(),
-        *saved, *map(Tensor.data_ptr, state), *map(Tensor.data_ptr, end), *(0,) * 15,
+        *saved, *map(Tensor.data_ptr, state), *map(Tensor.data_ptr, end), *(0,) * (5 + 2 * len(state)),
     )  # fmt: skip
-    _call(inputs, layout.sizes, layers, arrays, backward=False)
+    _call(inputs, layout, layers, arrays, backward=False)
     return (output, *end, buffer)
 
 
@@ -68,27 +68,28 @@ def backward(
         for i in range(sizes.layers)
     ]  # fmt: skip
     arrays = (
-        0, weights[-1].data_ptr(), 0, 0, output.data_ptr(), *saved_arrays, *(0,) * 10, _pointer(doutput), demitted,
+        0, weights[-1].data_ptr(), 0, 0, output.data_ptr(), *saved_arrays, *(0,) * (2 * len(state)),
+        _pointer(doutput), demitted,
         *map(_pointer, (dweights[-1], dbiases[-1], dinputs, *dstate, *dend)),
     )  # fmt: skip
-    _call(inputs, sizes, layers, arrays, backward=True)
+    _call(inputs, layout, layers, arrays, backward=True)
     return dinputs, dstate, dweights, dbiases
 
 
 def _call(
     like: Tensor,
-    sizes: Sizes,
+    layout: Layout,
     layers: Sequence[Sequence[int]],
     arrays: Sequence[int],
     *,
     backward: bool,
 ) -> None:
-    """Call the kernel; the pointers are in the order of `Layer` and `Arrays` in arrays.hpp, 0 for no array."""
+    """Call the kernel; the pointers are in the order of `LAYER` and of the network's `ARRAYS`, 0 for no array."""
     # ctypes would take four times as long to make arrays of its own.
     of_layers = array("Q", [pointer for layer in layers for pointer in layer])
     others = array("Q", arrays)
-    failed = entry_points()[like.element_size()](
-        ctypes.byref(sizes),
+    failed = entry_points()[layout.network, like.element_size()](
+        ctypes.byref(layout.sizes),
         of_layers.buffer_info()[0],
         others.buffer_info()[0],
         torch.get_num_threads(),

@@ -1,4 +1,4 @@
-"""The arguments of the programs for NTMs: tensors and numbers that a network declares."""
+"""The arguments of programs that run a controller and a memory: tensors and numbers that a network declares."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -9,22 +9,15 @@ from lightning_ntm.kernels.plain import Declared, linear_layers
 from lightning_ntm.states import flatten
 
 
-class Numbers(NamedTuple):
-    """Numbers of an NTM that do not follow from the shapes of its tensors."""
-
-    recurrent: bool  # LSTM layers, else feed-forward layers
-    num_read_heads: int
-    num_write_heads: int
-    max_shift: int
-    gradient_limit: float  # 0 for none
-
-
 @runtime_checkable
-class DeclaredNTM(Declared, Protocol):
-    """A network that declares what the programs for NTMs replace."""
+class DeclaredNetwork(Declared, Protocol):
+    """A network that declares what its programs replace."""
 
-    def replaced_numbers(self) -> Numbers:
-        """Return the numbers that do not follow from the shapes of its tensors."""
+    def replaced_numbers(self) -> Any:
+        """Return a named tuple of the numbers that do not follow from the shapes of its tensors.
+
+        The first is whether the controller has LSTM layers. All are integers, except the last.
+        """
         ...
 
     def recur(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
@@ -36,7 +29,7 @@ class Call(NamedTuple):
     """The tensors of a call, apart from the inputs.
 
     Args:
-        state: Memory, weightings, reads, hidden and cell; the last two are empty for a controller without a state.
+        state: The tensors of the memory, hidden and cell; the last two are empty for a controller without a state.
         layers: The linear layers of the controller, and that of the heads, by name.
         output: The output layer, on which no step depends.
         numbers: Everything else.
@@ -45,7 +38,7 @@ class Call(NamedTuple):
     state: list[Tensor]
     layers: Mapping[str, nn.Linear]
     output: nn.Linear
-    numbers: Numbers
+    numbers: Any
 
     @property
     def weights(self) -> list[Tensor]:
@@ -58,12 +51,12 @@ class Call(NamedTuple):
         return [layer.bias for layer in self.layers.values()]
 
 
-def declared(network: DeclaredNTM, state: Any) -> Call:
+def declared(network: DeclaredNetwork, state: Any) -> Call:
     """Return the arguments of a call that starts from a state."""
     layers = linear_layers(network)
     output = layers.pop("output")
-    tensors, hidden = flatten(state), layers["heads"].in_features
-    if len(tensors) == 3:
+    tensors, hidden, numbers = flatten(state), layers["heads"].in_features, network.replaced_numbers()
+    if not numbers.recurrent:
         memory = tensors[0]
         tensors += [memory.new_empty(*memory.shape[:-2], 0, hidden)] * 2
-    return Call(tensors, layers, output, network.replaced_numbers())
+    return Call(tensors, layers, output, numbers)
