@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.autograd import forward_ad, functional
 
-from lightning_ntm import LSTM, NTM, functional as fn
+from lightning_ntm import DNC, LSTM, NTM, functional as fn
 from lightning_ntm.kernels.derivatives import first_only
 from lightning_ntm.states import flatten
 
@@ -19,6 +19,7 @@ NETWORKS = {
     "NTM": lambda: NTM(3, 2, **SIZES, **LEARNED),
     "deep NTM": lambda: NTM(3, 2, num_layers=2, num_write_heads=2, **SIZES, **LEARNED),
     "feed-forward NTM": lambda: NTM(3, 2, controller="feedforward", **SIZES),
+    "DNC": lambda: DNC.mds(3, 2, num_read_heads=2, **SIZES),
     "LSTM": lambda: LSTM(3, 2, hidden_size=5, num_layers=2),
 }
 every_network = pytest.mark.parametrize("network", NETWORKS)

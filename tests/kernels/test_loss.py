@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from lightning_ntm import LSTM, NTM, Copy, Stack
+from lightning_ntm import DNC, LSTM, NTM, Copy, Stack
 from lightning_ntm.kernels import graphs, loss_graphs
 from lightning_ntm.kernels.loss import CriterionOutput, Gradients, Results, run
 from lightning_ntm.tasks.answers import Bits, Numbers, Symbols
@@ -64,7 +64,21 @@ def gradients(loss, model):
 def test_it_is_that_of_autograd(seed, answer):
     options, slots, reduction = drawn(seed)
     torch.manual_seed(seed)
-    model, batch, objective = NTM(4, 2, **options).double(), episodes(answer), Objective(answer, reduction)
+    check_loss(NTM(4, 2, **options).double(), answer, slots, reduction)
+
+
+@pytest.mark.parametrize("answer", [Bits(2), Symbols(2)], ids=str)
+@pytest.mark.parametrize("seed", range(8))
+def test_that_of_a_dnc_is_that_of_autograd(seed, answer):
+    options, slots, reduction = drawn(seed)
+    torch.manual_seed(seed)
+    names = ("hidden_size", "memory_slots", "memory_width", "num_read_heads", "controller", "num_layers")
+    kind = DNC.mds if seed % 2 else DNC
+    check_loss(kind(4, 2, **{name: options[name] for name in names}).double(), answer, slots, reduction)
+
+
+def check_loss(model, answer, slots, reduction):
+    batch, objective = episodes(answer), Objective(answer, reduction)
     start = None if slots is None else partial(model.initial_state, len(batch.inputs), slots=slots)
     short = fused_loss(model, objective, batch, start and start())
     found = gradients(short.loss, model)

@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn.utils import parametrizations, parametrize, prune
 from torch.overrides import TorchFunctionMode
 
-from lightning_ntm import LSTM, NTM
+from lightning_ntm import DNC, LSTM, NTM
 from lightning_ntm.kernels import plain
 from lightning_ntm.kernels.ntm.triton import refusals as triton_kernel
 from lightning_ntm.models.controllers import FeedForwardController, LSTMController
@@ -20,6 +20,7 @@ NETWORKS = {
     "feed-forward NTM": lambda kind=NTM, **options: kind(
         3, 2, controller="feedforward", num_layers=2, **SIZES, **options
     ),
+    "DNC": lambda kind=DNC, **options: kind(3, 2, num_read_heads=2, **SIZES, **options),
     "LSTM": lambda kind=LSTM, **options: kind(3, 2, hidden_size=8, num_layers=2, **options),
 }
 #: The parts that kernels replace.
