@@ -41,6 +41,7 @@ CHECKED = {
             "_forward_pre_hooks",
             "_functorch",
             "_has_any_global_hook",
+            "_higher_order_ops",
             "_get_current_function_mode_stack",
             "_len_torch_dispatch_stack",
             "_len_torch_function_stack",

@@ -1,4 +1,4 @@
-"""The commands and scripts of the README and of the pages on the command line and Python run; all links resolve."""
+"""The commands and scripts of the README and of the pages on command line, explorer and Python run; links resolve."""
 
 import re
 import shlex
@@ -13,6 +13,7 @@ from lightning_ntm.cli import main
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 COMMAND_LINE = ROOT / "docs" / "command-line.md"
+EXPLORER = ROOT / "docs" / "explorer.md"
 PYTHON = ROOT / "docs" / "python.md"
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 #: Shortens a training. All other options stay as written.
@@ -32,11 +33,13 @@ def commands(page):
 def _own_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr("webbrowser.open", lambda address: True)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     for example in (ROOT / "examples").glob("*.py"):
         (tmp_path / example.name).write_text(example.read_text())
 
 
-@pytest.mark.parametrize("page", [README, COMMAND_LINE], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [README, COMMAND_LINE, EXPLORER], ids=lambda page: page.name)
 def test_every_command_runs(page):
     for command in commands(page):
         trains = (command[0] == "train" and "--resume" not in command) or "--seeds" in command
@@ -45,7 +48,8 @@ def test_every_command_runs(page):
 
 
 def test_the_readme_shows_every_verb():
-    assert {command[0] for command in commands(README)} == {"train", "sweep", "evaluate", "figure", "report", "bench"}
+    verbs = {"train", "sweep", "evaluate", "figure", "explore", "export", "report", "bench"}
+    assert {command[0] for command in commands(README)} == verbs
 
 
 def test_the_readme_is_short():
@@ -60,7 +64,7 @@ def test_every_make_target_exists():
         assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
 
 
-@pytest.mark.parametrize("script", [*blocks(README, "python"), *blocks(PYTHON, "python")])
+@pytest.mark.parametrize("script", [*blocks(README, "python"), *blocks(PYTHON, "python"), *blocks(EXPLORER, "python")])
 def test_every_script_runs(script, tmp_path):
     write_run(tmp_path / "runs" / "copy" / "ntm-copy-seed1")
     exec(compile(script.replace("5000", "2"), "README.md", "exec"), {})

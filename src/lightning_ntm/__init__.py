@@ -7,6 +7,7 @@ from .lazy import loader as _loader
 if TYPE_CHECKING:
     from . import functional as functional, records as records
     from .evaluation import open_run as open_run
+    from .explorer import explore as explore
     from .models import (
         DNC as DNC,
         GRU as GRU,
@@ -107,6 +108,7 @@ _PLACES = {
     "__version__": "version",
     "detach": "states",
     "open_run": "evaluation",
+    "explore": "explorer",
     **dict.fromkeys(_NETWORKS, "models"),
     **dict.fromkeys(_TASKS, "tasks"),
 }

@@ -1,5 +1,3 @@
-import shutil
-
 import pytest
 
 from lightning_ntm.cli import main
@@ -34,17 +32,3 @@ def page(trained):
     """Their report."""
     assert main(["report", str(trained)]) == 0
     return trained / "report.html"
-
-
-@pytest.fixture(scope="session")
-def chromium():
-    """A browser, if this machine has one."""
-    names = ("chromium", "chromium-browser", "google-chrome")
-    found = next((path for name in names if (path := shutil.which(name))), None)
-    if found is None:
-        pytest.skip(f"no browser: none of {', '.join(names)} is installed")
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        yield browser
-        browser.close()

@@ -16,6 +16,8 @@ _VERBS = {
     "sweep": "Train many runs: networks, tasks, seeds, grids of options.",
     "evaluate": "Measure the kept networks of runs at chosen lengths.",
     "figure": "Draw the memory of a trained network at work in one episode.",
+    "explore": "Make a page on which a trained network runs, on inputs that you draw.",
+    "export": "Write a trained network as ONNX, for torch.export, or as safetensors.",
     "report": "Write one page on many runs: curves, success, cost by length.",
     "bench": "Time a training step on this machine, with the kernel and without.",
 }
@@ -152,6 +154,14 @@ def _run(verb: str, argv: list[str]) -> int:
         from lightning_ntm.cli.report import report
 
         return report(argv)
+    if verb == "explore":
+        from lightning_ntm.cli.explore import explore
+
+        return explore(argv)
+    if verb == "export":
+        from lightning_ntm.cli.export import export
+
+        return export(argv)
     from lightning_ntm.cli.inspect import evaluate, figure
 
     return evaluate(argv) if verb == "evaluate" else figure(argv)

@@ -56,7 +56,7 @@ def open_run(path: Path | str, *, memory_slots: int | None = None, device: str |
     else:
         folder = RunFolder(weights)
         folder.require()
-        weights, config = folder.best, _read(folder.config)
+        weights, config = folder.best, read_configuration(folder.config)
     model, task = _parts(config, weights)
     about = load_weights(model, weights)
     start_of(model, 1, memory_slots)  # raises where there cannot be so many
@@ -81,7 +81,7 @@ def replay(path: Path | str) -> tuple[MemoryModel[Any], Batch, Any]:
     folder = RunFolder(Path(path))
     folder.require()
     weights = folder.nonfinite.with_suffix(".safetensors")
-    config = _read(folder.config)
+    config = read_configuration(folder.config)
     model, task = _parts(config, weights)
     load_weights(model, weights)
     try:
@@ -169,7 +169,12 @@ def warn_beyond_memory(
     return None
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_configuration(path: Path) -> dict[str, Any]:
+    """Return the configuration of a run: a mapping with a class of the network, of the task, and a seed.
+
+    Raises:
+        ValueError: The file is damaged, or not the configuration of a run.
+    """
     try:
         config = read_yaml(path)
     except ValueError as error:

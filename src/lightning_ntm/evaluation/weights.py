@@ -35,11 +35,16 @@ def save_weights(
     """
     if isinstance(weights, nn.Module):
         weights, network = weights.state_dict(), type(weights).__name__
-    tensors = {name: tensor.detach().contiguous() for name, tensor in weights.items()}
     about = {"format": f"{_NAME} {FORMAT}", "network": network, "step": str(step)}
     if config:
         about["config"] = config
-    write_whole(path, _sorted_header(safetensors.torch.save(tensors, about)))
+    write_whole(path, as_safetensors(weights, about))
+
+
+def as_safetensors(weights: Mapping[str, Tensor], about: dict[str, str]) -> bytes:
+    """Return tensors and metadata as safetensors. Equal tensors give equal bytes."""
+    tensors = {name: tensor.detach().contiguous() for name, tensor in weights.items()}
+    return _sorted_header(safetensors.torch.save(tensors, about))
 
 
 def _sorted_header(data: bytes) -> bytes:
@@ -69,7 +74,7 @@ def config_in(path: Path) -> Any:
     Raises:
         ValueError: The file is damaged, was not written by this package, or holds no configuration.
     """
-    with _opened(path) as (_, about):
+    with _opened(path, ours=True) as (_, about):
         text = about.get("config", "")
     if not text:
         raise ValueError(f"{path} does not hold the configuration of its run; open the run folder instead.")
@@ -88,47 +93,72 @@ def load_weights(model: nn.Module, path: Path) -> dict[str, str]:
     Raises:
         ValueError: The file does not exist, is damaged, was not written by this package, or is of another network.
     """
-    with _weights(model, path) as (file, about):
+    with _weights(model, path, ours=True) as (file, about):
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     check_kinds(model, tensors, path)
     model.load_state_dict(tensors)
     return about
 
 
+def load_shared(model: nn.Module, path: Path) -> None:
+    """Load weights from a safetensors file that any program may have written.
+
+    Numbers in half or double precision stay in it: the network then has the dtype of the file.
+
+    Raises:
+        ValueError: The file does not exist, is damaged, or is of another network.
+    """
+    with _weights(model, path, ours=False) as (file, _):
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    check_kinds(model, tensors, path)
+    precisions = {tensor.dtype for tensor in tensors.values()} & FLOATS
+    if len(precisions) == 1:
+        model.to(*precisions)
+    model.load_state_dict(tensors)
+
+
 def check_weights(model: nn.Module, path: Path) -> None:
-    """Raise `ValueError` unless a file has the weights of a network. The network may be on the `meta` device."""
-    with _weights(model, path):
+    """Raise `ValueError` unless a file of this package has the weights of a network, which may be on `meta`."""
+    with _weights(model, path, ours=True):
+        pass
+
+
+def check_shared(model: nn.Module, path: Path) -> None:
+    """Raise `ValueError` unless a file has the tensors of a network, which may be on `meta`."""
+    with _weights(model, path, ours=False):
         pass
 
 
 @contextmanager
-def _weights(model: nn.Module, path: Path) -> Iterator[tuple[Any, dict[str, str]]]:
+def _weights(model: nn.Module, path: Path, *, ours: bool) -> Iterator[tuple[Any, dict[str, str]]]:
     """Open a file of weights. Sizes are checked against the network before tensors are read."""
-    with _opened(path) as (file, about):
+    with _opened(path, ours=ours) as (file, about):
         shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
         check_shapes(model, shapes, path)
         yield file, about
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[Any, dict[str, str]]]:
+def _opened(path: Path, *, ours: bool) -> Iterator[tuple[Any, dict[str, str]]]:
     if not path.is_file():
         raise ValueError(f"there are no weights at {path}.")
     try:
         with safetensors.safe_open(path, framework="pt") as file:
-            yield file, _checked(file.metadata() or {}, path)
+            about = file.metadata() or {}
+            if ours:
+                _checked(about, path)
+            yield file, about
     except (safetensors.SafetensorError, OSError) as error:
         raise ValueError(f"{path} is damaged or not a safetensors file ({error}).") from None
 
 
-def _checked(about: dict[str, str], path: Path) -> dict[str, str]:
+def _checked(about: dict[str, str], path: Path) -> None:
     name, _, number = about.get("format", "").partition(" ")
     if name != _NAME or not number.isdecimal():
         raise ValueError(f"{path} was not written by lightning-ntm (its format is {about.get('format')!r}).")
     check_format(int(number[:18]), path)
     if not re.fullmatch(r"\d{1,15}", about.get("step", "")):
         raise ValueError(f"{path} is damaged: it has no valid step of its weights.")
-    return about
 
 
 def check_format(number: Any, path: Path) -> None:

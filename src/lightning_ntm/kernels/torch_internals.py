@@ -5,7 +5,7 @@ checked. Most are called in each call of a network, so each function is one dire
 """
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -133,3 +133,16 @@ def make_serializable(kind: type[Any], name: str) -> None:
     """
     if kind not in _pytree.SUPPORTED_NODES:
         _pytree._register_namedtuple(kind, serialized_type_name=name)
+
+
+def scan(
+    step: Callable[[list[Tensor], Tensor], tuple[list[Tensor], Tensor]], start: list[Tensor], inputs: Tensor
+) -> tuple[list[Tensor], Tensor]:
+    """Return the last state and the outputs of a loop over the first axis of inputs, which exporters keep as a loop.
+
+    The public operations of PyTorch have no loop. It is imported here, since it loads the compiler.
+    """
+    from torch._higher_order_ops import scan as torch_scan
+
+    state, outputs = torch_scan(step, start, inputs)
+    return state, outputs

@@ -15,7 +15,7 @@ from lightning_ntm.kernels.choice import Kernel, choose, choose_kernel, chosen, 
 from lightning_ntm.kernels.loss import Criterion, Loss, obstacle
 from lightning_ntm.kernels.plain import Part, Shapes
 from lightning_ntm.models import lengths as padding
-from lightning_ntm.models.arguments import KeepsArguments
+from lightning_ntm.models.pretrained import Pretrained
 from lightning_ntm.states import named
 
 
@@ -29,7 +29,7 @@ class NamedTensors(Protocol):
 State = TypeVar("State", bound=NamedTensors)
 
 
-class MemoryModel(KeepsArguments, nn.Module, abc.ABC, Generic[State]):
+class MemoryModel(Pretrained, nn.Module, abc.ABC, Generic[State]):
     """A recurrent network whose whole memory is in the state it returns.
 
     A subclass defines `initial_state` and a pure `step`. The base defines everything else: whole sequences, streaming,
@@ -57,8 +57,6 @@ class MemoryModel(KeepsArguments, nn.Module, abc.ABC, Generic[State]):
     }
     #: Methods that `kernels` replace: if a subclass overrides one of them, no kernel runs.
     replaced_methods: ClassVar[tuple[str, ...]] = ("unroll", "step")
-    #: Arguments that affect initial weights only: they cannot be changed when a run is resumed.
-    initial: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, input_size: int, output_size: int, backend: str = "auto", checkpoint_every: int = 0):
         super().__init__()

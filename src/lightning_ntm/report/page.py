@@ -1,6 +1,5 @@
 """The report of an experiment: one page that needs nothing but itself, and its figures as files."""
 
-import json
 import math
 import sys
 from collections import Counter
@@ -18,6 +17,7 @@ import numpy as np
 from lightning_ntm.measures import Measure, Measures
 from lightning_ntm.records import Series, make_folder, write_whole
 from lightning_ntm.records.files import open_regular
+from lightning_ntm.records.parsing import as_embedded
 from lightning_ntm.report import tables
 from lightning_ntm.report.experiment import Experiment, Network, read_experiments
 from lightning_ntm.report.figures import PANELS, Figures, capitalized, draw
@@ -107,7 +107,7 @@ def render(experiment: Experiment, figures: Figures) -> str:
         version=escape(version("lightning-ntm")),
         style=style + "\n" + "\n".join(map(_hidden, measures)),
         script=script,
-        data=_embedded(_data(experiment)),
+        data=as_embedded(_data(experiment)),
         title=escape(f"{_listed(labels)} on {experiment.task}"),
         statements="".join(f"<li>{_statement(network, measures[0])}</li>" for network in experiment.networks),
         measures="".join(_choice(measure, chosen=measure is measures[0]) for measure in measures),
@@ -287,8 +287,3 @@ def _points(series: Series, measures: Measures) -> dict[str, list[Any]]:
 
 def _short(values: np.ndarray) -> list[float | None]:
     return [float(f"{value:.4g}") if math.isfinite(value) else None for value in values.tolist()]
-
-
-def _embedded(data: Any) -> str:
-    """Return JSON that cannot end the element it stands in."""
-    return json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c").replace("&", "\\u0026")

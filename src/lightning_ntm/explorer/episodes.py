@@ -1,0 +1,117 @@
+"""Episodes for the page: samples of a task with their targets, and the layouts in which a reader draws their own."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+
+from lightning_ntm.evaluation.trace import trace_episode
+from lightning_ntm.models.base import MemoryModel
+from lightning_ntm.tasks.answer import Answer
+from lightning_ntm.tasks.answers import Bits, Numbers, Symbols
+from lightning_ntm.tasks.base import Task
+from lightning_ntm.tasks.batch import Batch
+from lightning_ntm.tasks.copy import Copy
+from lightning_ntm.tasks.formal import DuplicateString, ReverseString
+from lightning_ntm.tasks.repeat_copy import RepeatCopy
+
+#: Steps of an episode on the page, at most.
+MOST_STEPS = 500
+#: Episodes of the training range, and of each difficulty of an evaluation: those that the page runs, and recorded ones.
+_DRAWN, _RECORDED = (5, 2), (3, 1)
+_STEPS_WITHOUT_TASK = 20
+
+Sample = tuple[str, dict[str, np.ndarray]]
+
+
+def samples(model: MemoryModel[Any], task: Task | None, seed: int, *, recorded: bool) -> Iterator[Sample]:
+    """Yield a label and the arrays of an episode, with time first; episodes of the training range come first.
+
+    Args:
+        model: The network.
+        task: Its task; without one there is a single episode of random bits, without targets.
+        seed: Of the episodes.
+        recorded: Whether all that happens is wanted, as `trace_episode` returns it. Otherwise the arrays are inputs,
+            targets and mask; those of the first episode have `logits` too.
+
+    Raises:
+        ValueError: The network does not fit the task.
+    """
+    if task is None:
+        yield "random bits", _without_task(model, seed)
+        return
+    task.answer.check_size(model.output_size)
+    for first, (label, difficulty, number) in enumerate(_drawn(task, seed, _RECORDED if recorded else _DRAWN)):
+        if recorded:
+            yield label, trace_episode(model, task, difficulty, seed=seed, sequence=number)
+        else:
+            yield label, _episode(model, task, task.batch(seed, "evaluation", number, 1, **difficulty), not first)
+
+
+def _drawn(task: Task, seed: int, numbers: tuple[int, int]) -> Iterator[tuple[str, dict[str, int], int]]:
+    """Yield label, difficulty and number of episodes: so many of the training range, and of each evaluation."""
+    stored = task.stored("evaluation")
+    trained, harder = numbers
+    for number in range(trained if stored is None else min(trained, stored)):
+        yield f"{'as in training' if stored is None else 'sequence'} {number + 1}", {}, number
+    for difficulty in task.evaluations if stored is None else ():
+        if task.batch(seed, "evaluation", 0, 1, **difficulty).inputs.shape[1] <= MOST_STEPS:
+            named = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in difficulty.items())
+            yield from ((f"{named} ({number + 1})", difficulty, number) for number in range(harder))
+
+
+@torch.no_grad()
+def _episode(model: MemoryModel[Any], task: Task, batch: Batch, with_logits: bool) -> dict[str, np.ndarray]:
+    seen = {"inputs": batch.inputs, "targets": task.answer.pictured(batch.targets), "mask": batch.mask}
+    if with_logits:
+        first = next(model.parameters())
+        seen["logits"] = model(batch.inputs.to(first))[0].cpu()
+    return {name: tensor[0].numpy() for name, tensor in seen.items()}
+
+
+def _without_task(model: MemoryModel[Any], seed: int) -> dict[str, np.ndarray]:
+    bits = np.random.default_rng(seed).integers(2, size=(1, _STEPS_WITHOUT_TASK, model.input_size))
+    inputs = torch.from_numpy(bits).to(next(model.parameters()))
+    traced = {name: tensor[0].float().cpu().numpy() for name, tensor in model.trace(inputs).items()}
+    return {"inputs": bits[0].astype(np.float32), **traced, "outputs": traced["logits"]}
+
+
+def answer(asked: Answer | None) -> dict[str, Any]:
+    """Return what the script needs to know of the answer of a task."""
+    if isinstance(asked, Bits):
+        return {"kind": "bits", "unit": "bit"}
+    if isinstance(asked, Symbols):
+        return {"kind": "symbols", "unit": "symbol", "end": asked.end}
+    tolerance = asked.tolerance if isinstance(asked, Numbers) else 0.0
+    return {"kind": "numbers", "unit": "number", "tolerance": tolerance}
+
+
+def layout(task: Task | None) -> dict[str, Any] | None:
+    """Return how an episode is made of what a reader draws, or `None` for a task without such a description."""
+    kind = type(task)
+    if isinstance(task, Copy) and kind is Copy:
+        return {**_vectors(task), "outputs": task.bits, "number": None, "end": None, "repeats": 1, "most_repeats": 1}
+    if isinstance(task, RepeatCopy) and kind is RepeatCopy:
+        scaled = task.scaled(np.array([0.0, 1.0]))
+        deviation = 1 / float(scaled[1] - scaled[0])
+        number = {"form": task.number, "channel": task.bits + 1, "mean": -float(scaled[0]) * deviation}
+        return {
+            **_vectors(task),
+            "outputs": task.bits + 1,
+            "number": {**number, "deviation": deviation},
+            "end": task.bits,
+            "repeats": min(3, task.max_repeats),
+            "most_repeats": 2 * task.max_repeats,
+        }
+    if isinstance(task, ReverseString | DuplicateString) and kind in (ReverseString, DuplicateString):
+        name = "reverse" if kind is ReverseString else "duplicate"
+        lengths = {"start": min(10, task.max_length), "most": min(200, 4 * task.max_length)}
+        return {"kind": "string", "symbols": task.symbols, "answer": name, "most_repeats": 1, "repeats": 1, **lengths}
+    return None
+
+
+def _vectors(task: Copy | RepeatCopy) -> dict[str, Any]:
+    sizes = {"bits": task.bits, "inputs": task.input_size, "delimiter": task.bits}
+    most = 6 * task.max_length if isinstance(task, Copy) else 2 * task.max_length
+    return {"kind": "vectors", **sizes, "start": min(10, task.max_length), "most": min(200, most)}

@@ -1,0 +1,82 @@
+"""A network as the script of the page takes it, if the script has its mathematics."""
+
+import base64
+from typing import Any
+
+import numpy as np
+import torch
+
+from lightning_ntm.evaluation.device import device_of
+from lightning_ntm.kernels.plain import changed
+from lightning_ntm.models.base import MemoryModel
+from lightning_ntm.models.controllers import LSTMController
+from lightning_ntm.models.lstm import LSTM
+from lightning_ntm.models.ntm import NTM
+from lightning_ntm.states import flatten
+
+#: Numbers in a memory, at most: the page keeps the memory after each of up to 500 steps, 8 bytes a number.
+MOST_NUMBERS = 2**16
+
+
+def packed(array: np.ndarray) -> dict[str, Any]:
+    """Return an array as JSON can hold it: base64 of bytes where all numbers are 0 or 1, else of float32."""
+    kind = "u1" if np.isin(array, (0, 1)).all() else "f4"
+    data = np.ascontiguousarray(array, np.dtype(f"<{kind}")).tobytes()
+    return {"shape": list(array.shape), "type": kind, "data": base64.b64encode(data).decode()}
+
+
+def why_not(model: MemoryModel[Any]) -> str | None:
+    """Return why the script cannot run a network, or `None`."""
+    name = type(model).__name__
+    if type(model) not in (NTM, LSTM):
+        return f"The page cannot run a {name}."
+    if model.made_with is None or any(isinstance(value, dict) for value in model.made_with.values()):
+        return "The page cannot run a network with a controller or a memory of one's own."
+    dtype = next(model.parameters()).dtype
+    if dtype not in (torch.float32, torch.float64):
+        return f"The page cannot run a network in {dtype}."
+    if isinstance(model, NTM) and model.memory_slots * model.memory_width > MOST_NUMBERS:
+        return f"The page cannot run a memory of more than {MOST_NUMBERS:,} numbers."
+    state = model.initial_state(1)
+    inputs = torch.zeros(1, 1, model.input_size, dtype=flatten(state)[0].dtype, device=device_of(model))
+    reason = changed(model, inputs, state)  # type: ignore[arg-type]
+    return reason and f"The page cannot run this {name}: {reason}"
+
+
+def description(model: MemoryModel[Any]) -> dict[str, Any]:
+    """Return sizes and weights of a network that the script can run."""
+    controller: Any = model.controller
+    recurrent = isinstance(controller, LSTMController)
+    return {
+        "recurrent": recurrent,
+        "skip": recurrent and controller.skip,
+        "hidden_size": controller.hidden_size,
+        "num_layers": controller.num_layers,
+        "output_size": model.output_size,
+        "memory": _memory(model) if isinstance(model, NTM) else None,
+        "tensors": {name: packed(tensor.detach().cpu().numpy()) for name, tensor in model.state_dict().items()},
+    }
+
+
+def _memory(model: NTM) -> dict[str, int]:
+    return {
+        "slots": model.memory_slots,
+        "width": model.memory_width,
+        "reads": model.num_read_heads,
+        "writes": model.num_write_heads,
+        "max_shift": model.max_shift,
+    }
+
+
+def facts(model: MemoryModel[Any]) -> str:
+    """Return the sizes of a network in words."""
+    count = sum(parameter.numel() for parameter in model.parameters())
+    told = [f"{count:,} parameters"]
+    if (slots := getattr(model, "memory_slots", None)) is not None:
+        width = getattr(model, "memory_width", None)
+        told.append(f"memory of {slots} slots" + ("" if width is None else f" of {width} numbers"))
+    if hidden := (model.made_with or {}).get("hidden_size"):
+        names = {"lstm": "LSTM controller", "feedforward": "feed-forward controller"}
+        named = (model.made_with or {}).get("controller")
+        told.append(f"{names.get(named, 'layers') if isinstance(named, str) else 'layers'} of {hidden} units")
+    return "; ".join(told)

@@ -1,0 +1,144 @@
+"""The page on which a trained network runs: one file that needs nothing but itself."""
+
+from html import escape
+from importlib.resources import files
+from os import PathLike
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import numpy as np
+
+from lightning_ntm.exchange.pretrained import open_network
+from lightning_ntm.explorer.episodes import Sample, answer, layout, samples
+from lightning_ntm.explorer.network import description, facts, packed, why_not
+from lightning_ntm.models.base import MemoryModel
+from lightning_ntm.records import write_whole
+from lightning_ntm.records.parsing import as_embedded
+from lightning_ntm.tasks.base import Task
+from lightning_ntm.version import __version__
+
+#: Numbers of recorded steps on a page, at most: 4 bytes each.
+_RECORDED = 2**20
+_SCRIPTS = ("network.js", "episodes.js", "drawing.js", "page.js")
+#: Heads or layers of a recorded array, at most; matrices as the links of a DNC have more rows.
+_ROWS = 16
+#: What the page shows of an episode that it computes itself, and of one that was recorded at least.
+_EPISODE = ("inputs", "targets", "mask")
+_ALWAYS = (*_EPISODE, "outputs")
+_HELP = (
+    "<kbd>←</kbd> <kbd>→</kbd> step, <kbd>Home</kbd> <kbd>End</kbd> first and last, <kbd>Space</kbd> play. Point at a "
+    "slot to see which steps wrote and read it."
+)
+_HELP_TO_CHANGE = (
+    " Click an input to change it; or choose it with <kbd>↑</kbd> <kbd>↓</kbd> and press <kbd>Enter</kbd>, or press "
+    "the number of its row. Move gate, shift or strength of a head to change what it emits in the chosen step."
+)
+
+
+class Explorer:
+    """A page on which a network runs; Jupyter shows it below the cell.
+
+    Attributes:
+        html: The page.
+    """
+
+    def __init__(self, html: str):
+        self.html = html
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the page into a file, which needs nothing but itself.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        write_whole(Path(path), self.html)
+
+    def _repr_html_(self) -> str:
+        return (
+            f'<iframe srcdoc="{escape(self.html)}" sandbox="allow-scripts" title="network explorer" '
+            'style="width: 100%; height: 900px; border: 0"></iframe>'
+        )
+
+
+def explore(network: MemoryModel[Any] | str | PathLike[str], task: Task | None = None, *, seed: int = 1) -> Explorer:
+    """Return a page on which a trained network runs step by step, on inputs that the reader draws.
+
+    NTMs with an LSTM or a feed-forward controller and the LSTM baseline run in the page itself. Of other networks it
+    has the recorded steps of a few episodes.
+
+    Args:
+        network: A network, a run folder, or a folder of `save_pretrained`.
+        task: The task it was trained on, by default that of the folder. Without a task the page has no targets.
+        seed: Of the episodes on the page. A run has its own.
+
+    Raises:
+        ValueError: The folder has no network, or the task does not fit it.
+    """
+    if isinstance(network, MemoryModel):
+        return Explorer(render(network, task, seed))
+    opened = open_network(Path(network))
+    return Explorer(render(opened.model, opened.task if task is None else task, opened.seed))
+
+
+def render(model: MemoryModel[Any], task: Task | None, seed: int) -> str:
+    """Return the page."""
+    web = files("lightning_ntm.explorer") / "web"
+    reason = why_not(model)
+    drawn = list(samples(model, task, seed, recorded=reason is not None))
+    left_out: list[str] = []
+    if reason is None:
+        drawn = [(label, _chosen(seen, (*_EPISODE, "logits"))) for label, seen in drawn]
+    else:
+        drawn, left_out = _recorded(drawn)
+    data = {
+        "network": None if reason else description(model),
+        "layout": layout(task),
+        "answer": answer(None if task is None else task.answer),
+        "samples": [
+            {"label": label, "arrays": {name: packed(array) for name, array in seen.items()}} for label, seen in drawn
+        ],
+        "left_out": left_out,
+    }
+    return Template((web / "page.html").read_text(encoding="utf-8")).substitute(
+        title=escape(f"{type(model).__name__} on {type(task).__name__}" if task else type(model).__name__),
+        facts=escape(facts(model) + "."),
+        how=escape(f"{reason} It shows steps that were recorded." if reason else "The network runs in this page."),
+        help=_HELP + ("" if reason else _HELP_TO_CHANGE),
+        version=escape(__version__ or ""),
+        style=(web / "page.css").read_text(encoding="utf-8"),
+        data=as_embedded(data),
+        script="\n".join((web / name).read_text(encoding="utf-8") for name in _SCRIPTS),
+    )
+
+
+def _chosen(seen: dict[str, np.ndarray], names: tuple[str, ...]) -> dict[str, np.ndarray]:
+    return {name: np.asarray(seen[name]) for name in names if name in seen}
+
+
+def _recorded(drawn: list[Sample]) -> tuple[list[Sample], list[str]]:
+    """Return the episodes with as much of what happened as a page has room for, and the names of the rest.
+
+    Small arrays come first. Episodes share the room, and an array that the first has no room for is left out of all.
+    """
+    time = len(drawn[0][1]["inputs"])
+    first = {name: array for name, array in drawn[0][1].items() if _is_recorded(array, time) and ":" not in name}
+    room, names = _RECORDED // 4, [name for name in first if name in _ALWAYS]
+    for name, array in sorted(first.items(), key=lambda item: (item[0] != "memory", item[1].size)):
+        shown = name == "memory" or array.ndim < 3 or array.shape[1] <= _ROWS
+        if name not in names and shown and array.size <= room:
+            names.append(name)
+            room -= array.size
+    kept: list[Sample] = []
+    room = _RECORDED
+    for label, seen in drawn:
+        chosen = _chosen(seen, tuple(names))
+        size = sum(array.size for array in chosen.values())
+        if not kept or size <= room:
+            kept.append((label, chosen))
+            room -= size
+    return kept, sorted(first.keys() - {*names, "errors", "logits"})
+
+
+def _is_recorded(array: np.ndarray, time: int) -> bool:
+    return 0 < array.ndim < 4 and array.shape[0] == time and bool(np.isfinite(array).all())

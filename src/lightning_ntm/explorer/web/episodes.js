@@ -1,0 +1,94 @@
+"use strict";
+/* Episodes: what is shown to a network, what it should answer, and which of its answers are wrong.
+
+An episode is {inputs, targets, mask}, each {shape: [time, ...], data}; targets and mask are null where the answer is not
+known. Of tasks with a layout, episodes are made of the items that are presented: vectors of bits, or symbols. */
+const EPISODES = (() => {
+  const zeros = (...shape) => ({ shape, data: new Float32Array(shape.reduce((product, axis) => product * axis, 1)) });
+  const put = (array, time, channel, value) => { array.data[time * (array.shape[1] ?? 1) + channel] = value; };
+
+  /** Return an episode of copy or repeat copy. */
+  function ofVectors({ bits, inputs, outputs, delimiter, number, end }, items, repeats) {
+    const length = items.length, unary = number?.form === "unary";
+    const begins = length + 1 + (number ? (unary ? repeats : 1) : 0), answers = length * repeats;
+    const time = begins + answers + (end === null ? 0 : 1);
+    const episode = { inputs: zeros(time, inputs), targets: zeros(time, outputs), mask: zeros(time) };
+    items.forEach((item, t) => item.forEach((bit, channel) => put(episode.inputs, t, channel, bit)));
+    put(episode.inputs, length, delimiter, 1);
+    if (number) {
+      const shown = unary ? 1 : (repeats - number.mean) / number.deviation;
+      for (let t = length + 1; t < begins; t++) put(episode.inputs, t, number.channel, shown);
+    }
+    for (let t = begins; t < time; t++) {
+      put(episode.mask, t, 0, 1);
+      if (t - begins < answers) {
+        items[(t - begins) % length].forEach((bit, channel) => put(episode.targets, t, channel, bit));
+      } else put(episode.targets, t, end, 1);
+    }
+    return episode;
+  }
+
+  /** Return an episode of a task on strings, whose answer is made of the string itself. */
+  function ofString({ symbols, answer }, items) {
+    const string = items.map(([symbol]) => symbol);
+    const answers = answer === "reverse" ? [...string].reverse() : [...string, ...string];
+    const time = string.length + answers.length;
+    const episode = { inputs: zeros(time, symbols + 1), targets: zeros(time, symbols), mask: zeros(time) };
+    for (let t = 0; t < time; t++) put(episode.inputs, t, string[t] ?? symbols, 1);
+    answers.forEach((symbol, i) => {
+      put(episode.targets, string.length + i, symbol, 1);
+      put(episode.mask, string.length + i, 0, 1);
+    });
+    return episode;
+  }
+
+  /** Return the episode of a layout in which these items are presented. */
+  const made = (layout, items, repeats = 1) =>
+    layout.kind === "string" ? ofString(layout, items) : ofVectors(layout, items, repeats);
+
+  /** Return random items: vectors of bits, or single symbols. */
+  function random(layout, length, draw = Math.random) {
+    const size = layout.kind === "string" ? 1 : layout.bits, choices = layout.kind === "string" ? layout.symbols : 2;
+    const one = () => Math.floor(draw() * choices);
+    return Array.from({ length }, () => Array.from({ length: size }, one));
+  }
+
+  /** Return what a picture shows of logits, as `Answer.shown`: probabilities, or the numbers themselves. */
+  function shown(answer, { shape, data }) {
+    const [time, size] = shape, result = new Float64Array(data.length);
+    for (let t = 0; t < time; t++) {
+      const logits = data.subarray(t * size, (t + 1) * size);
+      if (answer.kind === "symbols") result.set(NUMBERS.softmax(logits), t * size);
+      else result.set(answer.kind === "bits" ? logits.map(NUMBERS.sigmoid) : logits, t * size);
+    }
+    return { shape, data: result };
+  }
+
+  /** Return the wrong cells of outputs as [time, row], and how many answers there are. */
+  function errors(answer, outputs, { targets, mask }) {
+    const [time, size] = outputs.shape, wrong = [];
+    let asked = 0, ended = false;
+    for (let t = 0; targets && t < time; t++) {
+      if (!mask.data[t] || ended) continue;
+      const at = t * size, own = outputs.data.subarray(at, at + size), right = targets.data.subarray(at, at + size);
+      if (answer.kind === "symbols") {
+        const most = own.indexOf(Math.max(...own));
+        asked += 1;
+        ended = answer.end !== null && right[answer.end] === 1;
+        if (!(right[most] > 0)) wrong.push([t, most]);
+        continue;
+      }
+      asked += size;
+      for (let row = 0; row < size; row++) {
+        const fits = answer.kind === "bits" ? (own[row] > 0.5) === (right[row] > 0.5)
+          : Math.abs(own[row] - right[row]) <= answer.tolerance;
+        if (!fits) wrong.push([t, row]);
+      }
+    }
+    return { wrong, asked };
+  }
+
+  const NUMBERS = typeof module === "undefined" ? NETWORK : require("./network.js");
+  return { made, random, shown, errors, zeros };
+})();
+if (typeof module !== "undefined") module.exports = EPISODES;

@@ -1,0 +1,128 @@
+"""Networks as programs of ONNX and of torch.export, and what keeps a wrong one from being written."""
+
+import jaxtyping
+import pytest
+import torch
+from runs import write_run
+
+from lightning_ntm import LSTM, NTM, Copy, MemoryModel
+from lightning_ntm.cli import main
+from lightning_ntm.evaluation.build import build
+from lightning_ntm.evaluation.weights import save_weights
+from lightning_ntm.exchange import exporting
+from lightning_ntm.exchange.exporting import export
+
+SMALL = {"hidden_size": 5, "memory_slots": 6, "memory_width": 4}
+
+
+@pytest.fixture
+def _unchecked():
+    """Sizes are symbols while a network is exported, which the checks of annotations take for wrong."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+def network():
+    """With weights large enough that an initial memory of 1e-6 matters."""
+    return shaken(NTM(3, 2, **SMALL, num_read_heads=2))
+
+
+def shaken(made):
+    for parameter in made.parameters():
+        parameter.data.add_(torch.randn(parameter.shape) / 2)
+    return made.eval()
+
+
+def of_torch(path):
+    return torch.export.load(path).module()
+
+
+def of_onnx(path):
+    session = pytest.importorskip("onnxruntime").InferenceSession(path)
+    return lambda inputs: torch.from_numpy(session.run(["logits"], {"inputs": inputs.numpy()})[0])
+
+
+@pytest.mark.usefixtures("_unchecked")
+@pytest.mark.parametrize(
+    ("kind", "load", "made"),
+    [("torch", of_torch, lambda: shaken(LSTM(3, 2, hidden_size=4, num_layers=2))), ("onnx", of_onnx, network)],
+)
+def test_a_program_runs_any_number_of_sequences_of_any_length(kind, load, made, tmp_path):
+    if kind == "onnx":
+        for name in exporting._OF_ONNX:
+            pytest.importorskip(name, reason=f"{name} is not installed")
+    model, path = made(), tmp_path / "model"
+    assert export(model, path, kind) < 1e-5
+    program = load(path)
+    for batch, time in ((1, 1), (2, 13), (7, 3)):
+        inputs = torch.rand(batch, time, 3)
+        with torch.no_grad():
+            torch.testing.assert_close(program(inputs), model(inputs)[0], rtol=1e-5, atol=1e-5)
+    assert {parameter.grad for parameter in model.parameters()} == {None}
+
+
+def wrong(times):
+    def make(sequence):
+        network = sequence.network
+        return b"", lambda inputs: times * network.unroll(inputs, network.initial_state(len(inputs)))[0]
+
+    return make
+
+
+@pytest.mark.parametrize(("times", "written"), [(1 + 1e-6, True), (1 + 3e-4, False), (float("nan"), False)])
+def test_a_program_with_other_numbers_is_not_written(times, written, tmp_path, monkeypatch):
+    monkeypatch.setattr(exporting, "_torch", wrong(times))
+    path = tmp_path / "model"
+    if written:
+        export(network(), path, "torch")
+    else:
+        with pytest.raises(ValueError, match=r"model is not written: its logits would differ .*; allowed is 1\.0e-04"):
+            export(network(), path, "torch")
+    assert path.exists() == written
+    assert list(tmp_path.iterdir()) == [path] * written
+
+
+class Deciding(NTM):
+    """What it does depends on numbers, which a program cannot follow."""
+
+    def step(self, x, state):
+        return super().step(x if x.sum() > 0 else -x, state)
+
+
+@pytest.mark.usefixtures("_unchecked")
+def test_a_network_that_cannot_be_exported_is_one_line(tmp_path):
+    with pytest.raises(ValueError, match="Deciding cannot be exported: ") as raised:
+        export(Deciding(3, 2, **SMALL), tmp_path / "model", "torch")
+    assert "\n" not in str(raised.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_missing_packages_are_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(exporting, "find_spec", lambda name: None if name == "onnxscript" else object())
+    with pytest.raises(ValueError, match=r"^ONNX needs onnxscript: pip install 'lightning-ntm\[onnx\]'\.$"):
+        export(network(), tmp_path / "model", "onnx")
+
+
+def test_the_command_writes_into_the_run_or_elsewhere(tmp_path, capsys, monkeypatch):
+    run = write_run(tmp_path / "run")
+    config = {"class_path": "lightning_ntm.NTM", "init_args": {"hidden_size": 100}}
+    kept = build(config, MemoryModel, input_size=9, output_size=8).eval()
+    save_weights(kept, run / "best.safetensors", step=3)
+    assert main(["export", str(run), "--format", "safetensors"]) == 0
+    found = MemoryModel.from_pretrained(run / "exported")
+    inputs = torch.rand(2, 3, 9)
+    assert torch.equal(found(inputs)[0], kept(inputs)[0])
+    monkeypatch.setattr(exporting, "_torch", wrong(1.0))
+    assert main(["export", str(run / "exported"), "--format", "torch", "--output", str(tmp_path / "a.pt2")]) == 0
+    assert "Largest difference from PyTorch: 0e+00" in capsys.readouterr().out
+    assert (tmp_path / "a.pt2").exists()
+    assert main(["export", str(run), "--format", "tf"]) == 2
+    assert "invalid choice: 'tf'" in capsys.readouterr().err
+
+
+def test_a_folder_of_exported_files_names_the_task(tmp_path):
+    network().save_pretrained(tmp_path / "a", task=Copy(bits=2))
+    assert main(["export", str(tmp_path / "a"), "--format", "safetensors", "--output", str(tmp_path / "b")]) == 0
+    for name in ("config.json", "model.safetensors"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()

@@ -1,0 +1,248 @@
+"""Networks saved and loaded as files; files that come from anybody."""
+
+import inspect
+import json
+import os
+
+import pytest
+import torch
+from runs import write_run
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from lightning_ntm import DNC, LSTM, NTM, Copy, MemoryModel, models
+from lightning_ntm.evaluation.build import build
+from lightning_ntm.evaluation.weights import save_weights
+from lightning_ntm.exchange import open_network
+from lightning_ntm.models import Controller, DNCMemory, LSTMController
+from lightning_ntm.tasks import EvenPairs, FileTask
+
+NETWORKS = [
+    kind
+    for _, kind in inspect.getmembers(models, inspect.isclass)
+    if issubclass(kind, MemoryModel) and not inspect.isabstract(kind)
+]
+SMALL = {"hidden_size": 5, "memory_slots": 6, "memory_width": 4}
+
+
+class Plain(Controller):
+    """A controller of a user's own."""
+
+    def __init__(self):
+        super().__init__()
+        self.input_size, self.output_size = 3 + 4, 2
+        self.layer = nn.Linear(7, 2)
+
+    def initial_state(self, *batch):
+        return models.FeedForwardControllerState()
+
+    def step(self, x, state):
+        return self.layer(x), state
+
+
+class Mine(MemoryModel):
+    """A network of a user's own."""
+
+    def __init__(self, input_size, output_size, units=3):
+        super().__init__(input_size, output_size)
+        self.units = units
+        self.inner = LSTM(input_size, output_size, hidden_size=units)
+
+    def initial_state(self, *batch):
+        return self.inner.initial_state(*batch)
+
+    def step(self, x, state):
+        return self.inner.step(x, state)
+
+
+def same(one, other):
+    inputs = torch.randn(2, 4, one.input_size)
+    return type(one) is type(other) and torch.equal(one(inputs)[0], other(inputs)[0])
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_every_network_of_the_package_comes_back(kind, tmp_path):
+    network = kind(3, 2).eval()
+    network.save_pretrained(tmp_path / "a" / "b")
+    for loader in (kind, MemoryModel):
+        found = loader.from_pretrained(tmp_path / "a" / "b")
+        assert same(network, found)
+        assert not found.training
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        NTM(3, 2, **SMALL, controller="feedforward", num_layers=2, num_read_heads=2, max_shift=2, head_init="learned"),
+        NTM(3, 2, **SMALL, memory_init="random", num_write_heads=3, append_bias=1.5, gradient_limit=0.1),
+        DNC.mds(3, 2, **SMALL, num_read_heads=2, mask_floor=0.25),
+        LSTM(3, 2, hidden_size=4, num_layers=2),
+    ],
+)
+def test_arguments_come_back(network, tmp_path):
+    network.save_pretrained(tmp_path)
+    found = MemoryModel.from_pretrained(tmp_path)
+    assert found.arguments() == network.arguments()
+    assert same(network, found)
+
+
+def test_networks_and_parts_of_ones_own(tmp_path):
+    mine = Mine(3, 2, units=4)
+    mine.save_pretrained(tmp_path / "mine")
+    assert same(mine, Mine.from_pretrained(tmp_path / "mine"))
+    with pytest.raises(ValueError, match="class Mine, which is not of the package"):
+        MemoryModel.from_pretrained(tmp_path / "mine")
+    network = NTM(3, 2, controller=Plain(), memory=DNCMemory(5, 4))
+    network.save_pretrained(tmp_path / "parts")
+    with pytest.raises(ValueError, match=r"controller is a part of one's own \('test_pretrained.Plain'"):
+        NTM.from_pretrained(tmp_path / "parts")
+    assert same(network, NTM.from_pretrained(tmp_path / "parts", controller=Plain(), memory=DNCMemory(5, 4)))
+    inner = LSTMController(3 + 4, 5, skip=True)
+    NTM(3, 2, controller=inner, **{**SMALL, "hidden_size": 100}).save_pretrained(tmp_path / "inner")
+    assert json.loads((tmp_path / "inner" / "config.json").read_text())["controller"]["class_path"].endswith(
+        "LSTMController"
+    )
+
+
+def test_an_argument_that_cannot_be_written_is_an_error(tmp_path):
+    class Unclear(Mine):
+        def __init__(self, input_size, output_size, function):
+            super().__init__(input_size, output_size)
+
+    with pytest.raises(ValueError, match="Unclear has an argument that is no number, text, list or part of a network"):
+        Unclear(3, 2, abs).save_pretrained(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_the_precision_is_that_of_the_file(dtype, tmp_path):
+    network = NTM(3, 2, **SMALL).to(dtype)
+    network.save_pretrained(tmp_path)
+    found = NTM.from_pretrained(tmp_path)
+    assert {parameter.dtype for parameter in found.parameters()} == {dtype}
+    inputs = torch.randn(1, 3, 3, dtype=dtype)
+    assert torch.equal(found(inputs)[0], network(inputs)[0])
+
+
+def test_equal_networks_give_equal_files(tmp_path):
+    network = NTM(3, 2, **SMALL)
+    for name in ("a", "b"):
+        network.save_pretrained(tmp_path / name, task=Copy(bits=2))
+    for name in ("config.json", "model.safetensors"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_the_task_comes_back(tmp_path):
+    NTM(3, 2, **SMALL).save_pretrained(tmp_path, task=Copy(bits=2, max_length=5))
+    assert open_network(tmp_path).task == Copy(bits=2, max_length=5)
+    arrays = {"inputs": torch.zeros(2, 3, 1).numpy(), "targets": torch.zeros(2, 3, 1).numpy()}
+    with pytest.raises(ValueError, match=r"task \(=FileTask\) must be a dataclass without files"):
+        NTM(3, 2).save_pretrained(tmp_path, task=FileTask.from_arrays(arrays, arrays))
+
+
+def trained(folder, **options):
+    run = write_run(folder, **options)
+    config = {"class_path": "lightning_ntm.NTM", "init_args": {"hidden_size": 100}}
+    network = build(config, MemoryModel, input_size=9, output_size=8).eval()
+    save_weights(network, run / "best.safetensors", step=3)
+    return run, network
+
+
+def test_a_run_folder_is_loaded_too(tmp_path):
+    run, network = trained(tmp_path / "run")
+    assert same(network, NTM.from_pretrained(run))
+    assert same(network, MemoryModel.from_pretrained(run))
+    opened = open_network(run)
+    assert (type(opened.task), opened.seed) == (Copy, 1)
+    with pytest.raises(ValueError, match=r"class lightning_ntm.NTM, not LSTM: call NTM.from_pretrained"):
+        LSTM.from_pretrained(run)
+
+
+def test_nothing_that_a_run_names_is_imported(tmp_path, monkeypatch):
+    (tmp_path / "evil.py").write_text("raise SystemExit('imported')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    run, network = trained(tmp_path / "run")
+    config = (run / "config.yaml").read_text()
+    (run / "config.yaml").write_text(config.replace("lightning_ntm.Copy", "evil.Copy"))
+    with pytest.raises(ValueError, match=r"input_size and output_size must be given: .*\(evil.Copy\)"):
+        NTM.from_pretrained(run)
+    assert same(network, NTM.from_pretrained(run, input_size=9, output_size=8))
+    (run / "config.yaml").write_text(config.replace("lightning_ntm.NTM", "evil.NTM"))
+    with pytest.raises(ValueError, match=r"class evil\.NTM, which is not of the package"):
+        MemoryModel.from_pretrained(run)
+
+
+def config(**changes):
+    def change(folder):
+        path = folder / "config.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+    return change
+
+
+def weights(change):
+    def changed(folder):
+        tensors = load_file(folder / "model.safetensors")
+        change(tensors)
+        save_file(tensors, folder / "model.safetensors")
+
+    return changed
+
+
+def sparse(folder):
+    with (folder / "config.json").open("wb") as file:
+        file.truncate(2**40)
+
+
+def pipe(folder):
+    (folder / "model.safetensors").unlink()
+    os.mkfifo(folder / "model.safetensors")
+
+
+SPOILED = {
+    "no weights": (lambda folder: (folder / "model.safetensors").unlink(), "there are no weights"),
+    "a pipe": (pipe, "there are no weights"),
+    "no config": (lambda folder: (folder / "config.json").unlink(), "has no network: neither config.json"),
+    "no JSON": (lambda folder: (folder / "config.json").write_text("{"), "config.json is damaged"),
+    "deep JSON": (lambda folder: (folder / "config.json").write_text("[" * 10**5), "config.json is damaged"),
+    "endless config": (sparse, "larger than"),
+    "cut weights": (lambda folder: os.truncate(folder / "model.safetensors", 500), "damaged or not a safetensors"),
+    "a newer format": (config(format=2), "has format 2; this lightning-ntm reads 1"),
+    "a format of words": (config(format="x"), "has format 'x'"),
+    "a class of Python": (config(architectures=["os.system"]), "class os.system"),
+    "another class": (config(architectures=["LSTM"]), "takes no argument 'memory_slots'|is of class LSTM"),
+    "two classes": (config(architectures=["NTM", "DNC"]), "architectures must be a list of one name"),
+    "an unknown argument": (config(hidden=3), "takes no argument 'hidden'; it takes input_size"),
+    "another size": (config(hidden_size=6), "is of another network: controller.layers.0.bias has shape"),
+    "a huge size": (config(hidden_size=10**6), "is of another network"),
+    "an endless size": (config(hidden_size=10**400), "cannot be made from it|is of another network"),
+    "a size of words": (config(hidden_size="many"), "NTM cannot be made from it"),
+    "a negative size": (config(memory_slots=-1), r"memory_slots \(=-1\) must be at least 1"),
+    "another tensor": (weights(lambda tensors: tensors.pop("output.bias")), "output.bias has shape nothing there"),
+    "whole numbers": (
+        weights(lambda tensors: tensors.update({"output.bias": tensors["output.bias"].long()})),
+        "output.bias is of torch.int64 there",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SPOILED)
+@pytest.mark.parametrize("kind", [NTM, MemoryModel])
+def test_a_spoiled_folder_is_one_clear_line(name, kind, tmp_path):
+    spoil, says = SPOILED[name]
+    NTM(3, 2, **SMALL).save_pretrained(tmp_path)
+    spoil(tmp_path)
+    with pytest.raises(ValueError, match=says) as raised:
+        kind.from_pretrained(tmp_path)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_task_of_a_file_is_one_of_the_package_or_none(tmp_path):
+    NTM(3, 2, **SMALL).save_pretrained(tmp_path, task=EvenPairs())
+    for path, says in (("os.Copy", None), ("lightning_ntm.FileTask", None), ("lightning_ntm.Copy", "cannot be made")):
+        config(task={"class_path": path, "init_args": {"min_length": 3, "max_length": 1}})(tmp_path)
+        if says is None:
+            assert open_network(tmp_path).task is None
+        else:
+            with pytest.raises(ValueError, match=says):
+                open_network(tmp_path)

@@ -1,0 +1,225 @@
+"""The page in a browser: what a reader does, and what they see."""
+
+import re
+from contextlib import contextmanager
+
+import pytest
+import torch
+
+from lightning_ntm import DNC, LSTM, NTM, Copy, explore
+from lightning_ntm.tasks import ReverseString
+from lightning_ntm.tasks.formal import OddsFirst
+
+SMALL = {"hidden_size": 6, "memory_slots": 12, "memory_width": 4}
+TASK = Copy(bits=3, max_length=4)
+PAGES = {
+    "ntm": lambda: explore(NTM(4, 3, **SMALL), TASK),
+    "feedforward": lambda: explore(NTM(4, 3, **SMALL, controller="feedforward", num_write_heads=2), TASK),
+    "lstm": lambda: explore(LSTM(4, 3, hidden_size=6, num_layers=2), TASK),
+    "dnc": lambda: explore(DNC(4, 3, **SMALL), TASK),
+    "symbols": lambda: explore(NTM(3, 2, **SMALL), ReverseString(max_length=6)),
+    "other": lambda: explore(NTM(3, 2, **SMALL), OddsFirst(max_length=6)),
+    "no task": lambda: explore(NTM(3, 2, **SMALL)),
+    "wrong": None,
+}
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory):
+    folder, written = tmp_path_factory.mktemp("pages"), {}
+    torch.manual_seed(0)
+    for name, make in PAGES.items():
+        if make:
+            written[name] = folder / f"{name}.html"
+            make().save(written[name])
+    network = (written["ntm"]).read_text(encoding="utf-8")
+    written["wrong"] = folder / "wrong.html"
+    written["wrong"].write_text(network.replace("sigmoid(gates[i])", "sigmoid(-gates[i])"), encoding="utf-8")
+    return written
+
+
+@contextmanager
+def opened(chromium, page, address="", **context):
+    """Open the page; afterwards, check that it asked for nothing and that no script failed."""
+    context = chromium.new_context(**{"viewport": {"width": 1280, "height": 900}, **context})
+    seen, failures = [], []
+    tab = context.new_page()
+    tab.on("request", lambda request: seen.append(request.url))
+    tab.on("pageerror", lambda error: failures.append(str(error)))
+    tab.on("console", lambda message: failures.append(message.text))
+    tab.goto(page.as_uri() + address)
+    yield tab
+    assert len(seen) == 1
+    assert failures == []
+    context.close()
+
+
+def address(tab):
+    tab.wait_for_timeout(250)
+    return tab.evaluate("location.hash")
+
+
+def colors(tab, selector):
+    """The colours of a canvas, as one text."""
+    return tab.locator(selector).evaluate("canvas => canvas.toDataURL()")
+
+
+@pytest.mark.parametrize("name", [name for name in PAGES if name not in ("dnc", "wrong")])
+def test_the_page_runs_the_network_and_agrees_with_pytorch(name, pages, chromium):
+    with opened(chromium, pages[name]) as tab:
+        told = tab.locator("#check").inner_text()
+        assert float(re.search(r"largest difference of a logit is (\S+)\.$", told)[1]) < 1e-5
+        assert tab.locator("#panels canvas").count() >= 2
+
+
+def test_the_page_says_when_it_does_not_agree(pages, chromium):
+    with opened(chromium, pages["wrong"]) as tab:
+        assert "differ from those of PyTorch" in tab.locator("#check.warning").inner_text()
+
+
+def expect(locator):
+    """Playwright's, which waits; imported where there is a browser."""
+    from playwright.sync_api import expect
+
+    return expect(locator)
+
+
+def test_keys_move_through_time_and_the_address_keeps_it(pages, chromium):
+    with opened(chromium, pages["ntm"]) as tab:
+        assert tab.locator("#when").inner_text() == "step 0 of 8"
+        tab.keyboard.press("ArrowRight")
+        tab.keyboard.press("ArrowRight")
+        expect(tab.locator("#when")).to_have_text("step 2 of 8")
+        tab.keyboard.press("End")
+        expect(tab.locator("#when")).to_have_text("step 8 of 8")
+        kept, verdict = address(tab), tab.locator("#verdict").inner_text()
+        output = colors(tab, "#panels figure:nth-child(3) canvas")
+    with opened(chromium, pages["ntm"], kept) as tab:
+        assert tab.locator("#when").inner_text() == "step 8 of 8"
+        assert tab.locator("#verdict").inner_text() == verdict
+        assert colors(tab, "#panels figure:nth-child(3) canvas") == output
+
+
+def test_an_input_is_changed_by_click_and_by_key(pages, chromium):
+    with opened(chromium, pages["ntm"], "#i=000.000&r=1") as tab:
+        box = tab.locator("#inputs").bounding_box()
+        tab.mouse.click(box["x"] + 0.5 * box["width"] / 5, box["y"] + 1.5 * box["height"] / 4)  # step 0, bit 1
+        assert "i=010.000" in address(tab)
+        tab.keyboard.press("ArrowRight")
+        tab.keyboard.press("ArrowDown")
+        tab.keyboard.press("Enter")  # step 1, bit 2
+        tab.keyboard.press("0")
+        assert "i=010.101" in address(tab)
+        assert (
+            "of 6 bits wrong" in tab.locator("#verdict").inner_text() or "All 6" in tab.locator("#verdict").inner_text()
+        )
+
+
+def test_a_symbol_is_chosen_by_its_key(pages, chromium):
+    with opened(chromium, pages["symbols"], "#i=0.0.0&t=1") as tab:
+        tab.locator("#inputs").focus()
+        tab.keyboard.press("1")
+        assert "i=0.1.0" in address(tab)
+
+
+def test_a_changed_input_of_another_task_has_no_target(pages, chromium):
+    with opened(chromium, pages["other"], "#e=0&t=0") as tab:
+        assert (
+            "symbols wrong" in tab.locator("#verdict").inner_text() or "right" in tab.locator("#verdict").inner_text()
+        )
+        tab.locator("#inputs").focus()
+        for key in ("0", "1"):
+            tab.keyboard.press(key)
+        changed = [key for key in ("0", "1") if "f=" in address(tab) or tab.keyboard.press(key)]
+        assert changed
+        assert tab.locator("#verdict").inner_text().startswith("The target of a changed input is not known.")
+        tab.get_by_text("undo inputs").click()
+        assert "f=" not in address(tab)
+
+
+def test_length_and_random_inputs(pages, chromium):
+    with opened(chromium, pages["ntm"]) as tab:
+        length = tab.locator("#episode input[type=range]").first
+        length.focus()
+        tab.keyboard.press("ArrowRight")
+        assert len(re.search(r"i=([01.]+)", address(tab))[1].split(".")) == 5
+        before = address(tab)
+        tab.locator("#random").click()
+        assert address(tab) != before
+        assert tab.locator("#when").inner_text() == "step 0 of 10"
+
+
+def test_what_a_head_emits_is_changed_and_changed_back(pages, chromium):
+    with opened(chromium, pages["ntm"], "#i=010.110.001&r=1&t=1") as tab:
+        output = colors(tab, "#panels figure:nth-child(3) canvas")
+        gate = tab.get_by_label("gate of write head 1")
+        gate.focus()
+        tab.keyboard.press("End")
+        assert "c=1_1_gate_1" in address(tab)
+        assert tab.evaluate("document.activeElement.getAttribute('aria-label')") == "gate of write head 1"
+        assert "with 1 step changed" in tab.locator("#verdict").inner_text()
+        tab.get_by_text("undo changes").click()
+        assert "c=" not in address(tab)
+        assert colors(tab, "#panels figure:nth-child(3) canvas") == output
+
+
+def test_a_slot_says_which_steps_wrote_and_read_it(pages, chromium):
+    with opened(chromium, pages["ntm"]) as tab:
+        memory = tab.get_by_label("memory: slots by width")
+        memory.hover()
+        said = tab.locator("#slot").inner_text()
+        assert re.fullmatch(r"Slot \d+: written in steps [\d., ()a-z]+; read in steps [\d., ()a-z]+\.", said)
+
+
+def test_it_plays(pages, chromium):
+    with opened(chromium, pages["ntm"]) as tab:
+        tab.locator("#speed").select_option("60")
+        tab.locator("#play").click()
+        expect(tab.locator("#when")).to_have_text("step 8 of 8")
+        assert tab.locator("#play").inner_text() == "Play"
+
+
+def test_recorded_steps_are_shown(pages, chromium):
+    with opened(chromium, pages["dnc"]) as tab:
+        assert "cannot run a DNC" in tab.locator("#check").inner_text()
+        captions = tab.locator("#panels figcaption").all_inner_texts()
+        assert any(caption.startswith("usage") for caption in captions)
+        assert tab.locator("#random").count() == 0
+        tab.locator("#sample").select_option("1")
+        assert "e=1" in address(tab)
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    ["#t=99999&i=" + "9" * 50, "#i=01.2&c=1_9_gate_2!x!1_0_shift_1e9!_", "#e=77&f=1.1_999999.1_x", "#%E0%A4%A&t=-1",
+     "#i=" + ".".join(["000"] * 3000), "#t=<img src=x>"],
+)  # fmt: skip
+def test_any_address_opens(hostile, pages, chromium):
+    with opened(chromium, pages["ntm"], hostile) as tab:
+        assert tab.locator("#when").inner_text().startswith("step ")
+        assert tab.locator("img").count() == 0
+
+
+def test_dark_where_the_reader_wants_it(pages, chromium):
+    paper = {}
+    for scheme in ("light", "dark"):
+        with opened(chromium, pages["ntm"], color_scheme=scheme) as tab:
+            paper[scheme] = tab.locator("body").evaluate("b => getComputedStyle(b).backgroundColor")
+    assert paper == {"light": "rgb(255, 255, 255)", "dark": "rgb(20, 23, 26)"}
+
+
+@pytest.mark.parametrize("name", ["ntm", "dnc", "lstm"])
+def test_on_a_phone_nothing_sticks_out(name, pages, chromium):
+    with opened(chromium, pages[name], viewport={"width": 360, "height": 700}, has_touch=True) as tab:
+        assert tab.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+def test_a_notebook_shows_it_in_a_frame(tmp_path, chromium):
+    place = tmp_path / "notebook.html"
+    place.write_text(f"<!doctype html><div>{PAGES['ntm']()._repr_html_()}</div>", encoding="utf-8")
+    with opened(chromium, place) as tab:
+        frame = tab.frame_locator("iframe")
+        expect(frame.locator("#when")).to_have_text("step 0 of 8")
+        frame.locator("#forward").click()
+        expect(frame.locator("#when")).to_have_text("step 1 of 8")
+        tab.wait_for_timeout(250)  # until the page would keep its address

@@ -1,0 +1,175 @@
+"""The page: what is in it, where it is written, and what comes from files."""
+
+import base64
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from runs import write_run
+
+import lightning_ntm
+from lightning_ntm import DNC, NTM, Copy, FileTask, explore
+from lightning_ntm.cli import main
+from lightning_ntm.evaluation.build import build
+from lightning_ntm.evaluation.weights import save_weights
+from lightning_ntm.models import MemoryModel
+
+SMALL = {"hidden_size": 5, "memory_slots": 6, "memory_width": 4}
+TASK = Copy(bits=2, max_length=3)
+
+
+def small(kind=NTM, **options):
+    return kind(TASK.input_size, TASK.output_size, **SMALL, **options).eval()
+
+
+def data_of(page):
+    return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)[1])
+
+
+class Elements(HTMLParser):
+    """Elements, and attributes that load something."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.names, self.loads = [], []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attributes):
+        self.names.append(tag)
+        self.loads += [value for name, value in attributes if name in ("src", "href", "srcset", "action", "data")]
+
+
+def test_the_page_needs_nothing_but_itself():
+    page = explore(small(), TASK).html
+    assert Elements(page).loads == []
+    assert not re.search(r"https?:|@import|url\(|fetch\(|XMLHttpRequest|import\(", page)
+    assert "default-src 'none'" in page
+    assert "$" not in re.sub(r"<script>.*?</script>", "", page, flags=re.DOTALL)
+
+
+def test_a_page_of_a_network_with_paper_sizes_is_below_one_megabyte():
+    network = NTM(9, 8)
+    assert len(explore(network, Copy()).html) < 1_000_000
+
+
+def test_episodes_are_of_the_training_range_and_of_evaluations():
+    data = data_of(explore(small(), TASK).html)
+    labels = [sample["label"] for sample in data["samples"]]
+    assert labels[:2] == ["as in training 1", "as in training 2"]
+    assert "length 18 (1)" in labels
+    assert [sorted(sample["arrays"]) for sample in data["samples"][:2]] == [
+        ["inputs", "logits", "mask", "targets"],
+        ["inputs", "mask", "targets"],
+    ]
+
+
+def test_another_network_has_recorded_steps():
+    data = data_of(explore(small(DNC), TASK).html)
+    assert data["network"] is None
+    arrays = data["samples"][0]["arrays"]
+    assert {"inputs", "targets", "outputs", "memory", "usage", "read_weights", "write_weights"} <= arrays.keys()
+    time = arrays["inputs"]["shape"][0]
+    assert all(array["shape"][0] == time for array in arrays.values())
+
+
+def test_recorded_steps_have_a_bounded_size_and_what_is_left_out_is_named():
+    page = explore(DNC(9, 8, hidden_size=3, memory_slots=100, memory_width=300), Copy(max_length=4)).html
+    data = data_of(page)
+    numbers = sum(np.prod(array["shape"]) for sample in data["samples"] for array in sample["arrays"].values())
+    assert numbers < 2**20 + 2**18
+    assert "link" in " ".join(data["left_out"])
+    assert len(data["samples"]) > 1
+
+
+def test_a_task_of_ones_own_and_none():
+    class Mine(Copy):
+        """With the same episodes."""
+
+    assert data_of(explore(small(), Mine(bits=2, max_length=3)).html)["layout"] is None
+    page = explore(small()).html
+    assert "<title>NTM</title>" in page
+    (sample,) = data_of(page)["samples"]
+    assert "targets" not in sample["arrays"]
+
+
+def test_a_task_on_files():
+    numbers = np.random.default_rng(0)
+    train, validation = ({"inputs": numbers.normal(size=(2, 5, 3)), "targets": numbers.integers(2, size=(2, 5, 2))}
+                         for _ in range(2))  # fmt: skip
+    data = data_of(explore(small(), FileTask.from_arrays(train, validation)).html)
+    assert [sample["label"] for sample in data["samples"]] == ["sequence 1", "sequence 2"]
+
+
+def test_a_network_that_does_not_fit_the_task():
+    with pytest.raises(ValueError, match=r"output_size \(=2\) of the network must be 8"):
+        explore(small(), Copy())
+
+
+def test_notebooks_show_the_same_page():
+    page = explore(small(), TASK)
+    shown = Elements(page._repr_html_())
+    assert shown.names == ["iframe"]
+    assert lightning_ntm.explore is explore
+
+
+def test_words_of_files_stay_words(tmp_path):
+    evil = "</script><img src=x onerror=alert(1)>&amp;"
+    network = small()
+    network.__class__ = type(evil, (NTM,), {})
+    page = explore(network, TASK).html
+    assert "img" not in Elements(page).names
+    assert Elements(page).names.count("script") == 2
+
+
+def write_trained(folder):
+    run = write_run(folder)
+    config = {"class_path": "lightning_ntm.NTM", "init_args": {"hidden_size": 100}}
+    save_weights(build(config, MemoryModel, input_size=9, output_size=8), run / "best.safetensors", step=3)
+    return run
+
+
+def test_the_command_writes_the_page_of_a_run_and_of_a_saved_network(tmp_path, capsys, monkeypatch):
+    opened = []
+    monkeypatch.setattr("webbrowser.open", lambda address: opened.append(address) or True)
+    run = write_trained(tmp_path / "run")
+    assert main(["explore", str(run), "--html", str(tmp_path / "a.html")]) == 0
+    assert capsys.readouterr().out.strip() == str(tmp_path / "a.html")
+    assert "<title>NTM on Copy</title>" in (tmp_path / "a.html").read_text(encoding="utf-8")
+    assert opened == []
+    small().save_pretrained(tmp_path / "shared", task=TASK)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert main(["explore", str(tmp_path / "shared")]) == 0
+    assert main(["explore", str(tmp_path / "shared"), "--no-browser"]) == 0
+    assert len(opened) == 1
+    assert opened[0].startswith("file:///")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("missing",), "run folder missing does not exist"),
+        ((".",), "is not a run folder"),
+        (("run", "--html", "nowhere/a.html"), "cannot write"),
+        (("shared",), "config.json is damaged"),
+        (("run", "--htm", "a"), "unknown option --htm; did you mean '--html'?"),
+    ],
+)
+def test_mistakes_are_one_line(arguments, says, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write_trained(tmp_path / "run")
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared" / "config.json").write_text("no")
+    assert main(["explore", *arguments]) == 2
+    told = capsys.readouterr().err
+    assert says in told
+    assert told.count("\n") == 1
+
+
+def test_the_logits_for_the_check_are_those_of_the_network():
+    network = small()
+    packed = data_of(explore(network, TASK, seed=4).html)["samples"][0]["arrays"]["logits"]
+    logits = network(TASK.batch(4, "evaluation", 0, 1).inputs)[0][0]
+    found = np.frombuffer(base64.b64decode(packed["data"]), "<f4").reshape(packed["shape"])
+    np.testing.assert_array_equal(found, logits.detach())

@@ -1,0 +1,150 @@
+"""The scripts of the page compute what Python computes."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from engine import run
+from torch import nn
+
+from lightning_ntm import DNC, LSTM, NTM, Batch, Copy, RepeatCopy, functional
+from lightning_ntm.explorer.episodes import answer, layout
+from lightning_ntm.explorer.network import description, packed, why_not
+from lightning_ntm.tasks import Bits, DuplicateString, Numbers, ReverseString, Symbols
+from lightning_ntm.tasks.formal import BinaryAddition
+
+SIZES = {"hidden_size": 7, "memory_slots": 9, "memory_width": 4}
+NETWORKS = [
+    NTM(5, 3, **SIZES),
+    NTM(5, 3, **SIZES, controller="feedforward", num_layers=2),
+    NTM(5, 3, **SIZES, num_layers=2, num_read_heads=2, num_write_heads=3, max_shift=2),
+    NTM(5, 3, **SIZES, memory_init="learned", head_init="learned", max_shift=0),
+    NTM(5, 3, **SIZES, memory_init="random", gradient_limit=1.0, controller="feedforward"),
+    LSTM(5, 3, hidden_size=6, num_layers=3),
+    LSTM(5, 3, hidden_size=6, num_layers=1),
+]
+
+
+def shaken(network, seed):
+    """With weights as large as those of trained networks, learned starts among them."""
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in network.parameters():
+        parameter.data.add_(torch.randn(parameter.shape, generator=generator))
+    return network
+
+
+def test_traces_are_those_of_python():
+    networks = [shaken(network, seed) for seed, network in enumerate(NETWORKS)]
+    inputs = torch.randn(12, 5)
+    calls = [("run", {"network": description(one), "inputs": packed(inputs.numpy())}) for one in networks]
+    for network, found in zip(networks, run(*calls), strict=True):
+        single, double = network.trace(inputs[None]), network.double().trace(inputs[None].double())
+        assert found.keys() == double.keys() - {"read_weights", "write_weights"}
+        for name, values in found.items():
+            np.testing.assert_allclose(values, double[name][0], rtol=1e-9, atol=1e-9, err_msg=name)
+        probabilities = torch.from_numpy(found["logits"]).sigmoid()
+        torch.testing.assert_close(probabilities.float(), single["logits"][0].sigmoid(), rtol=0, atol=1e-5)
+
+
+def test_a_changed_head_addresses_as_the_equations_say():
+    network = shaken(NTM(5, 3, **SIZES, max_shift=2), 3).double()
+    inputs = torch.randn(6, 5)
+    given = {"network": description(network), "inputs": packed(inputs.numpy())}
+    change = {"gate": 0.25, "strength": 3.5, "shift": -1.25}
+    plain, changed = run(("run", given), ("run", {**given, "changed": [[2, 1, change]]}))
+    seen = {name: torch.from_numpy(values) for name, values in plain.items()}
+    moves = torch.tensor([0.25, 0.75, 0, 0, 0]).double()  # of shifts by -2 to 2
+    content = functional.content_weights(seen["memory"][1], seen["key"][2, 1:], torch.tensor([3.5]).double())
+    expected = functional.location_weights(
+        seen["weights"][1, 1:], content, torch.tensor([0.25]).double(), moves[None], seen["sharpening"][2, 1:]
+    )
+    np.testing.assert_allclose(changed["weights"][2, 1], expected[0], rtol=1e-9)
+    np.testing.assert_array_equal(changed["weights"][2, 0], plain["weights"][2, 0])
+    np.testing.assert_array_equal(changed["weights"][:2], plain["weights"][:2])
+    assert np.abs(changed["logits"][3:] - plain["logits"][3:]).max() > 1e-6
+
+
+TASKS = [
+    Copy(bits=3, max_length=6),
+    RepeatCopy(bits=3, max_length=4, max_repeats=5),
+    RepeatCopy(bits=2, max_length=3, min_repeats=4, max_repeats=4),
+    RepeatCopy(bits=3, max_length=4, max_repeats=5, number="unary"),
+    ReverseString(max_length=8),
+    DuplicateString(max_length=8),
+]
+
+
+def presented(task, batch):
+    """The items that an episode of a task presents, and how often they are asked for."""
+    if isinstance(task, ReverseString | DuplicateString):
+        return batch.inputs[0].argmax(-1)[~batch.mask[0]][:, None].tolist(), 1
+    length = int(batch.inputs[0, :, task.bits].argmax())
+    repeats = 1 if isinstance(task, Copy) else (int(batch.mask.sum()) - 1) // length
+    return batch.inputs[0, :length, : task.bits].int().tolist(), repeats
+
+
+def test_episodes_that_are_drawn_are_those_of_the_task():
+    drawn = [(task, task.batch(1, "evaluation", number, 1)) for task in TASKS for number in range(4)]
+    calls = []
+    for task, batch in drawn:
+        items, repeats = presented(task, batch)
+        calls.append(("make", {"layout": layout(task), "items": items, "repeats": repeats}))
+    for (task, batch), made in zip(drawn, run(*calls), strict=True):
+        np.testing.assert_allclose(made["inputs"], batch.inputs[0], rtol=1e-6, err_msg=str(task))
+        np.testing.assert_array_equal(made["mask"], batch.mask[0])
+        targets = task.answer.pictured(batch.targets)[0] * batch.mask[0, :, None]
+        np.testing.assert_array_equal(made["targets"], targets)
+
+
+def test_errors_are_those_of_the_answer():
+    generator = np.random.default_rng(0)
+    answers = [Bits(4), Symbols(4), Symbols(4, end=3), Numbers(4, tolerance=0.5)]
+    calls, batches = [], []
+    for kind in answers:
+        logits = torch.from_numpy(generator.normal(size=(1, 30, 4))).float()
+        symbols = torch.from_numpy(generator.integers(3, size=(1, 30)))
+        symbols[0, 20] = 3
+        bits = (logits + torch.randn(1, 30, 4) > 0).float()
+        targets = symbols if isinstance(kind, Symbols) else bits
+        mask = torch.arange(30)[None] >= 6
+        batches.append((kind, logits, Batch(torch.zeros(1, 30, 1), targets, mask)))
+        arrays = {"logits": logits, "targets": kind.pictured(targets), "mask": mask}
+        calls.append(("judge", {"answer": answer(kind), **{name: packed(a[0].numpy()) for name, a in arrays.items()}}))
+    for (kind, logits, batch), found in zip(batches, run(*calls), strict=True):
+        assert len(found["wrong"]) == kind.errors(logits, batch).item() > 0
+        np.testing.assert_allclose(found["outputs"], kind.shown(logits)[0], rtol=1e-6)
+    assert run(calls[2])[0]["asked"] == 15  # up to the end, from step 6 to 20
+
+
+@pytest.mark.parametrize(
+    ("network", "reason"),
+    [
+        (DNC(3, 2), "cannot run a DNC"),
+        (NTM(3, 2, **SIZES).bfloat16(), "in torch.bfloat16"),
+        (NTM(3, 2, memory=DNC(3, 2).memory), "with a controller or a memory of one's own"),
+        (NTM(3, 2, memory_slots=1025, memory_width=64), "a memory of more than 65,536 numbers"),
+    ],
+)
+def test_networks_that_the_scripts_cannot_run(network, reason):
+    assert reason in why_not(network)
+
+
+def test_a_network_with_hooks_is_not_run_by_the_scripts():
+    network = NTM(3, 2, **SIZES)
+    assert why_not(network) is None
+    network.controller.register_forward_hook(lambda *_: None)
+    assert "controller has hooks" in why_not(network)
+    network = LSTM(3, 2)
+    nn.utils.parametrizations.weight_norm(network.output)
+    assert why_not(network) is not None
+
+
+def test_only_tasks_with_a_known_layout_have_one():
+    class Mine(Copy):
+        pass
+
+    assert layout(Mine()) is None
+    assert layout(BinaryAddition()) is None
+    assert layout(None) is None
+    json.dumps([layout(task) for task in TASKS], allow_nan=False)
