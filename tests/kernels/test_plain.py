@@ -1,5 +1,7 @@
 """A kernel runs a network whose parts are as the kernel computes them, and no other."""
 
+import re
+
 import pytest
 import torch
 from torch import nn
@@ -192,7 +194,7 @@ def test_hooks_are_called():
         for part in (model.controller, model.controller.layers[0], model.output):
             part.register_forward_hook(lambda module, given, out: calls.append(module))
         model(torch.zeros(1, 4, 3))
-    assert len(calls) == 4 * 3 * 4
+    assert len(calls) == len(NETWORKS) * 3 * 4
 
 
 def test_hooks_of_the_network_itself_leave_the_kernel_on():
@@ -352,7 +354,9 @@ def test_tensors_that_are_elsewhere_or_of_another_kind_are_told(network, part):
         model = NETWORKS[network]()
         change(model.get_submodule(part))
         model.backend = kernel_of(model)
-        with pytest.raises(ValueError, match=r"cannot run this call: (the inputs|output|heads|controller.layers)"):
+        with pytest.raises(
+            ValueError, match=r"cannot run this call: (the inputs|output|heads|controller.layers|state)"
+        ):
             model(inputs)
     model, state = NETWORKS[network](), NETWORKS[network]().initial_state(2)
     model.backend = kernel_of(model)
@@ -369,7 +373,8 @@ def test_a_subclass_of_tensor_is_left_to_the_loop(network):
     model, inputs = NETWORKS[network]().double(), torch.zeros(3, 4, 3, dtype=torch.float64)
     layer = model.controller.layers[0]
     layer.weight = nn.Parameter(layer.weight.detach().as_subclass(Tagged))
-    assert "controller.layers.0.weight is a Tagged" in plain.changed(model, inputs, model.initial_state(3))
+    told = plain.changed(model, inputs, model.initial_state(3))
+    assert re.match(r"(controller.layers.0.weight|state.controller.hidden) is a Tagged", told)
     model = NETWORKS[network]().double()
     logits, _ = model(torch.zeros(3, 4, 3, dtype=torch.float64).as_subclass(Tagged))
     assert type(logits) is Tagged
@@ -384,6 +389,9 @@ def assert_runs(make):
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("frozen", ["controller", "heads", "output", "start_hidden", "all but start_reads"])
 def test_a_frozen_part_runs_in_the_kernel(network, frozen):
+    if network == "DNC" and frozen == "all but start_reads":
+        pytest.skip("the network has no such parameter")
+
     def make():
         model = NETWORKS[network]().double()
         for name, parameter in model.named_parameters():

@@ -74,7 +74,7 @@ class LayeredController(Controller[ControllerState]):
 
     def initial_state(self, *batch: int) -> ControllerState:
         """Return zeros."""
-        like: Any = self.layers[0].bias
+        like: Any = self.layers[0].weight
         shape, dtype = (*batch, self.num_layers, self.hidden_size), state_dtype(like)
         return self.state_type(*(like.new_zeros(shape, dtype=dtype) for _ in self.state_type._fields))
 
