@@ -349,14 +349,12 @@ def test_a_size_that_was_changed_is_not_read_beyond(name):
 def test_tensors_that_are_elsewhere_or_of_another_kind_are_told(network, part):
     if part == "memory" or (network == "LSTM" and part == "heads"):
         pytest.skip("the network has no tensors there")
-    inputs = torch.zeros(2, 4, 3)
+    inputs, told = torch.zeros(2, 4, 3), "(the inputs|output|heads|controller.layers|state)"
     for change in (nn.Module.double, lambda module: module.to("meta")):
         model = NETWORKS[network]()
         change(model.get_submodule(part))
         model.backend = kernel_of(model)
-        with pytest.raises(
-            ValueError, match=r"cannot run this call: (the inputs|output|heads|controller.layers|state)"
-        ):
+        with pytest.raises(ValueError, match=f"cannot run this call: {told}"):
             model(inputs)
     model, state = NETWORKS[network](), NETWORKS[network]().initial_state(2)
     model.backend = kernel_of(model)
