@@ -626,10 +626,12 @@ def test_types_that_only_a_checker_knows_are_left_alone(tmp_path, monkeypatch, c
     assert capsys.readouterr().err == ""
 
 
+NETWORKS = "known: DNC, GRU, LSTM, NTM, RNN, StackRNN, TapeRNN, Transformer, or the import path of your own."
+
 MISTAKES = {
     "trian": "unknown verb 'trian'; did you mean 'train'?",
     "train --model lstn": "unknown model 'lstn'; did you mean 'LSTM'?",
-    "train --model transformer": "unknown model 'transformer'; known: DNC, LSTM, NTM, or the import path of your own.",
+    "train --model hopfield": f"unknown model 'hopfield'; {NETWORKS}",
     "train --task cpoy": "unknown task 'cpoy'; did you mean 'Copy'?",
     "train --task my_lab.Sorting": "--task my_lab.Sorting: No module named 'my_lab'.",
     "train --model": "--model needs a value.",
@@ -748,7 +750,7 @@ MISTAKES = {
     "evaluate runs/none runs/neither": "run folder runs/none does not exist. (and 1 more cannot be evaluated)",
     "sweep --seeds 3-1": "seeds (='3-1') has a range that goes backwards: 3-1.",
     "sweep --seed 3": "--seed is for a single run: use --seeds.",
-    "sweep --models NTM,Foo": "unknown model 'Foo'; known: DNC, LSTM, NTM, or the import path of your own.",
+    "sweep --models NTM,Foo": f"unknown model 'Foo'; {NETWORKS}",
     "sweep --trainer.max_step 3": "unknown option --trainer.max_step; did you mean '--trainer.max_steps'?",
     "sweep --grid data.batch_size=": "grid.data.batch_size is empty.",
     "sweep --grid data.batch_size": "--grid data.batch_size: write it as OPTION=A,B.",

@@ -178,7 +178,7 @@ def test_what_else_is_said_is_done(option, monkeypatch):
 
     completed, nothing = Run._completed, {"step": 4, "seconds": 0, "best": {}}
     monkeypatch.setattr(Run, "_completed", prepared)
-    monkeypatch.setattr(Run, "fit", lambda self: runs.append(self) or self.unlock() or nothing)
+    monkeypatch.setattr(Run, "fit", lambda self: runs.append(self) or self.record.unlock() or nothing)
     monkeypatch.setattr("lightning_ntm.cli.train._report", lambda *_: None)
     said = value if isinstance(value, str) else json.dumps(value)
     assert main(["train", "--resume", "runs/a", f"--{option}={said}"]) == 0

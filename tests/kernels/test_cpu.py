@@ -393,7 +393,7 @@ from lightning_ntm.kernels.cpu import native
 
 threads, backward, own, dnc = map(int, sys.argv[1:])
 torch.set_num_threads(threads)
-kind, slots = (DNC, 1500) if dnc else (NTM, 100_000)
+kind, slots = (DNC, 3000) if dnc else (NTM, 100_000)
 model = kind(3, 2, hidden_size=4, memory_slots=slots, memory_width=16, backend="cpu")
 small = kind(3, 2, hidden_size=4, backend="cpu")
 small(torch.zeros(16, 2, 3))[0].sum().backward()  # the threads are there

@@ -4,13 +4,13 @@ import json
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 from tests.forked import Forked
 from tests.torture.runs import OFTEN, environment, remains
 
-from lightning_ntm.cli.sweep import sweep as sweep_here
-from lightning_ntm.cli.train import as_sweep
+from lightning_ntm.cli.sweep import sweep as sweep_here, train_seeds
 from lightning_ntm.cli.words import UsageError
 from lightning_ntm.records import RunFolder
 from lightning_ntm.sweep.groups import grouped
@@ -46,36 +46,44 @@ def test_runs_are_divided_among_processes(sets, seeds, processes, most, expected
     assert all(len({run.words[0] for run in group}) == 1 for group in groups)
 
 
-def test_several_seeds_are_a_sweep():
-    words = [
-        "--model",
-        "LSTM",
-        "--task=Copy",
-        "-c",
-        "a.yaml",
-        "--seeds",
-        "1-3",
-        "--model.hidden_size",
-        "5",
-        "--name",
-        "x",
-    ]
-    expected = [
-        "--models",
-        "LSTM",
-        "--tasks=Copy",
-        "--configs",
-        "a.yaml",
-        "--seeds",
-        "1-3",
-        "--model.hidden_size",
-        "5",
-        "--name",
-        "x",
-    ]
-    assert as_sweep(words) == expected
-    with pytest.raises(UsageError, match="--seeds cannot be given with --resume"):
-        as_sweep(["--seeds", "1-3", "--resume", "runs/a"])
+def refused(words):
+    with pytest.raises(UsageError) as error:
+        train_seeds(words.split())
+    return str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("--seeds 1-3 --resume runs/a", "--resume cannot be given with --seeds: ntm sweep FOLDER resumes runs"),
+        ("--seeds 1-3 --seed 4", "--seed cannot be given with --seeds"),
+        ("--seeds 1-3 --models NTM", "--models is an option of ntm sweep, not of ntm train"),
+        ("--seeds 1-3 --grid a=1,2", "--grid is an option of ntm sweep, not of ntm train"),
+        ("--seeds 3-1", "--seeds: "),
+        ("--seeds 1,1", "--seeds: "),
+        ("--seeds 1-2 --name ../a", "must be a plain folder name"),
+        ("--seeds 1-2 --model Hopfield", "unknown model 'Hopfield'"),
+    ],
+)
+def test_what_cannot_be_said_of_several_seeds_is_told(words, told):
+    assert told in refused(words)
+
+
+def test_several_seeds_are_runs_with_all_that_is_said(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.yaml").write_text("model: {class_path: NTM, init_args: {hidden_size: 5}}\nruns: elsewhere\n")
+    (tmp_path / "b,c.yaml").write_text("name: both\nweight_noise: 0.01\n")
+    trained = []
+    monkeypatch.setattr("lightning_ntm.cli.sweep._trained", lambda folder, plan, _: trained.append((folder, plan)) or 0)
+    model = '{"class_path": "LSTM", "init_args": {"hidden_size": 7}}'
+    assert train_seeds(["-c", "a.yaml", "--config", "b,c.yaml", "--seeds", "1-2"]) == 0
+    assert train_seeds(["--model", model, "--task=ParityCheck", "--seeds=3", "--name", "x", "--runs", "y"]) == 0
+    (folder, plan), (other, alone) = trained
+    assert folder == Path("elsewhere/both")
+    words = ("--config", "a.yaml", "--config", "b,c.yaml")
+    assert plan.runs == tuple(PlannedRun(f"ntm-copy-seed{seed}", (*words, f"--seed={seed}")) for seed in (1, 2))
+    assert other == Path("y/x")
+    assert alone.runs == (PlannedRun("lstm-paritycheck-seed3", ("--model", model, "--task=ParityCheck", "--seed=3")),)
 
 
 def test_what_side_by_side_allows_is_told():

@@ -18,6 +18,7 @@ from lightning_ntm.cli.words import Parser, UsageError, command, explained, fill
 from lightning_ntm.recipes import plans
 from lightning_ntm.signals import end_signals
 from lightning_ntm.sweep import End, Engine, LocalEngine, Plan, PlannedRun, Worker, status_of
+from lightning_ntm.sweep.axes import numbers
 from lightning_ntm.sweep.environment import without_ranks
 from lightning_ntm.sweep.plan import read_plan
 
@@ -41,7 +42,42 @@ def sweep(argv: list[str]) -> int:
     if arguments.status:
         return _show(Path(arguments.status))
     make_lasting()
-    folder, plan = _planned(given, arguments, more)
+    return _trained(*_planned(given, arguments, more), arguments)
+
+
+def train_seeds(argv: list[str]) -> int:
+    """Train one network on one task with several seeds, as a sweep.
+
+    Raises:
+        UsageError: The seeds cannot be read, or an option is for a single run or for other sweeps.
+    """
+    arguments, words = _parser().parse_known_args(["--config" if word == "-c" else word for word in argv])
+    options = {word.partition("=")[0] for word in words}
+    for option, hint in (
+        ("--resume", "ntm sweep FOLDER resumes runs of several seeds"),
+        ("--seed", "--seeds has them"),
+    ):
+        if option in options:
+            raise UsageError(f"{option} cannot be given with --seeds: {hint}.")
+    if of_sweeps := [name for name in ("models", "tasks", "configs", "grid", "status") if getattr(arguments, name)]:
+        raise UsageError(f"--{of_sweeps[0]} is an option of ntm sweep, not of ntm train.")
+    with explained("--seeds: "):
+        seeds = numbers(arguments.seeds)
+    from lightning_ntm.cli.train import names_of  # imports PyTorch, which a sweep need not
+
+    label, runs, name = names_of(words)
+    name, runs = arguments.name or name or label, arguments.runs if _said_runs(argv) else runs
+    planned = [PlannedRun(f"{label}-seed{seed}", (*words, f"--seed={seed}")) for seed in seeds]
+    make_lasting()
+    return _trained(Path(runs) / _plain(name), Plan(name, tuple(planned)), arguments)
+
+
+def _said_runs(argv: list[str]) -> bool:
+    return any(word.partition("=")[0] == "--runs" for word in argv)
+
+
+def _trained(folder: Path, plan: Plan, arguments: argparse.Namespace) -> int:
+    """Train the runs of a plan."""
     engine = _engine(arguments)
     with explained():
         known = Plan.load(folder).runs if folder.joinpath("plan.yaml").exists() else ()
@@ -130,9 +166,13 @@ def _planned(given: str | None, arguments: argparse.Namespace, more: list[str]) 
         raise UsageError(f"{more[0]!r} is no option; a plan or folder comes first.")
     with explained():
         plan = Plan.of({**({"name": Path(given).stem, **_plan(given)} if given else {}), **said}, more)
-    if Path(plan.name).name != plan.name or plan.name.startswith(".") or len(plan.name.encode()) > 200:
-        raise UsageError(f"--name (={plan.name!r}) must be a plain folder name; --runs sets its parent folder.")
-    return Path(arguments.runs) / plan.name, plan
+    return Path(arguments.runs) / _plain(plan.name), plan
+
+
+def _plain(name: str) -> str:
+    if Path(name).name != name or name.startswith(".") or len(name.encode()) > 200:
+        raise UsageError(f"--name (={name!r}) must be a plain folder name; --runs sets its parent folder.")
+    return name
 
 
 def _said(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -183,6 +223,8 @@ def _engine(arguments: argparse.Namespace) -> Engine:
     if arguments.engine == "local":
         most = {"auto": None, "off": 1}.get(arguments.side_by_side, arguments.side_by_side)
         return LocalEngine(arguments.processes, most)
+    if arguments.side_by_side != "auto":
+        raise UsageError(f"--side-by-side {arguments.side_by_side}: with --engine ray each run is trained alone.")
     with explained("--engine ray: ", ImportError):
         from lightning_ntm.sweep.ray import RayEngine
 

@@ -34,7 +34,7 @@ def train_together(text: str) -> int:
         return 128 + end.signal
     for member in members:
         measures = member.data.task.answer.measures
-        member.tell(f"{member.end}." if member.end else told_at_end(member.folder, measures, member.result))
+        member.tell(str(member.end) if member.end else told_at_end(member.folder, measures, member.result))
     return 0 if all(member.done for member in members) else 1
 
 

@@ -31,9 +31,9 @@ def train(argv: list[str]) -> int:
 
         return train_together(*argv[1:])
     if any(word.partition("=")[0] == "--seeds" for word in argv):
-        from lightning_ntm.cli.sweep import sweep
+        from lightning_ntm.cli.sweep import train_seeds
 
-        return sweep(as_sweep(argv))
+        return train_seeds(argv)
     return _train(argv)
 
 
@@ -71,20 +71,11 @@ def _train(argv: list[str]) -> int:
     return 0
 
 
-#: Options of a run and those of a sweep that stand for them.
-_OF_SWEEP = {"--model": "--models", "--task": "--tasks", "--config": "--configs", "-c": "--configs"}
-
-
-def as_sweep(argv: list[str]) -> list[str]:
-    """Return the words for `ntm sweep` that train these seeds.
-
-    Raises:
-        UsageError: A run is resumed.
-    """
-    if any(word.partition("=")[0] == "--resume" for word in argv):
-        raise UsageError("--seeds cannot be given with --resume: ntm sweep FOLDER resumes runs of several seeds.")
-    options = [word.partition("=") for word in argv]
-    return [_OF_SWEEP.get(name, name) + equals + value for name, equals, value in options]
+def names_of(argv: list[str]) -> tuple[str, str, str | None]:
+    """Return the default name of a run without its seed, its parent folder, and the name in its configuration."""
+    _, _, config = parsed(argv)
+    parts = (config[group].class_path.rpartition(".")[2] for group in ("model", "task"))
+    return "-".join(parts).lower(), config.runs, config.name
 
 
 def check(argv: list[str]) -> None:

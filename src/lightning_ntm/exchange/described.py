@@ -16,6 +16,7 @@ from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.models.pretrained import Pretrained
 from lightning_ntm.records import RunFolder
 from lightning_ntm.records.files import read_object
+from lightning_ntm.records.parsing import is_count
 from lightning_ntm.tasks.base import Task
 from lightning_ntm.tasks.files import FileTask
 
@@ -71,7 +72,7 @@ def _shared(folder: Path) -> Described:
         config = read_object(place)
     except (OSError, ValueError) as error:
         raise ValueError(f"{place} cannot be read: {' '.join(str(error).split())}") from None
-    if not isinstance(number := config.get("format", FORMAT), int) or number > FORMAT:
+    if not is_count(number := config.get("format", FORMAT)) or not 1 <= number <= FORMAT:
         raise ValueError(f"{place} has format {number!r}; this lightning-ntm reads {FORMAT}: upgrade it.")
     names = config.get("architectures") or [None]
     if not isinstance(names, list) or len(names) != 1 or not isinstance(names[0], str | None):

@@ -42,7 +42,12 @@ def samples(model: MemoryModel[Any], task: Task | None, seed: int, *, recorded: 
         yield "random bits", _without_task(model, seed)
         return
     task.answer.check_size(model.output_size)
-    for first, (label, difficulty, number) in enumerate(_drawn(task, seed, _RECORDED if recorded else _DRAWN)):
+    drawn = list(_drawn(task, seed, _RECORDED if recorded else _DRAWN))
+    if not drawn:
+        raise ValueError(
+            f"the episodes of {type(task).__name__} have more than {MOST_STEPS} steps, the most of a page."
+        )
+    for first, (label, difficulty, number) in enumerate(drawn):
         if recorded:
             yield label, trace_episode(model, task, difficulty, seed=seed, sequence=number)
         else:
@@ -54,11 +59,16 @@ def _drawn(task: Task, seed: int, numbers: tuple[int, int]) -> Iterator[tuple[st
     stored = task.stored("evaluation")
     trained, harder = numbers
     for number in range(trained if stored is None else min(trained, stored)):
-        yield f"{'as in training' if stored is None else 'sequence'} {number + 1}", {}, number
+        if _fits(task, seed, number, {}):
+            yield f"{'as in training' if stored is None else 'sequence'} {number + 1}", {}, number
     for difficulty in task.evaluations if stored is None else ():
-        if task.batch(seed, "evaluation", 0, 1, **difficulty).inputs.shape[1] <= MOST_STEPS:
+        if _fits(task, seed, 0, difficulty):
             named = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in difficulty.items())
             yield from ((f"{named} ({number + 1})", difficulty, number) for number in range(harder))
+
+
+def _fits(task: Task, seed: int, number: int, difficulty: dict[str, int]) -> bool:
+    return task.batch(seed, "evaluation", number, 1, **difficulty).inputs.shape[1] <= MOST_STEPS
 
 
 @torch.no_grad()
