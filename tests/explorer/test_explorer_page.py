@@ -178,5 +178,5 @@ def test_the_logits_for_the_check_are_those_of_the_network():
 def test_episodes_that_are_too_long_for_a_page_are_refused():
     with pytest.raises(ValueError, match=r"the episodes of Copy have more than 500 steps, the most of a page\."):
         explore(small(), Copy(bits=2, min_length=600, max_length=700))
-    labels = data_of(explore(small(), Copy(bits=2, min_length=1, max_length=400)).html)["episodes"]
+    labels = data_of(explore(small(), Copy(bits=2, min_length=1, max_length=400)).html)["samples"]
     assert labels
