@@ -95,9 +95,9 @@ def _in_utf8() -> None:
 def _let_threads_sleep() -> None:
     """Let threads that wait for others sleep soon, if the user has not said how they wait.
 
-    By default GNU's OpenMP library, which PyTorch uses on Linux, waits in a loop for milliseconds: where another process
-    uses a core, two threads then take up to five times as long as one. The library reads the variable when PyTorch is
-    imported. Threads that sleep at once are a tenth slower on idle cores.
+    By default GNU's OpenMP library, which PyTorch uses on Linux, waits in a loop for milliseconds. Where another
+    process uses a core, two threads then take up to five times as long as one. The library reads the variable when
+    PyTorch is imported. Threads that sleep at once are a tenth slower on idle cores.
     """
     if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
         os.environ["GOMP_SPINCOUNT"] = "10000"
