@@ -61,12 +61,17 @@ def test_threads_that_wait_sleep_soon_unless_the_user_says_otherwise(said, expec
     assert f"GOMP_SPINCOUNT = '{expected}'" in done.stderr  # as the library of PyTorch tells
 
 
-def test_runs_of_a_sweep_are_single_processes_whatever_the_environment_says(tmp_path):
+@pytest.mark.parametrize(
+    "words", [f"sweep {TINY} --tasks Copy".replace("--model LSTM", "--models LSTM"), f"train {TINY}"]
+)
+def test_runs_of_a_sweep_are_single_processes_whatever_the_environment_says(words, tmp_path):
     everything = {name: value for told in LAUNCHERS.values() for name, value in told.items()}
-    words = TINY.replace("--model LSTM", "--models LSTM").replace("--trainer.enable_progress_bar false", "")
-    ended(started(f"sweep {words} --tasks Copy --seeds 1 --name s", tmp_path, everything))
-    (run,) = (tmp_path / "runs" / "s").glob("lstm-*")
-    assert [row["step"] for row in RunFolder(run).rows()] == [2, 2, 4, 4]
+    words = words.replace("--trainer.enable_progress_bar false", "--seeds 1-2 --processes 1 --name s")
+    ended(started(words, tmp_path, everything))
+    runs = sorted((tmp_path / "runs" / "s").glob("lstm-*"))
+    assert [path.name for path in runs] == ["lstm-copy-seed1", "lstm-copy-seed2"]
+    for run in runs:
+        assert [row["step"] for row in RunFolder(run).rows()] == [2, 2, 4, 4]
 
 
 @pytest.mark.parametrize("launcher", ["torchrun", "srun"])

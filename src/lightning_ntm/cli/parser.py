@@ -122,7 +122,7 @@ def _parser() -> ArgumentParser:
     forbid_imports()
     parser = _Parser(
         prog="ntm train",
-        description="Train one network on one task into a run folder.",
+        description="Train one network on one task into a run folder. --seeds 1-10 trains ten runs, as ntm sweep.",
         allow_abbrev=False,
         exit_on_error=False,
     )

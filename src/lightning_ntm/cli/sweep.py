@@ -35,8 +35,7 @@ _LEFT = 3  # exit code if another process trains some of the runs
 
 def sweep(argv: list[str]) -> int:
     """Train all runs of a plan that are not done."""
-    for name in os.environ.keys() - without_ranks(dict(os.environ)).keys():
-        del os.environ[name]  # else Lightning takes the sweep for one process of a distributed training
+    _forget_ranks()
     given = argv.pop(0) if argv and not argv[0].startswith("-") else None
     arguments, more = _parser().parse_known_args(argv)
     if arguments.status:
@@ -51,29 +50,34 @@ def train_seeds(argv: list[str]) -> int:
     Raises:
         UsageError: The seeds cannot be read, or an option is for a single run or for other sweeps.
     """
+    _forget_ranks()
+    from lightning_ntm.cli.train import names_of  # imports PyTorch, which other sweeps need not
+
     arguments, words = _parser().parse_known_args(["--config" if word == "-c" else word for word in argv])
-    options = {word.partition("=")[0] for word in words}
-    for option, hint in (
-        ("--resume", "ntm sweep FOLDER resumes runs of several seeds"),
-        ("--seed", "--seeds has them"),
-    ):
-        if option in options:
-            raise UsageError(f"{option} cannot be given with --seeds: {hint}.")
-    if of_sweeps := [name for name in ("models", "tasks", "configs", "grid", "status") if getattr(arguments, name)]:
-        raise UsageError(f"--{of_sweeps[0]} is an option of ntm sweep, not of ntm train.")
+    _check_of_seeds(arguments, words)
     with explained("--seeds: "):
         seeds = numbers(arguments.seeds)
-    from lightning_ntm.cli.train import names_of  # imports PyTorch, which a sweep need not
-
-    label, runs, name = names_of(words)
-    name, runs = arguments.name or name or label, arguments.runs if _said_runs(argv) else runs
-    planned = [PlannedRun(f"{label}-seed{seed}", (*words, f"--seed={seed}")) for seed in seeds]
+    names = names_of(words)
+    name, runs = arguments.name or names.name or names.label, arguments.runs or names.runs
+    planned = [PlannedRun(f"{names.label}-seed{seed}", (*words, f"--seed={seed}")) for seed in seeds]
     make_lasting()
     return _trained(Path(runs) / _plain(name), Plan(name, tuple(planned)), arguments)
 
 
-def _said_runs(argv: list[str]) -> bool:
-    return any(word.partition("=")[0] == "--runs" for word in argv)
+def _forget_ranks() -> None:
+    """Remove the variables of launchers, with which Lightning takes a sweep for one process of a distributed run."""
+    for name in os.environ.keys() - without_ranks(dict(os.environ)).keys():
+        del os.environ[name]
+
+
+def _check_of_seeds(arguments: argparse.Namespace, words: list[str]) -> None:
+    """Raise `UsageError` for an option of a single run, or of sweeps of other things than seeds."""
+    hints = {"--resume": "ntm sweep FOLDER resumes runs of several seeds", "--seed": "--seeds has them"}
+    for option in hints.keys() & {word.partition("=")[0] for word in words}:
+        raise UsageError(f"{option} cannot be given with --seeds: {hints[option]}.")
+    for name in ("models", "tasks", "configs", "grid", "status"):
+        if getattr(arguments, name):
+            raise UsageError(f"--{name} is an option of ntm sweep, not of ntm train.")
 
 
 def _trained(folder: Path, plan: Plan, arguments: argparse.Namespace) -> int:
@@ -130,7 +134,7 @@ def _parser() -> Parser:
     several = "train with each value of an option; can be repeated"
     add("--grid", action="append", default=[], metavar="OPTION=A,B", help=several)
     add("--name", type=filled, help="name of the sweep's folder")
-    add("--runs", type=filled, default="runs", help="parent folder (runs)")
+    add("--runs", type=filled, help="parent folder (runs)")
     add("--processes", type=positive, help="runs at a time (one for each core)")
     most = "seeds that one process trains in one loop, at most (auto)"
     add("--side-by-side", type=_side_by_side, default="auto", metavar="auto|N|off", help=most)
@@ -166,7 +170,7 @@ def _planned(given: str | None, arguments: argparse.Namespace, more: list[str]) 
         raise UsageError(f"{more[0]!r} is no option; a plan or folder comes first.")
     with explained():
         plan = Plan.of({**({"name": Path(given).stem, **_plan(given)} if given else {}), **said}, more)
-    return Path(arguments.runs) / _plain(plan.name), plan
+    return Path(arguments.runs or "runs") / _plain(plan.name), plan
 
 
 def _plain(name: str) -> str:

@@ -71,11 +71,19 @@ def _train(argv: list[str]) -> int:
     return 0
 
 
-def names_of(argv: list[str]) -> tuple[str, str, str | None]:
-    """Return the default name of a run without its seed, its parent folder, and the name in its configuration."""
+class Names(NamedTuple):
+    """The default name of a run without its seed; and the name and the parent folder in its configuration."""
+
+    label: str
+    name: str | None
+    runs: str
+
+
+def names_of(argv: list[str]) -> Names:
+    """Return the names of the run that a command line asks for."""
     _, _, config = parsed(argv)
-    parts = (config[group].class_path.rpartition(".")[2] for group in ("model", "task"))
-    return "-".join(parts).lower(), config.runs, config.name
+    made = (config[group].class_path.rpartition(".")[2] for group in ("model", "task"))
+    return Names("-".join(made).lower(), config.name, config.runs)
 
 
 def check(argv: list[str]) -> None:

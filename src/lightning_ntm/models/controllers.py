@@ -1,6 +1,7 @@
 """The built-in controllers of an NTM: layers of LSTM units, or of tanh units without a state."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -127,8 +128,20 @@ class FeedForwardController(Controller[FeedForwardControllerState]):
         return x, state
 
 
+#: What makes the controllers of an NTM or a DNC, by name.
+_BUILT_IN: dict[str, Callable[..., Controller[Any]]] = {
+    "lstm": partial(LSTMController, init_gain=5.0),
+    "feedforward": FeedForwardController,
+}
+
+
 def controller_of(
-    network: type[nn.Module], controller: str | Controller[Any], input_size: int, hidden_size: int, num_layers: int
+    network: type[nn.Module],
+    controller: str | Controller[Any],
+    input_size: int,
+    hidden_size: int,
+    num_layers: int,
+    built_in: Mapping[str, Callable[..., Controller[Any]]] = _BUILT_IN,
 ) -> Controller[Any]:
     """Return the built-in controller of a name, or a controller that a user passed.
 
@@ -137,14 +150,12 @@ def controller_of(
             with options of the built-in ones.
     """
     if isinstance(controller, Controller):
-        return own_controller(network, controller, input_size, hidden_size, num_layers)
-    one_of(("lstm", "feedforward"), controller=controller)
-    if controller == "lstm":
-        return LSTMController(input_size, hidden_size, num_layers, init_gain=5.0)
-    return FeedForwardController(input_size, hidden_size, num_layers)
+        return _own(network, controller, input_size, hidden_size, num_layers)
+    one_of(tuple(built_in), controller=controller)
+    return built_in[controller](input_size, hidden_size, num_layers)
 
 
-def own_controller(
+def _own(
     network: type[nn.Module], controller: Controller[Any], input_size: int, hidden_size: int, num_layers: int
 ) -> Controller[Any]:
     """Return the controller that a user passed.

@@ -44,16 +44,3 @@ class GRU(RecurrentModel[GRUState]):
     state_type = GRUState
     controller_type = GRUController
     program = "gru"
-
-    def __init__(
-        self,
-        input_size: int,
-        output_size: int,
-        *,
-        hidden_size: int = 256,
-        num_layers: int = 1,
-        backend: str = "auto",
-        checkpoint_every: int = 0,
-    ):
-        super().__init__(input_size, output_size, backend, checkpoint_every)
-        self._add(hidden_size, num_layers)

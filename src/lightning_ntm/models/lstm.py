@@ -55,5 +55,11 @@ class LSTM(RecurrentModel[LSTMState]):
         backend: str = "auto",
         checkpoint_every: int = 0,
     ):
-        super().__init__(input_size, output_size, backend, checkpoint_every)
-        self._add(hidden_size, num_layers)
+        super().__init__(
+            input_size,
+            output_size,
+            hidden_size=hidden_size,
+            num_layers=num_layers,
+            backend=backend,
+            checkpoint_every=checkpoint_every,
+        )

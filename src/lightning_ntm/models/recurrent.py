@@ -19,7 +19,7 @@ from lightning_ntm.models.precision import linear, repeated, state_dtype
 class RecurrentModel(MemoryModel[State]):
     """Layers of recurrent units with learned initial states; the output layer is connected to every layer.
 
-    A subclass sets the class attributes, and calls `_add` in its constructor.
+    A subclass sets the class attributes.
     """
 
     kernels: ClassVar = {
@@ -35,8 +35,17 @@ class RecurrentModel(MemoryModel[State]):
     controller: LayeredController[Any]
     output: nn.Linear
 
-    def _add(self, hidden_size: int, num_layers: int) -> None:
-        """Add the layers and their start."""
+    def __init__(
+        self,
+        input_size: int,
+        output_size: int,
+        *,
+        hidden_size: int = 256,
+        num_layers: int = 1,
+        backend: str = "auto",
+        checkpoint_every: int = 0,
+    ):
+        super().__init__(input_size, output_size, backend, checkpoint_every)
         self.controller = self.controller_type(self.input_size, hidden_size, num_layers, skip=True)
         self.output = nn.Linear(self.controller.output_size, self.output_size)
         for name in self.state_type._fields:

@@ -6,12 +6,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from lightning_ntm.checks import one_of
-from lightning_ntm.models.controllers import LSTMController, own_controller
+from lightning_ntm.models.controllers import LSTMController
 from lightning_ntm.models.exported import exportable
 from lightning_ntm.models.initial_weights import draw
 from lightning_ntm.models.layered import LayeredController
-from lightning_ntm.models.parts import Controller
 from lightning_ntm.models.precision import linear
 
 
@@ -95,19 +93,5 @@ class GRUController(LayeredController[GRUControllerState]):
         return (torch.lerp(torch.addcmul(candidate, reset, recurrent).tanh(), hidden, update),)
 
 
-_CONTROLLERS: dict[str, Any] = {"rnn": RNNController, "gru": GRUController, "lstm": LSTMController}
-
-
-def recurrent_controller_of(
-    network: type[nn.Module], controller: str | Controller[Any], input_size: int, hidden_size: int, num_layers: int
-) -> Controller[Any]:
-    """Return the recurrent controller of a name, or a controller that a user passed.
-
-    Raises:
-        ValueError: The name is unknown; or the user's controller takes another number of inputs, or was passed together
-            with options of the built-in ones.
-    """
-    if isinstance(controller, Controller):
-        return own_controller(network, controller, input_size, hidden_size, num_layers)
-    one_of(tuple(_CONTROLLERS), controller=controller)
-    return _CONTROLLERS[controller](input_size, hidden_size, num_layers)
+#: What makes the controllers of a Stack-RNN or a Tape-RNN, by name.
+RECURRENT: dict[str, Any] = {"rnn": RNNController, "gru": GRUController, "lstm": LSTMController}

@@ -45,16 +45,3 @@ class RNN(RecurrentModel[RNNState]):
     state_type = RNNState
     controller_type = RNNController
     program = "rnn_tanh"
-
-    def __init__(
-        self,
-        input_size: int,
-        output_size: int,
-        *,
-        hidden_size: int = 256,
-        num_layers: int = 1,
-        backend: str = "auto",
-        checkpoint_every: int = 0,
-    ):
-        super().__init__(input_size, output_size, backend, checkpoint_every)
-        self._add(hidden_size, num_layers)

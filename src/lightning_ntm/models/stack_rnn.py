@@ -9,12 +9,12 @@ from torch import nn
 from lightning_ntm.kernels.choice import Kernel
 from lightning_ntm.kernels.plain import LINEAR, Part, Shapes
 from lightning_ntm.kernels.torch_internals import children_of
-from lightning_ntm.models.controllers import replaced_parts
+from lightning_ntm.models.controllers import controller_of, replaced_parts
 from lightning_ntm.models.exported import exportable
 from lightning_ntm.models.growing import GrowingModel
 from lightning_ntm.models.initial_weights import draw
 from lightning_ntm.models.parts import Controller
-from lightning_ntm.models.recurrent_controllers import RNNController, recurrent_controller_of
+from lightning_ntm.models.recurrent_controllers import RECURRENT, RNNController
 from lightning_ntm.models.stack_memory import StackMemory
 
 
@@ -90,7 +90,7 @@ class StackRNN(GrowingModel[StackRNNState]):
         super().__init__(input_size, output_size, backend, checkpoint_every)
         memory = StackMemory(memory_slots, memory_width, num_stacks=num_stacks)
         of_controller = input_size + memory.read_size
-        self.controller = recurrent_controller_of(StackRNN, controller, of_controller, hidden_size, num_layers)
+        self.controller = controller_of(StackRNN, controller, of_controller, hidden_size, num_layers, RECURRENT)
         self.heads = nn.Linear(self.controller.output_size, memory.interface_size)
         self.output = nn.Linear(self.controller.output_size, output_size)
         self.memory = memory

@@ -9,12 +9,13 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from lightning_ntm.checks import at_least
+from lightning_ntm.models.controllers import controller_of
 from lightning_ntm.models.exported import exportable
 from lightning_ntm.models.growing import GrowingModel
 from lightning_ntm.models.initial_weights import draw
 from lightning_ntm.models.parts import Controller
 from lightning_ntm.models.precision import linear
-from lightning_ntm.models.recurrent_controllers import recurrent_controller_of
+from lightning_ntm.models.recurrent_controllers import RECURRENT
 from lightning_ntm.models.tape_memory import TapeMemory
 
 
@@ -101,7 +102,7 @@ class TapeRNN(GrowingModel[TapeRNNState]):
             )
         memory = TapeMemory(memory_slots, memory_width, num_tapes=num_tapes, length_oracle=length_oracle)
         of_controller = input_size + memory.read_size
-        self.controller = recurrent_controller_of(TapeRNN, controller, of_controller, hidden_size, num_layers)
+        self.controller = controller_of(TapeRNN, controller, of_controller, hidden_size, num_layers, RECURRENT)
         self.write_hidden_size, controlled = write_hidden_size, self.controller.output_size
         self.heads = nn.Linear(controlled, memory.action_size if write_hidden_size else memory.interface_size)
         sizes = [controlled, write_hidden_size, write_hidden_size, memory.read_size] if write_hidden_size else []

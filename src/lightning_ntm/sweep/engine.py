@@ -149,12 +149,15 @@ class Worker:
         return code, _in_words(code, said)
 
     def _words(self, run: PlannedRun) -> list[str]:
-        """Return the words for `ntm train`: to resume the run, or to begin it in a new folder."""
+        """Return the words for `ntm train`: to resume the run, or to begin it in a new folder.
+
+        Files of a run that ended before its first checkpoint are removed.
+        """
         folder = RunFolder(self.folder / run.name)
         if folder.last.exists():
             words = ["--resume", str(folder.path), *_factories(run.words)]
         else:
-            shutil.rmtree(folder.path, ignore_errors=True)  # it ended before its first checkpoint
+            shutil.rmtree(folder.path, ignore_errors=True)
             words = [*run.words, "--runs", str(self.folder), "--name", run.name]
         return [*words, "--trainer.enable_progress_bar=false"]
 

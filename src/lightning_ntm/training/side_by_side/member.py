@@ -76,6 +76,7 @@ class Member:
         self.trainer = MemberTrainer(trainer, self, number)
         self.learner.trainer = self.trainer
         self.record.measure_by(recorder_of(self.options, self.data))
+        self.hooks: dict[str, list[Callable[..., object]]] = {}
         self.callbacks: list[Callback] = [
             KeepLock(lambda: self.record.claim),
             self.record.recorder,
@@ -88,10 +89,12 @@ class Member:
 
     def call(self, hook: str, *args: Any) -> None:
         """Call a hook of the callbacks that have it."""
-        for callback in self.callbacks:
-            own = getattr(type(callback), hook)
-            if own is not getattr(Callback, hook):
-                own(callback, self.trainer, self.learner, *args)
+        if hook not in self.hooks:  # looked up once: some are called in each step
+            inherited = getattr(Callback, hook)
+            own = [callback for callback in self.callbacks if getattr(type(callback), hook) is not inherited]
+            self.hooks[hook] = [getattr(callback, hook) for callback in own]
+        for call in self.hooks[hook]:
+            call(self.trainer, self.learner, *args)
 
     def states(self) -> dict[str, Any]:
         """Return the states of the callbacks, as Lightning has them in a training state."""

@@ -139,7 +139,7 @@ class Members(FinishStep):
         self.members, self.until = members, until
 
     def state_dict(self) -> dict[str, Any]:
-        """Return nothing: `CheckpointIO` saves the states of each member in its own file."""
+        """Return nothing: `MembersCheckpointIO` saves the states of each member in its own file."""
         return {}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
