@@ -1,5 +1,6 @@
 """Runs that train side by side are the runs that each is alone."""
 
+import itertools
 import json
 import os
 import shutil
@@ -151,6 +152,19 @@ def test_each_run_has_random_numbers_of_its_own():
         following = torch.rand(1)
     torch.manual_seed(2)
     assert torch.equal(torch.rand(5)[4:], following)
+
+
+def test_the_time_of_the_loop_is_divided_among_the_runs(tmp_path, monkeypatch):
+    clock = itertools.count()
+    monkeypatch.setattr("lightning_ntm.training.callbacks.time.perf_counter", lambda: float(next(clock)))
+    run = together(tmp_path)
+    run.fit()
+    counted = [member.record.recorder.seconds for member in run.members]
+    whole = RunFolder(tmp_path / "1").rows()[-1]["seconds"]
+    assert counted == pytest.approx([whole] * 3, rel=0.2)  # of the clock that all ask
+    assert 12 < sum(counted) < next(clock)
+    rate = RunFolder(tmp_path / "1").rows()[0]["steps_per_second"]
+    assert 3 / rate == pytest.approx(3 * RunFolder(tmp_path / "1").rows()[0]["seconds"], rel=1e-2)
 
 
 def test_each_run_tells_what_it_validated(tmp_path):

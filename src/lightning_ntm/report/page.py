@@ -163,7 +163,7 @@ def _terms(experiment: Experiment) -> str:
         terms["95 % interval"] = "The shares of solved seeds that this outcome does not rule out (Wilson)."
         terms["batches, seconds"] = (
             "Training steps, and time spent in them without validation, up to the first validation with "
-            f"{goal.close_means}; a run without one counts as never."
+            f"{goal.close_means}; a run without one counts as never. Several runs in one loop share its time."
         )
     terms |= {measure.label: measure.description for measure in experiment.evaluated.ordered}
     if experiment.evaluated.with_optimum:

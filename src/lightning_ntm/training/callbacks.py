@@ -44,7 +44,8 @@ class Recorder(Callback):
     """Measures training and hands every measurement, of validation too, to the loggers.
 
     Training is measured over all batches since the last measurement, each before its own update;
-    `steps_per_second` and `seconds` leave validation and checkpoints out.
+    `steps_per_second` and `seconds` leave validation and checkpoints out. Where several runs share a loop,
+    `steps_per_second` is that of the loop, and `seconds` is the share of one run: the time divided by their number.
 
     Args:
         every: Steps between two measurements, at least 1.
@@ -56,7 +57,7 @@ class Recorder(Callback):
     def __init__(self, every: int = 50, measures: Measures = BITS):
         at_least(1, log_every_n_steps=every)
         self.every, self.sequences, self.seconds = every, 0, 0.0
-        self.names = ("loss", *_compared(measures))
+        self.names, self.share = ("loss", *_compared(measures)), 1.0
         self.clock: float | None = None  # when the time that counts was last added up
         self._clear()
 
@@ -134,7 +135,7 @@ class Recorder(Callback):
     def _add_time(self) -> None:
         assert self.clock is not None
         now = time.perf_counter()
-        self.seconds += now - self.clock
+        self.seconds += (now - self.clock) * self.share
         self.interval_seconds += now - self.clock
         self.clock = now
 

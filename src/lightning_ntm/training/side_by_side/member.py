@@ -66,8 +66,8 @@ class Member:
         """Whether the training has ended."""
         return self.done or self.end is not None
 
-    def attach(self, trainer: L.Trainer, number: int) -> None:
-        """Take part in a training as the member of this number.
+    def attach(self, trainer: L.Trainer, number: int, together: int) -> None:
+        """Take part in a training as the member of this number, of so many.
 
         What the callbacks have counted so far is in the training state.
         """
@@ -76,6 +76,7 @@ class Member:
         self.trainer = MemberTrainer(trainer, self, number)
         self.learner.trainer = self.trainer
         self.record.measure_by(recorder_of(self.options, self.data))
+        self.record.recorder.share = 1 / together
         self.hooks: dict[str, list[Callable[..., object]]] = {}
         self.callbacks: list[Callback] = [
             KeepLock(lambda: self.record.claim),

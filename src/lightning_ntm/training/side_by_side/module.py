@@ -29,7 +29,7 @@ class SideBySide(L.LightningModule):
     def setup(self, stage: str) -> None:
         """Attach the members to the Trainer."""
         for number, member in enumerate(self.members):
-            member.attach(self.trainer, number)
+            member.attach(self.trainer, number, len(self.members))
             member.learner.setup(stage)
 
     def training_step(self, batches: list[Batch], batch_idx: int) -> dict[str, Any]:
