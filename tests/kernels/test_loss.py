@@ -19,6 +19,7 @@ from lightning_ntm.tasks.batch import Batch
 from lightning_ntm.training import SequenceLearner
 from lightning_ntm.training.data import TargetsError
 from lightning_ntm.training.loss import Objective, fused_loss, loss_of, loss_side_by_side
+from lightning_ntm.training.optimizer import clip, together, total_norm
 
 SMALL = {"hidden_size": 6, "memory_slots": 7, "memory_width": 3}
 LIMITED = {"gradient_limit": 1e-3}
@@ -85,17 +86,85 @@ def check_loss(model, answer, slots, reduction):
     model.backend = "reference"
     assert fused_loss(model, objective, batch) is None
     long = loss_of(model, objective, batch, start and start())
-    for mine, other in zip(short, long, strict=True):
+    for mine, other in zip(short[:3], long[:3], strict=True):
         torch.testing.assert_close(mine, other, rtol=1e-10, atol=1e-10)
+    assert torch.equal(short.errors, answer.errors(long.logits, batch))
     for mine, other in zip(found, gradients(long.loss, model), strict=True):
         torch.testing.assert_close(mine, torch.zeros_like(mine) if other is None else other, rtol=1e-10, atol=1e-10)
 
 
+class Own(Bits):
+    """An answer of a user, of which kernels know nothing."""
+
+    constant = True
+
+
+@pytest.mark.parametrize("kind", [NTM, DNC])
+@pytest.mark.parametrize("answer", [Bits(20), Symbols(20, end=1), Numbers(20, tolerance=0.5)], ids=str)
+def test_what_stands_in_other_steps_changes_nothing(answer, kind):
+    torch.manual_seed(1)
+    sizes = {"hidden_size": 5, "memory_slots": 6, "memory_width": 3}
+    model, batch = kind(4, 20, **sizes).double(), episodes(answer, batch=11, time=9)
+    if isinstance(answer, Symbols):
+        targets = torch.randint(0, 20, batch.mask.shape, generator=torch.Generator().manual_seed(3))
+        targets[:, 4], other = 1, -1  # the end of each answer, and what is no symbol
+        batch = batch._replace(targets=targets, mask=batch.mask.index_fill(1, torch.tensor(4), 1))
+    else:
+        other = torch.nan
+    other = batch.targets.masked_fill(~batch.mask if batch.targets.ndim == 2 else ~batch.mask.unsqueeze(-1), other)
+    check_loss(model, answer, None, "mean")
+    model.backend, objective = "cpu", Objective(answer)
+    once, again = (fused_loss(model, objective, batch._replace(targets=each)) for each in (batch.targets, other))
+    assert torch.equal(again.errors, answer.errors(again.logits, batch))
+    torch.testing.assert_close(again.costs, answer.cost(again.logits, batch), rtol=1e-10, atol=1e-10)
+    for mine, theirs in zip(gradients(once.loss, model), gradients(again.loss, model), strict=True):
+        assert torch.equal(mine, theirs)
+
+
+@pytest.mark.parametrize("kind", [NTM, DNC])
+def test_any_number_of_threads_gives_the_same_bits(kind):
+    model = kind(4, 2, hidden_size=6, memory_slots=7, memory_width=3)
+    batch, before, found = episodes(Bits(2), batch=19, dtype=torch.float32), torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            loss = fused_loss(model, Objective(Bits(2)), batch)
+            found.append([*loss, *gradients(loss.loss, model)])
+    finally:
+        torch.set_num_threads(before)
+    for other in found[1:]:
+        assert all(torch.equal(mine, theirs) for mine, theirs in zip(found[0], other, strict=True))
+
+
+def test_all_gradients_are_in_one_tensor_and_clipped_as_each_alone():
+    model, batch = NTM(4, 2, **SMALL), episodes(Bits(2), dtype=torch.float32)
+    fused_loss(model, Objective(Bits(2)), batch).loss.backward()
+    found = [parameter.grad for parameter in model.parameters()]
+    copies = [gradient.clone() for gradient in found]
+    starts = [name for name, _ in model.named_parameters() if name.startswith("start")]
+    assert len(together(found)) == 1 + len(starts)
+    assert sum(part.numel() for part in together(found)) == sum(part.numel() for part in found)
+    norm = total_norm(found, clipped=True, unread=False)
+    torch.testing.assert_close(norm, torch.nn.utils.get_total_norm(copies))
+    for size in (float(norm) / 3, float(norm) * 3):
+        clip(found, size, norm)
+        for mine, copy in zip(found, copies, strict=True):
+            torch.testing.assert_close(mine, copy * min(1, size / float(norm)))
+
+
+def test_a_symbol_that_does_not_exist_is_told():
+    model, batch = NTM(4, 2, **SMALL), episodes(Symbols(2), dtype=torch.float32)
+    batch.targets[:, -1] = 2
+    with pytest.raises(TargetsError, match="targets must be symbols from 0 to 1"):
+        fused_loss(model, Objective(Symbols(2), task="Mine"), batch)
+
+
 @pytest.mark.parametrize("options", [{}, {"controller": "feedforward", "memory_init": "learned"}], ids=str)
-def test_on_the_cpu_it_has_the_bits_of_autograd(options):
-    model, batch, objective = NTM(4, 2, **SMALL, **options), episodes(Bits(2), dtype=torch.float32), Objective(Bits(2))
+def test_on_the_cpu_it_has_the_bits_of_autograd_unless_the_kernel_computes_the_loss(options):
+    model, batch, objective = NTM(4, 2, **SMALL, **options), episodes(Bits(2), dtype=torch.float32), Objective(Own(2))
     short, long = fused_loss(model, objective, batch), objective.of(model(batch.inputs)[0], batch)
-    assert all(torch.equal(mine, other) for mine, other in zip(short, long, strict=True))
+    assert short.errors is None
+    assert all(torch.equal(mine, other) for mine, other in zip(short[:3], long[:3], strict=True))
     pairs = zip(gradients(short.loss, model), gradients(long.loss, model), strict=True)
     assert all(torch.equal(mine, other) for mine, other in pairs)
 
@@ -269,7 +338,9 @@ def criterion(logits, inputs):
 def product(criterion, episodes, tensors):
     (inputs,), (state, weight) = episodes, tensors
     evaluated = criterion(logits := inputs @ weight + state, inputs)
-    return Results(evaluated, logits, Gradients([evaluated.gradient, inputs.mT @ evaluated.gradient]))
+    return Results(
+        evaluated.loss, evaluated.costs, logits, Gradients([evaluated.gradient, inputs.mT @ evaluated.gradient])
+    )
 
 
 @pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])

@@ -7,7 +7,7 @@ between.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -65,8 +65,33 @@ class CriterionOutput(NamedTuple):
     gradient: Tensor
 
 
-#: Called with `([networks,] batch, time, outputs)` logits and the tensors of the episodes.
+#: Called with `([networks,] batch, time, outputs)` logits and the tensors of the episodes. One with an attribute
+#: `known` that is a `KnownLoss` computes that loss.
 Criterion = Callable[..., CriterionOutput]
+
+#: Losses that programs can compute themselves. The episodes are inputs, targets and mask, as those of a `Batch`.
+KINDS = ("bits", "symbols", "numbers")
+
+
+class KnownLoss(NamedTuple):
+    """A loss that a program can compute itself.
+
+    Args:
+        kind: One of `KINDS`: the costs are those of the answers of these names in `tasks/answers.py`.
+        mean: Whether the loss is the mean over all units of a batch, or over its sequences.
+        end: Symbol that ends an answer, or -1.
+        tolerance: Numbers that are further off are wrong.
+    """
+
+    kind: Literal["bits", "symbols", "numbers"]
+    mean: bool
+    end: int = -1
+    tolerance: float = 0.0
+
+
+def known_loss(criterion: Criterion) -> KnownLoss | None:
+    """Return what a criterion says that it is, or `None`."""
+    return getattr(criterion, "known", None)
 
 
 class Loss(NamedTuple):
@@ -76,11 +101,13 @@ class Loss(NamedTuple):
         loss: A scalar.
         costs: The cost of each sequence.
         logits: `([networks,] batch, time, outputs)`.
+        errors: How many units of each sequence are wrong, if the program counted them.
     """
 
     loss: Tensor
     costs: Tensor
     logits: Tensor
+    errors: Tensor | None = None
 
 
 class Gradients:
@@ -118,14 +145,18 @@ class Results(NamedTuple):
     """What a program returns.
 
     Args:
-        evaluated: What the criterion returned.
+        loss: A scalar.
+        costs: The cost of each sequence.
         logits: The logits.
         gradients: Of the loss with respect to the tensors of the call, in their order.
+        errors: As in `Loss`.
     """
 
-    evaluated: CriterionOutput
+    loss: Tensor
+    costs: Tensor
     logits: Tensor
     gradients: Gradients
+    errors: Tensor | None = None
 
 
 #: Computes a call from the loss, the tensors of the episodes, and those that can need a gradient.
@@ -157,13 +188,13 @@ class _Loss(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, program: Program, criterion: Criterion, episodes: Sequence[Tensor], linear: bool, *tensors: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        (loss, costs, _), logits, ctx.gradients = program(criterion, episodes, tensors)
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        loss, costs, logits, ctx.gradients, errors = program(criterion, episodes, tensors)
         ctx.call, ctx.linear = (program, criterion, episodes), linear
         ctx.save_for_backward(*tensors)
-        ctx.mark_non_differentiable(costs, logits)
+        ctx.mark_non_differentiable(costs, logits, *([] if errors is None else [errors]))
         ctx.set_materialize_grads(False)
-        return loss, costs, logits
+        return loss, costs, logits, errors
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> tuple[Tensor | None, ...]:
@@ -186,6 +217,8 @@ def _again(ctx: Any, factor: Tensor) -> Gradients:
         loss, costs, gradient = criterion(*call)
         return CriterionOutput(loss, costs, gradient * factor)
 
+    if is_one(factor):
+        scaled = criterion  # may be known to the program, which then rounds as in the first call
     with torch.no_grad(), torch.autocast(factor.device.type, enabled=False):
         results: Results = program(scaled, episodes, ctx.saved_tensors)
     return results.gradients

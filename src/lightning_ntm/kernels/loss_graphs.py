@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lightning_ntm.kernels import graphs
 from lightning_ntm.kernels.capture import Memory
-from lightning_ntm.kernels.loss import Criterion, CriterionOutput, Gradients, Program, Results
+from lightning_ntm.kernels.loss import Criterion, Gradients, Program, Results
 from lightning_ntm.kernels.torch_internals import copy_into
 
 
@@ -99,7 +99,7 @@ class _Graph:
             self.memory.take()
             copy_into(self.given, [*episodes, *tensors[: len(self.given) - len(episodes)]])
             self.graph.replay()
-            (loss, costs, gradient), logits, gradients = self.results
+            loss, costs, logits, gradients, _ = self.results
             lent = Gradients(gradients.tensors, shared=True)
             self.memory.lent.add(lent)
-            return Results(CriterionOutput(loss.clone(), costs.clone(), gradient), logits.clone(), lent)
+            return Results(loss.clone(), costs.clone(), logits.clone(), lent)

@@ -2,7 +2,7 @@
 
 import abc
 import math
-from typing import ClassVar, TypeVar
+from typing import ClassVar, Literal, TypeVar
 
 import torch
 from jaxtyping import Float, Shaped
@@ -21,11 +21,14 @@ class Answer(abc.ABC):
         constant: Whether `cost` and `units` depend on the fields and their arguments alone, the fields cannot change,
             and gradients flow through the logits alone. Then a training step may compute all gradients in one call,
             and replay a CUDA graph of it. A subclass must say so itself.
+        known: Name of the answer here that `cost`, `units` and `errors` are those of, so that a kernel may compute
+            them: `bits`, `symbols`, with `end`, or `numbers`, with `tolerance`. A subclass must say so itself.
     """
 
     size: int
     unit: ClassVar[str]
     constant: ClassVar[bool] = False
+    known: ClassVar[Literal["bits", "symbols", "numbers"] | None] = None
 
     @property
     @abc.abstractmethod
@@ -77,6 +80,18 @@ class Answer(abc.ABC):
             batch: The episodes.
             cost: What `cost` returns for both.
         """
+
+    def counted(
+        self, errors: Float[Tensor, " batch"], batch: Batch, cost: Float[Tensor, " batch"]
+    ) -> dict[str, Float[Tensor, " batch"]]:
+        """Return what `raw` returns, from the errors that a kernel counted; for answers that are `known`.
+
+        Args:
+            errors: What `errors` returns.
+            batch: The episodes.
+            cost: What `cost` returns.
+        """
+        raise NotImplementedError(f"{type(self).__name__} is not known to kernels.")
 
     def measure(
         self, logits: Float[Tensor, "batch time outputs"], batch: Batch, cost: Float[Tensor, " batch"] | None = None

@@ -32,6 +32,7 @@ class Bits(Answer):
     uncertain: bool = False
     unit = "bit"
     constant = True
+    known = "bits"
 
     def __post_init__(self) -> None:
         at_least(1, size=self.size)
@@ -79,7 +80,13 @@ class Bits(Answer):
         self, logits: Float[Tensor, "batch time outputs"], batch: Batch, cost: Float[Tensor, " batch"]
     ) -> dict[str, Float[Tensor, " batch"]]:
         """Return wrong bits and cross-entropy."""
-        return {BITS.each[0].name: self.errors(logits, batch), BITS_PER_SEQUENCE.name: cost}
+        return self.counted(self.errors(logits, batch), batch, cost)
+
+    def counted(
+        self, errors: Float[Tensor, " batch"], batch: Batch, cost: Float[Tensor, " batch"]
+    ) -> dict[str, Float[Tensor, " batch"]]:
+        """Return wrong bits and cross-entropy."""
+        return {BITS.each[0].name: errors, BITS_PER_SEQUENCE.name: cost}
 
     def shown(self, logits: Float[Tensor, "*batch outputs"]) -> Float[Tensor, "*batch outputs"]:
         """Return the probability of each bit."""
@@ -115,6 +122,7 @@ class Symbols(Answer):
     end: int | None = field(default=None, repr=False)
     unit = "symbol"
     constant = True
+    known = "symbols"
 
     def __post_init__(self) -> None:
         at_least(2, size=self.size)
@@ -153,8 +161,13 @@ class Symbols(Answer):
         self, logits: Float[Tensor, "batch time outputs"], batch: Batch, cost: Float[Tensor, " batch"]
     ) -> dict[str, Float[Tensor, " batch"]]:
         """Return wrong symbols, cross-entropy, and the share of right symbols: 1 of an answer without any."""
-        wrong = self.errors(logits, batch)
-        values = wrong, cost, 1 - wrong.double() / self._counted(batch).sum(1).clamp(min=1)
+        return self.counted(self.errors(logits, batch), batch, cost)
+
+    def counted(
+        self, errors: Float[Tensor, " batch"], batch: Batch, cost: Float[Tensor, " batch"]
+    ) -> dict[str, Float[Tensor, " batch"]]:
+        """Return wrong symbols, cross-entropy, and the share of right symbols: 1 of an answer without any."""
+        values = errors, cost, 1 - errors.double() / self._counted(batch).sum(1).clamp(min=1)
         return dict(zip(_SYMBOLS.names, values, strict=True))
 
     def shown(self, logits: Float[Tensor, "*batch outputs"]) -> Float[Tensor, "*batch outputs"]:
@@ -200,6 +213,7 @@ class Numbers(Answer):
     tolerance: float = 0.04
     unit = "number"
     constant = True
+    known = "numbers"
 
     def __post_init__(self) -> None:
         at_least(1, size=self.size)
@@ -233,7 +247,13 @@ class Numbers(Answer):
         self, logits: Float[Tensor, "batch time outputs"], batch: Batch, cost: Float[Tensor, " batch"]
     ) -> dict[str, Float[Tensor, " batch"]]:
         """Return the mean squared error, 0 of an answer without numbers, and the wrong numbers."""
-        values = cost / self.units(batch).clamp(min=1), self.errors(logits, batch)
+        return self.counted(self.errors(logits, batch), batch, cost)
+
+    def counted(
+        self, errors: Float[Tensor, " batch"], batch: Batch, cost: Float[Tensor, " batch"]
+    ) -> dict[str, Float[Tensor, " batch"]]:
+        """Return the mean squared error, 0 of an answer without numbers, and the wrong numbers."""
+        values = cost / self.units(batch).clamp(min=1), errors
         return dict(zip(_NUMBERS.names, values, strict=True))
 
     def shown(self, logits: Float[Tensor, "*batch outputs"]) -> Float[Tensor, "*batch outputs"]:

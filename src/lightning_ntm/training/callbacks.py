@@ -105,7 +105,7 @@ class Recorder(Callback):
         if module.skipped:
             self.skipped += 1
         else:
-            self._add(outputs, module.answer.raw(outputs["logits"], batch, outputs["costs"]))
+            self._add(outputs, module.measured(outputs, batch))
             self.gradient_norm = module.gradient_norm
         self.sequences += len(batch.inputs) * trainer.world_size
         self._add_time()

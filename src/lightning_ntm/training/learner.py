@@ -22,7 +22,7 @@ from lightning_ntm.training.hyperparameters import hyperparameters
 from lightning_ntm.training.late_check import LateCheck
 from lightning_ntm.training.lightning_internals import NAME_OF_RUNNING_HOOK
 from lightning_ntm.training.loss import fused_loss, learner_refusal, loss_refusal, methods_between
-from lightning_ntm.training.optimizer import default_optimizer, late_decay, prefer_fused, total_norm
+from lightning_ntm.training.optimizer import clip, default_optimizer, late_decay, prefer_fused, total_norm
 from lightning_ntm.training.own_trainer import InOwnTrainer
 from lightning_ntm.training.precision import check_eps
 from lightning_ntm.training.safety import DivergenceError, largest_gradients
@@ -128,18 +128,20 @@ class SequenceLearner(InOwnTrainer):
     def _scales_loss(self) -> bool:
         return self.trainer.accumulate_grad_batches != 1 or type(self).backward is not L.LightningModule.backward
 
-    def training_step(self, batch: Any, batch_idx: int) -> dict[str, Tensor]:
+    def training_step(self, batch: Any, batch_idx: int) -> dict[str, Tensor | None]:
         """Return the loss, and what measuring it needs."""
         batch = self.episodes(batch)
         if self.noise.deviation:
             self.noise.put_on(self.model.parameters(), self._seed, self._batch_number())
         slots = self.slots_of(self._batch_number()) if self.min_memory_slots else None
-        loss, costs, logits = self._fused_loss(batch, slots) or self._objective.of(self(batch.inputs, slots), batch)
+        loss, costs, logits, errors = self._fused_loss(batch, slots) or self._objective.of(
+            self(batch.inputs, slots), batch
+        )
         self.latest_loss = loss.detach()
         if self.logs_itself:
             self.log_training(self.latest_loss, costs, logits, batch)
         # Lightning divides "loss" when gradients are accumulated; "undivided" is what is measured.
-        return {"loss": loss, "undivided": self.latest_loss, "costs": costs, "logits": logits}
+        return {"loss": loss, "undivided": self.latest_loss, "costs": costs, "logits": logits, "errors": errors}
 
     def on_after_backward(self) -> None:
         """Take the noise off the weights again."""
@@ -187,7 +189,10 @@ class SequenceLearner(InOwnTrainer):
         if self.skipped and not self._scales_gradients():
             self.zero_grad()  # not the optimizer's: it may train other networks, too
         elif gradient_clip_val and gradient_clip_algorithm in (None, "norm") and self.holds_whole_gradients():
-            torch.nn.utils.clip_grads_with_norm_(parameters, gradient_clip_val, norm)
+            if late:
+                torch.nn.utils.clip_grads_with_norm_(parameters, gradient_clip_val, norm)
+            else:
+                clip(gradients, gradient_clip_val, norm)
         else:
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 

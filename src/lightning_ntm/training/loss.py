@@ -8,12 +8,13 @@ give the same numbers.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from lightning_ntm.kernels.loss import CriterionOutput, Loss
+from lightning_ntm.kernels.loss import CriterionOutput, KnownLoss, Loss
 from lightning_ntm.kernels.torch_internals import has_hooks, is_compiled
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.models.stack import Stack
@@ -53,6 +54,19 @@ class Objective:
         """
         with self._explained(batch):
             return self.answer.cost_and_gradient(logits, batch, weight)
+
+    def __call__(self, logits: Tensor, *episodes: Tensor) -> CriterionOutput:
+        """Return the output of `with_gradient`: an objective is a criterion, which may be known to a kernel."""
+        return self.with_gradient(logits, *episodes)
+
+    @cached_property
+    def known(self) -> KnownLoss | None:
+        """The loss, if the answer says that it is one that kernels know."""
+        kind = type(self.answer).__dict__.get("known")
+        if kind is None or not type(self.answer).__dict__.get("constant"):
+            return None
+        end, tolerance = getattr(self.answer, "end", None), getattr(self.answer, "tolerance", 0.0)
+        return KnownLoss(kind, self.reduction == "mean", -1 if end is None else end, tolerance)
 
     def loss(self, costs: Tensor, batch: Batch) -> Tensor:
         """Return the loss, a scalar."""
@@ -147,7 +161,7 @@ def fused_loss(
     """
     if objective.refusal() or not isinstance(model, MemoryModel):
         return None
-    return model.loss_by_kernel(batch, objective.with_gradient, state, slots=slots, scaled=scaled)
+    return model.loss_by_kernel(batch, objective, state, slots=slots, scaled=scaled)
 
 
 def loss_refusal(model: nn.Module, objective: Objective, inputs: Tensor, *, scaled: bool = True) -> str | None:

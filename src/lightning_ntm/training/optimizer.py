@@ -1,5 +1,6 @@
 """The optimiser of the default recipe, and what is set or measured around any optimiser."""
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -38,14 +39,51 @@ def total_norm(gradients: list[Tensor], *, clipped: bool, unread: bool) -> Tenso
     """
     if unread:
         return _norm_on_device(gradients, clipped)
-    norm = torch.nn.utils.get_total_norm(gradients)
-    if clipped and not torch.isfinite(norm):
+    norm = torch.nn.utils.get_total_norm(together(gradients))
+    if clipped and not math.isfinite(norm):
         # Over hundreds of steps a gradient can be so large that its square is infinite in float32. Once clipped it is
         # like any other; not clipped, it would spoil the optimiser's averages for good.
         # In float16 the norm itself would be beyond the largest number.
         whole = torch.nn.utils.get_total_norm([gradient.double() for gradient in gradients])
         norm = whole.to(torch.promote_types(norm.dtype, torch.float32))
     return norm
+
+
+def clip(gradients: list[Tensor], max_norm: float, norm: Tensor) -> None:
+    """Multiply gradients so that their norm is at most `max_norm`; as `clip_grads_with_norm_`, but the norm is read."""
+    factor = max_norm / (norm + 1e-6)
+    if not factor >= 1:
+        for gradient in together(gradients):
+            gradient.mul_(factor.to(gradient.device))
+
+
+def together(gradients: list[Tensor]) -> list[Tensor]:
+    """Return gradients as fewer tensors in the same memory: those that follow each other in one storage are one.
+
+    A kernel that computes all gradients in one call puts them into one tensor.
+    """
+    if any(type(gradient) is not Tensor or gradient.layout is not torch.strided for gradient in gradients):
+        return gradients
+    groups: list[list[Tensor]] = []
+    for gradient in sorted(gradients, key=Tensor.data_ptr):
+        if groups and _follows(groups[-1][-1], gradient):
+            groups[-1].append(gradient)
+        else:
+            groups.append([gradient])
+    if len(groups) == len(gradients):
+        return gradients
+    return [group[0].as_strided((sum(part.numel() for part in group),), (1,)) for group in groups]
+
+
+def _follows(before: Tensor, after: Tensor) -> bool:
+    return (
+        before.data_ptr() + before.nbytes == after.data_ptr()
+        and before.dtype == after.dtype
+        and before.device.type == "cpu"
+        and before.is_contiguous()
+        and after.is_contiguous()
+        and before.untyped_storage().data_ptr() == after.untyped_storage().data_ptr()
+    )
 
 
 def _norm_on_device(gradients: list[Tensor], clipped: bool) -> Tensor:

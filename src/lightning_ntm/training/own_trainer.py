@@ -121,6 +121,12 @@ class InOwnTrainer(L.LightningModule):
         means = {"train_loss": loss, **{f"train_{name}": mean(values) for name, values in measured.items()}}
         self._log(means, len(costs), sync_dist=False)
 
+    def measured(self, outputs: dict[str, Any], batch: Batch) -> dict[str, Tensor]:
+        """Return what `Answer.raw` measures of a training batch, from what `training_step` returned."""
+        if outputs["errors"] is not None:  # a kernel has counted them
+            return self.answer.counted(outputs["errors"], batch, outputs["costs"])
+        return self.answer.raw(outputs["logits"], batch, outputs["costs"])
+
     def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Measure a batch of the validation set."""
         episodes = self.episodes(batch)

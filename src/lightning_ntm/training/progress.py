@@ -74,7 +74,7 @@ class CostBar(ProgressBar):
             return
         self.bar.update(self.shown, completed=trainer.global_step)
         if trainer.global_step % 10 == 0:
-            raw = module.answer.raw(outputs["logits"], batch, outputs["costs"])
+            raw = module.measured(outputs, batch)
             self.cost = HostCopy(raw[self.measures.each[0].name].mean())
         if self.cost and self.cost.arrived():
             (cost,) = self.cost.read()

@@ -29,6 +29,20 @@ def empty(like: Tensor, *shape: int) -> Tensor:
     return torch.from_numpy(view).view(like.dtype).view(shape)
 
 
+class Block:
+    """A block of so many bytes for the time of a `with` statement, which gets its address."""
+
+    def __init__(self, count: int):
+        self.count = count
+
+    def __enter__(self) -> int:
+        self.block = _take(self.count)
+        return self.block.ctypes.data
+
+    def __exit__(self, *error: object) -> None:
+        _give_back(self.block)
+
+
 def _take(count: int) -> np.ndarray:
     size = larger = _size(count)
     while larger < 2 * size:  # a larger free block is as good

@@ -30,6 +30,22 @@ BETWEEN = ("doutput", "demitted", "dheads_weight", "dheads_bias", "dinput")
 #: Fields of `ControlledSizes` in sequences.hpp.
 SIZES = ("batch", "time", "inputs", "hidden", "layers", "slots", "width", "reads", "recurrent", "keep", "every")
 
+#: Pointers in `Places` in objectives.hpp.
+PLACES = (
+    *("weight", "bias", "targets", "mask", "logits", "dlogits", "doutput", "dweight", "dbias", "costs", "errors"),
+    "loss",
+)
+
+
+class Judged(ctypes.Structure):
+    """As `Judged` in objectives.hpp."""
+
+    _fields_ = [
+        *((name, ctypes.c_int64) for name in ("kind", "outputs", "mean", "last")),
+        ("tolerance", ctypes.c_double),
+    ]
+
+
 #: Networks that have a native program, each with its folder beside this one.
 NETWORKS = ("ntm", "dnc")
 
@@ -82,9 +98,14 @@ def program_of(network: str) -> Program:
 
 
 def structs(program: Program) -> tuple[int, ...]:
-    """Return the version of a layout and the sizes of `Sizes`, `Layer` and `Arrays` that the library must have."""
-    pointer = ctypes.sizeof(ctypes.c_void_p)
-    return program.LAYOUT, ctypes.sizeof(program.Sizes), pointer * len(LAYER), pointer * len(program.ARRAYS)
+    """Return the version of a layout and the sizes of the structs that the library must have.
+
+    They are `Sizes`, `Layer`, `Arrays`, `Judged` and `Places`.
+    """
+    pointer, sizes = ctypes.sizeof(ctypes.c_void_p), (ctypes.sizeof(program.Sizes), ctypes.sizeof(Judged))
+    return (
+        program.LAYOUT, sizes[0], pointer * len(LAYER), pointer * len(program.ARRAYS), sizes[1], pointer * len(PLACES)
+    )  # fmt: skip
 
 
 class Layout(NamedTuple):
@@ -101,6 +122,7 @@ class Layout(NamedTuple):
     arranged: tuple[int, ...]  # size of each weight as the kernel arranges it, that of the heads last
     num_states: int
     limited: bool
+    plans: dict[Any, Any]  # of calls that compute a loss, by what else they depend on
 
 
 def layout_of(
@@ -139,6 +161,7 @@ def _made(
         tuple(padded(rows * padded(columns)) for rows, columns in weights),
         len(program.STATE),
         program.limited(options),
+        {},
     )
 
 

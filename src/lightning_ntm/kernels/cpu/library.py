@@ -12,7 +12,7 @@ from pathlib import Path
 _SUFFIXES = {"win32": ".dll", "darwin": ".dylib"}
 LIBRARY = Path(__file__).with_name(f"libntm{_SUFFIXES.get(sys.platform, '.so')}")
 
-#: By the name of the network and the size of a number in bytes.
+#: By the name of the network, or of its loss as `ntm_loss`, and the size of a number in bytes.
 EntryPoints = dict[tuple[str, int], "ctypes._CFuncPtr"]  # type: ignore[name-defined]
 
 #: Warnings that were already shown.
@@ -76,17 +76,18 @@ def opened() -> EntryPoints | str:
         if _layout(library, network, best) != structs(program_of(network)):
             return OTHER_LAYOUT
         for size, name in ((4, "float"), (8, "double")):
-            function = getattr(library, f"{network}_{name}_{best}")
-            function.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int)
-            function.restype = ctypes.c_int
-            found[network, size] = function
+            for program, pointers, more in ((network, 3, [ctypes.c_int]), (f"{network}_loss", 5, [])):
+                function = getattr(library, f"{program}_{name}_{best}")
+                function.argtypes = (*[ctypes.c_void_p] * pointers, ctypes.c_int64, *more)
+                function.restype = ctypes.c_int
+                found[program, size] = function
     return found
 
 
 def _layout(library: ctypes.CDLL, network: str, instructions: str) -> tuple[int, ...]:
     """Return the version of the layout of a network's program in a library, and the sizes of its structs."""
     function = getattr(library, f"{network}_layout_{instructions}")
-    function.restype = ctypes.POINTER(ctypes.c_int64 * 4)
+    function.restype = ctypes.POINTER(ctypes.c_int64 * 6)
     return tuple(function().contents)
 
 

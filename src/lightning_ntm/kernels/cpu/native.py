@@ -8,8 +8,12 @@ import torch
 from torch import Tensor
 
 from lightning_ntm.kernels.cpu.blocks import empty
-from lightning_ntm.kernels.cpu.layout import Layout, padded, pointers_into, starts_of
+from lightning_ntm.kernels.cpu.layout import Judged, Layout, padded, pointers_into, starts_of
 from lightning_ntm.kernels.cpu.library import entry_points
+
+#: `exhausted` in entry_points.hpp.
+_EXHAUSTED = 1
+_NO_MEMORY = "can't allocate memory: there is not enough for the CPU kernel."
 
 
 def forward(
@@ -96,7 +100,33 @@ def _call(
         backward,
     )
     if failed:
-        raise RuntimeError("can't allocate memory: there is not enough for the CPU kernel.")
+        raise RuntimeError(_NO_MEMORY)
+
+
+def call_loss(
+    like: Tensor,
+    layout: Layout,
+    judged: Judged,
+    pointers: tuple[Sequence[Sequence[int]], Sequence[int], Sequence[int]],
+) -> bool:
+    """Call the kernel for a loss with all gradients; return whether all targets are among the symbols.
+
+    The pointers are in the order of `LAYER`, for each layer, of the network's `ARRAYS`, and of `PLACES`.
+    """
+    layers, arrays, places = pointers
+    of_layers = array("Q", [pointer for layer in layers for pointer in layer])
+    others, of_loss = array("Q", arrays), array("Q", places)
+    result = entry_points()[f"{layout.network}_loss", like.element_size()](
+        ctypes.byref(layout.sizes),
+        of_layers.buffer_info()[0],
+        others.buffer_info()[0],
+        ctypes.byref(judged),
+        of_loss.buffer_info()[0],
+        torch.get_num_threads(),
+    )
+    if result == _EXHAUSTED:
+        raise RuntimeError(_NO_MEMORY)
+    return bool(result == 0)
 
 
 def _pointer(tensor: Tensor | None) -> int:

@@ -1,6 +1,7 @@
 """A whole sequence of a controller and a memory in one native call, forward and backward.
 
-Outside of the native call stands the output layer, as an ordinary operation of PyTorch.
+Outside of the native call stands the output layer, as an ordinary operation of PyTorch; but a loss that is known to the
+program is computed with it and all gradients in one call (`whole.py`).
 
 There are two ways to the same computation. Where something looks at the operations of PyTorch, as
 `torch.compile` does, it is an operator of its own; elsewhere a function of autograd calls it directly,
@@ -16,12 +17,21 @@ from torch import Tensor
 
 from lightning_ntm.kernels.autocast import refused_dtypes
 from lightning_ntm.kernels.call import DeclaredNetwork, declared
-from lightning_ntm.kernels.cpu import native
+from lightning_ntm.kernels.cpu import native, whole
 from lightning_ntm.kernels.cpu.layout import Layout, layout_of
 from lightning_ntm.kernels.cpu.library import entry_points, opened
 from lightning_ntm.kernels.cpu.operator import SEQUENCE
 from lightning_ntm.kernels.derivatives import beyond_first, by_loop, is_plain, refuse_beyond_first, with_tensors
-from lightning_ntm.kernels.loss import Criterion, Gradients, Loss, Results, of_output_layer, run as run_loss
+from lightning_ntm.kernels.loss import (
+    Criterion,
+    Gradients,
+    KnownLoss,
+    Loss,
+    Results,
+    known_loss,
+    of_output_layer,
+    run as run_loss,
+)
 from lightning_ntm.kernels.plain import changed, is_unreadable, transformed
 from lightning_ntm.kernels.torch_internals import has_dispatch_modes
 from lightning_ntm.states import flatten, structure, unflatten
@@ -81,10 +91,34 @@ def loss(
     *counts, last = call.numbers
     layout = layout_of(network, inputs, call.state, call.weights, ([*map(int, counts), 1], last))
     tensors = *call.state, *call.weights, *call.biases, call.output.weight, call.output.bias
-    return run_loss(partial(_loss, layout), criterion, episodes, tensors, linear=not (layout.limited and scaled))
+    program = partial(_loss, layout, [part.requires_grad for part in call.state])
+    return run_loss(program, criterion, episodes, tensors, linear=not (layout.limited and scaled))
 
 
-def _loss(layout: Layout, criterion: Criterion, episodes: Sequence[Tensor], tensors: Sequence[Tensor]) -> Results:
+def _loss(
+    layout: Layout, needed: Sequence[bool], criterion: Criterion, episodes: Sequence[Tensor], tensors: Sequence[Tensor]
+) -> Results:
+    known = known_loss(criterion)
+    found = _known_loss(layout, known, episodes, tensors, needed) if known else None
+    return found or _loss_of_criterion(layout, criterion, episodes, tensors)
+
+
+def _known_loss(
+    layout: Layout, known: KnownLoss, episodes: Sequence[Tensor], tensors: Sequence[Tensor], needed: Sequence[bool]
+) -> Results | None:
+    """Return the loss from one native call, or `None` if it cannot be computed so."""
+    *recurrent, weight, bias = tensors
+    state, weights, biases = _parts(layout, recurrent)
+    asked = whole.targets_of(known, episodes, weight)
+    if asked is None:
+        return None
+    of_call = whole.Tensors(state, [*weights, weight], [*biases, bias])
+    return whole.loss(layout, known, episodes[0], asked, of_call, needed)
+
+
+def _loss_of_criterion(
+    layout: Layout, criterion: Criterion, episodes: Sequence[Tensor], tensors: Sequence[Tensor]
+) -> Results:
     inputs = episodes[0]
     *recurrent, weight, bias = tensors
     state, weights, biases = _parts(layout, recurrent)
@@ -94,7 +128,8 @@ def _loss(layout: Layout, criterion: Criterion, episodes: Sequence[Tensor], tens
     )
     gradients = doutput, *(None for _ in end)
     _, *found = native.backward(layout, inputs, state, weights, (output, buffer), gradients, of_inputs=False)
-    return Results(evaluated, logits, Gradients([*(tensor for part in found for tensor in part), *of_output]))
+    every = Gradients([*(tensor for part in found for tensor in part), *of_output])
+    return Results(evaluated.loss, evaluated.costs, logits, every)
 
 
 def _loop(

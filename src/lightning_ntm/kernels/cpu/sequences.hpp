@@ -1,6 +1,6 @@
 // A controller and a memory over whole sequences, forward and backward, for a group of sequences at a time.
 //
-// The output layer, which needs no recurrence, is not part of this file.
+// The output layer, which needs no recurrence, is in objectives.hpp: it runs here only where the loss is known, too.
 //
 // Arguments and results have the batch first, as in the models. Saved arrays are time-major, (time, batch, ...); the
 // state after step t is at t + 1. Without gradients nothing is saved: all steps use the same rows.
@@ -14,10 +14,10 @@
 #pragma once
 
 #include <algorithm>
-#include <exception>
 
 #include "caches.hpp"
 #include "controllers.hpp"
+#include "objectives.hpp"
 #include "threads.hpp"
 
 namespace ntm {
@@ -95,7 +95,7 @@ class Group {
                    dcontrolled.data(), {s.emitted(), s.hidden, s.hidden}, true);
             for (index layer = s.layers - 1; layer >= 0; --layer) control_backward(t, layer);
         }
-        for (index g = first; g < first + count; ++g) memory.end_backward(g);
+        for (index g = first; a.dfirst.memory && g < first + count; ++g) memory.end_backward(g);
     }
 
    private:
@@ -114,13 +114,14 @@ class Group {
         }
     }
 
-    // Copies the last state of a sequence.
+    // Copies the last state of a sequence, where it is asked for.
     void end(index g) {
+        for (index layer = 0; s.keep && layer < s.layers; ++layer)  // inputs of the step after the last are never read
+            std::fill_n(layers[layer].input + s.at(s.time, g, s.inner(layer)), layer ? s.hidden : s.inputs, T(0));
+        if (!a.last.memory) return;
         memory.end(g);
         std::copy_n(layers[0].input + s.at(s.time, g, s.inner(0)) + s.inputs, s.read_size(),
                     a.last.reads + g * s.read_size());
-        for (index layer = 0; s.keep && layer < s.layers; ++layer)  // inputs of the step after the last are never read
-            std::fill_n(layers[layer].input + s.at(s.time, g, s.inner(layer)), layer ? s.hidden : s.inputs, T(0));
         for (index layer = 0; s.recurrent && layer < s.layers; ++layer) {
             const Layer<T>& l = layers[layer];
             std::copy_n(l.input + s.at(s.time, g, s.inner(layer)) + s.below(layer), s.hidden,
@@ -209,23 +210,29 @@ class Group {
 // Sequences that a thread runs at once, so that each weight is loaded once for all; more do not fit into the cache.
 constexpr index group_size = 8;
 
-// Gradients of the weights of all layers and of the heads. Each thread computes some rows of each.
+// Gradients of the weights of all layers, of the heads, and of the output layer if the loss is known. Each thread
+// computes some rows of each.
 template <class T, class Sizes, class Arrays>
-void weight_gradients(const Sizes& s, const Layer<T>* layers, const Arrays& a, index threads) {
+void weight_gradients(const Sizes& s, const Layer<T>* layers, const Arrays& a, const Objective<T>* objective,
+                      index threads) {
     const index steps = s.time * s.batch;
-    share_out((s.layers + 1) * threads, threads, [&](index number) {
+    share_out((s.layers + (objective ? 2 : 1)) * threads, threads, [&](index number) {
         const WithoutDenormals while_working;
         const index layer = number / threads;
-        const index outputs = layer < s.layers ? s.gates() : s.emitted();
+        const index outputs = layer < s.layers ? s.gates() : layer == s.layers ? s.emitted() : objective->outputs();
         const index share = ((outputs + threads - 1) / threads + rows_at_once - 1) / rows_at_once * rows_at_once;
         const index first = std::min(outputs, number % threads * share), rows = std::min(share, outputs - first);
         if (layer < s.layers) {
             const Layer<T>& l = layers[layer];
             const index inner = s.inner(layer);
             weight_gradient(first, rows, steps, outputs, inner, l.dgates, l.input, inner, l.dweight, l.dbias);
-        } else {
+        } else if (layer == s.layers) {
             weight_gradient(first, rows, steps, outputs, s.hidden, a.demitted, a.output, s.output(), a.dheads_weight,
                             a.dheads_bias);
+        } else {
+            const Places<T>& p = objective->places();
+            weight_gradient(first, rows, steps, outputs, s.output(), p.dlogits, a.output, s.output(), p.dweight,
+                            p.dbias);
         }
     });
 }
@@ -246,55 +253,21 @@ void arrange(const Sizes& s, const Layer<T>* layers, const Arrays& a, bool backw
     if (!backward) transpose(s.emitted(), s.hidden, a.heads_weight, s.hidden, a.heads_turned);
 }
 
+// Runs all sequences in one direction, and after a forward the output layer and the loss, where there is one.
 template <class T, class Memory>
-void run(const typename Memory::Sizes& s, const Layer<T>* layers, const typename Memory::Arrays& a, index threads,
-         bool backward) {
+void run(const typename Memory::Sizes& s, const Layer<T>* layers, const typename Memory::Arrays& a,
+         Objective<T>* objective, index threads, bool backward) {
     arrange(s, layers, a, backward);
     const index size = std::min(Memory::group(s), (s.batch + threads - 1) / threads);
     share_out((s.batch + size - 1) / size, threads, [&](index number) {
         const WithoutDenormals while_working;
-        const index first = number * size;
-        Group<T, Memory> group(s, layers, a, first, std::min(size, s.batch - first));
+        const index first = number * size, count = std::min(size, s.batch - first);
+        Group<T, Memory> group(s, layers, a, first, count);
         backward ? group.backward() : group.forward();
+        if (objective && !backward) objective->evaluate(a.output, first, count);
     });
-    if (backward) weight_gradients(s, layers, a, threads);
-}
-
-// Returns 0, or 1 if memory is exhausted: no exception may leave C++.
-template <class T, class Memory>
-int guarded(const void* sizes, const void* layers, const void* arrays, index threads, int backward) {
-    try {
-        run<T, Memory>(*static_cast<const typename Memory::Sizes*>(sizes), static_cast<const Layer<T>*>(layers),
-                       *static_cast<const typename Memory::Arrays*>(arrays), threads, backward);
-        return 0;
-    } catch (const std::exception&) {
-        return 1;
-    }
+    if (backward) weight_gradients(s, layers, a, objective, threads);
 }
 
 }  // namespace
 }  // namespace ntm
-
-#define NTM_JOIN(a, b, c) a##_##b##_##c
-#define NTM_ENTRY(network, name, isa) NTM_JOIN(network, name, isa)
-
-// The entry points of a network whose memory is `ntm::Memory<T>`. NTM_ISA, the instruction set, is part of their names:
-// a program is compiled once for each. `layout`: its version and the sizes of the structs, which the caller compares
-// with its own.
-#define NTM_ENTRY_POINTS(network, version)                                                                    \
-    extern "C" {                                                                                              \
-    NTM_EXPORT const std::int64_t* NTM_ENTRY(network, layout, NTM_ISA)() {                                    \
-        using Memory = ntm::Memory<float>;                                                                    \
-        static const std::int64_t known[] = {version, sizeof(Memory::Sizes), sizeof(ntm::Layer<float>),       \
-                                             sizeof(Memory::Arrays)};                                         \
-        return known;                                                                                         \
-    }                                                                                                         \
-    NTM_EXPORT int NTM_ENTRY(network, float, NTM_ISA)(const void* sizes, const void* layers,                  \
-                                                      const void* arrays, ntm::index threads, int backward) { \
-        return ntm::guarded<float, ntm::Memory<float>>(sizes, layers, arrays, threads, backward);             \
-    }                                                                                                         \
-    NTM_EXPORT int NTM_ENTRY(network, double, NTM_ISA)(const void* sizes, const void* layers,                 \
-                                                       const void* arrays, ntm::index threads, int backward) { \
-        return ntm::guarded<double, ntm::Memory<double>>(sizes, layers, arrays, threads, backward);           \
-    }                                                                                                         \
-    }

@@ -11,7 +11,7 @@
 namespace ntm {
 namespace {
 
-constexpr std::int64_t layout = 2;  // LAYOUT in layout.py
+constexpr std::int64_t layout = 3;  // LAYOUT in layout.py
 
 struct Sizes : ControlledSizes {
     index writes, max_shift;
@@ -46,13 +46,14 @@ struct Arrays {
     T* weights;              // time + 1, batch, heads, slots
     T* cosine;               // time, batch, heads, slots
     T* content;              // time, batch, heads, slots
-    State<T> first, last;    // forward: input, and result
+    State<T> first, last;    // forward: input, and result, which is not needed if its memory is null
     const T* doutput;        // time, batch, output; null for zeros
     T* demitted;             // time, batch, emitted
     T* dheads_weight;        // emitted, hidden
     T* dheads_bias;          // emitted
     T* dinput;               // batch, time, inputs; null if not needed
-    State<T> dfirst, dlast;  // backward: result, and input; null in dlast means zeros
+    // Backward: result, and input. Null in dlast means zeros; with a null memory in dfirst its gradient is not needed.
+    State<T> dfirst, dlast;
 };
 
 }  // namespace

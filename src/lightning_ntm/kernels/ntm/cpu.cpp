@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "../cpu/entry_points.hpp"
 #include "../cpu/sequences.hpp"
 #include "arrays.hpp"
 #include "interface.hpp"

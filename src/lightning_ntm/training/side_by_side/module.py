@@ -34,7 +34,7 @@ class SideBySide(L.LightningModule):
 
     def training_step(self, batches: list[Batch], batch_idx: int) -> dict[str, Any]:
         """Return the sum of the losses. Each network has the gradients of its own."""
-        outputs = []
+        outputs: list[dict[str, Any]] = []
         for member, batch in zip(self.members, batches, strict=True):
             with member.random.installed():
                 outputs.append(member.learner.training_step(batch, batch_idx))

@@ -297,4 +297,4 @@ def _loss(options: Options, criterion: Criterion, episodes: Sequence[Tensor], te
     sizes = sizes_of(inputs, state[0].shape[-2:], weights, options)
     gradients, needed = (doutput, *(None for _ in end)), (False, *(True for _ in recurrent))
     _, *found = _backward(inputs, output, saved, weights, sizes, gradients, needed)
-    return Results(evaluated, logits, Gradients([*found, *of_output]))
+    return Results(evaluated.loss, evaluated.costs, logits, Gradients([*found, *of_output]))
