@@ -106,7 +106,7 @@ def test_what_stands_in_other_steps_changes_nothing(answer, kind):
     sizes = {"hidden_size": 5, "memory_slots": 6, "memory_width": 3}
     model, batch = kind(4, 20, **sizes).double(), episodes(answer, batch=11, time=9)
     if isinstance(answer, Symbols):
-        targets = torch.randint(0, 20, batch.mask.shape, generator=torch.Generator().manual_seed(3))
+        targets = torch.randint(2, 20, batch.mask.shape, generator=torch.Generator().manual_seed(3))
         targets[:, 4], other = 1, -1  # the end of each answer, and what is no symbol
         batch = batch._replace(targets=targets, mask=batch.mask.index_fill(1, torch.tensor(4), 1))
     else:
@@ -144,9 +144,11 @@ def test_all_gradients_are_in_one_tensor_and_clipped_as_each_alone():
     starts = [name for name, _ in model.named_parameters() if name.startswith("start")]
     assert len(together(found)) == 1 + len(starts)
     assert sum(part.numel() for part in together(found)) == sum(part.numel() for part in found)
+    order = [part.data_ptr() for part in together(found[::-1])]
+    assert order == [part.data_ptr() for part in together(found)[::-1]]  # not that of the addresses
     norm = total_norm(found, clipped=True, unread=False)
     torch.testing.assert_close(norm, torch.nn.utils.get_total_norm(copies))
-    for size in (float(norm) / 3, float(norm) * 3):
+    for size in (float(norm) * 3, float(norm) / 3):
         clip(found, size, norm)
         for mine, copy in zip(found, copies, strict=True):
             torch.testing.assert_close(mine, copy * min(1, size / float(norm)))

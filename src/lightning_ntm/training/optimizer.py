@@ -64,15 +64,18 @@ def together(gradients: list[Tensor]) -> list[Tensor]:
     """
     if any(type(gradient) is not Tensor or gradient.layout is not torch.strided for gradient in gradients):
         return gradients
-    groups: list[list[Tensor]] = []
-    for gradient in sorted(gradients, key=Tensor.data_ptr):
-        if groups and _follows(groups[-1][-1], gradient):
-            groups[-1].append(gradient)
+    groups: list[list[int]] = []
+    for number in sorted(range(len(gradients)), key=lambda number: gradients[number].data_ptr()):
+        if groups and _follows(gradients[groups[-1][-1]], gradients[number]):
+            groups[-1].append(number)
         else:
-            groups.append([gradient])
-    if len(groups) == len(gradients):
-        return gradients
-    return [group[0].as_strided((sum(part.numel() for part in group),), (1,)) for group in groups]
+            groups.append([number])
+    # In an order that does not depend on addresses, which would round the norm.
+    return [_one([gradients[number] for number in group]) for group in sorted(groups, key=min)]
+
+
+def _one(parts: list[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else parts[0].as_strided((sum(part.numel() for part in parts),), (1,))
 
 
 def _follows(before: Tensor, after: Tensor) -> bool:
