@@ -7,8 +7,13 @@ the package.
 import dataclasses
 import inspect
 import json
+import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import NoneType, UnionType
+from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
+
+from torch import nn
 
 from lightning_ntm import models, tasks
 from lightning_ntm.evaluation.build import read_configuration
@@ -127,10 +132,42 @@ def task_of(described: Described) -> Task | None:
     if kind is None or kind is FileTask:
         return None
     try:
+        check_kinds(kind, arguments)
         made: Task = kind(**arguments)
     except (TypeError, ValueError, ArithmeticError) as error:
         raise ValueError(f"{described.place} is damaged: {named} cannot be made from it: {error}") from None
     return made
+
+
+def check_kinds(kind: type, arguments: dict[str, Any]) -> None:
+    """Raise `ValueError` for an argument from a file that is not of the kind that a constructor declares."""
+    try:
+        hints = get_type_hints(kind.__init__)  # type: ignore[misc]
+    except NameError:  # some name is known to type checkers only
+        return
+    for name, value in arguments.items():
+        if name in hints and not _fits(value, hints[name]):
+            shown = str(hints[name].__name__ if isinstance(hints[name], type) else hints[name])
+            raise ValueError(f"{name} (={value!r}) must be of type {shown.replace('typing.', '')}.")
+
+
+#: Whether a value of JSON is of a type. Of other types than these nothing is known.
+_KINDS: dict[Any, Callable[[Any], bool]] = {
+    **{kind: lambda value, kind=kind: type(value) is kind for kind in (bool, int, str, NoneType)},  # type: ignore[misc]
+    float: lambda value: type(value) in (int, float) and abs(value) <= sys.float_info.max,
+    **{kind: lambda value: isinstance(value, list) for kind in (list, tuple)},
+}
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    kind = get_origin(hint) or hint
+    if kind is Literal:
+        return value in get_args(hint)
+    if kind in (Union, UnionType):
+        return any(_fits(value, one) for one in get_args(hint))
+    if isinstance(kind, type) and issubclass(kind, nn.Module):
+        return False
+    return kind not in _KINDS or _KINDS[kind](value)
 
 
 def description(model: MemoryModel[Any], task: Task | None) -> str:
