@@ -9,9 +9,10 @@ import inspect
 import json
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
 
 from torch import nn
 
@@ -142,18 +143,23 @@ def task_of(described: Described) -> Task | None:
 def check_kinds(kind: type, arguments: dict[str, Any]) -> None:
     """Raise `ValueError` for an argument from a file that is not of the kind that a constructor declares."""
     try:
-        hints = get_type_hints(kind.__init__)  # type: ignore[misc]
+        parameters = inspect.signature(kind, eval_str=True).parameters
     except NameError:  # some name is known to type checkers only
         return
     for name, value in arguments.items():
-        if name in hints and not _fits(value, hints[name]):
-            shown = str(hints[name].__name__ if isinstance(hints[name], type) else hints[name])
+        hint = parameters[name].annotation if name in parameters else Any
+        if not _fits(value, hint):
+            shown = hint.__name__ if isinstance(hint, type) else str(hint)
             raise ValueError(f"{name} (={value!r}) must be of type {shown.replace('typing.', '')}.")
+
+
+def _is(kind: type, value: Any) -> bool:
+    return type(value) is kind
 
 
 #: Whether a value of JSON is of a type. Of other types than these nothing is known.
 _KINDS: dict[Any, Callable[[Any], bool]] = {
-    **{kind: lambda value, kind=kind: type(value) is kind for kind in (bool, int, str, NoneType)},  # type: ignore[misc]
+    **{kind: partial(_is, kind) for kind in (bool, int, str, NoneType)},
     float: lambda value: type(value) in (int, float) and abs(value) <= sys.float_info.max,
     **{kind: lambda value: isinstance(value, list) for kind in (list, tuple)},
 }
