@@ -555,13 +555,17 @@ def test_a_run_told_to_end_keeps_its_step_and_says_how_to_go_on(tmp_path, told, 
     assert Path("runs/a/last.ckpt").exists()
 
 
-@pytest.mark.parametrize("streams", ["pipe", ">/dev/full 2>&1", ">&- 2>&- <&-"])
+@pytest.mark.parametrize("streams", ["pipe", "/dev/full", ">&- 2>&- <&-"])
 def test_what_nobody_can_read_ends_no_training(streams):
     reader, writer = os.pipe()
     os.close(reader)
     words = "--task.max_length 3 --trainer.max_steps 20 --trainer.val_check_interval 2 --name a"
-    shell = f'exec "$@" {streams.removeprefix("pipe")}'
-    done = subprocess.run(["sh", "-c", shell, "sh", *NTM, "train", *words.split()], stdout=writer, stderr=writer)
+    command = ["train", *words.split()]
+    if streams == "/dev/full":
+        done = finished(command, streams=[os.devnull, streams, streams])
+    else:
+        shell = f'exec "$@" {streams.removeprefix("pipe")}'
+        done = subprocess.run(["sh", "-c", shell, "sh", *NTM, *command], stdout=writer, stderr=writer)
     os.close(writer)
     assert done.returncode == 0
     assert [row["step"] for row in rows_of("a")] == [*range(2, 21, 2)]

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from lightning_ntm import DNC, LSTM, NTM, Copy, MemoryModel, models
-from lightning_ntm.evaluation.build import build
+from lightning_ntm.evaluation.build import build, open_run
 from lightning_ntm.evaluation.weights import save_weights
 from lightning_ntm.exchange import open_network
 from lightning_ntm.models import Controller, DNCMemory, LSTMController
@@ -224,6 +224,51 @@ SPOILED = {
         "output.bias is of torch.int64 there",
     ),
 }  # fmt: skip
+
+
+#: Values that JSON can hold, and the arguments that cannot have them.
+WRONG_KINDS = [
+    *(("hidden_size", value) for value in (5.0, "5", True, None, [5], {"a": 5})),
+    *(("memory_slots", value) for value in (6.0, True, [6])),
+    *(("gradient_limit", value) for value in ("0", True, None, [0.1], 10**400, float("inf"), float("nan"))),
+    *(("checkpoint_every", value) for value in (0.5, "0", False)),
+    *(("memory_init", value) for value in (1, None, ["constant"], True)),
+    *(("controller", value) for value in (3, None, ["lstm"], {"lstm": 1})),
+    ("memory", "mine"),
+]
+
+
+@pytest.mark.parametrize(("argument", "value"), WRONG_KINDS, ids=str)
+@pytest.mark.parametrize("kind", [NTM, MemoryModel])
+def test_a_value_of_another_kind_is_not_taken_for_an_argument(kind, argument, value, tmp_path):
+    network = NTM(3, 2, **SMALL)
+    network.save_pretrained(tmp_path)
+    config(**{argument: value})(tmp_path)
+    with pytest.raises(ValueError, match=rf"NTM cannot be made from it: {argument} \(=.*must be of type") as raised:
+        kind.from_pretrained(tmp_path)
+    assert "\n" not in str(raised.value)
+    said = network.made_with[argument]
+    assert same(network, NTM.from_pretrained(tmp_path, **{argument: said}))  # what the user says goes first
+
+
+def test_whole_numbers_are_numbers(tmp_path):
+    NTM(3, 2, **SMALL).save_pretrained(tmp_path)
+    config(gradient_limit=1, stay_bias=2)(tmp_path)
+    assert NTM.from_pretrained(tmp_path).gradient_limit == 1
+
+
+def test_a_task_with_a_value_of_another_kind_is_not_made(tmp_path):
+    NTM(3, 2, **SMALL).save_pretrained(tmp_path, task=Copy(bits=2))
+    for changes in ({"bits": 2.0}, {"bits": "2"}, {"max_length": True}, {"same_length": 1}):
+        config(task={"class_path": "lightning_ntm.Copy", "init_args": changes})(tmp_path)
+        with pytest.raises(ValueError, match=r"lightning_ntm.Copy cannot be made from it: .* must be of type"):
+            open_network(tmp_path)
+
+
+def test_weights_of_save_pretrained_are_no_run(tmp_path):
+    NTM(3, 2, **SMALL).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"\(its format is 'pt'\); a file of save_pretrained is loaded by from_pretr"):
+        open_run(tmp_path / "model.safetensors")
 
 
 @pytest.mark.parametrize("name", SPOILED)

@@ -131,12 +131,15 @@ def test_a_sequence_is_what_the_paper_says(options, backend):
 
 
 @pytest.mark.parametrize("options", VARIANTS, ids=str)
-def test_keeps_the_promises_of_a_model(options):
+def test_keeps_the_promises_of_a_model(options, monkeypatch):
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)  # test_triton.py has what takes the interpreter long
     check_model(small(**options))
 
 
-@pytest.mark.parametrize("backend", FAST)
-@pytest.mark.parametrize("options", VARIANTS, ids=str)
+# Those of the loop are autograd's, but for the limit of what a weighting gets; the kernel's are its own.
+@pytest.mark.parametrize(
+    ("options", "backend"), [*((options, "cpu") for options in VARIANTS), ({}, "reference")], ids=str
+)
 def test_gradients_of_a_sequence_are_right(options, backend):
     model = small(**{"hidden_size": 2, "memory_width": 2, "backend": backend, **options}).double()
     inputs = torch.randn(1, 2, 4, dtype=torch.float64, requires_grad=True)

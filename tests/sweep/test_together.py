@@ -162,6 +162,29 @@ def test_runs_that_need_trainers_of_their_own_are_trained_alone(tmp_path):
         assert json.loads(run_folder(tmp_path / "runs/a", seed).result.read_text())["step"] == 10
 
 
+RAISES = """
+from lightning_ntm import Copy
+
+class Raises(Copy):
+    def batch(self, seed, split, number, batch_size, *more, **options):
+        if (seed, split) == (2, "train") and number > 12:
+            raise OSError(f"batch {number} is lost")
+        return super().batch(seed, split, number, batch_size, *more, **options)
+"""
+
+
+def test_a_task_that_raises_in_one_run_fails_that_run_alone(tmp_path):
+    (tmp_path / "raises.py").write_text(RAISES)
+    process = start(f"train --seeds 1-3 --processes 1 --name a --task raises.Raises {WORDS}", tmp_path)
+    said, _ = process.communicate()
+    assert process.returncode == 1, said
+    assert "2 of 3 runs are done" in said
+    folders = [RunFolder(tmp_path / f"runs/a/ntm-raises-seed{seed}") for seed in SEEDS]
+    assert [folder.done() for folder in folders] == [True, False, True]
+    assert "is lost" in json.loads(folders[1].failed.read_text())["message"]
+    assert {folder.rows()[-1]["step"] for folder in (folders[0], folders[2])} == {300}
+
+
 def test_runs_that_diverge_fail_as_they_do_alone(tmp_path):
     words = f"train --seeds 1-2 --processes 1 --name a {WORDS} --optimizer Adam --optimizer.init_args.lr=1e40"
     process = start(words, tmp_path)

@@ -177,11 +177,11 @@ def end_sweep(folder: Path, end: str, output: str, engine: str = "local") -> flo
         process.wait()
     number = signal.Signals["SIGHUP" if end == "terminal" else f"SIG{end}"]
     assert process.returncode == (-number if end == "KILL" else 128 + number), f"{end}, {output}"
+    _wait(15, lambda: not _processes(folder))  # a run says its last line after it has let go of its folder
     for run in runs:
         said = folder.joinpath(f"runs/a/logs/{run.path.name}.log").read_text().splitlines()[-1]
         step = torch.load(run.last, weights_only=True)["global_step"]
         assert said.startswith(f"ended by SIGTERM at step {step}; to go on: "), f"{end}, {output}: {said}"
-    _wait(5, lambda: not _processes(folder))
     left = {path.name for path in folder.joinpath("tmp").iterdir()} - {f"torchinductor_{getpass.getuser()}"}
     assert not left, f"{end}, {output}: {left} in the folder for temporary files, besides the cache of PyTorch"
     return seconds

@@ -476,7 +476,7 @@ def test_damaged_foreign_or_other_weights_are_refused(tmp_path):
         with pytest.raises(ValueError, match="damaged or not a safetensors file"):
             load_weights(network(), path)
     safetensors.torch.save_file({"a": torch.zeros(1)}, path)
-    with pytest.raises(ValueError, match="was not written by lightning-ntm"):
+    with pytest.raises(ValueError, match="has no weights of a run of lightning-ntm"):
         load_weights(network(), path)
     path.unlink()
     with pytest.raises(ValueError, match="there are no weights"):

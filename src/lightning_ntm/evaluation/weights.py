@@ -155,7 +155,10 @@ def _opened(path: Path, *, ours: bool) -> Iterator[tuple[Any, dict[str, str]]]:
 def _checked(about: dict[str, str], path: Path) -> None:
     name, _, number = about.get("format", "").partition(" ")
     if name != _NAME or not number.isdecimal():
-        raise ValueError(f"{path} was not written by lightning-ntm (its format is {about.get('format')!r}).")
+        raise ValueError(
+            f"{path} has no weights of a run of lightning-ntm (its format is {about.get('format')!r}); "
+            "a file of save_pretrained is loaded by from_pretrained."
+        )
     check_format(int(number[:18]), path)
     if not re.fullmatch(r"\d{1,15}", about.get("step", "")):
         raise ValueError(f"{path} is damaged: it has no valid step of its weights.")

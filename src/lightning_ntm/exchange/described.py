@@ -7,8 +7,14 @@ the package.
 import dataclasses
 import inspect
 import json
+import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import NoneType, UnionType
+from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
+
+from torch import nn
 
 from lightning_ntm import models, tasks
 from lightning_ntm.evaluation.build import read_configuration
@@ -127,10 +133,47 @@ def task_of(described: Described) -> Task | None:
     if kind is None or kind is FileTask:
         return None
     try:
+        check_kinds(kind, arguments)
         made: Task = kind(**arguments)
     except (TypeError, ValueError, ArithmeticError) as error:
         raise ValueError(f"{described.place} is damaged: {named} cannot be made from it: {error}") from None
     return made
+
+
+def check_kinds(kind: type, arguments: dict[str, Any]) -> None:
+    """Raise `ValueError` for an argument from a file that is not of the kind that a constructor declares."""
+    try:
+        parameters = inspect.signature(kind, eval_str=True).parameters
+    except NameError:  # some name is known to type checkers only
+        return
+    for name, value in arguments.items():
+        hint = parameters[name].annotation if name in parameters else Any
+        if not _fits(value, hint):
+            shown = hint.__name__ if isinstance(hint, type) else str(hint)
+            raise ValueError(f"{name} (={value!r}) must be of type {shown.replace('typing.', '')}.")
+
+
+def _is(kind: type, value: Any) -> bool:
+    return type(value) is kind
+
+
+#: Whether a value of JSON is of a type. Of other types than these nothing is known.
+_KINDS: dict[Any, Callable[[Any], bool]] = {
+    **{kind: partial(_is, kind) for kind in (bool, int, str, NoneType)},
+    float: lambda value: type(value) in (int, float) and abs(value) <= sys.float_info.max,
+    **{kind: lambda value: isinstance(value, list) for kind in (list, tuple)},
+}
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    kind = get_origin(hint) or hint
+    if kind is Literal:
+        return value in get_args(hint)
+    if kind in (Union, UnionType):
+        return any(_fits(value, one) for one in get_args(hint))
+    if isinstance(kind, type) and issubclass(kind, nn.Module):
+        return False
+    return kind not in _KINDS or _KINDS[kind](value)
 
 
 def description(model: MemoryModel[Any], task: Task | None) -> str:

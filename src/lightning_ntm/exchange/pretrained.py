@@ -12,6 +12,7 @@ from lightning_ntm.exchange.described import (
     CONFIG,
     WEIGHTS,
     Described,
+    check_kinds,
     description,
     is_shared,
     network_of,
@@ -68,6 +69,10 @@ def _made(kind: type[Pretrained], described: Described, options: dict[str, Any])
     """Make a network once the weights are known to fit its size."""
     network = network_of(kind, described)
     arguments = _arguments(network, described, options)
+    try:
+        check_kinds(network, {name: value for name, value in described.arguments.items() if name not in options})
+    except ValueError as error:
+        raise ValueError(f"{described.place}: {network.__name__} cannot be made from it: {error}") from None
     sketch = None
     with suppress(Exception), torch.device("meta"):  # the call below raises what is wrong; some need real tensors
         sketch = network(**arguments)
