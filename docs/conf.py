@@ -5,7 +5,7 @@ from typing import Any
 
 project = "lightning-ntm"
 version = release = version_of(project)
-copyright = "the authors of lightning-ntm"
+copyright = "the lightning-ntm developers"
 exclude_patterns: list[str] = []
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
 
