@@ -11,6 +11,7 @@ help:
 	@echo "make sanitize  the kernel's tests under address and undefined-behaviour sanitizers"
 	@echo "make torture  what a run survives: kills, failing disks, rubbish, a long time"
 	@echo "make bench  what a training step costs here"
+	@echo "make docs   build the documentation site into build/site"
 	@echo "make wheel  build the package into dist/"
 
 KERNEL := hatch_build.py $(wildcard src/lightning_ntm/kernels/*/*.[ch]pp)
@@ -53,7 +54,12 @@ torture: $(INSTALLED)
 bench: $(INSTALLED)
 	$(BIN)/python benchmarks/step.py
 
+# A warning is an error: a link that leads nowhere, a page in no table of contents, a docstring that is not understood.
+docs: $(INSTALLED)
+	$(BIN)/sphinx-build -W --keep-going -q -b html docs build/site
+	@echo build/site/index.html
+
 wheel: $(INSTALLED)
 	$(BIN)/python -m build
 
-.PHONY: help install demo test check sanitize torture bench wheel
+.PHONY: help install demo test check sanitize torture bench docs wheel

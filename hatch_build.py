@@ -157,12 +157,28 @@ def reason(error: OSError | subprocess.CalledProcessError) -> str:
 
 
 def platform_tag() -> str:
-    """Return the tag of a wheel for this machine."""
-    if sys.platform == "darwin":  # an interpreter for two architectures names both, the kernel has one
-        from packaging.tags import mac_platforms
+    """Return the tag of a wheel for this machine.
 
-        return next(mac_platforms())
+    On macOS it names the oldest version that `MACOSX_DEPLOYMENT_TARGET` allows, as the compiler does.
+    """
+    if sys.platform == "darwin":  # an interpreter for two architectures names both, the kernel has one
+        return mac_tag(os.environ.get("MACOSX_DEPLOYMENT_TARGET"), platform.machine())
     return sysconfig.get_platform().replace("-", "_").replace(".", "_")
+
+
+def mac_tag(oldest: str | None, machine: str) -> str:
+    """Return the tag of a wheel for macOS.
+
+    Args:
+        oldest: The version of macOS that the compiler builds for, as `11.0`; `None` for that of this machine.
+        machine: `arm64` or `x86_64`.
+    """
+    from packaging.tags import mac_platforms
+
+    if oldest is None:
+        return next(mac_platforms(arch=machine))
+    major, _, minor = oldest.partition(".")
+    return next(mac_platforms((int(major), int(minor or 0)), machine))
 
 
 class Kernel(BuildHookInterface[Any]):

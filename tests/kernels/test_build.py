@@ -100,6 +100,18 @@ def test_the_library_is_put_into_the_wheel(monkeypatch, tmp_path):
     assert (data["pure_python"], data["tag"]) == (False, f"py3-none-{hatch_build.platform_tag()}")
 
 
+@pytest.mark.parametrize(
+    ("oldest", "machine", "tag"),
+    [
+        ("11.0", "arm64", "macosx_11_0_arm64"),
+        ("14", "arm64", "macosx_14_0_arm64"),
+        ("10.13", "x86_64", "macosx_10_13_x86_64"),
+    ],
+)
+def test_wheels_for_macos_are_for_the_oldest_version_that_the_compiler_builds_for(oldest, machine, tag):
+    assert hatch_build.mac_tag(oldest, machine) == tag
+
+
 @pytest.mark.skipif(not Path("/proc/cpuinfo").exists() or not library.LIBRARY.is_file(), reason="needs Linux and it")
 def test_the_instructions_are_those_of_this_machine():
     flags = set(Path("/proc/cpuinfo").read_text().partition("flags")[2].partition("\n")[0].split())
