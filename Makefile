@@ -15,18 +15,29 @@ help:
 	@echo "make wheel  build the package into dist/"
 
 KERNEL := hatch_build.py $(wildcard src/lightning_ntm/kernels/*/*.[ch]pp)
-$(INSTALLED): pyproject.toml constraints.txt $(KERNEL)
-	python3 -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
-	touch $@
+CORE := $(VENV)/.installed-core
+PIP = $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e
+$(CORE): pyproject.toml constraints.txt $(KERNEL)
+	@echo "Installing the package with PyTorch and Lightning into $(VENV), and compiling the CPU kernel ..."
+	@python3 -m venv $(VENV)
+	@$(PIP) .
+	@touch $@
+
+$(INSTALLED): $(CORE)
+	@echo "Installing what tests and checks need into $(VENV) ..."
+	@$(PIP) ".[dev]"
+	@touch $@
 
 install: $(INSTALLED)
 
 # A name of its own each time: a run is never written over.
-demo: $(INSTALLED)
-	run=demo-$$(date +%Y%m%d-%H%M%S) && \
+demo: $(CORE)
+	@run=demo-$$(date +%Y%m%d-%H%M%S) && \
+	echo "1/3 Training an NTM to copy lists of up to 20 vectors (about a minute) ..." && \
 	$(BIN)/ntm train --config demo --name $$run && \
+	echo "2/3 Evaluating it on lists of 10 to 120 vectors ..." && \
 	$(BIN)/ntm evaluate runs/$$run --lengths 10,20,40,80,120 && \
+	echo "3/3 Plotting its memory while it copies a list of 20 vectors ..." && \
 	$(BIN)/ntm figure runs/$$run --lengths 20
 
 test: $(INSTALLED)

@@ -16,24 +16,35 @@ class ShiftRegisterState(NamedTuple):
 
 
 class ShiftRegister(MemoryModel[ShiftRegisterState]):
-    """Writes to slot 0, moves everything down one slot, and answers from all slots.
+    """Writes to slot 0, moves everything down one slot, and answers from all slots by a network with one hidden layer.
 
     Args:
         input_size: Numbers per step of the input.
         output_size: Logits per step of the output.
         memory_slots: Number of memory slots.
         memory_width: Numbers per memory slot.
+        hidden_size: Units of the hidden layer.
     """
 
-    def __init__(self, input_size: int, output_size: int, *, memory_slots: int = 8, memory_width: int = 4):
+    def __init__(
+        self,
+        input_size: int,
+        output_size: int,
+        *,
+        memory_slots: int = 16,
+        memory_width: int = 8,
+        hidden_size: int = 128,
+    ):
         super().__init__(input_size, output_size)
         self.memory_slots, self.memory_width = memory_slots, memory_width
         self.encode = nn.Linear(input_size, memory_width)
-        self.output = nn.Linear(memory_slots * memory_width, output_size)
+        self.output = nn.Sequential(
+            nn.Linear(memory_slots * memory_width, hidden_size), nn.ReLU(), nn.Linear(hidden_size, output_size)
+        )
 
     def initial_state(self, *batch: int) -> ShiftRegisterState:
         """Return an empty register."""
-        return ShiftRegisterState(self.output.weight.new_zeros(*batch, self.memory_slots, self.memory_width))
+        return ShiftRegisterState(self.encode.weight.new_zeros(*batch, self.memory_slots, self.memory_width))
 
     def step(
         self, x: Float[Tensor, "*batch inputs"], state: ShiftRegisterState

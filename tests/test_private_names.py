@@ -60,8 +60,8 @@ CHECKED = {
 #: Names that Python documents, of named tuples and of `os`.
 DOCUMENTED = {"_asdict", "_exit", "_fields", "_replace"}
 
-#: Private names of Python: a type of `ctypes` in an annotation, the options of `argparse`, what runs at exit.
-OF_PYTHON = {"_CFuncPtr", "_option_string_actions", "_run_exitfuncs"}
+#: Private names of Python: a type of `ctypes` in an annotation, what runs at exit.
+OF_PYTHON = {"_CFuncPtr", "_run_exitfuncs"}
 
 #: Names that a text may name.
 OBJECTS = (torch, torch.zeros(1), lightning.LightningModule(), lightning.Trainer, jsonargparse.ArgumentParser())

@@ -882,7 +882,7 @@ def test_help_is_quick_to_load_and_names_every_verb(capsys):
 
 def test_the_options_are_the_arguments_of_what_is_configured(capsys):
     with pytest.raises(SystemExit):
-        ntm("train", "--help")
+        ntm("train", "--help-all")
     printed = capsys.readouterr().out
     for option in ("--config", "--name", "--runs", "--resume", "--seed", "--stop_when_solved", "--optimizer",
                    "--scheduler", "--data.batch_size", "--data.validation_sequences", "--trainer.max_steps",

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lightning_ntm.cli import main, ranges
+from lightning_ntm.cli import main, terminal
 from lightning_ntm.records import RunFolder
 from lightning_ntm.records.files import read_json
 
@@ -54,7 +54,7 @@ def test_several_runs_have_a_line_each(runs, capsys):
 
 
 def test_a_long_evaluation_tells_how_far_it_is(runs, capsys, monkeypatch):
-    monkeypatch.setattr(ranges, "_EVERY", 0.0)
+    monkeypatch.setattr(terminal, "_EVERY", 0.0)
     assert ntm("evaluate", runs / "lstm", "--range", "7-8", "--sequences", 2, "--json") == 0
     told = capsys.readouterr().err.splitlines()
     assert told == [f"ntm: {runs / 'lstm'}: {done} of 2 lengths" for done in (1, 2)]

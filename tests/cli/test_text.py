@@ -90,7 +90,14 @@ def test_an_ascii_terminal_is_no_error():
     assert done.returncode == 0, done.stderr
 
 
-TEXTS = ["train --help", "train --model.help LSTM", "train --print_config", "sweep --help", "evaluate --help"]
+TEXTS = [
+    "train --help",
+    "train --help-all",
+    "train --model.help LSTM",
+    "train --print_config",
+    "sweep --help",
+    "evaluate --help",
+]
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")

@@ -31,6 +31,7 @@ verbs:
 
   ntm VERB --help       the options of a verb
   ntm --version         the version
+  ntm --print-completion SHELL   a script with which bash, zsh or tcsh completes options
 
 A first run:
   ntm train --model NTM --task Copy --seed 1
@@ -111,6 +112,11 @@ def _said(argv: list[str]) -> int:
     if verb == "--version":
         print(f"lightning-ntm {version('lightning-ntm')}")
         return 0
+    if verb == "--print-completion":
+        from lightning_ntm.cli.completion import completion
+
+        print(completion(rest[0] if rest else "", _VERBS, _run))
+        return 0
     try:
         sys.path.append(os.getcwd())  # a user's own task or network stands where they work
     except FileNotFoundError:
@@ -140,6 +146,11 @@ def _run(verb: str, argv: list[str]) -> int:
     if verb not in _VERBS:
         raise UsageError(f"unknown verb {verb!r}{near(verb, _VERBS) or '; known: ' + ', '.join(_VERBS) + '.'}")
     if verb == "train":
+        if {"-h", "--help"} & {*argv}:
+            from lightning_ntm.cli.help import train_help
+
+            print(train_help(), end="")
+            return 0
         from lightning_ntm.cli.train import train
 
         return train(argv)

@@ -2,7 +2,8 @@
 
 import importlib
 import inspect
-from typing import Any
+from contextlib import suppress
+from typing import Any, get_type_hints
 
 from lightning_ntm.cli.words import UsageError, near, one_line
 from lightning_ntm.evaluation.build import class_of
@@ -54,3 +55,10 @@ def arguments(made: Any) -> list[str]:
         return list(inspect.signature(made if isinstance(made, type) else class_of(made)).parameters)
     except (ValueError, TypeError):
         return []
+
+
+def types(made: Any) -> dict[str, Any]:
+    """Return the types of the arguments of a class or function; none if only a type checker can resolve them."""
+    with suppress(NameError, AttributeError, TypeError):
+        return get_type_hints(getattr(made, "__init__", made))
+    return {}

@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import lightning as L
 import yaml
@@ -10,8 +10,9 @@ from jsonargparse import ActionConfigFile, ArgumentError, ArgumentParser, Namesp
 
 from lightning_ntm.checks import at_least, between
 from lightning_ntm.cli.classes import arguments, short_names
+from lightning_ntm.cli.help import class_help
 from lightning_ntm.cli.named import check_named, forbid_imports
-from lightning_ntm.cli.said import Said, read
+from lightning_ntm.cli.said import CLASSES, Said, read
 from lightning_ntm.cli.words import Prints, UsageError, explained, near, one_line
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.recipes import presets, resolve
@@ -73,7 +74,7 @@ def parsed(argv: list[str]) -> tuple[ArgumentParser, Said, Namespace]:
     """
     with explained():  # jsonargparse reads environment variables of its own
         parser = _parser()
-    said = read(argv, [*parser.get_defaults().keys(), "data", "trainer", "print_config", "help"])
+    said = read(argv, [*parser.get_defaults().keys(), "data", "trainer", "print_config", "help-all"])
     given = (said.mapping.get("model") or {}).get("init_args") or {}
     for name in given.keys() & {*LINKED}:
         raise UsageError(f"--model.{name} (={given[name]}) cannot be given: the task sets it.")
@@ -84,19 +85,36 @@ def parsed(argv: list[str]) -> tuple[ArgumentParser, Said, Namespace]:
     callbacks = configuration["trainer"].get("callbacks")
     if isinstance(callbacks, dict) or (isinstance(callbacks, str) and callbacks[:1].isalpha() and callbacks != "null"):
         configuration["trainer"]["callbacks"] = [callbacks]  # jsonargparse says what is wrong with one of a list
-    prints_configuration = [word for word in said.printing if word.startswith("--print_config")]
     try:
-        if len(said.printing) > len(prints_configuration):
-            parser.set_defaults(_flat(configuration))
-            parser.parse_args(said.printing)
+        for word in said.printing:
+            if not word.startswith("--print_config"):
+                _print_help(parser, word, configuration)
         config = parser.parse_object(configuration)
-        parser.parse_args(prints_configuration, namespace=config)
+        parser.parse_args(said.printing, namespace=config)
+    except UsageError:
+        raise
     except ArgumentError as error:
         raise UsageError(_explained(error, configuration)) from error
     except Exception as error:  # a type of PyTorch's or a user's constructor raises anything for a wrong value
         raise UsageError(f"the options cannot be read: {one_line(error)}") from error
     check_named(config, said.words)
     return parser, said, config
+
+
+def _print_help(parser: ArgumentParser, word: str, configuration: dict[str, Any]) -> NoReturn:
+    """Print all options, or those of a class, with the values of the configuration."""
+    option, _, name = word.partition("=")
+    group = option[2:].removesuffix(".help")
+    if group in CLASSES:
+        spec = configuration.get(group)
+        path = name or (spec.get("class_path") if isinstance(spec, dict) else spec)
+        if not path:
+            raise UsageError(f"{option} needs a value.")
+        print(class_help(group, path, configuration, LINKED if group == "model" else ()), end="")
+        parser.exit()
+    parser.set_defaults(_flat(configuration))
+    parser.parse_args([word.replace("--help-all", "--help")])
+    raise AssertionError(word)
 
 
 def saved(parser: ArgumentParser, config: Namespace) -> str:
@@ -122,7 +140,8 @@ def _parser() -> ArgumentParser:
     forbid_imports()
     parser = _Parser(
         prog="ntm train",
-        description="Train one network on one task into a run folder. --seeds 1-10 trains ten runs, as ntm sweep.",
+        usage="ntm train [--task TASK] [--model MODEL] [OPTIONS]",
+        description="Train a network on a task into a run folder. --seeds 1-10 trains ten runs, as ntm sweep.",
         allow_abbrev=False,
         exit_on_error=False,
     )
@@ -137,6 +156,9 @@ def _parser() -> ArgumentParser:
     parser.add_class_arguments(SequenceLearner, skip={"model", "answer"}, instantiate=False)
     parser.add_class_arguments(EpisodeData, "data", skip={"task", "seed"}, instantiate=False)
     parser.add_class_arguments(L.Trainer, "trainer", instantiate=False)
+    titles = {"Settings": "run", "SequenceLearner": "optimization", "trainer": "Trainer of Lightning"}
+    for name, options in (parser.groups or {}).items():
+        options.title = titles.get(name, name)
     for size in LINKED:
         parser.link_arguments(f"task.{size}", f"model.init_args.{size}", apply_on="instantiate")
     return parser

@@ -5,7 +5,7 @@ import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, NamedTuple, get_args, get_type_hints
+from typing import Any, NamedTuple, get_args
 
 import torch
 from jsonargparse import ArgumentParser, Namespace
@@ -14,6 +14,7 @@ from lightning.pytorch.callbacks import Timer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from lightning_ntm.checks import at_least, at_most, between
+from lightning_ntm.cli.classes import types
 from lightning_ntm.cli.parser import LINKED, SOURCES, Settings, arguments_for
 from lightning_ntm.cli.said import Said
 from lightning_ntm.cli.terminal import warn
@@ -196,9 +197,7 @@ def _check_null(config: Namespace) -> None:
 
 
 def _refuse_null(prefix: str, made: Any, values: Namespace) -> None:
-    kinds: dict[str, Any] = {}
-    with suppress(NameError, AttributeError, TypeError):  # types that only a type checker can resolve
-        kinds = get_type_hints(getattr(made, "__init__", made))
+    kinds = types(made)
     for name, parameter in inspect.signature(made).parameters.items():
         if name in LINKED or name not in values or values[name] is not None or parameter.default is None:
             continue

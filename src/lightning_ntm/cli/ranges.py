@@ -2,19 +2,14 @@
 
 import argparse
 import re
-import sys
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 
 from lightning_ntm.cli.results import Measured
-from lightning_ntm.cli.terminal import plain, say, warn
+from lightning_ntm.cli.terminal import progress_of, warn
 from lightning_ntm.cli.words import Parser, UsageError
 from lightning_ntm.evaluation.build import TrainedRun
 from lightning_ntm.evaluation.episodes import EVALUATION_VERSION, sequences_of
@@ -22,8 +17,6 @@ from lightning_ntm.records import RunFolder
 
 #: Parts of a range that the table of a single run shows.
 _PARTS = 10
-#: Seconds between two lines on the progress where there is no terminal.
-_EVERY = 30.0
 
 
 def add_range(parser: Parser) -> None:
@@ -78,7 +71,7 @@ def evaluate_lengths(
         warn(f"{len(skipped)} of {len(arguments.range)} lengths are left out, the first is {first}: {skipped[first]}")
     options: dict[str, Any] = {"sequences": arguments.sequences, "seed": run.seed, "memory_slots": run.memory_slots}
     options["include_training"] = arguments.include_training
-    with _progress(path) as progress:
+    with progress_of(path, "lengths") as progress:
         return evaluate_range(run.model, run.task, arguments.range, progress=progress, **options)
 
 
@@ -96,31 +89,6 @@ def _kept(path: str, run: TrainedRun, arguments: argparse.Namespace) -> dict[str
     asked = (named(arguments.range), run.memory_slots, sequences)
     same = (one for one in kept.ranges if (one["range"], one.get("memory_slots"), one["sequences"]) == asked)
     return next(same, None)
-
-
-@contextmanager
-def _progress(path: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a bar on a terminal. Elsewhere write a line from time to time, and none if it is quick."""
-    console = Console(stderr=True, highlight=False, markup=False)
-    if not console.is_terminal:
-        yield _Lines(path)
-        return
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(None), MofNCompleteColumn())
-    with Progress(*columns, TextColumn("lengths"), TimeRemainingColumn(), console=console, transient=True) as bar:
-        task = bar.add_task(plain(path), total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-class _Lines:
-    """Writes how far an evaluation has come."""
-
-    def __init__(self, path: str):
-        self.path, self.last = path, time.monotonic()
-
-    def __call__(self, done: int, total: int) -> None:
-        if time.monotonic() - self.last >= _EVERY:
-            self.last = time.monotonic()
-            say(f"ntm: {self.path}: {done} of {total} lengths", sys.stderr)
 
 
 def range_table(measured: list[Measured], slots: int | None, *, alone: bool) -> Table:

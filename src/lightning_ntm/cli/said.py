@@ -13,7 +13,7 @@ from lightning_ntm.records import RunFolder
 from lightning_ntm.records.files import read_yaml
 from lightning_ntm.records.parsing import parse_yaml
 
-_CLASSES, _GROUPS = ("model", "task", "optimizer", "scheduler"), ("data", "trainer")
+CLASSES, _GROUPS = ("model", "task", "optimizer", "scheduler"), ("data", "trainer")
 _SPEC = ("class_path", "init_args", "dict_kwargs")
 
 
@@ -25,7 +25,7 @@ class Said(NamedTuple):
         words: Options and values of the command line alone.
         own: First names of the options set on the command line or in files other than presets.
         whole: A file is a configuration of its own: it names task and network, and arguments of theirs.
-        printing: Words that ask for a text instead of a training, such as `--help`.
+        printing: Words that ask for a text instead of a training, such as `--help-all`.
         resumed: The run folder to resume.
     """
 
@@ -72,7 +72,7 @@ def _check_kept(words: list[tuple[str, str]], mapping: dict[str, Any]) -> None:
     """Raise `UsageError` for an argument of a class that the command line then replaces by one without it."""
     for option, _ in words:
         group, *names = option[2:].rstrip("+").replace(".init_args", "").split(".")
-        if group not in _CLASSES or not names or names[0] in _SPEC:
+        if group not in CLASSES or not names or names[0] in _SPEC:
             continue
         spec = mapping.get(group) or {}
         if names[0] not in (spec.get("init_args") or {}):
@@ -81,12 +81,12 @@ def _check_kept(words: list[tuple[str, str]], mapping: dict[str, Any]) -> None:
 
 
 def _prints(option: str) -> bool:
-    return option in ("-h", "--help", "--print_config") or option.endswith(".help")
+    return option in ("--help-all", "--print_config") or option.endswith(".help")
 
 
 def _printing(option: str, value: str) -> str:
     group = option[2:].removesuffix(".help")
-    return f"{option}={class_path(group, value) if group in _CLASSES else value}" if value else option
+    return f"{option}={class_path(group, value) if group in CLASSES else value}" if value else option
 
 
 def _pairs(argv: list[str], known: Collection[str]) -> Iterator[tuple[str, str]]:
@@ -97,7 +97,7 @@ def _pairs(argv: list[str], known: Collection[str]) -> Iterator[tuple[str, str]]
         if not word:
             raise UsageError("an argument is empty (unset shell variable?).")
         _check_known(option, known)
-        if not equals and option not in ("-h", "--help", "--print_config"):
+        if not equals and option not in ("--help-all", "--print_config"):
             value = next(words, "" if option.endswith(".help") else "--")
             if value.startswith("-") and not re.fullmatch(r"-\d*\.?\d+", value):
                 number = re.match(r"-[\d.]", value)
@@ -112,7 +112,7 @@ def _check_known(option: str, known: Collection[str]) -> None:
     above = {".".join(names[:count]) for count in range(1, len(names) + 1)}
     if names[1:]:
         above -= set(_GROUPS)  # their options have two names
-    if option not in ("-c", "-h") and not (option.startswith("--") and above & {*known}):
+    if option != "-c" and not (option.startswith("--") and above & {*known}):
         raise UsageError(f"unknown option {option}{near(option, [f'--{name}' for name in known])}")
 
 
@@ -152,7 +152,7 @@ def _file(path: Path, known: Collection[str]) -> dict[str, Any]:
     for name in ("config", "resume"):
         if layer.get(name) is not None:
             raise UsageError(f"{source}{name} (={layer[name]}) must be given on the command line, not in a file.")
-    for group in layer.keys() & {*_CLASSES, *_GROUPS}:
+    for group in layer.keys() & {*CLASSES, *_GROUPS}:
         layer[group] = _spec(group, layer[group], source, path.parent)
     for name, value in layer.items():
         for option in [f"{name}.{inner}" for inner in value] if name in _GROUPS else [name]:
@@ -195,7 +195,7 @@ def _spec(group: str, value: Any, source: str, folder: Path) -> dict[str, Any] |
 
 def _with_layer(said: dict[str, Any], layer: dict[str, Any]) -> dict[str, Any]:
     """Return what was said, with more on top; another class keeps those of the arguments that it has as well."""
-    for group in layer.keys() & set(_CLASSES):
+    for group in layer.keys() & set(CLASSES):
         before, now = dict(said.get(group) or {}), (layer[group] or {}).get("class_path")
         if before and now and now != (other := before.pop("class_path", None)):
             options = before.get("init_args", {})
@@ -208,12 +208,12 @@ def _with_layer(said: dict[str, Any], layer: dict[str, Any]) -> dict[str, Any]:
 def _with_word(said: dict[str, Any], names: list[str], value: str) -> dict[str, Any]:
     """Return what was said, with the value of an option on top."""
     group, *rest = names
-    if group in (*_CLASSES, *_GROUPS) and rest in ([], ["class_path"]):
+    if group in (*CLASSES, *_GROUPS) and rest in ([], ["class_path"]):
         return _with_layer(said, {group: _spec(group, value, "--", Path())})
-    if group in _CLASSES and rest == ["init_args"]:
+    if group in CLASSES and rest == ["init_args"]:
         with explained(f"--{group}.init_args: "):
             return _with_layer(said, {group: _spec(group, {"init_args": parse_yaml(value)}, "--", Path())})
-    if group in _CLASSES and rest[0] not in _SPEC:
+    if group in CLASSES and rest[0] not in _SPEC:
         rest = ["init_args", *rest]
     return dict(_within(said, [group, *rest], value))
 

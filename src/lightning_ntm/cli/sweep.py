@@ -3,6 +3,7 @@
 import argparse
 import os
 import re
+import shlex
 import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -100,7 +101,7 @@ def _trained(folder: Path, plan: Plan, arguments: argparse.Namespace) -> int:
         with _ends_on_signals(), view:
             ends = engine.train(worker, mine.runs, view.look)
     except KeyboardInterrupt as end:
-        console.print(f"interrupted. To go on: {command('ntm', 'sweep', folder)}{_same_way(arguments)}")
+        console.print(f"interrupted. To go on: {command('sweep', folder)}{_same_way(arguments)}")
         return 128 + (end.number if isinstance(end, _EndSignalError) else signal.SIGINT)
     return _summary(folder, ends, console)
 
@@ -111,7 +112,7 @@ def _same_way(arguments: argparse.Namespace) -> str:
     default, said = _parser().parse_args([]), []
     for name in names:
         if (value := getattr(arguments, name)) != getattr(default, name):
-            said.append(f" --{name.replace('_', '-')}" + ("" if value is True else f" {command(value)}"))
+            said.append(f" --{name.replace('_', '-')}" + ("" if value is True else f" {shlex.quote(str(value))}"))
     return "".join(said)
 
 
@@ -279,5 +280,5 @@ def _summary(folder: Path, ends: Mapping[str, End], console: Console) -> int:
         console.print(f"{name}: failed; {log} says how" if log.exists() else f"{name}: failed before it began")
     if of["elsewhere"]:
         console.print(f"{len(of['elsewhere'])} runs are being trained by another process")
-    console.print(f"{len(of['done'])} of {len(ends)} runs are done: {command('ntm', 'report', folder)}")
+    console.print(f"{len(of['done'])} of {len(ends)} runs are done: {command('report', folder)}")
     return 1 if of["failed"] else _LEFT if of["elsewhere"] else 0

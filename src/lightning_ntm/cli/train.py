@@ -138,7 +138,7 @@ def _run_of(made: Prepared) -> Run:
 
 
 def _how_to_go_on(run: Run) -> str:
-    how = words.command("ntm", "train", "--resume", run.folder.path)
+    how = words.command("train", "--resume", run.folder.path)
     if run.keeps and run.folder.last.exists():
         return f"to go on: {how}"
     return f"nothing was kept yet; to begin again: {how}" if run.keeps else "nothing was kept"
@@ -184,5 +184,5 @@ def told_at_end(folder: RunFolder, measures: Measures, result: dict[str, Any]) -
         if other.above == judge.name and other.name in best:
             measured += f", {other.phrase(best[other.name])},"
     kept = f"step {best['step']} with {measured} in validation" if best else "the last weights, without a validation"
-    further = f"{words.command('ntm', 'evaluate', folder.path)}, {words.command('ntm', 'figure', folder.path)}"
+    further = f"{words.command('evaluate', folder.path)}, {words.command('figure', folder.path)}"
     return f"{result['step']} steps in {result['seconds']:.0f} s; kept: {kept}.\n{folder.path}: {further}"

@@ -4,10 +4,12 @@ import argparse
 import difflib
 import re
 import shlex
+import shutil
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from pathlib import Path
+from typing import Any, ClassVar, NoReturn
 
 from lightning_ntm.records.parsing import printable
 
@@ -33,8 +35,32 @@ class Prints(argparse.ArgumentParser):
         (file or sys.stderr).write(message)
 
 
+class OptionsAsked(Exception):  # noqa: N818 - no error
+    """Carries the parser of a verb that was run with the word `Parser.OPTIONS`."""
+
+    def __init__(self, parser: "Parser"):
+        self.parser = parser
+
+
 class Parser(Prints):
     """Says what is wrong in one line, as all of `ntm` does."""
+
+    OPTIONS: ClassVar[str] = "--print-options"
+
+    def __init__(self, *args: Any, **options: Any):
+        self.added: list[argparse.Action] = []
+        super().__init__(*args, **options)
+
+    def add_argument(self, *names: Any, **options: Any) -> argparse.Action:
+        """Add an argument, and keep it among those `added`."""
+        self.added.append(super().add_argument(*names, **options))
+        return self.added[-1]
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse words. For `OPTIONS` alone raise `OptionsAsked`."""
+        if args == [self.OPTIONS]:
+            raise OptionsAsked(self)
+        return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
         """Raise `UsageError` instead of printing usage and error."""
@@ -42,7 +68,8 @@ class Parser(Prints):
         if message.startswith("unrecognized"):
             message = f"{option!r} is one word too many."
             if option.startswith("-"):
-                message = f"unknown option {option}{near(option, self._option_string_actions)}"
+                known = [name for action in self.added for name in action.option_strings]
+                message = f"unknown option {option}{near(option, known)}"
         lacking = re.search(r"argument (\S+): expected one argument", message)
         raise UsageError(f"{lacking[1]} needs a value." if lacking else message)
 
@@ -91,8 +118,14 @@ def one_line(error: BaseException) -> str:
 
 
 def command(*words: object) -> str:
-    """Return a command as a shell takes it."""
-    return shlex.join(map(str, words))
+    """Return a command of `ntm` as a shell takes it here: as the user called it, if the shell does not find `ntm`."""
+    called = Path(sys.argv[0])
+    program = ["ntm"]
+    if shutil.which("ntm") is None and called.stem == "ntm":
+        program = [str(called)]
+    elif shutil.which("ntm") is None and called.parts[-2:] == ("lightning_ntm", "__main__.py"):
+        program = ["python", "-m", "lightning_ntm"]
+    return shlex.join([*program, *map(str, words)])
 
 
 def near(word: str, known: Iterable[str]) -> str:

@@ -41,6 +41,13 @@ def bench(repeats: int = 10, device: torch.device | None = None) -> Iterator[dic
         yield from _cpu_rows(repeats)
 
 
+def number_of_rows(device: torch.device) -> int:
+    """Return how many rows `bench` yields for a device."""
+    if works_ahead(device):
+        return len(SHAPES + LARGE_SHAPES)
+    return len(SHAPES) * len({1, torch.get_num_threads()})
+
+
 def _cpu_rows(repeats: int) -> Iterator[dict[str, Any]]:
     before = torch.get_num_threads()
     try:
