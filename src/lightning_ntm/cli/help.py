@@ -19,8 +19,8 @@ examples:
   ntm train --resume runs/ntm-copy-seed1        an interrupted run goes on
 
 task and network:
-  --task TASK                  Copy, RepeatCopy, AssociativeRecall, PrioritySort,
-                               DynamicNGrams, ReverseString, ..., files, or an
+  --task TASK                  Copy, RepeatCopy, PrioritySort, DynamicNGrams,
+                               AssociativeRecall, ReverseString, ..., files, or an
                                import path of your own; loads its recipe ({task})
   --model MODEL                NTM, DNC, LSTM, GRU, RNN, StackRNN, TapeRNN,
                                Transformer, or an import path ({model})
@@ -34,7 +34,7 @@ run:
   --seed N                     of initial weights and episodes (1)
   --seeds A-B                  several runs, with the options of ntm sweep
   --resume FOLDER              a run folder; some options may change
-  --stop_when_solved N         validations without error that end it; 0: never (0)
+  --stop_when_solved N         validations without error that end it, or 0 (0)
   --threads N                  CPU threads (1)
 
 optimization:
