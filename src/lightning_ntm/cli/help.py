@@ -19,8 +19,8 @@ examples:
   ntm train --resume runs/ntm-copy-seed1        an interrupted run goes on
 
 task and network:
-  --task TASK                  Copy, RepeatCopy, PrioritySort, AssociativeRecall,
-                               DynamicNGrams, ReverseString, ..., files, or an
+  --task TASK                  Copy, RepeatCopy, PrioritySort, DynamicNGrams,
+                               AssociativeRecall, ReverseString, ..., files, an
                                import path of your own; loads its recipe ({task})
   --model MODEL                NTM, DNC, LSTM, GRU, RNN, StackRNN, TapeRNN,
                                Transformer, or an import path ({model})
