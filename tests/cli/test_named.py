@@ -176,3 +176,24 @@ def test_a_function_that_is_the_default_of_a_class_is_its_own(capsys):
     ]
     assert main([*words, "--trainer.max_steps", "2"]) == 0
     assert main(["train", "--resume", "runs/a", "--trainer.max_steps", "4"]) == 0, capsys.readouterr().err
+
+
+HOLDS = """
+from lightning_ntm import LSTM
+from torch import nn
+class Holds(LSTM):
+    def __init__(self, input_size, output_size, inner: nn.Module | None = None):
+        super().__init__(input_size, output_size, hidden_size=4)
+"""
+
+
+def test_no_module_but_a_part_of_a_network_is_made(capsys):
+    Path("holds.py").write_text(HOLDS)
+    huge = {"class_path": "torch.nn.Linear", "init_args": {"in_features": 10**6, "out_features": 10**6}}
+    Path("foreign.yaml").write_text(
+        yaml.safe_dump({"model": {"class_path": "holds.Holds", "init_args": {"inner": huge}}})
+    )
+    assert main(["train", "--config", "foreign.yaml"]) == 2
+    assert "--model.inner (=torch.nn.Linear) is no class of the kind asked for" in capsys.readouterr().err
+    small = ("--model.inner=torch.nn.Linear", "--model.inner.in_features=2", "--model.inner.out_features=2")
+    assert main(["train", "--model=holds.Holds", *small, "--trainer.fast_dev_run=1", "--task.max_length=2"]) == 0

@@ -284,6 +284,7 @@ def test_layers_without_number_in_a_foreign_folder_are_not_made(verb, capsys):
             ("--model=NTM", "--model.init_args.memory_slots=20", "--model.class_path=LSTM"),
             "--model.init_args.memory_slots",
         ),
+        (("--model", "NTM", "--model.memory_slots", "20", "--model", "LSTM"), "--model.memory_slots"),
         (("--task=RepeatCopy", "--task.max_repeats=3", "--task=Copy"), "--task.max_repeats"),
         (("--optimizer=RMSprop", "--optimizer.alpha=0.5", "--optimizer=SGD"), "--optimizer.alpha"),
     ],
@@ -293,3 +294,33 @@ def test_an_argument_that_another_class_replaces_is_not_dropped_without_a_word(w
         UsageError, match=rf"^{re.escape(option)} cannot be given: the \w+ is then set to \w+, which has"
     ):
         configured(*words)
+
+
+@pytest.mark.parametrize("task", ["Copy", "PrioritySort"])
+def test_options_of_a_recipe_give_way_to_a_part_of_ones_own(task):
+    words = ("--model.memory=NTMMemory", "--model.memory.memory_slots=30", "--min_memory_slots=0")
+    arguments = yaml.safe_load(resolved("--task", task, *words))["model"]["init_args"]
+    recipe = yaml.safe_load(resolved("--task", task))["model"]["init_args"]
+    assert arguments["controller"] == recipe["controller"]
+    assert (arguments["gradient_limit"], arguments["stay_bias"]) == (0, 2)
+    assert arguments["memory"]["init_args"]["memory_slots"] == 30
+    spec = {"class_path": "lightning_ntm.models.NTMMemory", "init_args": {"memory_slots": 30}}
+    file = in_file("memory.yaml", model={"init_args": {"memory": spec}}, min_memory_slots=0)
+    assert resolved("--task", task, *file) == resolved("--task", task, *words)
+    own = ("--model.controller=FeedForwardController", "--model.controller.input_size=29")
+    arguments = yaml.safe_load(resolved(*own, "--model.controller.hidden_size=9"))["model"]["init_args"]
+    assert arguments["stay_bias"] == 0
+
+
+def test_parts_of_ones_own_are_trained_from_the_command_line(capsys):
+    quick = ("--trainer.fast_dev_run=1", "--data.validation_sequences=2", "--task.max_length=3")
+    controller = ("--model.controller=LSTMController", "--model.controller.input_size=29")
+    for words in (
+        ("--model.memory=StackMemory", "--model.memory.memory_width=4"),
+        (*controller, "--model.controller.hidden_size=9"),
+    ):
+        assert main(["train", *words, *quick]) == 0, capsys.readouterr().err
+    assert main(["train", "--model.memory=StackMemory", "--model.stay_bias=3", *quick]) == 2
+    assert (
+        capsys.readouterr().err == "ntm: error: --model.stay_bias (=3.0) cannot be given with a memory of your own.\n"
+    )

@@ -23,17 +23,18 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins import LayerSync
 from lightning.pytorch.profilers import Profiler
 from lightning.pytorch.strategies import Strategy
-from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from lightning_ntm.cli.words import UsageError
 from lightning_ntm.evaluation.build import class_of
+from lightning_ntm.models.base import MemoryModel
+from lightning_ntm.models.parts import Controller, Memory
 from lightning_ntm.tasks.base import Task
 
 _KINDS: dict[str, tuple[type, ...]] = {
-    "model": (nn.Module, Task),
-    "task": (Task, nn.Module),
+    "model": (MemoryModel, Controller, Memory),
+    "task": (Task,),
     "optimizer": (Optimizer,),
     "scheduler": (LRScheduler,),
     "trainer": (

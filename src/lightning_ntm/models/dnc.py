@@ -89,7 +89,7 @@ class DNC(ControlledModel[DNCState]):
         memory_slots: int = 128,
         memory_width: int = 20,
         num_read_heads: int = 1,
-        controller: Literal["lstm", "feedforward"] | Controller[Any] = "lstm",
+        controller: Literal["lstm", "feedforward"] | Controller = "lstm",  # type: ignore[type-arg]
         num_layers: int = 1,
         masking: bool = False,
         mask_floor: float = 0.0,

@@ -119,7 +119,7 @@ class NTM(ControlledModel[NTMState]):
         num_read_heads: int = 1,
         num_write_heads: int = 1,
         max_shift: int = 1,
-        controller: Literal["lstm", "feedforward"] | Controller[Any] = "lstm",
+        controller: Literal["lstm", "feedforward"] | Controller = "lstm",  # type: ignore[type-arg]
         num_layers: int = 1,
         memory_init: Literal["constant", "learned", "random"] = "constant",
         head_init: Literal["one_hot", "learned"] = "one_hot",
@@ -127,7 +127,7 @@ class NTM(ControlledModel[NTMState]):
         lookup_bias: float = 0.0,
         append_bias: float = 0.0,
         gradient_limit: float = 0.0,
-        memory: Memory[Any] | None = None,
+        memory: Memory | None = None,  # type: ignore[type-arg]
         backend: str = "auto",
         checkpoint_every: int = 0,
     ):

@@ -17,6 +17,8 @@ from lightning_ntm.states import named
 ControllerState = TypeVar("ControllerState")
 MemoryState = TypeVar("MemoryState")
 
+# Constructors name `Controller` and `Memory` without a type of state: jsonargparse takes no parts for `Memory[Any]`.
+
 
 class Controller(KeepsArguments, nn.Module, abc.ABC, Generic[ControllerState]):
     """Computes a vector in each step from the input and the last reads; heads and output are computed from it.

@@ -82,7 +82,7 @@ class StackRNN(GrowingModel[StackRNNState]):
         memory_slots: int = 128,
         memory_width: int = 8,
         num_stacks: int = 1,
-        controller: Literal["rnn", "gru", "lstm"] | Controller[Any] = "rnn",
+        controller: Literal["rnn", "gru", "lstm"] | Controller = "rnn",  # type: ignore[type-arg]
         num_layers: int = 1,
         backend: str = "auto",
         checkpoint_every: int = 0,

@@ -88,7 +88,7 @@ class TapeRNN(GrowingModel[TapeRNNState]):
         num_tapes: int = 1,
         write_hidden_size: int = 64,
         length_oracle: bool = False,
-        controller: Literal["rnn", "gru", "lstm"] | Controller[Any] = "rnn",
+        controller: Literal["rnn", "gru", "lstm"] | Controller = "rnn",  # type: ignore[type-arg]
         num_layers: int = 1,
         backend: str = "auto",
         checkpoint_every: int = 0,

@@ -11,6 +11,8 @@ from lightning_ntm.recipes.presets import presets
 _OF_NETWORK = ("model", "min_memory_slots", "weight_noise")
 #: Options of the recipe's Trainer that give way to others.
 _REPLACED_BY = {"max_steps": ("max_epochs", "max_time"), "val_check_interval": ("check_val_every_n_epoch",)}
+#: Arguments of a recipe's network that make its controller; all others make its memory.
+_OF_CONTROLLER = ("controller", "hidden_size", "num_layers")
 
 
 def resolve(task: str | None, network: str | None, said: Mapping[str, Any], *, whole: bool = False) -> dict[str, Any]:
@@ -18,7 +20,7 @@ def resolve(task: str | None, network: str | None, said: Mapping[str, Any], *, w
 
     The recipe is `default.yaml` with the file of the task on top, if the task has one. A network, optimizer or
     scheduler that the user names replaces the recipe's, with all its arguments. The recipe's network keeps its
-    arguments where the user names the same class.
+    arguments where the user names the same class, except those that a part of the user's own replaces.
 
     Args:
         task: Import path of the task that the user names; None for that of the default.
@@ -36,6 +38,8 @@ def resolve(task: str | None, network: str | None, said: Mapping[str, Any], *, w
         replaced += _OF_NETWORK
     for key in replaced:
         recipe.pop(key, None)
+    if "model" in recipe:
+        recipe["model"] = _with_parts(recipe["model"], (said.get("model") or {}).get("init_args") or {})
     trainer = said.get("trainer") or {}
     for option, others in _REPLACED_BY.items():
         if any(trainer.get(other) not in (None, "null") for other in others):
@@ -50,6 +54,17 @@ def overlay(under: Any, over: Any) -> Any:
     if "class_path" in under and over.get("class_path", under["class_path"]) != under["class_path"]:
         return over
     return {**under, **{key: overlay(under.get(key), value) for key, value in over.items()}}
+
+
+def _with_parts(network: dict[str, Any], said: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a recipe's network without the arguments of parts that the user replaces by parts of their own."""
+    kept = dict(network.get("init_args") or {})
+    if said.get("memory") not in (None, "null"):
+        kept = {name: value for name, value in kept.items() if name in _OF_CONTROLLER}
+    controller = said.get("controller")
+    if isinstance(controller, Mapping) or "." in str(controller):
+        kept = {name: value for name, value in kept.items() if name not in _OF_CONTROLLER}
+    return {**network, "init_args": kept}
 
 
 def _recipe_of(task: str) -> str | None:
