@@ -112,7 +112,10 @@ def _print_help(parser: ArgumentParser, word: str, configuration: dict[str, Any]
             raise UsageError(f"{option} needs a value.")
         print(class_help(group, path, configuration, LINKED if group == "model" else ()), end="")
         parser.exit()
-    parser.set_defaults(_flat(configuration))
+    config = parser.parse_object(configuration)
+    values = {name: config[name] for name in parser.get_defaults().keys() if name in config and name != "config"}
+    values = {name: value.as_dict() if isinstance(value, Namespace) else value for name, value in values.items()}
+    parser.set_defaults(values)
     parser.parse_args([word.replace("--help-all", "--help")])
     raise AssertionError(word)
 
@@ -162,13 +165,6 @@ def _parser() -> ArgumentParser:
     for size in LINKED:
         parser.link_arguments(f"task.{size}", f"model.init_args.{size}", apply_on="instantiate")
     return parser
-
-
-def _flat(configuration: dict[str, Any]) -> dict[str, Any]:
-    """Return options by dotted name; a class with its arguments is one option."""
-    grouped = {group: configuration.get(group, {}) for group in ("data", "trainer")}
-    inner = {f"{group}.{name}": value for group, options in grouped.items() for name, value in options.items()}
-    return {name: value for name, value in configuration.items() if name not in grouped} | inner
 
 
 def _explained(error: BaseException | None, configuration: dict[str, Any]) -> str:

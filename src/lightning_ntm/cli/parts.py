@@ -168,6 +168,9 @@ def _check_optimizer(chosen: Any) -> None:
         raise UsageError("--optimizer SparseAdam is for sparse gradients; those of networks here are dense.")
     options = chosen.get("init_args", Namespace()).items()
     numbers = {name: value for name, value in options if type(value) in (int, float)}
+    for name, value in numbers.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UsageError(f"--optimizer.{name} (={value}) must be a number.")
     with explained("--optimizer."):
         at_least(0, **{name: numbers[name] for name in ("lr", "momentum", "eps", "weight_decay") if name in numbers})
         if chosen.class_path.endswith(".RMSprop") and "alpha" in numbers:
@@ -257,7 +260,9 @@ def _check_trainer(trainer: dict[str, Any], batches_per_epoch: int) -> None:
     interval, epochs = trainer["val_check_interval"], trainer["check_val_every_n_epoch"]
     with explained("--trainer."):
         check_devices(trainer)
-        for name in ("max_steps", "max_epochs"):
+        if epochs is not None:
+            at_least(1, check_val_every_n_epoch=epochs)
+        for name in ("max_steps", "max_epochs", "num_sanity_val_steps"):
             if (most := trainer[name]) is not None:
                 at_least(-1, **{name: most})
         _check_numbers(trainer)

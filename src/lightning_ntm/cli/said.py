@@ -108,7 +108,8 @@ def _pairs(argv: list[str], known: Collection[str]) -> Iterator[tuple[str, str]]
 
 
 def _check_known(option: str, known: Collection[str]) -> None:
-    names = option.removeprefix("--").rstrip("+").split(".")
+    names = option.removeprefix("--").split(".")
+    names[1:] = [name.removesuffix("+") for name in names[1:]]
     above = {".".join(names[:count]) for count in range(1, len(names) + 1)}
     if names[1:]:
         above -= set(_GROUPS)  # their options have two names

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from lightning_ntm.checks import at_least
 from lightning_ntm.cli.parser import parsed
 from lightning_ntm.cli.streams import lasting, make_lasting
 from lightning_ntm.cli.terminal import say
@@ -24,9 +25,12 @@ def train_together(text: str) -> int:
         text: For each run, a list of its log file and of words for `ntm train`, as JSON.
     """
     make_lasting()
-    members = [_member(Path(log), words) for log, *words in json.loads(text)]
+    with explained("--together: ", TypeError):
+        runs = [(Path(log), words) for log, *words in json.loads(text)]
+    members = [_member(log, words) for log, words in runs]
     try:
         with explained():
+            at_least(1, together=len(members))
             run = SideBySideRun(members, members[0].options)
             run.fit()
     except InterruptionError as end:

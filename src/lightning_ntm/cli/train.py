@@ -26,10 +26,10 @@ from lightning_ntm.training.safety import DivergenceError, InterruptionError, Lo
 
 def train(argv: list[str]) -> int:
     """Train one network on one task, with one seed or with several."""
-    if argv[:1] == ["--together"]:
+    if argv[:1] == ["--together"] and len(argv) == 2:
         from lightning_ntm.cli.together import train_together
 
-        return train_together(*argv[1:])
+        return train_together(argv[1])
     if any(word.partition("=")[0] == "--seeds" for word in argv):
         from lightning_ntm.cli.sweep import train_seeds
 
