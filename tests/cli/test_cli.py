@@ -769,6 +769,9 @@ MISTAKES = {
     "sweep ten-seed": "there is no plan or folder 'ten-seed'; did you mean 'ten-seeds'?",
     "sweep --status nowhere": "nowhere is not a sweep: it has no plan.yaml.",
     "sweep --processes 0": "argument --processes: '0' must be a whole number of at least 1.",
+    "evaluate runs/none --sequences x": "--sequences (=x) must be a whole number.",
+    "evaluate runs/none --json=3": "--json takes no value.",
+    "sweep --ray-cpus x": "--ray-cpus (=x) must be a number.",
     "evaluate runs/none --length 3": "unknown option --length; did you mean '--lengths'?",
     "evaluate runs/none --lengths 3,x": "argument --lengths: '3,x' must be whole numbers with commas between, "
     "as 10,20,40.",

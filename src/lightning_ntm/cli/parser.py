@@ -113,7 +113,8 @@ def _print_help(parser: ArgumentParser, word: str, configuration: dict[str, Any]
         print(class_help(group, path, configuration, LINKED if group == "model" else ()), end="")
         parser.exit()
     config = parser.parse_object(configuration)
-    values = {name: config[name] for name in parser.get_defaults().keys() if name in config and name != "config"}
+    names = [*parser.get_defaults().keys()]
+    values = {name: config[name] for name in names if name in config and name != "config"}
     values = {name: value.as_dict() if isinstance(value, Namespace) else value for name, value in values.items()}
     parser.set_defaults(values)
     parser.parse_args([word.replace("--help-all", "--help")])

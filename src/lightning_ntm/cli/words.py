@@ -35,6 +35,15 @@ class Prints(argparse.ArgumentParser):
         (file or sys.stderr).write(message)
 
 
+#: Messages of argparse, and what is said instead.
+_ARGPARSE = {
+    r"^argument (\S+): expected .*argument.*": r"\1 needs a value.",
+    r"^argument (\S+): ignored explicit argument .*": r"\1 takes no value.",
+    r"^argument (\S+): invalid int value: '(.*)'": r"\1 (=\2) must be a whole number.",
+    r"^argument (\S+): invalid float value: '(.*)'": r"\1 (=\2) must be a number.",
+}
+
+
 class OptionsAsked(Exception):  # noqa: N818 - no error
     """Carries the parser of a verb that was run with the word `Parser.OPTIONS`."""
 
@@ -70,8 +79,9 @@ class Parser(Prints):
             if option.startswith("-"):
                 known = [name for action in self.added for name in action.option_strings]
                 message = f"unknown option {option}{near(option, known)}"
-        lacking = re.search(r"argument (\S+): expected one argument", message)
-        raise UsageError(f"{lacking[1]} needs a value." if lacking else message)
+        for pattern, told in _ARGPARSE.items():
+            message = re.sub(pattern, told, message)
+        raise UsageError(message)
 
 
 def filled(text: str) -> str:
