@@ -688,6 +688,8 @@ MISTAKES = {
     "train --optimizer.lr .inf": "--optimizer.lr (=inf) must be a number.",
     "train --trainer.check_val_every_n_epoch 0": "--trainer.check_val_every_n_epoch (=0) must be at least 1.",
     "train --trainer.num_sanity_val_steps -5": "--trainer.num_sanity_val_steps (=-5) must be at least -1.",
+    "train --trainer.accumulate_grad_batches 0": "--trainer.accumulate_grad_batches (=0) must be at least 1.",
+    "train --model..x 3": "unknown option --model..x; did you mean '--model'?",
     "train --model+ 3": "unknown option --model+; did you mean '--model'?",
     "train --together x": "--together: Expecting value: line 1 column 1 (char 0)",
     "train --together": "unknown option --together",

@@ -260,8 +260,9 @@ def _check_trainer(trainer: dict[str, Any], batches_per_epoch: int) -> None:
     interval, epochs = trainer["val_check_interval"], trainer["check_val_every_n_epoch"]
     with explained("--trainer."):
         check_devices(trainer)
-        if epochs is not None:
-            at_least(1, check_val_every_n_epoch=epochs)
+        for name in ("accumulate_grad_batches", "check_val_every_n_epoch"):
+            if trainer[name] is not None:
+                at_least(1, **{name: trainer[name]})
         for name in ("max_steps", "max_epochs", "num_sanity_val_steps"):
             if (most := trainer[name]) is not None:
                 at_least(-1, **{name: most})

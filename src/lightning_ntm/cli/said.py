@@ -113,7 +113,7 @@ def _check_known(option: str, known: Collection[str]) -> None:
     above = {".".join(names[:count]) for count in range(1, len(names) + 1)}
     if names[1:]:
         above -= set(_GROUPS)  # their options have two names
-    if option != "-c" and not (option.startswith("--") and above & {*known}):
+    if option != "-c" and not (option.startswith("--") and above & {*known} and all(names)):
         raise UsageError(f"unknown option {option}{near(option, [f'--{name}' for name in known])}")
 
 
