@@ -732,7 +732,7 @@ MISTAKES = {
     "train --model.max_shift 64": "--model.max_shift (=64) must be at least 0 and 2 * max_shift + 1 at most "
     "memory_slots (=128).",
     "train --task RepeatCopy --task.number roman": "--task.number (=roman) must be one of 'scalar', 'unary'.",
-    "train --model.controller gru": "--model.controller (=gru) must be one of 'lstm', 'feedforward'.",
+    "train --model.controller gru": "--model.controller (=gru) must be one of 'lstm', 'feedforward' or a Controller.",
     "train --task.min_length -2": "--task.min_length (=-2) must be at least 1.",
     "train --task.max_length 0": "--task.min_length (=1) must be at most max_length (=0).",
     "train --task AssociativeRecall --task.min_items 1": "--task.min_items (=1) must be at least 2.",
