@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
@@ -84,6 +85,16 @@ def peaks(weights: np.ndarray, rows: int = 100, columns: int = 500) -> np.ndarra
             first = np.linspace(0, weights.shape[axis], most, endpoint=False).astype(int)
             weights = np.fmax.reduceat(weights, first, axis=axis)
     return weights
+
+
+def weighting_norm() -> PowerNorm:
+    """Return how weightings become shades: 1/128, a share of a weighting over all slots, is a light grey."""
+    return PowerNorm(0.4, 0, 1)
+
+
+def whole_numbers(most: int) -> MaxNLocator:
+    """Return a locator of ticks at whole, round numbers, at most `most + 1`."""
+    return MaxNLocator(most, integer=True, steps=[1, 2, 5, 10])
 
 
 def floor_of(values: np.ndarray, least: float = 1e-3) -> float:
