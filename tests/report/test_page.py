@@ -17,8 +17,8 @@ from safetensors.numpy import save_file
 from lightning_ntm.cli import main
 from lightning_ntm.intervals import wilson
 from lightning_ntm.records import RunFolder
+from lightning_ntm.records.labels import labels
 from lightning_ntm.report import write_report
-from lightning_ntm.report.configuration import labels
 from lightning_ntm.report.curves import draw_curves
 from lightning_ntm.report.experiment import read_experiment
 from lightning_ntm.report.figures import Figures

@@ -9,9 +9,9 @@ import numpy as np
 
 from lightning_ntm.measures import Measures
 from lightning_ntm.records import Measured, RunFolder, Series
-from lightning_ntm.records.configuration import flat_config
-from lightning_ntm.records.files import CONFIG_BYTES, read_object, read_text
-from lightning_ntm.report.configuration import shorten
+from lightning_ntm.records.configuration import config_of
+from lightning_ntm.records.files import read_object
+from lightning_ntm.records.labels import shorten
 from lightning_ntm.report.statistics import first_beyond
 
 
@@ -93,7 +93,7 @@ def run_of(number: int, one: Measured) -> Run:
         OSError: A file of it cannot be read.
         ValueError: A file of it is damaged.
     """
-    config, notes = flat_config(read_text(one.folder.config, CONFIG_BYTES)), one.folder.notes()
+    config, notes = config_of(one.folder), one.folder.notes()
     measured = (one.name, one.seed, one.task, one.train, one.validation)
     evaluation, outdated, version, ranges = _evaluation(one.folder, one.measures)
     return Run(one.measures, number, *measured, config, *_ending(one), notes, evaluation, outdated, version, ranges)

@@ -8,7 +8,7 @@ from typing import Any
 
 from lightning_ntm.intervals import in_words, none_of, wilson
 from lightning_ntm.measures import Measure
-from lightning_ntm.report.configuration import differences, shorten, shown
+from lightning_ntm.records.labels import differences, shorten, shown
 from lightning_ntm.report.experiment import Experiment, Network
 from lightning_ntm.report.lengths import lengths_of
 from lightning_ntm.report.run import Run
