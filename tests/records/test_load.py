@@ -12,7 +12,19 @@ from lightning_ntm.records import RunFolder, SkippedRunWarning, load
 from lightning_ntm.report.experiment import read_experiment
 from lightning_ntm.sweep import Plan
 
-COLUMNS = ["run", "network", "model", "task", "seed", "split", "step", "sequences", "seconds", "wrong_bits", "bits_per_sequence"]  # fmt: skip
+COLUMNS = [
+    "run",
+    "network",
+    "model",
+    "task",
+    "seed",
+    "split",
+    "step",
+    "sequences",
+    "seconds",
+    "wrong_bits",
+    "bits_per_sequence",
+]
 
 
 def test_one_row_for_each_measurement(tmp_path):

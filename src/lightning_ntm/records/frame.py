@@ -31,17 +31,13 @@ def load(*folders: Path | str, what: str = "measurements") -> "pd.DataFrame":
         what: `measurements` of trainings, or `evaluations` of kept weights by `ntm evaluate`.
 
     Returns:
-        One row for each measurement. The first columns are `run` (the path of its folder below the folder given),
-        `network` (its name as in the report: runs of one network and task differ in nothing but their seed), `model`,
-        `task` and `seed`. Then there is a column for each option in which runs differ, such as `data.batch_size`; `None`
-        where a run has no such option.
-
-        Measurements have `split` (`train` or `validation`), `step`, and `sequences` and `seconds` until then.
-        Evaluations have `step` of the kept weights, `range` (as `41-500`, of `ntm evaluate --range`), the difficulty
-        (as `length`), `answer` where parts of it were measured, and `sequences`. In both the measures follow that the
-        runs declare (means over sequences; NaN where they were not finite, or not measured in a run or split).
-
-        A `SkippedRunWarning` names each run that is left out, and why; so does `attrs["skipped"]`.
+        One row for each measurement. The columns `run` (path below the folder given), `network` (its name in the
+        report: runs of one network and task differ in their seed alone), `model`, `task` and `seed`; one for each
+        option in which runs differ, as `data.batch_size`, `None` where a run has no such option; of measurements
+        `split`, `step`, `sequences` and `seconds` until then; of evaluations `step` of the kept weights, `range` (as
+        `41-500`), the difficulty and `sequences`; and the measures that the runs declare, means over sequences, NaN
+        where they were not finite or not measured. A `SkippedRunWarning` names each run left out, and why; so does
+        `attrs["skipped"]`.
 
     Raises:
         ValueError: A folder does not exist, or has no run in it, or `what` is neither of the two.
@@ -52,6 +48,18 @@ def load(*folders: Path | str, what: str = "measurements") -> "pd.DataFrame":
         raise ValueError(f"what (={what!r}) must be one of {', '.join(_COLLECTED)}.")
     runs, skipped = read(*folders)
     reasons = {run.folder.path.as_posix(): run.reason for run in skipped}
+    parts, configs = _collected(runs, what, reasons)
+    for path, reason in reasons.items():
+        warnings.warn(f"{printable(path)} is left out: {reason}", SkippedRunWarning, stacklevel=2)
+    frame = pd.DataFrame({**_named(parts, configs), **_joined([rows for _, found in parts for rows in found])})
+    frame.attrs["skipped"] = reasons
+    return frame
+
+
+def _collected(
+    runs: list[Measured], what: str, reasons: dict[str, str]
+) -> tuple[list[tuple[Measured, list["_Rows"]]], list[dict[str, Any]]]:
+    """Return the rows of each run and its options; add to the reasons why runs have none."""
     parts, configs = [], []
     for run in runs:
         try:
@@ -64,11 +72,7 @@ def load(*folders: Path | str, what: str = "measurements") -> "pd.DataFrame":
             configs.append(config)
         else:
             reasons[run.folder.path.as_posix()] = _MISSING[what]
-    for path, reason in reasons.items():
-        warnings.warn(f"{printable(path)} is left out: {reason}", SkippedRunWarning, stacklevel=2)
-    frame = pd.DataFrame({**_named(parts, configs), **_joined([rows for _, found in parts for rows in found])})
-    frame.attrs["skipped"] = reasons
-    return frame
+    return parts, configs
 
 
 #: Columns of one length each, by name.
