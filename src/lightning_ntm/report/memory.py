@@ -37,19 +37,14 @@ def draw_memory(trace: Mapping[str, np.ndarray], title: str, unit: str, show: Se
     """
     panels = panels_of(trace, unit, show)
     sides, heights = (panels.left, panels.right), [[_rows(panel) for panel in side] for side in panels[:2]]
-    # Inches: of a row or slot, and of a title with the room around it.
-    upper = max(3.0, *(0.02 * sum(shares) + 0.36 * len(shares) for shares in heights)) + 0.4
+    upper = max(3.0, *map(_height, heights)) + 0.4
     lower = [0.02 * max(20, _rows(panel)) + 0.6 for panel in panels.whole]
     landmarks = {name.removeprefix(_LANDMARK): trace[name] for name in trace if name.startswith(_LANDMARK)}
     figure = Figure(figsize=(WIDTH, upper + sum(lower) + 0.5), layout="constrained")
     figure.suptitle(title, fontsize=10)
     grid = figure.add_gridspec(1 + len(lower), 2, height_ratios=[upper, *lower])
     for place, (side, shares) in enumerate(zip(sides, heights, strict=True)):
-        column = figure.add_subfigure(grid[0, place])
-        axes = column.subplots(len(side), 1, sharex=True, squeeze=False, height_ratios=shares)[:, 0]
-        for axis, panel in zip(axes, side, strict=True):
-            _draw(column, axis, panel, landmarks)
-        axes[-1].set_xlabel("time (steps)", fontsize=8)
+        _draw_column(figure.add_subfigure(grid[0, place]), side, [*shares, *_rest(upper, shares)], landmarks)
     for row, panel in enumerate(panels.whole, start=1):
         wide = figure.add_subfigure(grid[row, :])
         _draw_frames(wide, wide.subplots(), panel)
@@ -57,6 +52,29 @@ def draw_memory(trace: Mapping[str, np.ndarray], title: str, unit: str, show: Se
         keys = [Patch(color=color(number), alpha=_FAINT, label=name) for number, name in enumerate(landmarks)]
         figure.legend(handles=keys, loc="outside lower center", ncols=len(keys), frameon=False, fontsize=8)
     return figure
+
+
+def _height(shares: Sequence[int]) -> float:
+    """Return the inches of panels of so many rows: of a row, and of a title with the room around it."""
+    return 0.02 * sum(shares) + 0.36 * len(shares)
+
+
+def _rest(upper: float, shares: Sequence[int]) -> list[int]:
+    """Return the rows to leave blank below a column that is much lower than the other one."""
+    left = int((upper - _height(shares)) / 0.02)
+    return [left] if left > 60 else []
+
+
+def _draw_column(
+    column: Any, side: Sequence[Panel], shares: Sequence[int], landmarks: Mapping[str, np.ndarray]
+) -> None:
+    axes = column.subplots(len(shares), 1, sharex=True, squeeze=False, height_ratios=shares)[:, 0]
+    for axis in axes[len(side) :]:
+        axis.set_axis_off()
+    for axis, panel in zip(axes[: len(side)], side, strict=True):
+        _draw(column, axis, panel, landmarks)
+    axes[len(side) - 1].set_xlabel("time (steps)", fontsize=8)
+    axes[len(side) - 1].tick_params(labelbottom=True)
 
 
 def save_figure(figure: Figure, stem: Path) -> list[Path]:
