@@ -36,8 +36,7 @@ def title(experiment: Experiment) -> str:
     if not any(network.tried for network in networks):
         return f"{_listed(networks)} on {task}: no run has ended yet"
     if experiment.measures.goal is None:
-        found = f"{_name(best)} has the lowest {experiment.measures.ordered[0].label} on {task}"
-        return found if len(networks) > 1 else f"{_name(best)} on {task}"
+        return _without_goal(networks, experiment.measures.ordered[0], task)
     told = f"{_name(best)} solves {task} with {_share(best)}"
     if len(networks) == 2:
         return f"{told}, {_name(networks[1])} with {_share(networks[1])}"
@@ -47,6 +46,16 @@ def title(experiment: Experiment) -> str:
     if len(networks) > 1:
         return f"{_name(best)} does best of {len(networks)} networks on {task}: {_share(best)} solve it"
     return told
+
+
+def _without_goal(networks: Sequence[Network], measure: Measure, task: str) -> str:
+    if len(networks) > 1:
+        side = "lowest" if measure.better == "lower" else "highest"
+        return f"{_name(networks[0])} has the {side} {measure.label} of {len(networks)} networks on {task}"
+    found = [value for run in networks[0].tried if (value := run.final(measure.name)) is not None]
+    middle = spread(found).median
+    ended = "" if math.isnan(middle) else f" with a median of {number(middle)} {measure.quantity}"
+    return f"{_name(networks[0])} ends{ended} on {task}"
 
 
 def _share(network: Network) -> str:
@@ -132,5 +141,5 @@ def _cost(network: Network, measure: Measure) -> str:
     end = spread(finite)
     if math.isnan(end.mean):
         return "no validation was measured"
-    cost = f"<b>{mean_and_std(end, max(2, len(finite)))}</b> {escape(measure.quantity)}"
+    cost = f"<b>{mean_and_std(end, len(finite))}</b> {escape(measure.quantity)}"
     return f"{cost} at the end (median {number(end.median)})"
