@@ -75,6 +75,6 @@ def test_its_network_keeps_its_promises_and_trains(folder, capsys):
         exec(compile(script, "your-own-network.md", "exec"), {})
     brief = ["--trainer.max_steps=2", "--trainer.val_check_interval=1", "--data.validation_sequences=2"]
     commands = [shlex.split(line) for block in of_network("sh") for line in block.splitlines()]
-    assert [command[:2] for command in commands] == [["ntm", "train"], ["ntm", "evaluate"]]
+    assert [command[:2] for command in commands] == [["ntm", "train"], ["ntm", "evaluate"], ["ntm", "figure"]]
     for _, verb, *words in commands:
         assert main([verb, *words, *(brief if verb == "train" else [])]) == 0, capsys.readouterr().err

@@ -13,6 +13,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
@@ -185,6 +186,30 @@ def test_draws_the_memory_of_a_trained_network(solved, capsys):
     assert [path.suffix for path in paths] == [".png", ".svg"]
     assert paths[0].read_bytes().startswith(b"\x89PNG")
     assert "</svg>" in paths[1].read_text()
+
+
+def test_what_is_drawn_and_of_which_episode_can_be_chosen(solved, capsys, tmp_path):
+    folder, _ = solved
+    assert ntm("figure", folder, "--lengths", 5, "--show", "gate,content-weights", "--output", "a") == 0
+    with np.load("a/memory-length-5.npz") as trace:
+        size = trace["inputs"].shape[1]
+    inputs = tmp_path / "mine.csv"
+    inputs.write_text("\n".join([",".join("0" * size)] * 7))
+    assert ntm("figure", folder, "--input", inputs, "--output", "a") == 0
+    names = [Path(line).name for line in capsys.readouterr().out.split() if line.endswith(".png")]
+    assert names == ["gate-content_weights-length-5.png", "memory-input-mine.png"]
+    with np.load("a/memory-input-mine.npz") as trace:
+        assert trace["outputs"].shape[0] == 7
+        assert "targets" not in trace
+    for words, told in (
+        (["--show", "gates"], "--show: there is no 'gates' in the trace of this network; did you mean 'gate'? It has "),
+        (["--input", inputs, "--lengths", 5], "--input is an episode of its own: --lengths, --vary, --sequence and "),
+        (["--input", "gone.npy"], "--input gone.npy: there is no such file."),
+    ):
+        assert ntm("figure", folder, "--output", "a", *words) == 2
+        error = capsys.readouterr().err
+        assert error.startswith(f"ntm: error: {told}")
+        assert error.count("\n") == 1
 
 
 def test_a_run_that_cannot_be_written_to_is_drawn_elsewhere(solved, capsys, tmp_path):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from lightning_ntm import NTM
+from lightning_ntm import NTM, functional as fn
 from lightning_ntm.states import flatten, mapped
 from lightning_ntm.testing import check_model
 
@@ -301,6 +301,8 @@ def test_the_trace_tells_all_that_addressing_computes():
         "erase": (1, 3),
         "add": (1, 3),
         "content_weights": (3, 7),
+        "gated_weights": (3, 7),
+        "shifted_weights": (3, 7),
         "read_weights": (2, 7),
         "write_weights": (1, 7),
         "reads": (2, 3),
@@ -308,6 +310,11 @@ def test_the_trace_tells_all_that_addressing_computes():
     }
     assert {name: tuple(trace[name].shape) for name in shapes} == {n: (2, 5, *s) for n, s in shapes.items()}
     torch.testing.assert_close(trace["read_weights"].sum(-1), torch.ones(2, 5, 2))
+    weights = torch.cat([trace["read_weights"], trace["write_weights"]], dim=2)
+    gate = trace["gate"][:, 1:, :, None]
+    gated = gate * trace["content_weights"][:, 1:] + (1 - gate) * weights[:, :-1]
+    torch.testing.assert_close(trace["gated_weights"][:, 1:], gated)
+    torch.testing.assert_close(fn.sharpen(trace["shifted_weights"], trace["sharpening"]), weights)
 
 
 @pytest.mark.parametrize("limit", [0.0, 0.01])

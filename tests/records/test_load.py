@@ -9,8 +9,22 @@ from runs import ANSWERED, write_answered, write_run
 
 import lightning_ntm
 from lightning_ntm.records import RunFolder, SkippedRunWarning, load
+from lightning_ntm.report.experiment import read_experiment
+from lightning_ntm.sweep import Plan
 
-COLUMNS = ["run", "model", "task", "seed", "split", "step", "sequences", "seconds", "wrong_bits", "bits_per_sequence"]
+COLUMNS = [
+    "run",
+    "network",
+    "model",
+    "task",
+    "seed",
+    "split",
+    "step",
+    "sequences",
+    "seconds",
+    "wrong_bits",
+    "bits_per_sequence",
+]
 
 
 def test_one_row_for_each_measurement(tmp_path):
@@ -20,17 +34,17 @@ def test_one_row_for_each_measurement(tmp_path):
     frame = lightning_ntm.records.load(tmp_path)
     assert list(frame.columns) == COLUMNS
     assert frame.to_numpy().tolist() == [
-        ["deep/ntm-copy-seed2", "NTM", "Copy", 2, "train", 100, 800, 2.0, 6.0, 18.0],
-        ["deep/ntm-copy-seed2", "NTM", "Copy", 2, "validation", 100, 800, 2.0, 3.0, 9.0],
-        ["deep/ntm-copy-seed10", "NTM", "Copy", 10, "train", 100, 800, 2.0, 8.0, 24.0],
-        ["deep/ntm-copy-seed10", "NTM", "Copy", 10, "train", 200, 1600, 4.0, 1.0, 3.0],
-        ["deep/ntm-copy-seed10", "NTM", "Copy", 10, "validation", 100, 800, 2.0, 4.0, 12.0],
-        ["deep/ntm-copy-seed10", "NTM", "Copy", 10, "validation", 200, 1600, 4.0, 0.5, 1.5],
-        ["lstm", "LSTM", "RepeatCopy", 1, "train", 100, 800, 2.0, 2.0, 6.0],
-        ["lstm", "LSTM", "RepeatCopy", 1, "validation", 100, 800, 2.0, 1.0, 3.0],
+        ["deep/ntm-copy-seed2", "NTM", "NTM", "Copy", 2, "train", 100, 800, 2.0, 6.0, 18.0],
+        ["deep/ntm-copy-seed2", "NTM", "NTM", "Copy", 2, "validation", 100, 800, 2.0, 3.0, 9.0],
+        ["deep/ntm-copy-seed10", "NTM", "NTM", "Copy", 10, "train", 100, 800, 2.0, 8.0, 24.0],
+        ["deep/ntm-copy-seed10", "NTM", "NTM", "Copy", 10, "train", 200, 1600, 4.0, 1.0, 3.0],
+        ["deep/ntm-copy-seed10", "NTM", "NTM", "Copy", 10, "validation", 100, 800, 2.0, 4.0, 12.0],
+        ["deep/ntm-copy-seed10", "NTM", "NTM", "Copy", 10, "validation", 200, 1600, 4.0, 0.5, 1.5],
+        ["lstm", "LSTM", "LSTM", "RepeatCopy", 1, "train", 100, 800, 2.0, 2.0, 6.0],
+        ["lstm", "LSTM", "LSTM", "RepeatCopy", 1, "validation", 100, 800, 2.0, 1.0, 3.0],
     ]
-    kinds = {name: frame[name].dtype.kind for name in COLUMNS[3:]}
-    assert "".join(kinds[name] for name in COLUMNS[5:]) == "iifff"
+    kinds = {name: frame[name].dtype.kind for name in COLUMNS[4:]}
+    assert "".join(kinds[name] for name in COLUMNS[6:]) == "iifff"
     assert kinds["seed"] == "i"
     assert frame.attrs["skipped"] == {}
 
@@ -66,7 +80,7 @@ def test_the_regret_is_that_of_validations(tmp_path):
 def test_the_columns_are_the_measures_that_runs_declare(tmp_path, kind):
     measures = ANSWERED[kind].measures
     frame = load(write_answered(tmp_path / "a", kind, [8.0, 4.0]))
-    assert list(frame.columns)[8:] == list(measures.names)
+    assert list(frame.columns)[9:] == list(measures.names)
     assert frame[frame.split == "validation"][measures.names[0]].tolist() == [8.0, 4.0]
     lacking = frame[frame.split == "train"][measures.names[-1]]
     assert lacking.isna().all(), "it is not measured in training"
@@ -76,7 +90,7 @@ def test_runs_of_different_measures_stand_in_one_frame(tmp_path):
     write_run(tmp_path / "bits", costs=[1.0])
     write_answered(tmp_path / "symbols", "symbols", [8.0])
     frame = load(tmp_path).set_index(["run", "split"])
-    assert list(frame.columns)[6:] == ["wrong_bits", "bits_per_sequence", "wrong_symbols", "accuracy"]
+    assert list(frame.columns)[7:] == ["wrong_bits", "bits_per_sequence", "wrong_symbols", "accuracy"]
     assert np.isnan(frame.wrong_bits["symbols", "validation"])
     assert np.isnan(frame.accuracy["bits", "validation"])
     assert frame.wrong_symbols["symbols", "validation"] == 8
@@ -174,3 +188,54 @@ def test_the_frame_feeds_the_usual_questions(tmp_path):
     frame = load(tmp_path)
     last = frame[frame.split == "validation"].groupby("run").wrong_bits.last()
     assert np.allclose(last, [0, 1, 2])
+
+
+def test_there_is_a_column_for_each_option_in_which_runs_differ(tmp_path):
+    for seed in (1, 2):
+        for hidden in (50, 100):
+            write_run(tmp_path / f"{hidden}-{seed}", seed=seed, hidden=hidden, costs=[float(hidden)])
+    frame = load(tmp_path)
+    assert list(frame.columns)[4:7] == ["seed", "model.hidden_size", "split"]
+    means = frame[frame.split == "validation"].groupby("network").wrong_bits.agg(["mean", "count"])
+    assert means.to_dict("index") == {
+        "NTM, hidden size 50": {"mean": 50, "count": 2}, "NTM, hidden size 100": {"mean": 100, "count": 2}
+    }  # fmt: skip
+    write_run(tmp_path / "lstm", model="LSTM")
+    assert set(load(tmp_path).network) == {"NTM, hidden size 50", "NTM, hidden size 100", "LSTM"}
+
+
+def test_names_in_the_plan_are_the_names_of_networks(tmp_path):
+    keys = {"models": [{"small": {"model.hidden_size": 50}}, {"large": {"model.hidden_size": 100}}], "seeds": "1-2"}
+    plan = Plan.of(keys)
+    plan.save(tmp_path)
+    for run in plan.runs:
+        write_run(tmp_path / run.name, seed=int(run.name[-1]), hidden=50 if "small" in run.name else 100)
+    assert Plan.load(tmp_path) == plan
+    assert set(load(tmp_path).network) == {"small", "large"}
+    assert [network.label for network in read_experiment(tmp_path).networks] == ["large", "small"]
+    extended = Plan.of({**keys, "models": [{"middle": {"model.hidden_size": 70}}]})
+    extended.save(tmp_path)
+    assert set(Plan.load(tmp_path).networks.values()) == {"small", "large", "middle"}
+    write_run(tmp_path / "middle-copy-seed1", hidden=70)
+    assert set(load(tmp_path).network) == {"small", "large", "middle"}
+    (tmp_path / "plan.yaml").write_text("networks: [1]")
+    assert "NTM, hidden size 70" in set(load(tmp_path).network)
+
+
+def test_evaluations_are_rows_too(tmp_path):
+    measured = {"wrong_bits": 1.0, "bits_per_sequence": 2.0, "perfect": 0.5, "sequences": 10}
+    for seed in (1, 2):
+        folder = RunFolder(write_run(tmp_path / f"s{seed}", seed=seed))
+        ranged = {"range": "41-42", "training_length": 40, "skipped": 0, "sequences": 10}
+        ranged["results"] = [{"length": length, **measured} for length in (41, 42)]
+        folder.keep_evaluation(300, [{"length": 10 * seed, **measured}], 2, [ranged])
+    write_run(tmp_path / "never")
+    with pytest.warns(SkippedRunWarning, match="never is left out: it was not evaluated"):
+        frame = load(tmp_path, what="evaluations")
+    assert frame.run.tolist() == ["s1"] * 3 + ["s2"] * 3
+    assert frame.length.tolist() == [10, 41, 42, 20, 41, 42]
+    assert frame.range.fillna("").tolist() == ["", "41-42", "41-42"] * 2
+    assert frame.groupby(["network", "length"]).wrong_bits.mean().to_dict()["NTM", 41] == 1
+    assert set(frame.step) == {300}
+    with pytest.raises(ValueError, match=r"what \(='figures'\) must be one of measurements, evaluations."):
+        load(tmp_path, what="figures")

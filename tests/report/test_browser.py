@@ -175,7 +175,18 @@ def test_printed_it_has_figures_and_tables_but_no_switches(page, chromium):
         tab.emulate_media(media="print")
         assert tab.locator(".controls").is_hidden()
         assert plot(tab).is_visible()
+        folded = tab.locator("#configuration details table").first
+        assert folded.is_visible(), "what is folded up on the screen is printed"
         assert tab.pdf().startswith(b"%PDF")
+        tab.emulate_media(media="screen")
+        assert folded.is_hidden()
+
+
+def test_a_wide_table_shows_that_it_scrolls(page, chromium):
+    with opened(chromium, page, viewport={"width": 500, "height": 800}) as tab:
+        wide = tab.locator("#runs .scroll").first
+        assert wide.evaluate("table => table.scrollWidth > table.clientWidth")
+        assert wide.evaluate("table => getComputedStyle(table).backgroundAttachment") == "local, local, scroll, scroll"
 
 
 def test_hostile_words_stay_words(tmp_path, chromium):

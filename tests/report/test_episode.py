@@ -25,6 +25,10 @@ def one_hot(places, slots):
     return np.eye(slots)[np.asarray(places) % slots]
 
 
+def titled(figure):
+    return {axes.get_title(loc="left"): axes for axes in figure.axes if axes.get_title(loc="left")}
+
+
 def drawn_of(trace, task):
     return draw_episode(trace, "a run", task.answer.measures, task.answer.unit)
 
@@ -74,7 +78,7 @@ def test_the_head_that_follows_the_numbers_is_the_one_shown():
         "read_weights": np.zeros((13, 1, 64)),
     }
     against, image, read = draw_places(trace, "a run").axes
-    assert against.get_title(loc="left") == "Head 2: location 40.0 +20.0 x"
+    assert against.get_title(loc="left") == "Head 2: location = 40.0 + 20.0 x"
     assert image.get_title(loc="left") == "Writes of head 2, and its line"
     np.testing.assert_array_equal(image.images[0].get_array().T, written[:9, 1])
     assert read.get_xlim() == (8.5, 12.5)
@@ -103,7 +107,7 @@ def test_numbers_in_some_steps_in_all_or_in_none():
 def test_more_heads_than_colours_differ_by_their_marks():
     weights = one_hot(np.arange(7)[None].repeat(3, axis=0), 8)
     trace = {"write_weights": weights, "read_weights": weights, "placed_by": np.arange(3.0)}
-    keys = draw_places(trace, "a run").axes[0].collections[1::2]
+    keys = draw_places(trace, "a run").axes[0].collections[1::2]  # the others are the locations
     looks = {(str(key.get_facecolor()), key.get_paths()[0].vertices.shape) for key in keys}
     assert len(keys) == len(looks) == 7
 
@@ -156,8 +160,7 @@ def test_a_dnc_shows_usage_allocation_and_read_modes():
     task = Copy(max_length=3)
     network = DNC(task.input_size, task.output_size, memory_slots=6, num_read_heads=2)
     trace = trace_episode(network, task, {"length": 3})
-    left, right = draw_memory(trace, "a run", "bit").subfigs
-    shown = {axes.get_title(loc="left"): axes for axes in (*left.axes, *right.axes)}
+    shown = titled(draw_memory(trace, "a run", "bit"))
     assert {"Write weightings", "Usage", "Allocation weighting", "Read weightings, head 2"} <= shown.keys()
     image = shown["Usage"].images[0].get_array()
     np.testing.assert_array_equal(image, trace["usage"].T)
@@ -165,6 +168,10 @@ def test_a_dnc_shows_usage_allocation_and_read_modes():
     np.testing.assert_array_equal(modes.images[0].get_array(), trace["read_modes"][:, 1].T)
     modes.figure.figure.canvas.draw()
     assert {text.get_text() for text in modes.get_yticklabels()} >= {"backward", "content", "forward"}
+    links = next(axes for title, axes in shown.items() if title.startswith("Links after these steps"))
+    drawn = links.images[0].get_array().filled(0)
+    np.testing.assert_array_equal(drawn[:, :6], trace["link"][0])
+    np.testing.assert_array_equal(drawn[:, -6:], trace["link"][-1])
 
 
 def test_a_long_episode_keeps_its_bits_and_shows_each_slot_that_is_looked_at():
@@ -174,7 +181,7 @@ def test_a_long_episode_keeps_its_bits_and_shows_each_slot_that_is_looked_at():
     names = ("inputs", "targets", "outputs")
     trace = {**dict.fromkeys(names, bits), "mask": np.ones(steps, bool), "add": bits[:, None], "reads": bits[:, None]}
     figure = draw_memory({**trace, "write_weights": looked_at, "read_weights": looked_at}, "a run", "bit")
-    for column, last in zip(figure.subfigs, (2, 3), strict=True):
+    for column, last in zip(figure.subfigs[:2], (2, 3), strict=True):
         np.testing.assert_array_equal(column.axes[0].images[0].get_array(), bits.T)
         weightings = column.axes[last].images[0]
         assert weightings.get_extent() == [-0.5, steps - 0.5, slots - 0.5, -0.5]

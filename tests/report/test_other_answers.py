@@ -5,6 +5,7 @@ import re
 import shutil
 from html import unescape
 
+import numpy as np
 import pytest
 from runs import ANSWERED, write_answered, write_run
 
@@ -115,7 +116,7 @@ def test_the_axis_of_a_share_is_from_0_to_1(symbols):
     figure = draw_curves(experiment, "validation", experiment.measures.named("accuracy"), "linear")
     low, high = figure.axes[0].get_ylim()
     assert -0.05 < low < 0 < 1 < high < 1.05
-    drawn = {line.get_gid(): line.get_ydata().tolist() for line in figure.axes[0].lines}
+    drawn = {line.get_gid(): np.asarray(line.get_ydata()).tolist() for line in figure.axes[0].lines}
     assert drawn["run-0"] == pytest.approx([0.2, 0.6, 0.5])
 
 
@@ -144,7 +145,8 @@ def test_measures_without_a_goal_are_reported(tmp_path):
     (run / "metrics.jsonl").write_text(json.dumps(row) + "\n")
     (run / "result.json").write_text('{"step": 100}')
     html = write_report([tmp_path])[0].read_text()
-    assert "NTM: 1 seed; 2.00 ± 0 loudness at the end" in re.sub(r"<[^>]+>", "", html)
+    assert "<h1>NTM ends with a median of 2.00 loudness on Copy</h1>" in html
+    assert "NTM: 1 seed; 2.00 loudness at the end" in re.sub(r"<[^>]+>", "", html)
     assert cells(html, 'id="success"')[0] == ["network", "parameters", "time per batch"]
 
 

@@ -17,8 +17,8 @@ from safetensors.numpy import save_file
 from lightning_ntm.cli import main
 from lightning_ntm.intervals import wilson
 from lightning_ntm.records import RunFolder
+from lightning_ntm.records.labels import labels
 from lightning_ntm.report import write_report
-from lightning_ntm.report.configuration import labels
 from lightning_ntm.report.curves import draw_curves
 from lightning_ntm.report.experiment import read_experiment
 from lightning_ntm.report.figures import Figures
@@ -44,7 +44,21 @@ def rows_of(run, split):
 
 def written(value):
     """Numbers as the page writes them."""
-    return f"{value:,.0f}" if value == 0 or value >= 100 else f"{value:.2f}" if value >= 0.01 else f"{value:.1g}"
+    if value >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.2f}" if value == 0 or value >= 0.005 else f"{value:.1g}"
+
+
+def counted(value):
+    """Batches and seconds as the page writes them."""
+    return f"{value:,.0f}" if value >= 10 or value == round(value) else f"{value:.1f}"
+
+
+def summed(values):
+    """A mean and a deviation as the page writes them."""
+    mean, std = statistics.mean(values), statistics.pstdev(values)
+    digits = 0 if mean >= 100 else 2
+    return f"{mean:,.{digits}f} ± {std:,.{digits}f}"
 
 
 def drawn(experiment, measure, scale):
@@ -85,13 +99,16 @@ def test_the_tables_hold_what_the_rows_say(trained, page):
             assert told[3] == f"never ({never} seed{'s' * (never != 1)})"
         else:
             steps = [row["step"] for row in below]
-            assert told[2:4] == [written(statistics.median(steps)), written(max(steps))]
+            assert told[2:4] == [counted(statistics.median(steps)), counted(max(steps))]
             seconds = [row["seconds"] for row in below]
-            assert told[4:6] == [written(statistics.median(seconds)), written(max(seconds))]
+            assert told[4:6] == [counted(statistics.median(seconds)), counted(max(seconds))]
         for place, measure in ((0, "wrong_bits"), (3, "bits_per_sequence")):
             last = [rows[-1][f"validation_{measure}"] for rows in validations]
-            spread = f"{written(statistics.mean(last))} ± {written(statistics.pstdev(last))}"
-            assert final[network][place : place + 3] == [spread, written(statistics.median(last)), written(max(last))]
+            assert final[network][place : place + 3] == [
+                summed(last),
+                written(statistics.median(last)),
+                written(max(last)),
+            ]
 
 
 def test_parameters_are_those_of_the_network(page):
@@ -102,6 +119,11 @@ def test_parameters_are_those_of_the_network(page):
         assert success[type(model).__name__][6] == f"{sum(p.numel() for p in model.parameters()):,}"
 
 
+def test_chance_is_that_of_the_validation_sequences(page):
+    drawn = page.parent / "figures" / "validation-wrong-bits.svg"  # three vectors of two bits
+    assert "chance: 3" in drawn.read_text()
+
+
 def test_the_cost_by_length_is_that_of_the_evaluations(trained, page):
     cells = table(page.read_text(), 'id="lengths"')
     runs = sorted(trained.glob("ntm-*"))
@@ -109,7 +131,7 @@ def test_the_cost_by_length_is_that_of_the_evaluations(trained, page):
     assert [row[:3] for row in cells[1:]] == [["NTM", length, "3"] for length in "235"]
     for place, row in enumerate(cells[1:]):
         wrong = [result[place]["wrong_bits"] for result in results]
-        assert row[3] == f"{written(statistics.mean(wrong))} ± {written(statistics.pstdev(wrong))}"
+        assert row[3] == summed(wrong)
         assert row[4:6] == [written(statistics.median(wrong)), written(max(wrong))]
 
 
@@ -148,7 +170,7 @@ def test_a_known_optimum_is_drawn_and_costs_are_judged_by_the_regret(tmp_path):
     assert table(html, 'id="success"')[1][1:5] == ["1 of 2", "9 to 91 %", "never", "never (1 seed)"]
     final = table(html, "Cost at the end")[1]
     assert final[1:4] == ["2.90 ± 2.10", "2.90", "5.00"]
-    assert final[7] == "136 ± 2.10"
+    assert final[7] == "136 ± 2"
     assert table(html, 'id="lengths"')[1][-3:] == ["5.25"] * 3
     data = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', html)[1])
     assert data["runs"][0]["validation"]["regret_bits"] == [17.0, 0.5, 0.8]
@@ -313,7 +335,7 @@ def test_what_did_not_finish_is_named(tmp_path):
     assert "3 failed, 4 unfinished, 5 not readable" in text(html, '<p class="warning">', "<main>")
     # Tried are those that ended: one good, three failed.
     assert table(html, 'id="success"')[1][1:4] == ["1 of 4", "5 to 70 %", "never"]
-    assert table(html, "Cost at the end")[1][1] == f"{written(4)} ± {written(statistics.pstdev([0, 5, 7]))}"
+    assert table(html, "Cost at the end")[1][1] == summed([0, 5, 7])
 
 
 def test_nothing_measured_at_all_still_makes_a_page(tmp_path):

@@ -272,7 +272,7 @@ def test_the_bar_shows_a_cost_once_it_can_be_read_without_waiting(monkeypatch):
     for step in range(10, 14):
         trainer, module = Mock(spec=L.Trainer, global_step=step), Mock(spec=SequenceLearner, answer=Bits(3))
         bar.on_train_batch_end(trainer, module, wrong, batch, 0)
-    assert shown == [None, None, None, "a    6.00 wrong bits in training", None]
+    assert shown == [None, None, None, "6.00 wrong bits", None]
 
 
 class Away(torch.Tensor):

@@ -113,36 +113,59 @@ def _keep(path: str, step: int, results: list[dict[str, Any]], ranges: list[dict
 
 def figure(argv: list[str]) -> int:
     """Draw one episode of a trained network."""
-    from lightning_ntm.evaluation.trace import trace_episode
     from lightning_ntm.report import draw_episode, save_figure, save_trace
 
     parser = _parser("figure", "Draw an episode of a run: inputs, outputs and memory, as in the paper.")
     parser.add_argument("run", type=filled, metavar="RUN", help="the run folder")
     parser.add_argument("--output", type=filled, metavar="FOLDER", help="folder for the pictures (RUN/figures)")
     parser.add_argument("--sequence", type=int, metavar="NUMBER", help="number of the episode, from 0 (0)")
+    parser.add_argument(
+        "--show", type=_names, metavar="A,B", help="what to draw: names of the trace, addressing, or all"
+    )
+    parser.add_argument(
+        "--input", type=filled, metavar="FILE", help="an episode of your own: .npy, .npz, .json or .csv"
+    )
     arguments = _parsed(parser, argv)
     with explained("--"):
         at_least(0, sequence=arguments.sequence or 0)
     run = _open(arguments.run, arguments)
-    asked = _difficulties(arguments, run) if arguments.lengths or arguments.vary else [run.task.difficulty]
-    for difficulty in asked:
+    for shown, trace in _traces(run, arguments):
+        described = "".join(f", {name.replace('_', ' ')} {value}" for name, value in shown.items())
+        title = f"{type(run.model).__name__} on {type(run.task).__name__}{described}"
+        named = "".join(f"-{name}-{value}" for name, value in shown.items())
+        folder = Path(arguments.output) if arguments.output else RunFolder(Path(arguments.run)).figures
+        answer = run.task.answer
+        with explained("--show: " if arguments.show else ""):
+            pictures = draw_episode(trace, title, answer.measures, answer.unit, arguments.show or ())
+        with explained():
+            if not arguments.output:
+                make_folder(folder)
+            save_trace(trace, folder / f"memory{named}.npz")
+            for picture, drawn in pictures.items():
+                say("\n".join(map(str, save_figure(drawn, folder / f"{picture}{named}"))))
+    return 0
+
+
+def _traces(run: TrainedRun, arguments: argparse.Namespace) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Yield for each episode what is special about it, and its trace."""
+    from lightning_ntm.evaluation.own_episode import read_episode
+    from lightning_ntm.evaluation.trace import trace_episode, trace_own
+
+    if arguments.input:
+        if arguments.lengths or arguments.vary or arguments.sequence is not None or arguments.on:
+            raise UsageError("--input is an episode of its own: --lengths, --vary, --sequence and --on choose others.")
+        with explained("--input ", *_TOO_LARGE):
+            batch, known = read_episode(arguments.input, run.model.input_size, run.task.answer)
+            trace = trace_own(run.model, run.task.answer, batch, known=known, memory_slots=run.memory_slots)
+        yield {"input": Path(arguments.input).stem}, trace
+        return
+    for difficulty in _difficulties(arguments, run) if arguments.lengths or arguments.vary else [run.task.difficulty]:
         _warn(run, difficulty)
         with explained("", *_TOO_LARGE):
             sequence, slots = arguments.sequence or 0, run.memory_slots
             options: dict[str, Any] = {"seed": run.seed, "sequence": sequence, "memory_slots": slots}
             trace = trace_episode(run.model, run.task, difficulty, **options)
-        shown = {**difficulty, **_shown_of(arguments, run)}
-        described = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in shown.items())
-        title = f"{type(run.model).__name__} on {type(run.task).__name__}, {described}"
-        named = "-".join(f"{name}-{value}" for name, value in shown.items())
-        folder = Path(arguments.output) if arguments.output else RunFolder(Path(arguments.run)).figures
-        with explained():
-            if not arguments.output:
-                make_folder(folder)
-            save_trace(trace, folder / f"memory-{named}.npz")
-            for picture, drawn in draw_episode(trace, title, run.task.answer.measures, run.task.answer.unit).items():
-                say("\n".join(map(str, save_figure(drawn, folder / f"{picture}-{named}"))))
-    return 0
+        yield {**difficulty, **_shown_of(arguments, run)}, trace
 
 
 def _shown_of(arguments: argparse.Namespace, run: TrainedRun) -> dict[str, Any]:
@@ -191,6 +214,10 @@ def _numbers(text: str) -> list[int]:
     if max(numbers) > _MOST:
         raise argparse.ArgumentTypeError(f"{text!r} must be numbers of at most {_MOST}.")
     return list(dict.fromkeys(numbers))  # without repetitions
+
+
+def _names(text: str) -> list[str]:
+    return list(dict.fromkeys(name.strip().replace("-", "_") for name in text.split(",") if name.strip()))
 
 
 def _varied(text: str) -> tuple[str, list[int]]:

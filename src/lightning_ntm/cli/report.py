@@ -1,6 +1,12 @@
 """`ntm report`: a comparison of many runs on one page."""
 
-from lightning_ntm.cli.words import Parser, explained, filled
+import argparse
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from lightning_ntm.cli.terminal import say
+from lightning_ntm.cli.words import Parser, UsageError, explained, filled, positive
 
 
 def report(argv: list[str]) -> int:
@@ -16,11 +22,54 @@ def report(argv: list[str]) -> int:
     )
     parser.add_argument("--output", type=filled, help="output folder, or file name of the page (the first FOLDER)")
     parser.add_argument("--task", type=filled, help="report on this task alone, where there are several")
+    every = (
+        "write the page again every N seconds (30) until all runs have ended; a browser that shows it reads it again"
+    )
+    parser.add_argument("--watch", type=positive, nargs="?", const=30, metavar="N", help=every)
     arguments = parser.parse_args(argv)
-    from lightning_ntm.cli.terminal import say
+    if arguments.watch:
+        return _watch(arguments)
+    _write(arguments)
+    return 0
+
+
+def _write(arguments: argparse.Namespace, refresh: int = 0) -> None:
     from lightning_ntm.report import write_report
 
     with explained():
-        page, *figures = write_report(arguments.folders, arguments.output, arguments.task)
+        page, *figures = write_report(arguments.folders, arguments.output, arguments.task, refresh)
     say(f"{page}\n{figures[0].parent}: {len(figures)} figures")
+
+
+def _watch(arguments: argparse.Namespace) -> int:
+    """Write the page again and again until all runs have ended, or the user stops it."""
+    try:
+        while _trains(arguments.folders):
+            try:
+                _write(arguments, arguments.watch)
+            except UsageError as error:  # as before the first measurement of a sweep
+                say(f"no report yet: {error}")
+            time.sleep(arguments.watch)
+    except KeyboardInterrupt:
+        say("stopped; the page no longer changes.")
+    _write(arguments)
     return 0
+
+
+def _trains(folders: list[str]) -> bool:
+    """Return whether a run in these folders, or in the plan of a sweep, has not ended."""
+    from lightning_ntm.records import find
+    from lightning_ntm.sweep import Plan, status_of
+
+    for folder in map(Path, folders):
+        if not folder.exists():
+            raise UsageError(f"folder {folder} does not exist.")
+        if (folder / "plan.yaml").is_file():
+            with explained():
+                plan = Plan.load(folder)
+            if any(status_of(folder, run).state not in ("done", "failed", "unreadable") for run in plan.runs):
+                return True
+        with suppress(ValueError):  # there is no run yet
+            if any(not (run.result.exists() or run.failed.exists()) for run in find(folder).values()):
+                return True
+    return False

@@ -8,6 +8,7 @@ from torch import Tensor
 from lightning_ntm.evaluation.device import device_of
 from lightning_ntm.evaluation.slots import start_of
 from lightning_ntm.models.base import MemoryModel
+from lightning_ntm.tasks.answer import Answer
 from lightning_ntm.tasks.base import Task
 from lightning_ntm.tasks.batch import Batch
 
@@ -43,22 +44,60 @@ def trace_episode(
     """
     task.answer.check_size(model.output_size)
     batch = task.batch(seed, "evaluation", sequence, 1, **difficulty)
+    seen, logits = _traced(model, batch, memory_slots)
+    return _first(seen | _of_answer(task.answer, batch, logits) | _of_task(task, batch, logits))
+
+
+def trace_own(
+    model: MemoryModel[Any], answer: Answer, batch: Batch, *, known: bool = True, memory_slots: int | None = None
+) -> dict[str, np.ndarray]:
+    """Run an episode of a user's own and return all that happened, each array with time first.
+
+    Args:
+        model: The network.
+        answer: What its outputs are.
+        batch: The episode, alone.
+        known: Whether its targets are known; otherwise the trace has no targets, errors and measures.
+        memory_slots: Memory slots of the sequence, by default those of the network.
+
+    Raises:
+        ValueError: The network's output does not fit the answer.
+    """
+    answer.check_size(model.output_size)
+    seen, logits = _traced(model, batch, memory_slots)
+    if known:
+        return _first(seen | _of_answer(answer, batch, logits))
+    return _first(
+        {name: value for name, value in seen.items() if name != "targets"} | {"outputs": answer.shown(logits)}
+    )
+
+
+def _traced(model: MemoryModel[Any], batch: Batch, memory_slots: int | None) -> tuple[dict[str, Tensor], Tensor]:
+    """Return the episode with the network's trace, and the logits."""
     traced = model.trace(batch.inputs.to(device_of(model)), start_of(model, 1, memory_slots))
     seen = {**batch._asdict(), **{name: tensor.cpu() for name, tensor in traced.items()}}
-    seen |= _of_task(task, batch, seen.pop("logits"))
+    return seen, seen.pop("logits")
+
+
+def _first(seen: dict[str, Tensor]) -> dict[str, np.ndarray]:
     return {name: tensor[0].numpy() for name, tensor in seen.items()}
 
 
-def _of_task(task: Task, batch: Batch, logits: Tensor) -> dict[str, Any]:
-    """Return what a task and its answer say about an episode with these logits."""
-    answer, seen = task.answer, dict[str, Any]()
-    seen |= {"errors": answer.step_errors(logits, batch), "outputs": answer.shown(logits)}
+def _of_answer(answer: Answer, batch: Batch, logits: Tensor) -> dict[str, Any]:
+    """Return what an answer says about an episode with these logits."""
+    seen = {"errors": answer.step_errors(logits, batch), "outputs": answer.shown(logits)}
     seen["targets"] = answer.pictured(batch.targets)
-    measured = answer.measure(logits, batch)
+    return seen | {f"measure: {name}": value for name, value in answer.measure(logits, batch).items()}
+
+
+def _of_task(task: Task, batch: Batch, logits: Tensor) -> dict[str, Any]:
+    """Return what a task knows about an episode."""
+    answer, seen = task.answer, dict[str, Any]()
+    measured: dict[str, Tensor] = {}
     optimal, placed_by = task.optimal_logits(batch), task.placed_by(batch)
     if optimal is not None:
         seen["optimal"] = answer.shown(optimal)
-        measured |= answer.compare(measured, optimal, batch)
+        measured = answer.compare(answer.measure(logits, batch), optimal, batch)
     seen |= {f"measure: {name}": value for name, value in measured.items()}
     seen |= {} if placed_by is None else {"placed_by": placed_by}
     return seen | {f"landmark: {name}": steps for name, steps in task.landmarks(batch).items()}

@@ -147,12 +147,16 @@ class NTMMemory(Memory[NTMMemoryState]):
         """Run one step and return what addressing computed.
 
         Returns:
-            The next state, and by name: its fields and those of `HeadParameters`, `content_weights`, and `weights`
-            split into `read_weights` and `write_weights`.
+            The next state, and by name: its fields and those of `HeadParameters`, `content_weights`, `gated_weights`
+            after the interpolation, `shifted_weights` after the shift, and `weights` split into `read_weights` and
+            `write_weights`.
         """
+        previous = state.weights
         state, heads, content = self._step(interface, state)
         read_weights, write_weights = self._split(state.weights)
-        seen = {**heads._asdict(), **state._asdict(), "content_weights": content}
+        gated = fn.interpolate(previous, content, heads.gate)
+        seen = {**heads._asdict(), **state._asdict(), "content_weights": content, "gated_weights": gated}
+        seen["shifted_weights"] = fn.shift(gated, heads.shift)
         return state, {**seen, "read_weights": read_weights, "write_weights": write_weights}
 
     def _step(self, interface: Tensor, state: NTMMemoryState) -> tuple[NTMMemoryState, HeadParameters, Tensor]:

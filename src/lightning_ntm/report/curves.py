@@ -10,6 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from lightning_ntm.measures import Measure
+from lightning_ntm.records.reading import SPLITS
 from lightning_ntm.report.experiment import Experiment, Network
 from lightning_ntm.report.lengths import Lengths, lengths_of
 from lightning_ntm.report.run import Run
@@ -34,8 +35,9 @@ _WIDEST = 70
 def draw_curves(experiment: Experiment, split: str, measure: Measure, scale: Scale) -> Figure:
     """Draw a measure against batches: each network's mean ± std and median, its seeds faintly behind."""
     figure, [axis] = new_figure()
-    optimal = _optimal(experiment, split, measure)
-    drawn = Vertical(measure, scale, np.append(_all(experiment.runs, split, measure), list(optimal.values())))
+    optimal, chance = _optimal(experiment, split, measure), _chance(experiment, measure)
+    both = [_all(experiment.runs, one, measure) for one in SPLITS]  # which are compared
+    drawn = Vertical(measure, scale, np.concatenate([*both, list(optimal.values()), chance]))
     for network in reversed(experiment.networks):
         _draw_seeds(axis, network, split, drawn, alpha=_faint(network))
     for network in reversed(experiment.networks):
@@ -44,16 +46,42 @@ def draw_curves(experiment: Experiment, split: str, measure: Measure, scale: Sca
         _draw_summary(axis, network, aligned, drawn)
     for shade, value in optimal.items():
         axis.axhline(drawn.shown(value), **{**_OPTIMUM, "color": shade})
+    for value in chance if split == "validation" else ():
+        axis.axhline(drawn.shown(value), **_CHANCE)
+        # Not in the legend: the figure beside this one has the same legend, and so the same height.
+        place = {"ha": "right", "va": "top", "transform": axis.get_yaxis_transform()}
+        axis.text(1, drawn.shown(value), f"chance: {value:.4g}", fontsize=8, color=SOFT, **place)
     drawn.finish(axis)
     axis.set_xlabel("batches")
     _legend(figure, experiment.networks, _named_optimum(optimal))
     return figure
 
 
-def draw_seeds(networks: list[Network], measure: Measure, scale: Scale) -> Figure:
-    """Draw the validation of every seed against batches, a panel for each network."""
+#: The line of a network that guesses.
+_CHANCE: dict[str, Any] = {"color": SOFT, "linestyle": (0, (1, 3)), "linewidth": 1.2}
+
+
+def _chance(experiment: Experiment, measure: Measure) -> list[float]:
+    """Return what guessing reaches in validation, a mean over runs, if it is the same up to a hundredth."""
+    known = [value for run in experiment.runs if not math.isnan(value := run.chance(measure))]
+    alike = known and max(known) <= 1.01 * min(known)
+    return [sum(known) / len(known)] if alike else []
+
+
+def draw_seeds(
+    networks: list[Network], measure: Measure, scale: Scale, compared: list[Network] | None = None
+) -> Figure:
+    """Draw the validation of every seed against batches, a panel for each network.
+
+    Args:
+        networks: What is drawn.
+        measure: What it shows.
+        scale: Linear or logarithmic.
+        compared: The networks with which these share the vertical axis; by default themselves.
+    """
     figure, axes = new_figure(len(networks), [network.label for network in networks] if len(networks) > 1 else ())
-    drawn = Vertical(measure, scale, _all([run for network in networks for run in network.runs], "validation", measure))
+    runs = [run for network in compared or networks for run in network.runs]
+    drawn = Vertical(measure, scale, _all(runs, "validation", measure))
     for axis, network in zip(axes, networks, strict=True):
         _draw_seeds(axis, network, "validation", drawn, alpha=_faint(network, 0.8))
         drawn.finish(axis)
@@ -107,7 +135,8 @@ class Vertical:
         if self.measure.better == "higher":
             scale_share(axis, self.values)
         else:
-            scale_axis(axis, self.scale, self.floor)
+            finite = self.values[np.isfinite(self.values)]
+            scale_axis(axis, self.scale, self.floor, float(finite.max()) if finite.size else math.nan)
 
 
 def _curve(run: Run, split: str, measure: Measure) -> tuple[np.ndarray, np.ndarray]:
@@ -132,10 +161,11 @@ def _faint(network: Network, darkest: float = 0.3) -> float:
 
 
 def _draw_summary(axis: Any, network: Network, aligned: Aligned, drawn: Vertical, **more: Any) -> None:
-    own, number = {"color": color(network.color)}, network.color
+    own, number, below = {"color": color(network.color)}, network.color, aligned.mean - aligned.std
+    if drawn.scale == "log":  # where the mean less the deviation is often below zero
+        below = np.maximum(below, aligned.least)
     low, high, mean, median = (
-        drawn.shown(value)
-        for value in (aligned.mean - aligned.std, aligned.mean + aligned.std, aligned.mean, aligned.median)
+        drawn.shown(value) for value in (below, aligned.mean + aligned.std, aligned.mean, aligned.median)
     )
     axis.fill_between(aligned.step, low, high, alpha=0.14, linewidth=0, gid=f"deviation-{number}", **own)
     axis.plot(aligned.step, median, linestyle=(0, (1, 1.6)), linewidth=1.4, gid=f"median-{number}", **own)

@@ -1,6 +1,6 @@
 """All pictures of one episode for which its trace has the numbers."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -10,8 +10,12 @@ from lightning_ntm.report.memory import draw_memory
 from lightning_ntm.report.places import draw_places
 from lightning_ntm.report.predictions import PREDICTED, draw_predictions
 
+_LONGEST = 80  # letters of names in the name of a file
 
-def draw_episode(trace: Mapping[str, np.ndarray], title: str, measures: Measures, unit: str) -> dict[str, Figure]:
+
+def draw_episode(
+    trace: Mapping[str, np.ndarray], title: str, measures: Measures, unit: str, show: Sequence[str] = ()
+) -> dict[str, Figure]:
     """Draw one episode.
 
     Args:
@@ -19,12 +23,18 @@ def draw_episode(trace: Mapping[str, np.ndarray], title: str, measures: Measures
         title: What was run, for the line above each picture.
         measures: Declarations of the measures in the trace.
         unit: What an answer is made of, in the singular.
+        show: Names of what is drawn, as `draw_memory` takes them.
 
     Returns:
         By name, `memory`; `predictions` of bits or symbols where the optimal ones are known; and `places` where the
-        task has a number for what is written.
+        task has a number for what is written. Where something is chosen, that alone, by its names.
+
+    Raises:
+        ValueError: A name in `show` is not in the trace.
     """
-    told = f"{title}: {cost(trace, measures)}"
+    told = f"{title}: {cost(trace, measures)}" if "targets" in trace else title
+    if show:
+        return {"-".join(show) if len("-".join(show)) <= _LONGEST else "chosen": draw_memory(trace, told, unit, show)}
     figures = {"memory": draw_memory(trace, told, unit)}
     if "optimal" in trace and unit in PREDICTED:
         figures["predictions"] = draw_predictions(trace, told, unit)

@@ -11,9 +11,9 @@ import numpy as np
 
 from lightning_ntm.measures import BITS, UNCERTAIN_BITS, Measures
 from lightning_ntm.records import Skipped, read
+from lightning_ntm.records.defaults import filled_in
+from lightning_ntm.records.labels import labels
 from lightning_ntm.report.comparable import comparable
-from lightning_ntm.report.configuration import labels
-from lightning_ntm.report.defaults import filled_in
 from lightning_ntm.report.run import Run, run_of
 
 

@@ -122,7 +122,7 @@ def _add_still(figures: Figures, view: View, figure: Figure) -> None:
 
 def _each_network(experiment: Experiment, view: View) -> Iterator[str]:
     for place, network in enumerate(experiment.networks[:PANELS]):
-        figure = draw_seeds([network], view.measure, view.scale)
+        figure = draw_seeds([network], view.measure, view.scale, experiment.networks)
         stem = f"seeds-{place}{view.ending}"
         what = f"{network.label}: validation of each seed, {view.measure.axis}"
         runs = " ".join(str(run.number) for run in network.runs)

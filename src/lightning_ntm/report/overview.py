@@ -8,6 +8,7 @@ from importlib.resources import files
 from string import Template
 
 from lightning_ntm.report.experiment import Experiment
+from lightning_ntm.report.heading import UNKNOWN, Made, made_by, refresh_of
 from lightning_ntm.report.range_figures import draw_range
 from lightning_ntm.report.score_tables import score_notes, score_table
 from lightning_ntm.report.scores import TaskScores, chosen_range, scores_of
@@ -24,8 +25,12 @@ class Overview:
     files: dict[str, bytes]
 
 
-def draw_overview(experiments: Sequence[Experiment]) -> Overview:
+def draw_overview(experiments: Sequence[Experiment], made: Made = UNKNOWN) -> Overview:
     """Return the report on several tasks.
+
+    Args:
+        experiments: One for each task.
+        made: How the page is made.
 
     Raises:
         ValueError: No run was evaluated over a range.
@@ -43,7 +48,7 @@ def draw_overview(experiments: Sequence[Experiment]) -> Overview:
         for task in tasks_scores:
             if task.scores:
                 plots.append(_plot(task, drawn))
-    return Overview(_render(tasks_scores, chosen, plots), drawn)
+    return Overview(_render(tasks_scores, chosen, plots, made), drawn)
 
 
 def _plot(task: TaskScores, drawn: dict[str, bytes]) -> str:
@@ -56,7 +61,7 @@ def _plot(task: TaskScores, drawn: dict[str, bytes]) -> str:
     return f'<figure class="still">{inline(figure, drawn[f"{stem}.svg"], f"{stem}-", what)}</figure>'
 
 
-def _render(tasks: Sequence[TaskScores], chosen: str, plots: Sequence[str]) -> str:
+def _render(tasks: Sequence[TaskScores], chosen: str, plots: Sequence[str], made: Made) -> str:
     web = files("lightning_ntm.report") / "web"
     template, style = ((web / name).read_text(encoding="utf-8") for name in ("overview.html", "page.css"))
     labels = dict.fromkeys(score.label for task in tasks for score in task.scores)
@@ -65,6 +70,8 @@ def _render(tasks: Sequence[TaskScores], chosen: str, plots: Sequence[str]) -> s
         mark=MARK,
         version=escape(version("lightning-ntm")),
         style=style,
+        refresh=refresh_of(made),
+        made_by=made_by(made),
         title=f"{len(labels)} network{'s' * (len(labels) != 1)} on {len(tasks)} tasks",
         runs=f"{len(runs):,} runs",
         warning=_warning(tasks),

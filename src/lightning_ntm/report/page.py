@@ -18,20 +18,20 @@ from lightning_ntm.measures import Measure, Measures
 from lightning_ntm.records import Series, make_folder, write_whole
 from lightning_ntm.records.files import open_regular
 from lightning_ntm.records.parsing import as_embedded
-from lightning_ntm.report import tables
+from lightning_ntm.report import heading, tables
 from lightning_ntm.report.experiment import Experiment, Network, read_experiments
 from lightning_ntm.report.figures import PANELS, Figures, capitalized, draw
+from lightning_ntm.report.heading import UNKNOWN, Made
 from lightning_ntm.report.lengths import Lengths, lengths_of
 from lightning_ntm.report.overview import draw_overview, scores_section
+from lightning_ntm.report.pictures import memory_pictures
 from lightning_ntm.report.run import Run
 from lightning_ntm.report.scores import chosen_range, scores_of
-from lightning_ntm.report.statistics import reached, spread
 from lightning_ntm.report.svg import MARK
-from lightning_ntm.report.tables import duration, number
 
 
 def write_report(
-    folders: Sequence[Path | str], output: Path | str | None = None, task: str | None = None
+    folders: Sequence[Path | str], output: Path | str | None = None, task: str | None = None, refresh: int = 0
 ) -> list[Path]:
     """Write a report on the runs in some folders: on one task in detail, on several their scores over a range.
 
@@ -40,6 +40,7 @@ def write_report(
         output: The folder to write `report.html` and `figures` into, or the page itself, as
             `somewhere/ten-seeds.html`; by default the first of `folders`, with a task its folder `report-TASK`.
         task: The task to report on, where there are several.
+        refresh: Seconds after which a browser reads the page again; 0 for never.
 
     Returns:
         What was written, the page first. Reports that stood there before are replaced.
@@ -55,7 +56,7 @@ def write_report(
     for file in (parent for parent in page.parents if parent.is_file()):
         raise ValueError(f"{file} is a file; --output takes a folder, or a page whose name ends in .html.")
     _check_ours(page)
-    text, figures = _drawn(experiments)
+    text, figures = _drawn(experiments, Made(folders, task, refresh))
     written: dict[Path, bytes] = {page: text.encode()}
     written |= {page.parent / "figures" / name: data for name, data in figures.items()}
     for path in written:
@@ -74,13 +75,13 @@ def _of_task(experiments: list[Experiment], task: str | None) -> list[Experiment
     return found
 
 
-def _drawn(experiments: list[Experiment]) -> tuple[str, dict[str, bytes]]:
+def _drawn(experiments: list[Experiment], made: Made) -> tuple[str, dict[str, bytes]]:
     """Return the page and its figures."""
     if len(experiments) > 1:
-        overview = draw_overview(experiments)
+        overview = draw_overview(experiments, made)
         return overview.page, overview.files
     figures = draw(experiments[0])
-    return render(experiments[0], figures), figures.files
+    return render(experiments[0], figures, made), figures.files
 
 
 def _check_ours(path: Path) -> None:
@@ -92,48 +93,44 @@ def _check_ours(path: Path) -> None:
     raise ValueError(f"{path} exists and was not made by ntm report; choose another --output.")
 
 
-def render(experiment: Experiment, figures: Figures) -> str:
+def render(experiment: Experiment, figures: Figures, made: Made = UNKNOWN) -> str:
     """Return the page."""
     web = files("lightning_ntm.report") / "web"
     template, style, script = (
         (web / name).read_text(encoding="utf-8") for name in ("page.html", "page.css", "page.js")
     )
     differing, shared = tables.configuration(experiment)
-    labels = [network.label for network in experiment.networks]
     measures = experiment.measures.ordered
-    runs, left = len(experiment.runs), sum(run.state == "not readable" for run in experiment.skipped)
     return Template(template).substitute(
         mark=MARK,
         version=escape(version("lightning-ntm")),
         style=style + "\n" + "\n".join(map(_hidden, measures)),
         script=script,
         data=as_embedded(_data(experiment)),
-        title=escape(f"{_listed(labels)} on {experiment.task}"),
-        statements="".join(f"<li>{_statement(network, measures[0])}</li>" for network in experiment.networks),
+        refresh=heading.refresh_of(made),
+        made_by=heading.made_by(made),
+        title=escape(heading.title(experiment)),
+        statements="".join(f"<li>{heading.statement(network, measures[0])}</li>" for network in experiment.networks),
         measures="".join(_choice(measure, chosen=measure is measures[0]) for measure in measures),
         terms=_terms(experiment),
         worst=_worst(measures),
         warning=_warning(experiment),
-        runs=f"{runs} run{'s' * (runs != 1)}" + (f", {left} more not readable" if left else ""),
+        runs=escape(heading.over(experiment)),
         chips="".join(_chips(network) for network in experiment.networks),
         success=tables.success(experiment),
         final=tables.final_cost(experiment),
+        comparisons=tables.comparisons(experiment),
+        memory=memory_pictures(experiment),
         lengths=_lengths(experiment, figures),
         seeds_note=_seeds_note(experiment),
         each_run=tables.each_run(experiment),
-        open="open" if runs <= 40 else "",
+        open="open" if len(experiment.runs) <= 40 else "",
         not_finished=tables.not_finished(experiment),
         differing=differing,
         shared=shared,
         provenance=tables.provenance(experiment),
         **{f"{name}_plots": "".join(figures.page[name]) for name in ("validation", "training", "seeds")},
     )
-
-
-def _listed(labels: list[str]) -> str:
-    if len(labels) > 4:
-        return f"{len(labels)} networks"
-    return " and ".join([", ".join(labels[:-1]), labels[-1]] if len(labels) > 1 else labels)
 
 
 def _choice(measure: Measure, *, chosen: bool) -> str:
@@ -175,32 +172,6 @@ def _worst(measures: Sequence[Measure]) -> str:
     """Return which of several values is the worst."""
     shares = " and ".join(measure.label for measure in measures if measure.better == "higher")
     return "the largest" + (f", of {escape(shares)} the smallest" if shares else "")
-
-
-def _statement(network: Network, measure: Measure) -> str:
-    """Return the result of a network, in a sentence with numbers."""
-    tried, waiting = len(network.tried), len(network.runs) - len(network.tried)
-    name = f"<strong>{tables.named(network)}</strong>"
-    more = f" {waiting} not finished yet." if waiting else ""
-    if not tried:
-        return f"{name}: no run has ended yet.{more}"
-    if measure.solved is None:
-        return f"{name}: {tried} seed{'s' * (tried != 1)}; {_cost(network, measure)}.{more}"
-    solved = f"{name}: <b>{network.solved} of {tried}</b> seed{'s' * (tried != 1)} solved"
-    batches, seconds = (reached([run.close[place] for run in network.tried])[0] for place in (0, 1))
-    if math.isfinite(batches):
-        after = f"median <b>{number(batches)}</b> batches ({duration(seconds)}) to {escape(measure.close_means)}"
-        return f"{solved}, {after}.{more}"
-    return f"{solved}; {_cost(network, measure)}.{more}"
-
-
-def _cost(network: Network, measure: Measure) -> str:
-    found = [value for run in network.tried if (value := run.final(measure.name)) is not None]
-    end = spread([value for value in found if math.isfinite(value)])
-    if math.isnan(end.mean):
-        return "no validation was measured"
-    cost = f"<b>{number(end.mean)} ± {number(end.std)}</b> {escape(measure.quantity)}"
-    return f"{cost} at the end (median {number(end.median)})"
 
 
 def _warning(experiment: Experiment) -> str:

@@ -5,9 +5,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
-from lightning_ntm.report.style import COLORS, INK, LINE, PAPER, WIDTH, color, peaks, styled
+from lightning_ntm.report.style import (
+    COLORS,
+    INK,
+    LINE,
+    PAPER,
+    WIDTH,
+    color,
+    peaks,
+    styled,
+    weighting_norm,
+    whole_numbers,
+)
 
 
 class Fit(NamedTuple):
@@ -89,19 +99,36 @@ def _line(numbers: np.ndarray, places: np.ndarray, counts: np.ndarray) -> Fit:
 
 
 def _scatter(axis: Any, numbers: np.ndarray, sharpness: np.ndarray, fits: Sequence[Fit], best: int) -> None:
-    for head, one in enumerate(fits):
-        shape = {"s": 18, "color": color(head), "marker": "o^sDvP"[head // len(COLORS) % 6]}
-        axis.scatter(numbers, one.places, alpha=np.clip(sharpness[:, head], 0.1, 1), linewidths=0, **shape)
-        axis.scatter([], [], label=f"head {head + 1}, R² {one.explained:.2f}", **shape)
+    """Draw the locations of all heads, those of the best one in front and larger."""
+    others = [head for head in range(len(fits)) if head != best]
+    for head in (*others, best):
+        one, alone = fits[head], head == best
+        shape = {"color": color(head), "marker": "o^sDvP"[head // len(COLORS) % 6], "linewidths": 0}
+        alpha = np.clip(sharpness[:, head], 0.15, 1) * (1 if alone else 0.5)
+        axis.scatter(numbers, one.places, s=20 if alone else 7, alpha=alpha, **shape)
+        axis.scatter([], [], s=14, label=f"head {head + 1}, R² {one.explained:.2f}", **shape)
     ends, line = np.array([numbers.min(), numbers.max()]), fits[best]
     axis.plot(ends, line.start + line.slope * ends, color=INK, linewidth=1)
-    axis.set_title(f"Head {best + 1}: location {line.start:.1f} {line.slope:+.1f} x", fontsize=8, loc="left")
-    axis.set(xlabel="number x, as a priority", ylabel="write location (slots)")
+    sign = "+" if line.slope >= 0 else "\N{MINUS SIGN}"
+    axis.set_title(
+        f"Head {best + 1}: location = {line.start:.1f} {sign} {abs(line.slope):.1f} x", fontsize=8, loc="left"
+    )
+    _label(axis, "number x, as a priority", "memory location written")
     axis.grid(color=LINE, linewidth=0.8)
+    axis.set_axisbelow(True)
     axis.spines[["top", "right"]].set_visible(False)
     # Below the axis: within it, it would hide locations.
-    below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.24), "frameon": False}
-    axis.legend(fontsize=7, ncols=2, columnspacing=1, handletextpad=0.3, **below)
+    below = {"loc": "upper center", "bbox_to_anchor": (0.45, -0.2), "frameon": False}
+    handles, labels = axis.get_legend_handles_labels()
+    ordered = sorted(zip(labels, handles, strict=True), key=lambda pair: pair[0])
+    axis.legend([handle for _, handle in ordered], [label for label, _ in ordered],
+                fontsize=7, ncols=2, columnspacing=1, handletextpad=0.3, **below)  # fmt: skip
+
+
+def _label(axis: Any, across: str, along: str) -> None:
+    axis.set_xlabel(across, fontsize=8)
+    axis.set_ylabel(along, fontsize=8)
+    axis.tick_params(labelsize=7)
 
 
 def _weightings(axis: Any, weights: np.ndarray, shown: np.ndarray, title: str) -> None:
@@ -109,7 +136,9 @@ def _weightings(axis: Any, weights: np.ndarray, shown: np.ndarray, title: str) -
     steps, slots = np.flatnonzero(shown), weights.shape[1]
     extent = (steps[0] - 0.5, steps[-1] + 0.5, slots - 0.5, -0.5)
     image = np.where(shown[:, None], weights, np.nan)[steps[0] : steps[-1] + 1]
-    axis.imshow(peaks(image.T), aspect="auto", cmap="Greys", vmin=0, vmax=1, interpolation="nearest", extent=extent)
-    axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    axis.imshow(peaks(image.T), aspect="auto", cmap="Greys", norm=weighting_norm(), interpolation="nearest",
+                extent=extent)  # fmt: skip
+    axis.xaxis.set_major_locator(whole_numbers(6))
+    axis.yaxis.set_major_locator(whole_numbers(7))
     axis.set_title(title, fontsize=8, loc="left")
-    axis.set(xlabel="time (steps)", ylabel="slot")
+    _label(axis, "time (steps)", "memory location")

@@ -3,15 +3,16 @@
 import math
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lightning_ntm.measures import Measures
+from lightning_ntm.measures import Measure, Measures
 from lightning_ntm.records import Measured, RunFolder, Series
-from lightning_ntm.records.configuration import flat_config
-from lightning_ntm.records.files import CONFIG_BYTES, read_object, read_text
-from lightning_ntm.report.configuration import shorten
+from lightning_ntm.records.configuration import config_of
+from lightning_ntm.records.files import read_object
+from lightning_ntm.records.labels import shorten
 from lightning_ntm.report.statistics import first_beyond
 
 
@@ -28,6 +29,7 @@ class Run:
         outdated: Whether the weights that are kept now are not the ones that were evaluated.
         evaluation_version: Of the episodes of the evaluation; 0 without one.
         ranges: What its kept weights reach over ranges of lengths, as `evaluate_range` returns it.
+        folder: Its folder.
     """
 
     measures: Measures
@@ -45,6 +47,7 @@ class Run:
     outdated: bool
     evaluation_version: int
     ranges: list[dict[str, Any]] = field(default_factory=list)
+    folder: Path = Path()
 
     @property
     def ended(self) -> bool:
@@ -79,6 +82,15 @@ class Run:
             return float("inf"), float("inf")
         return float(self.validation.step[place]), float(self.validation.seconds[place])
 
+    def chance(self, measure: Measure) -> float:
+        """Return what guessing reaches in validation; NaN where that is not known."""
+        if measure.chance is None or measure.above:
+            return math.nan
+        units = self.notes[-1].get("units_per_sequence") if self.notes else None
+        if measure.better == "higher":
+            return measure.chance
+        return measure.chance * units if isinstance(units, int | float) and 0 < units < math.inf else math.nan
+
     @property
     def step_seconds(self) -> float | None:
         """Seconds of training per batch, without validation; `None` before the first measurement."""
@@ -93,10 +105,11 @@ def run_of(number: int, one: Measured) -> Run:
         OSError: A file of it cannot be read.
         ValueError: A file of it is damaged.
     """
-    config, notes = flat_config(read_text(one.folder.config, CONFIG_BYTES)), one.folder.notes()
+    config, notes = config_of(one.folder), one.folder.notes()
     measured = (one.name, one.seed, one.task, one.train, one.validation)
     evaluation, outdated, version, ranges = _evaluation(one.folder, one.measures)
-    return Run(one.measures, number, *measured, config, *_ending(one), notes, evaluation, outdated, version, ranges)
+    known = (*measured, config, *_ending(one), notes)
+    return Run(one.measures, number, *known, evaluation, outdated, version, ranges, folder=one.folder.path)
 
 
 def _ending(one: Measured) -> tuple[str, str]:

@@ -20,12 +20,53 @@ class Spread(NamedTuple):
 
 
 class Aligned(NamedTuple):
-    """Curves of several runs brought to the same steps, and at each step their mean, deviation and median."""
+    """Curves of several runs brought to the same steps, and at each step their mean, deviation, median and lowest."""
 
     step: Float[np.ndarray, " steps"]
     mean: Float[np.ndarray, " steps"]
     std: Float[np.ndarray, " steps"]
     median: Float[np.ndarray, " steps"]
+    least: Float[np.ndarray, " steps"]
+
+
+class Compared(NamedTuple):
+    """A comparison of two samples.
+
+    Args:
+        superiority: Share of pairs in which the first is lower, where equal ones count half.
+        p: Two-sided p-value.
+        least: The lowest p-value that samples of these sizes can have.
+    """
+
+    superiority: float
+    p: float
+    least: float
+
+
+def mann_whitney(first: list[float], second: list[float]) -> Compared:
+    """Compare two samples by the Mann-Whitney U test.
+
+    The p-value is exact, with ties: of all ways to divide the values into samples of these sizes, the share of those
+    whose rank sum is at least as far from its mean as the one observed.
+
+    Args:
+        first: At least one number; infinite ones are larger than all others.
+        second: At least one number.
+    """
+    values = np.array([*first, *second])
+    _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ranks = (2 * np.cumsum(counts) - counts + 1)[places]  # twice the mean rank of equal values, so that it is whole
+    few, many = len(first), len(second)
+    observed = int(ranks[:few].sum())
+    sums = np.zeros((few + 1, int(ranks.sum()) + 1))  # number of ways by size of the sample and sum
+    sums[0, 0] = 1
+    for rank in ranks:
+        sums[1:, rank:] += sums[:-1, : sums.shape[1] - rank].copy()
+    ways, middle = sums[few] / sums[few].sum(), few * (few + many + 1)
+    far = np.abs(np.arange(len(ways)) - middle)
+    u = (observed - few * (few + 1)) / 2
+    p = float(ways[far >= abs(observed - middle)].sum())
+    return Compared(1 - u / (few * many), min(1.0, p), float(ways[far == far[ways > 0].max()].sum()))
 
 
 def spread(values: list[float], better: Literal["lower", "higher"] = "lower") -> Spread:
@@ -112,5 +153,6 @@ def _finite(curves: list[tuple[np.ndarray, np.ndarray]]) -> tuple[list[tuple[np.
 
 def _summary(steps: np.ndarray, table: np.ndarray) -> Aligned:
     if not steps.size:
-        return Aligned(steps, steps, steps, steps)
-    return Aligned(steps, np.nanmean(table, axis=0), np.nanstd(table, axis=0), np.nanmedian(table, axis=0))
+        return Aligned(*[steps] * len(Aligned._fields))
+    summaries = (np.nanmean, np.nanstd, np.nanmedian, np.nanmin)
+    return Aligned(steps, *(summary(table, axis=0) for summary in summaries))

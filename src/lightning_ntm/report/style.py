@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
@@ -18,6 +19,9 @@ _DASHES: tuple[Any, ...] = ("-", (0, (6, 2)), (0, (3, 1.5)), (0, (6, 1.5, 1.5, 1
 
 #: Inches, as the text of a page is wide: in a column of 140 mm (5.5 inches) letters of 8 points are still above 6.
 WIDTH = 7.0
+
+#: Multiples of which ticks may be.
+_ROUND = [1, 2, 5, 10]
 
 Scale = Literal["linear", "log"]
 _RC = {
@@ -86,6 +90,16 @@ def peaks(weights: np.ndarray, rows: int = 100, columns: int = 500) -> np.ndarra
     return weights
 
 
+def weighting_norm() -> PowerNorm:
+    """Return how weightings become shades: 1/128, a share of a weighting over all slots, is a light grey."""
+    return PowerNorm(0.4, 0, 1)
+
+
+def whole_numbers(most: int) -> MaxNLocator:
+    """Return a locator of ticks at whole, round numbers, at most `most + 1`."""
+    return MaxNLocator(most, integer=True, steps=_ROUND)
+
+
 def floor_of(values: np.ndarray, least: float = 1e-3) -> float:
     """Return the power of ten that stands for zero on a logarithmic axis: at or below all values above `least`."""
     positive = values[np.isfinite(values) & (values > 0)]
@@ -93,9 +107,16 @@ def floor_of(values: np.ndarray, least: float = 1e-3) -> float:
     return float(10.0 ** math.floor(math.log10(lowest) + 1e-6))  # 0.01 in single precision is a little less
 
 
-def scale_axis(axis: Any, scale: Scale, floor: float) -> None:
-    """Make the vertical axis linear from zero, or logarithmic from a floor that stands for zero too."""
-    top = max(axis.get_ylim()[1], floor)
+def scale_axis(axis: Any, scale: Scale, floor: float, highest: float = math.nan) -> None:
+    """Make the vertical axis linear from zero, or logarithmic from a floor that stands for zero too.
+
+    Args:
+        axis: With all that is drawn.
+        scale: Linear or logarithmic.
+        floor: The lowest value on a logarithmic axis.
+        highest: The highest value of all panels that are compared; NaN ends the axis above what it shows.
+    """
+    top = max(axis.get_ylim()[1] if math.isnan(highest) else 1.05 * highest, floor)
     if scale == "log":
         top = max(top, 10 * floor)
         axis.set_yscale("log")
@@ -104,7 +125,7 @@ def scale_axis(axis: Any, scale: Scale, floor: float) -> None:
         axis.minorticks_off()
         axis.set_ylim(bottom=0.85 * floor, top=1.1 * top)
     else:
-        axis.yaxis.set_major_locator(MaxNLocator(6))
+        axis.yaxis.set_major_locator(MaxNLocator(6, steps=_ROUND))
         axis.set_ylim(bottom=-0.012 * top, top=top)  # a line at zero shows whole
     _count_steps(axis)
 
@@ -112,14 +133,14 @@ def scale_axis(axis: Any, scale: Scale, floor: float) -> None:
 def scale_share(axis: Any, values: np.ndarray) -> None:
     """Make the vertical axis linear, from 0 to 1 if all values are within that."""
     finite = values[np.isfinite(values)]
-    axis.yaxis.set_major_locator(MaxNLocator(6))
+    axis.yaxis.set_major_locator(MaxNLocator(6, steps=_ROUND))
     if not finite.size or (finite.min() >= 0 and finite.max() <= 1):
         axis.set_ylim(bottom=-0.012, top=1.012)  # lines at both ends show whole
     _count_steps(axis)
 
 
 def _count_steps(axis: Any) -> None:
-    axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    axis.xaxis.set_major_locator(whole_numbers(6))
     axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
 
 

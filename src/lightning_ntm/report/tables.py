@@ -1,6 +1,7 @@
 """The tables of a report, as HTML. All texts from files pass `escape`."""
 
 import math
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from html import escape
@@ -8,32 +9,12 @@ from typing import Any
 
 from lightning_ntm.intervals import in_words, none_of, wilson
 from lightning_ntm.measures import Measure
-from lightning_ntm.report.configuration import differences, shorten, shown
+from lightning_ntm.records.labels import differences, shorten, shown
 from lightning_ntm.report.experiment import Experiment, Network
+from lightning_ntm.report.formats import chance_of_error, count, duration, mean_and_std, number
 from lightning_ntm.report.lengths import lengths_of
 from lightning_ntm.report.run import Run
-from lightning_ntm.report.statistics import Spread, reached, spread
-
-
-def number(value: float | None) -> str:
-    """Return a number with about three digits and a comma for thousands, a dash for NaN, `never` for infinity."""
-    if value is None or math.isnan(value):
-        return "&ndash;"
-    if math.isinf(value):
-        return "never"
-    if abs(value) >= 100 or value == 0:
-        return f"{value:,.0f}"
-    return f"{value:.2f}" if abs(value) >= 0.01 else f"{value:.1g}"
-
-
-def duration(seconds: float | None) -> str:
-    """Return a time in hours, minutes, seconds or milliseconds."""
-    if seconds is None or not math.isfinite(seconds):
-        return number(seconds)
-    for size, unit in ((3600, "h"), (60, "min"), (1, "s")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.1f} {unit}"
-    return f"{seconds * 1000:.3g} ms" if seconds < 0.1 else f"{seconds:.2g} s"
+from lightning_ntm.report.statistics import mann_whitney, reached, spread
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], attributes: Iterable[str] = ()) -> str:
@@ -70,7 +51,7 @@ def success(experiment: Experiment) -> str:
     rows = []
     for network in experiment.networks:
         step = spread([run.step_seconds for run in network.runs if run.step_seconds is not None]).median
-        counts = " / ".join(f"{count:,}" for count in parameters(network)) or "&ndash;"
+        counts = " / ".join(f"{found:,}" for found in parameters(network)) or "&ndash;"
         rows.append([named(network), *(_success(network) if goal else ()), counts, duration(step)])
     return table(head, rows)
 
@@ -89,17 +70,17 @@ def _success(network: Network) -> list[str]:
     return [
         f"{network.solved} of {len(tried)}",
         f"{100 * low:.0f} to {100 * high:.0f} %" if tried else "&ndash;",
-        number(batches[0]),
-        number(batches[1]) + counted,
-        number(seconds[0]),
-        number(seconds[1]),
+        count(batches[0]),
+        count(batches[1]) + counted,
+        count(seconds[0]),
+        count(seconds[1]),
     ]
 
 
 def parameters(network: Network) -> list[int]:
     """Return the numbers of parameters noted by its runs; one, if all is well."""
     noted = {note.get("parameters") for run in network.runs for note in run.notes}
-    return sorted(count for count in noted if isinstance(count, int))
+    return sorted(found for found in noted if isinstance(found, int))
 
 
 def final_cost(experiment: Experiment) -> str:
@@ -122,13 +103,39 @@ def _spread_titles(measure: Measure) -> list[str]:
 def _spread(values: Iterable[float | None], measure: Measure) -> list[str]:
     found = [value for value in values if value is not None]
     end = spread(found, measure.better)
-    return [_mean(end, len(found)), number(end.median), number(end.worst)]
+    return [mean_and_std(end, len(found)), number(end.median), number(end.worst)]
 
 
-def _mean(of: Spread, count: int) -> str:
-    if count < 2:
-        return number(of.mean) if count else "&ndash;"
-    return f"{number(of.mean)} ± {number(of.std)}"
+#: Networks of which all pairs are compared; of more, the best one with each other.
+_ALL_PAIRS = 4
+
+
+def comparisons(experiment: Experiment) -> str:
+    """Return a test of the difference between networks in the last validation; nothing of a single network."""
+    measure, networks = experiment.measures.ordered[0], experiment.networks
+    ends = {network.label: _ranked(network, measure) for network in networks}
+    tried = [network for network in networks if ends[network.label]]
+    pairs = [(a, b) for place, a in enumerate(tried) for b in tried[place + 1 :]]
+    if len(tried) > _ALL_PAIRS:
+        pairs = [(tried[0], other) for other in tried[1:]]
+    if not pairs:
+        return ""
+    rows, least = [], 1.0
+    for first, second in pairs:
+        found = mann_whitney(ends[first.label], ends[second.label])
+        least = min(least, found.least)
+        rows.append([named(first), named(second), f"{100 * found.superiority:.0f} %", chance_of_error(found.p)])
+    head = ["network", "against", "share of pairs of runs in which it is better", "p"]
+    note = (
+        f"Mann-Whitney U test of the last {measure.label} of the runs that ended, exact and two-sided; p is not "
+        f"corrected for several comparisons, and with so few runs cannot be below {least:.2g}."
+    )
+    return f'<h3>Differences between networks</h3>{table(head, rows)}<p class="note">{escape(note)}</p>'
+
+
+def _ranked(network: Network, measure: Measure) -> list[float]:
+    """Return the last validations of the runs that ended, lower for better ones; infinity for NaN."""
+    return [measure.rank(value) for run in network.tried if (value := run.final(measure.name)) is not None]
 
 
 def by_length(experiment: Experiment) -> str:
@@ -179,7 +186,7 @@ def each_run(experiment: Experiment) -> str:
     }
     if goal is not None:
         columns["solved"] = ["yes" if run.solved else "no" for run in runs]
-        columns[f"batches to {beyond(goal)}"] = [number(run.close[0]) for run in runs]
+        columns[f"batches to {beyond(goal)}"] = [count(run.close[0]) for run in runs]
         columns[f"best {escape(goal.quantity)}"] = [number(run.best) for run in runs]
     for measure in experiment.measures.ordered:
         columns[f"last {escape(measure.quantity)}"] = [number(run.final(measure.name)) for run in runs]
@@ -218,7 +225,20 @@ def provenance(experiment: Experiment) -> str:
         rows.append([escape(name), "<br>".join(
             escape(value) + ("" if alone else f" ({count} runs)") for value, count in found.most_common()
         )])  # fmt: skip
-    return table(["what", "in the last training of each run"], rows)
+    commands = [[named(network), words] for network in experiment.networks if (words := _command(network))]
+    folded = table(["network", "command of its first run"], commands)
+    more = f"<details><summary>commands</summary>{folded}</details>" if commands else ""
+    return table(["what", "in the last training of each run"], rows) + more
+
+
+def _command(network: Network) -> str:
+    """Return the command of a network's first run as HTML; nothing if it was not noted."""
+    words = network.runs[0].notes[0].get("command") if network.runs[0].notes else None
+    if not isinstance(words, list):
+        return ""
+    # An option is not broken after its dashes.
+    spans = "".join(f"<span>{escape(shorten(shlex.quote(str(word))))}</span> " for word in words)
+    return f'<code class="command">{spans}</code>'
 
 
 def _noted(run: Run) -> dict[str, str]:

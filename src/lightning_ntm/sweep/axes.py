@@ -23,10 +23,11 @@ RESERVED = {
 
 @dataclass(frozen=True)
 class _Choice:
-    """One value on one axis of a plan: its part of the run's name and its arguments."""
+    """One value on one axis of a plan: its part of the run's name, its arguments, and the name of a set of options."""
 
     label: str
     words: tuple[str, ...]
+    network: str = ""
 
 
 def axes_of(keys: Mapping[str, Any]) -> Iterator[list[_Choice]]:
@@ -67,7 +68,8 @@ def _networks(keys: Mapping[str, Any], default: list[str]) -> Iterator[_Choice]:
                 raise ValueError(
                     f"models.{name} must map options of ntm train to values, as {{model.hidden_size: 20}}."
                 )
-            yield _Choice(_plain(str(name)), tuple(argument(str(option), options[option]) for option in options))
+            words = tuple(argument(str(option), options[option]) for option in options)
+            yield _Choice(_plain(str(name)), words, str(name))
 
 
 def check_named_networks(keys: Mapping[str, Any], others: set[str]) -> None:

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +38,12 @@ class PlannedRun:
     Args:
         name: Name of its folder in the folder of the sweep.
         words: Arguments of `ntm train` besides the name.
+        network: The name that the plan gives to a set of options; empty without one.
     """
 
     name: str
     words: tuple[str, ...]
+    network: str = ""
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,8 @@ class Plan:
             seed, *others = choice
             words = [word for part in (*others, seed) for word in part.words]
             name = "-".join(part.label for part in (*others, seed) if part.label)
-            runs.append(PlannedRun(name, (*words[:-1], *options, words[-1], *arguments)))
+            network = next((part.network for part in others if part.network), "")
+            runs.append(PlannedRun(name, (*words[:-1], *options, words[-1], *arguments), network))
         each_once("run", [run.name for run in runs])
         _plain_names(run.name for run in runs)
         return cls(str(keys.get("name") or default_name(axes)), tuple(runs))
@@ -116,7 +119,7 @@ class Plan:
 
     def _mapped(self, change: Callable[[str, str], str]) -> "Plan":
         """Return the plan with `change` applied to each value that may be a file."""
-        return Plan(self.name, tuple(PlannedRun(run.name, _mapped(run.words, change)) for run in self.runs))
+        return Plan(self.name, tuple(replace(run, words=_mapped(run.words, change)) for run in self.runs))
 
     def save(self, folder: Path) -> None:
         """Write the plan into the folder of a sweep, together with the runs that are already planned there.
@@ -126,6 +129,7 @@ class Plan:
         """
         plan, copies = self.kept_in(folder)
         path, words = folder / "plan.yaml", {run.name: run.words for run in plan.runs}
+        networks = plan.networks
         for copy, text in copies.items():
             if copy.exists() and copy.read_text(encoding="utf-8") != text:
                 raise ValueError(
@@ -133,7 +137,8 @@ class Plan:
                     f"{folder / _FILES / copy.name}; choose another --name, or resume with ntm sweep {folder}."
                 )
         if path.exists():
-            before = {run.name: run.words for run in Plan.load(folder).runs}
+            stored = Plan.load(folder)
+            before = {run.name: run.words for run in stored.runs}
             for name in before.keys() & words.keys():
                 if before[name] != words[name]:
                     raise ValueError(
@@ -142,13 +147,20 @@ class Plan:
             if before.keys() >= words.keys():
                 return
             words = {**before, **words}
+            networks = {**stored.networks, **networks}
         for copy, text in copies.items():
             copy.parent.mkdir(parents=True, exist_ok=True)
             write_whole(copy, text)
         folder.mkdir(parents=True, exist_ok=True)
         inside = f"{folder.absolute()}/"
         runs = {name: list(_mapped(run, lambda _, value: value.removeprefix(inside))) for name, run in words.items()}
-        write_whole(path, yaml.safe_dump({"name": self.name, "runs": runs}, sort_keys=False))
+        named = {"networks": networks} if networks else {}
+        write_whole(path, yaml.safe_dump({"name": self.name, "runs": runs, **named}, sort_keys=False))
+
+    @property
+    def networks(self) -> dict[str, str]:
+        """The names of sets of options, by run."""
+        return {run.name: run.network for run in self.runs if run.network}
 
     @classmethod
     def load(cls, folder: Path) -> "Plan":
@@ -164,7 +176,11 @@ class Plan:
         runs = stored.get("runs")
         if not isinstance(runs, dict) or not all(isinstance(words, list) for words in runs.values()):
             raise ValueError(f"{path} is damaged: it has no valid runs.")
-        planned = tuple(PlannedRun(str(name), tuple(map(str, words))) for name, words in runs.items())
+        known = stored.get("networks")
+        named = {str(run): str(name) for run, name in known.items()} if isinstance(known, dict) else {}
+        planned = tuple(
+            PlannedRun(str(name), tuple(map(str, words)), named.get(str(name), "")) for name, words in runs.items()
+        )
         _plain_names(run.name for run in planned)
         inside = folder.absolute()
         return cls(str(stored.get("name", folder.name)), planned)._mapped(

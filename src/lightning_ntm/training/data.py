@@ -88,6 +88,11 @@ class EpisodeData(L.LightningDataModule):
         """Return the episodes of `test_dataloader`."""
         return self._fixed("evaluation")
 
+    def units_per_sequence(self) -> float:
+        """Return how many bits, symbols or numbers the answer of a validation sequence has, a mean over some."""
+        batch = next(chunks(self.task, self.seed, "validation", self.validation_sequences, self.task.difficulty))
+        return float(self.task.answer.units(batch).double().mean())
+
     def _fixed(self, split: Split) -> DataLoader[Batch]:
         batches = list(chunks(self.task, self.seed, split, self.validation_sequences, self.task.difficulty))
         for batch in batches:

@@ -1,11 +1,15 @@
-"""What a person watching a training sees: a live bar in a terminal, and a line a validation anywhere."""
+"""What a person watching a training sees: a bar and a curve in a terminal, and a line for each validation anywhere."""
 
+import math
+import os
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import lightning as L
 from lightning.pytorch.callbacks import ProgressBar
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from lightning_ntm.evaluation.device import HostCopy
 from lightning_ntm.measures import BITS, Measures
@@ -13,13 +17,45 @@ from lightning_ntm.records import printable
 from lightning_ntm.tasks.answer import in_unit
 from lightning_ntm.training.learner import SequenceLearner
 
+#: Columns of a terminal in which a line with all measures may not have room.
+_NARROW = 80
+#: Lines of validations in a notebook, about.
+_FEW = 20
+_BLOCKS = "▁▂▃▄▅▆▇█"
 
-def validation_line(trainer: L.Trainer, measures: Measures) -> str:
-    """Return what the last validation measured in a line of text."""
+
+def sparkline(values: Sequence[float], width: int) -> str:
+    """Return a curve of at most so many characters, from zero to the largest value; a space where it is not finite."""
+    if len(values) > width:
+        values = [values[place * (len(values) - 1) // max(1, width - 1)] for place in range(width)]
+    top = max((value for value in values if math.isfinite(value)), default=0.0)
+    scale = 7 / top if top > 0 else 0.0
+    return "".join(_BLOCKS[round(max(0.0, value) * scale)] if math.isfinite(value) else " " for value in values)
+
+
+def in_notebook() -> bool:
+    """Return whether this process was started by a kernel of Jupyter, as by `!ntm train`: it shows no live bar well."""
+    return "JPY_PARENT_PID" in os.environ
+
+
+class _Bar(Progress):
+    """A bar, and below it a curve."""
+
+    curve = ""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """Yield the bar and the curve."""
+        yield from super().get_renderables()
+        if self.curve:
+            yield Text(self.curve, no_wrap=True, overflow="crop")
+
+
+def validation_line(trainer: L.Trainer, measures: Measures, width: int = _NARROW) -> str:
+    """Return what the last validation measured in a line of text; where there is little room, the first measure."""
     seen = {name: float(value) for name, value in trainer.callback_metrics.items()}
     parts = [
         measure.phrase(seen[name], width=8)
-        for measure in measures.each
+        for measure in (measures.each if width >= _NARROW else measures.each[:1])
         if (name := f"validation_{measure.name}") in seen
     ]
     if not any(measure.above for measure in measures.each):  # else hardly any sequence is without an error
@@ -30,6 +66,9 @@ def validation_line(trainer: L.Trainer, measures: Measures) -> str:
 class CostBar(ProgressBar):
     """Shows the first measure while a network trains, and all in a line for each validation.
 
+    In a terminal a bar shows the cost in training, and a curve below it those of the validations. In a notebook there
+    are lines alone, about twenty.
+
     Args:
         name: Of the run.
         measures: Of the task's answer.
@@ -38,7 +77,9 @@ class CostBar(ProgressBar):
     def __init__(self, name: str, measures: Measures = BITS):
         super().__init__()
         self.name, self.measures, self.enabled = printable(name), measures, True
-        self.bar: Progress | None = None
+        self.bar: _Bar | None = None
+        self.costs: list[float] = []  # of the validations
+        self.next_line = 0.0  # the step from which a validation has a line
         self.cost: HostCopy | None = None  # not shown yet
 
     def disable(self) -> None:
@@ -55,15 +96,15 @@ class CostBar(ProgressBar):
             return
         self.console = Console(highlight=False, markup=False)
         self.console.print(f"{self.name}: means over sequences in validation", soft_wrap=True)
-        if self.console.is_terminal:
+        if self.console.is_terminal and not in_notebook():
             columns = (
                 TextColumn("{task.description}", markup=False),
                 BarColumn(None),
                 MofNCompleteColumn(),
                 TimeRemainingColumn(),
             )
-            self.bar = Progress(*columns, console=self.console, refresh_per_second=4, transient=True)
-            self.shown = self.bar.add_task(self.name, total=_total_steps(trainer), completed=trainer.global_step)
+            self.bar = _Bar(*columns, console=self.console, refresh_per_second=4, transient=True)
+            self.shown = self.bar.add_task("training", total=_total_steps(trainer), completed=trainer.global_step)
             self.bar.start()
 
     def on_train_batch_end(  # type: ignore[override]
@@ -81,12 +122,21 @@ class CostBar(ProgressBar):
             self.cost = None
             judge = self.measures.each[0]
             phrase = judge.phrase(in_unit(judge.name, cost), width=6)
-            self.bar.update(self.shown, description=f"{self.name}  {phrase} in training")
+            self.bar.update(self.shown, description=phrase.strip())
 
     def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Write a line."""
-        if self.enabled and not trainer.sanity_checking:
-            self.console.print(validation_line(trainer, self.measures), soft_wrap=True)
+        if not self.enabled or trainer.sanity_checking:
+            return
+        judge = self.measures.each[0]
+        self.costs.append(float(trainer.callback_metrics[f"validation_{judge.name}"]))
+        if self.bar and not self.console.options.ascii_only:
+            told = f"{judge.label} in validation "
+            self.bar.curve = told + sparkline(self.costs, max(1, self.console.width - len(told)))
+        if trainer.global_step >= self.next_line or trainer.global_step == trainer.max_steps:
+            self.console.print(validation_line(trainer, self.measures, self.console.width), soft_wrap=True)
+            if in_notebook():
+                self.next_line = trainer.global_step + (_total_steps(trainer) or 20 * trainer.global_step) / _FEW
 
     def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Close the bar."""

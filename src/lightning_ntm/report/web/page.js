@@ -129,4 +129,14 @@
     if (event.key === "Escape" && picked !== null && !event.defaultPrevented && !event.target.closest("svg")) pick(picked);
   });
   document.querySelector(".pick").hidden = false;
+
+  // What is folded up on the screen is printed too.
+  let folded = [];
+  addEventListener("beforeprint", () => {
+    folded = [...document.querySelectorAll("main details:not([open])")];
+    for (const part of folded) part.open = true;
+  });
+  addEventListener("afterprint", () => {
+    for (const part of folded) part.open = false;
+  });
 })();

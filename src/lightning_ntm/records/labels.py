@@ -1,7 +1,10 @@
-"""In what the runs of a report were configured alike, and in what not."""
+"""In what runs were configured alike and in what not, and the names of networks that follow from that."""
 
+import json
 from typing import Any
 
+#: The key of a configuration that has the name of the network in the plan of its sweep.
+PLANNED = "network"
 _LONGEST = 200  # letters of a name or value on a page
 
 
@@ -13,12 +16,17 @@ def differences(configs: list[dict[str, Any]]) -> dict[str, list[Any]]:
 
 
 def labels(configs: list[dict[str, Any]]) -> list[str]:
-    """Return a name for each of several configurations that differ: its class, and more where that is not enough."""
-    classes = [shorten(str(config.get("model")).rpartition(".")[2]) for config in configs]
+    """Return a name for each of several configurations that differ.
+
+    It is the name that the plan of a sweep gives to the network, or else its class, and the options in which those of
+    the same name differ.
+    """
+    classes = [shorten(str(config.get(PLANNED) or str(config.get("model")).rpartition(".")[2])) for config in configs]
     named = list(classes)
     for shared in {name for name in classes if classes.count(name) > 1}:
         places = [place for place, name in enumerate(classes) if name == shared]
         found = differences([configs[place] for place in places])
+        found.pop(PLANNED, None)
         told = dict(sorted(found.items(), key=_is_size))
         for column, place in enumerate(places):
             parts = [f"{_short(name, told)} {shown(values[column])}" for name, values in told.items()]
@@ -53,3 +61,11 @@ def shown(value: Any) -> str:
 def shorten(text: str) -> str:
     """Return a text without what is beyond the room there is for it."""
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} …"
+
+
+def names_of(configs: list[dict[str, Any]]) -> list[str]:
+    """Return a name for each of several configurations, the same for those that are alike."""
+    keys = [json.dumps(config, sort_keys=True, default=str) for config in configs]
+    alone = dict(zip(keys, configs, strict=True))
+    named = dict(zip(alone, labels(list(alone.values())), strict=True))
+    return [named[key] for key in keys]

@@ -1,0 +1,52 @@
+"""How numbers are written in a report, alike everywhere."""
+
+import math
+
+from lightning_ntm.report.statistics import Spread
+
+
+def number(value: float | None) -> str:
+    """Return a measured number with two decimals, from 100 on with none, below 0.005 with one digit.
+
+    A dash stands for NaN, `never` for infinity.
+    """
+    if value is None or math.isnan(value):
+        return "&ndash;"
+    if math.isinf(value):
+        return "never"
+    return _written(value, value)
+
+
+def count(value: float | None) -> str:
+    """Return a number of batches or seconds: whole, with a comma for thousands."""
+    if value is None or not math.isfinite(value):
+        return number(value)
+    return f"{value:,.0f}" if value >= 10 or value == round(value) else f"{value:.1f}"
+
+
+def mean_and_std(of: Spread, runs: int) -> str:
+    """Return a mean and the standard deviation with as many decimals; of one run the number alone."""
+    if runs < 2 or not math.isfinite(of.mean):
+        return number(of.mean) if runs else "&ndash;"
+    return f"{_written(of.mean, of.mean)} ± {_written(of.std, of.mean)}"
+
+
+def _written(value: float, like: float) -> str:
+    if abs(like) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.2f}" if abs(like) >= 0.005 or abs(value) >= 0.005 or value == 0 else f"{value:.1g}"
+
+
+def chance_of_error(share: float) -> str:
+    """Return a p-value."""
+    return "&lt; 0.001" if share < 0.001 else f"{share:.2g}" if share < 0.1 else f"{share:.2f}"
+
+
+def duration(seconds: float | None) -> str:
+    """Return a time in hours, minutes, seconds or milliseconds."""
+    if seconds is None or not math.isfinite(seconds):
+        return number(seconds)
+    for size, unit in ((3600, "h"), (60, "min"), (1, "s")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds * 1000:.3g} ms" if seconds < 0.1 else f"{seconds:.2g} s"

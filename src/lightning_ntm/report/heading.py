@@ -1,0 +1,145 @@
+"""The words at the top and the bottom of a page: what was compared, what came of it, when and how."""
+
+import math
+import shlex
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+from html import escape
+from pathlib import Path
+from textwrap import shorten
+from typing import NamedTuple
+
+from lightning_ntm.measures import Measure
+from lightning_ntm.report import tables
+from lightning_ntm.report.experiment import Experiment, Network
+from lightning_ntm.report.formats import count, duration, mean_and_std, number
+from lightning_ntm.report.statistics import reached, spread
+
+_WIDEST = 60  # letters of a network's name in a title
+
+
+class Made(NamedTuple):
+    """How a page is made: from which folders, for which task, and after how many seconds a browser reads it again."""
+
+    folders: Sequence[Path | str] = ()
+    task: str | None = None
+    refresh: int = 0
+
+
+UNKNOWN = Made()
+
+
+def title(experiment: Experiment) -> str:
+    """Return in a sentence how the networks did."""
+    networks, task = experiment.networks, experiment.task
+    best = networks[0]
+    if not any(network.tried for network in networks):
+        return f"{_listed(networks)} on {task}: no run has ended yet"
+    if experiment.measures.goal is None:
+        return _without_goal(networks, experiment.measures.ordered[0], task)
+    told = f"{_name(best)} solves {task} with {_share(best)}"
+    if len(networks) == 2:
+        return f"{told}, {_name(networks[1])} with {_share(networks[1])}"
+    others = [network for network in networks[1:] if network.solved == len(network.tried) == network.solved > 0]
+    if best.solved == len(best.tried) and others:
+        return f"{len(others) + 1} of {len(networks)} networks solve {task} with all seeds"
+    if len(networks) > 1:
+        return f"{_name(best)} does best of {len(networks)} networks on {task}: {_share(best)} solve it"
+    return told
+
+
+def _without_goal(networks: Sequence[Network], measure: Measure, task: str) -> str:
+    if len(networks) > 1:
+        side = "lowest" if measure.better == "lower" else "highest"
+        return f"{_name(networks[0])} has the {side} {measure.label} of {len(networks)} networks on {task}"
+    found = [value for run in networks[0].tried if (value := run.final(measure.name)) is not None]
+    middle = spread(found).median
+    ended = "" if math.isnan(middle) else f" with a median of {number(middle)} {measure.quantity}"
+    return f"{_name(networks[0])} ends{ended} on {task}"
+
+
+def _share(network: Network) -> str:
+    return f"{network.solved} of {len(network.tried)} seed{'s' * (len(network.tried) != 1)}"
+
+
+def _name(network: Network) -> str:
+    return shorten(network.label, _WIDEST, placeholder=" …")
+
+
+def _listed(networks: Sequence[Network]) -> str:
+    labels = [_name(network) for network in networks]
+    if len(labels) > 3:
+        return f"{len(labels)} networks"
+    return " and ".join([", ".join(labels[:-1]), labels[-1]] if len(labels) > 1 else labels)
+
+
+def over(experiment: Experiment) -> str:
+    """Return how many runs there are, of which sweep, and when they were trained."""
+    runs, left = len(experiment.runs), sum(run.state == "not readable" for run in experiment.skipped)
+    told = f"{runs} run{'s' * (runs != 1)}" + (f", {left} more not readable" if left else "")
+    sweeps = dict.fromkeys(run.folder.parent.name for run in experiment.runs if _is_sweep(run.folder.parent))
+    named = f" of the sweep{'s' * (len(sweeps) > 1)} {', '.join(sweeps)}" if sweeps else ""
+    return f"{told}{named}{_when(experiment)}"
+
+
+def _is_sweep(folder: Path) -> bool:
+    return folder.joinpath("plan.yaml").is_file()
+
+
+def _when(experiment: Experiment) -> str:
+    days = [day for run in experiment.runs for note in run.notes if (day := _day(note.get("started")))]
+    if not days:
+        return ""
+    first, last = _written(min(days)), _written(max(days))
+    return f", trained on {first}" if first == last else f", trained from {first} to {last}"
+
+
+def _day(text: object) -> date | None:
+    try:
+        return datetime.fromisoformat(str(text)).date()
+    except ValueError:
+        return None
+
+
+def _written(day: date) -> str:
+    return f"{day.day} {day:%B %Y}"
+
+
+def refresh_of(made: Made) -> str:
+    """Return what lets a browser read the page again; nothing if it does not change."""
+    return f'<meta http-equiv="refresh" content="{made.refresh}">' if made.refresh else ""
+
+
+def made_by(made: Made) -> str:
+    """Return the command that makes the page, and the day."""
+    if not made.folders:
+        return ""
+    words = ["ntm", "report", *map(str, made.folders), *(["--task", made.task] if made.task else [])]
+    return f"{_written(datetime.now(UTC).date())}: <code>{escape(shlex.join(words))}</code>"
+
+
+def statement(network: Network, measure: Measure) -> str:
+    """Return the result of a network, in a sentence with numbers."""
+    tried, waiting = len(network.tried), len(network.runs) - len(network.tried)
+    name = f"<strong>{tables.named(network)}</strong>"
+    more = f" {waiting} not finished yet." if waiting else ""
+    if not tried:
+        return f"{name}: no run has ended yet.{more}"
+    if measure.solved is None:
+        return f"{name}: {tried} seed{'s' * (tried != 1)}; {_cost(network, measure)}.{more}"
+    solved = f"{name}: <b>{network.solved} of {tried}</b> seed{'s' * (tried != 1)} solved"
+    batches, seconds = (reached([run.close[place] for run in network.tried])[0] for place in (0, 1))
+    if math.isfinite(batches):
+        after = f"median <b>{count(batches)}</b> batches ({duration(seconds)}) to {escape(measure.close_means)}"
+        return f"{solved}, {after}.{more}"
+    return f"{solved}; {_cost(network, measure)}.{more}"
+
+
+def _cost(network: Network, measure: Measure) -> str:
+    found = [value for run in network.tried if (value := run.final(measure.name)) is not None]
+    finite = [value for value in found if math.isfinite(value)]
+    end = spread(finite)
+    if math.isnan(end.mean):
+        return "no validation was measured"
+    cost = f"<b>{mean_and_std(end, len(finite))}</b> {escape(measure.quantity)}"
+    return f"{cost} at the end (median {number(end.median)})"

@@ -1,0 +1,122 @@
+"""What `--show` chooses, and how a picture shows quantities of networks that it does not know."""
+
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import torch
+
+from lightning_ntm import Copy, MemoryModel
+from lightning_ntm.evaluation.trace import trace_episode
+from lightning_ntm.models import DNC, NTM
+from lightning_ntm.report.memory import draw_memory, frames, round_places
+from lightning_ntm.report.panels import panels_of
+from lightning_ntm.report.quantities import QUANTITIES, chosen, observed
+
+TASK = Copy(max_length=3, bits=2)
+
+
+def trace_of(model, **options):
+    torch.manual_seed(0)
+    return trace_episode(model(TASK.input_size, TASK.output_size, hidden_size=8, **options), TASK, {"length": 3})
+
+
+@pytest.fixture(scope="module")
+def ntm():
+    return trace_of(NTM, memory_slots=6, memory_width=4, num_read_heads=2)
+
+
+def titles(side):
+    return [panel.title for panel in side]
+
+
+def test_how_heads_find_a_location_is_drawn_stage_by_stage(ntm):
+    left, right, whole = panels_of(ntm, "bit", ["addressing"])
+    stages = ["Key", "Key strength", "Content weighting", "Gate (1: content)", "Gated weighting", "Shift",
+              "Shifted weighting", "Sharpening"]  # fmt: skip
+    assert titles(left)[1:] == [f"{stage}, write head" for stage in stages] + ["Write weightings"]
+    assert titles(right)[2:5] == ["Key, read head 1", "Key, read head 2", "Key strength"]
+    assert not whole
+    panel = {panel.title: panel.values for panel in (*left, *right)}
+    np.testing.assert_array_equal(panel["Key, write head"], ntm["key"][:, 2])
+    np.testing.assert_array_equal(panel["Content weighting, read head 2"], ntm["content_weights"][:, 1])
+    np.testing.assert_array_equal(panel["Key strength"], ntm["strength"][:, :2])
+
+
+def test_what_is_chosen_is_drawn_and_nothing_else(ntm):
+    left, right, whole = panels_of(ntm, "bit", ["gate", "memory"])
+    assert titles(left) == ["Inputs", "Gate (1: content), write head"]
+    assert titles(right) == ["Targets", "Outputs", "Gate (1: content)"]
+    assert whole[0].title.startswith("Memory after these steps")
+    with pytest.raises(ValueError, match=r"there is no 'gates' in the trace of this network; did you mean 'gate'\? It"):
+        panels_of(ntm, "bit", ["gates"])
+
+
+@pytest.mark.parametrize("model", [NTM, DNC])
+def test_everything_that_a_network_returns_can_be_drawn(model):
+    trace = trace_of(model, memory_slots=6, memory_width=4)
+    assert set(observed(trace)) >= {"memory", "read_weights", "reads", "hidden"}
+    assert set(observed(trace)) - {"weights"} <= QUANTITIES.keys(), "each has a title"
+    assert chosen(trace, ["all"]) == observed(trace)
+    draw_memory(trace, "a run", "bit", ["all"]).draw_without_rendering()
+
+
+def test_heads_have_one_scale_and_weightings_over_many_locations_can_be_seen(ntm):
+    ntm = {**ntm, "reads": ntm["reads"] * np.array([1.0, 5.0])[:, None]}
+    axes = {axis.get_title(loc="left"): axis for axis in draw_memory(ntm, "a run", "bit").axes}
+    scales = {title: axis.images[0].get_clim() for title, axis in axes.items() if title.startswith(("Reads", "Adds"))}
+    assert len(scales) == 3
+    assert len(set(scales.values())) == 1
+    image = axes["Write weightings"].images[0]
+    assert image.norm(1 / 128) > 0.1
+    assert (image.norm(0), image.norm(1)) == (0, 1)
+
+
+def test_lines_of_both_sides_have_one_axis(ntm):
+    ntm = {**ntm, "strength": ntm["strength"] + np.array([0.0, 0.0, 7.0])}
+    limits = {panel.limits for side in panels_of(ntm, "bit", ["strength"])[:2] for panel in side if panel.lines}
+    assert limits == {(0, ntm["strength"].max())}
+
+
+def test_ticks_are_round_numbers_around_the_circle():
+    labels = np.concatenate([np.arange(121, 128), np.arange(13)])
+    assert labels[round_places(labels, 5)].tolist() == [125, 0, 5, 10]
+    assert frames(21) == [0, 5, 10, 15, 20]
+    assert frames(47) == [0, 10, 20, 30, 40, 46]
+    assert frames(1) == [0]
+
+
+class OwnState(NamedTuple):
+    trace: torch.Tensor
+    clock: torch.Tensor
+    layers: torch.Tensor
+    table: torch.Tensor
+
+
+class Own(MemoryModel[OwnState]):
+    """A network whose state has a vector, a number, two layers of vectors and a matrix."""
+
+    def __init__(self, input_size, output_size, hidden_size=8):
+        super().__init__(input_size, output_size)
+        self.output = torch.nn.Linear(input_size, output_size)
+
+    def initial_state(self, *batch):
+        shapes = (5,), (), (2, 4), (9, 3)
+        return OwnState(*(torch.zeros(*batch, *shape) for shape in shapes))
+
+    def step(self, x, state):
+        return self.output(x), OwnState(*(part + number for number, part in enumerate(state, start=-1)))
+
+
+def test_a_network_of_ones_own_is_drawn():
+    trace = trace_of(Own)
+    left, right, whole = panels_of(trace, "bit")
+    panels = {panel.title: panel for panel in (*left, *right, *whole)}
+    assert panels.keys() == {
+        "Inputs", "Targets", "Outputs", "Trace", "Clock", "Layers, part 1", "Layers, part 2", "Table after these steps"
+    }  # fmt: skip
+    np.testing.assert_array_equal(panels["Layers, part 2"].values, trace["layers"][:, 1])
+    assert panels["Trace"].signed
+    assert panels["Clock"].lines
+    assert panels["Table after these steps"].values.shape == (7, 9, 3)
+    draw_memory(trace, "a run", "bit").draw_without_rendering()
