@@ -9,6 +9,7 @@ import torch
 from lightning_ntm import DNC, LSTM, NTM, Copy, explore
 from lightning_ntm.tasks import ReverseString
 from lightning_ntm.tasks.formal import OddsFirst
+from lightning_ntm.zoo import names
 
 SMALL = {"hidden_size": 6, "memory_slots": 12, "memory_width": 4}
 TASK = Copy(bits=3, max_length=4)
@@ -70,6 +71,25 @@ def test_the_page_runs_the_network_and_agrees_with_pytorch(name, pages, chromium
         told = tab.locator("#check").inner_text()
         assert float(re.search(r"largest difference of a logit is (\S+)\.$", told)[1]) < 1e-5
         assert tab.locator("#panels canvas").count() >= 2
+
+
+DIFFERENCE = """() => {
+  const { network, answer, samples } = JSON.parse(document.getElementById("data").textContent);
+  if (!network) return null;
+  const { inputs, logits } = samples[0].arrays, unpacked = NETWORK.unpacked;
+  const mine = EPISODES.shown(answer, NETWORK.run(NETWORK.opened(network), unpacked(inputs)).logits);
+  const theirs = EPISODES.shown(answer, unpacked(logits));
+  return Math.max(...mine.data.map((value, i) => Math.abs(value - theirs.data[i])));
+}"""
+
+
+@pytest.mark.parametrize("name", names())
+def test_networks_of_the_package_answer_in_the_page_as_in_pytorch(name, tmp_path, chromium):
+    explore(name).save(tmp_path / "page.html")
+    with opened(chromium, tmp_path / "page.html") as tab:
+        difference = tab.evaluate(DIFFERENCE)
+        assert difference is None or difference < 1e-5
+        assert not tab.locator("#check.warning").count()
 
 
 def test_the_page_says_when_it_does_not_agree(pages, chromium):

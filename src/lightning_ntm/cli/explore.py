@@ -15,7 +15,9 @@ def explore(argv: list[str]) -> int:
         "one file that needs nothing but itself. It opens in the browser, unless it is written to a file.",
         allow_abbrev=False,
     )
-    parser.add_argument("run", type=filled, metavar="RUN", help="the run folder, or a folder of save_pretrained")
+    parser.add_argument(
+        "run", type=filled, metavar="RUN", help="a run folder, a folder of save_pretrained, or a name of ntm zoo"
+    )
     parser.add_argument("--html", type=filled, metavar="FILE", help="write the page to this file, and open no browser")
     parser.add_argument("--no-browser", action="store_true", help="only print where the page is")
     arguments = parser.parse_args(argv)

@@ -11,6 +11,7 @@ from lightning_ntm.cli.ranges import add_range, check_alone, evaluate_lengths, r
 from lightning_ntm.cli.results import Measured, table
 from lightning_ntm.cli.terminal import Terminal, say, warn
 from lightning_ntm.cli.words import Parser, UsageError, add_device, explained, filled
+from lightning_ntm.cli.zoo import folder_of
 from lightning_ntm.evaluation.build import TrainedRun, open_run, warn_beyond_memory
 from lightning_ntm.evaluation.contents import changed_file
 from lightning_ntm.evaluation.device import chosen_device
@@ -19,6 +20,7 @@ from lightning_ntm.records import RunFolder, as_json, find, make_folder
 from lightning_ntm.tasks.base import Task
 from lightning_ntm.tasks.files import FileTask
 from lightning_ntm.tasks.sequences import sha256_of
+from lightning_ntm.zoo import is_shipped, located
 
 #: Errors of an episode or a memory that does not fit into this machine.
 _TOO_LARGE = (MemoryError, OverflowError, RuntimeError)
@@ -54,7 +56,13 @@ def evaluate(argv: list[str]) -> int:
 
 def _asked(argv: list[str]) -> argparse.Namespace:
     parser = _parser("evaluate", "Measure the kept networks of one or more runs on new episodes.")
-    parser.add_argument("runs", nargs="+", type=filled, metavar="RUN", help="run folders, or folders that contain them")
+    parser.add_argument(
+        "runs",
+        nargs="+",
+        type=filled,
+        metavar="RUN",
+        help="run folders, folders that contain them, or names of ntm zoo",
+    )
     parser.add_argument("--sequences", type=int, help="episodes of each difficulty (100; by default all of a file)")
     parser.add_argument("--pieces", type=int, help="also measure this many equal parts of each answer separately")
     add_range(parser)
@@ -105,6 +113,8 @@ def _evaluated_range(path: str, run: TrainedRun, arguments: argparse.Namespace) 
 
 def _keep(path: str, step: int, results: list[dict[str, Any]], ranges: list[dict[str, Any]] | None = None) -> None:
     """Add the results to the run folder, for `ntm report`; warn if it is not writable."""
+    if is_shipped(path):
+        return
     try:
         RunFolder(Path(path)).keep_evaluation(step, results, EVALUATION_VERSION, ranges)
     except OSError as error:
@@ -117,8 +127,13 @@ def figure(argv: list[str]) -> int:
     from lightning_ntm.report import draw_episode, save_figure, save_trace
 
     parser = _parser("figure", "Draw an episode of a run: inputs, outputs and memory, as in the paper.")
-    parser.add_argument("run", type=filled, metavar="RUN", help="the run folder")
-    parser.add_argument("--output", type=filled, metavar="FOLDER", help="folder for the pictures (RUN/figures)")
+    parser.add_argument("run", type=filled, metavar="RUN", help="a run folder, or a name of ntm zoo")
+    parser.add_argument(
+        "--output",
+        type=filled,
+        metavar="FOLDER",
+        help="folder for the pictures (RUN/figures; of a name of ntm zoo ./NAME-figures)",
+    )
     parser.add_argument("--sequence", type=int, metavar="NUMBER", help="number of the episode, from 0 (0)")
     arguments = _parsed(parser, argv)
     with explained("--"):
@@ -135,7 +150,7 @@ def figure(argv: list[str]) -> int:
         described = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in shown.items())
         title = f"{type(run.model).__name__} on {type(run.task).__name__}, {described}"
         named = "-".join(f"{name}-{value}" for name, value in shown.items())
-        folder = Path(arguments.output) if arguments.output else RunFolder(Path(arguments.run)).figures
+        folder = Path(arguments.output) if arguments.output else folder_of(arguments.run, "figures")
         with explained():
             if not arguments.output:
                 make_folder(folder)
@@ -217,7 +232,7 @@ def _open(path: str, arguments: argparse.Namespace) -> TrainedRun:
 
 def _warn_if_changed(path: str, task: Task) -> None:
     with explained():
-        changed = changed_file(task, RunFolder(Path(path)).notes(), "validation") if task.files else None
+        changed = changed_file(task, RunFolder(located(path)).notes(), "validation") if task.files else None
     if changed:
         warn(changed)
 

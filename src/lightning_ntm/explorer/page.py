@@ -68,7 +68,7 @@ def explore(network: MemoryModel[Any] | str | PathLike[str], task: Task | None =
     has the recorded steps of a few episodes.
 
     Args:
-        network: A network, a run folder, or a folder of `save_pretrained`.
+        network: A network, a run folder, a folder of `save_pretrained`, or a name that `ntm zoo` lists, as `copy`.
         task: The task it was trained on, by default that of the folder. Without a task the page has no targets.
         seed: Of the episodes on the page. A run has its own.
 
@@ -77,7 +77,7 @@ def explore(network: MemoryModel[Any] | str | PathLike[str], task: Task | None =
     """
     if isinstance(network, MemoryModel):
         return Explorer(render(network, task, seed))
-    opened = open_network(Path(network))
+    opened = open_network(network)
     return Explorer(render(opened.model, opened.task if task is None else task, opened.seed))
 
 
