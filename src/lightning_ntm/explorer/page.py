@@ -77,7 +77,7 @@ def explore(network: MemoryModel[Any] | str | PathLike[str], task: Task | None =
     """
     if isinstance(network, MemoryModel):
         return Explorer(render(network, task, seed))
-    opened = open_network(network)
+    opened = open_network(Path(network))
     return Explorer(render(opened.model, opened.task if task is None else task, opened.seed))
 
 
