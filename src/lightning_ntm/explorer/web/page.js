@@ -508,6 +508,7 @@
     }
     $("time").value = time;
     $("when").textContent = `step ${time} of ${episode.inputs.shape[0] - 1}`;
+    share();
     keepAddress();
   }
 
@@ -555,12 +556,17 @@
     }, 150);
   }
 
-  function described() {
+  /** Return what the other page of a pair shows, too: the step and the episode. */
+  function common() {
     const parts = [`t=${state.time}`];
     if (own()) parts.push(`i=${state.items.map((item) => item.join("")).join(".")}`, `r=${state.repeats}`);
     else parts.push(`e=${state.sample}`);
     if (state.edits.size) parts.push(`f=${[...state.edits].map(([key, value]) => `${key}.${value}`).join("_")}`);
-    const changes = [];
+    return parts.join("&");
+  }
+
+  function described() {
+    const parts = [common()], changes = [];
     for (const [time, ofStep] of state.changes) {
       for (const [head, ofHead] of ofStep) for (const [name, value] of Object.entries(ofHead)) changes.push(`${time}_${head}_${name}_${value}`);
     }
@@ -568,9 +574,29 @@
     return parts.join("&");
   }
 
-  /** Take the state from the address, as far as it fits this network and task. */
-  function restore() {
-    const found = new Map(location.hash.slice(1).split("&").map((part) => [part.slice(0, 1), part.slice(2)]));
+  let shared = null;
+  /** Tell the other page of a pair what is shown, unless that came from there. */
+  function share() {
+    const shown = common();
+    if (!data.paired || shown === shared) return;
+    window.parent.postMessage({ shown, starts: shared === null }, "*");
+    shared = shown;
+  }
+
+  /** Show what the other page of a pair shows. */
+  function receive({ source, data: shown }) {
+    if (source !== window.parent || typeof shown !== "string" || shown === common()) return;
+    const [step, ...others] = shown.split("&");
+    shared = shown;
+    if (common().split("&").slice(1).join("&") === others.join("&") && step.startsWith("t=")) return go(Number(step.slice(2)) || 0);
+    restore(shown);
+    rerun();
+    follow();
+  }
+
+  /** Take the state from a text as that of the address, as far as it fits this network and task. */
+  function restore(text) {
+    const found = new Map(text.split("&").map((part) => [part.slice(0, 1), part.slice(2)]));
     const whole = (text, most) => (/^\d{1,6}$/.test(text ?? "") ? Math.min(most, Number(text)) : 0);
     state.sample = whole(found.get("e"), samples.length - 1);
     state.edits.clear();
@@ -684,10 +710,11 @@
     $("forward").addEventListener("click", () => go(state.time + 1));
     $("time").addEventListener("input", () => go(Number($("time").value)));
     document.addEventListener("keydown", keys);
+    if (data.paired) window.addEventListener("message", receive);
     window.addEventListener("resize", draw);
     window.addEventListener("hashchange", () => {
       if (location.hash === written) return;
-      restore();
+      restore(location.hash.slice(1));
       rerun();
       follow();
     });
@@ -697,7 +724,7 @@
   DRAWING.readColors();
   controls();
   check();
-  restore();
+  restore(location.hash.slice(1));
   listen();
   rerun();
   follow();
