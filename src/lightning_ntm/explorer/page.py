@@ -13,6 +13,7 @@ from lightning_ntm.exchange.pretrained import OpenedNetwork, open_network
 from lightning_ntm.explorer.episodes import Sample, answer, layout, samples
 from lightning_ntm.explorer.network import description, facts, packed, why_not
 from lightning_ntm.models.base import MemoryModel
+from lightning_ntm.models.ntm import NTM
 from lightning_ntm.records import write_whole
 from lightning_ntm.records.parsing import as_embedded
 from lightning_ntm.tasks.base import Task
@@ -20,7 +21,7 @@ from lightning_ntm.version import __version__
 
 #: Numbers of recorded steps on a page, at most: 4 bytes each.
 _RECORDED = 2**20
-_SCRIPTS = ("network.js", "episodes.js", "drawing.js", "page.js")
+_SCRIPTS = ("dnc.js", "network.js", "episodes.js", "drawing.js", "page.js")
 #: Heads or layers of a recorded array, at most; matrices as the links of a DNC have more rows.
 _ROWS = 16
 #: What the page shows of an episode that it computes itself, and of one that was recorded at least.
@@ -32,8 +33,9 @@ _HELP = (
 )
 _HELP_TO_CHANGE = (
     " Click an input to change it; or choose it with <kbd>↑</kbd> <kbd>↓</kbd> and press <kbd>Enter</kbd>, or press "
-    "the number of its row. Move gate, shift or strength of a head to change what it emits in the chosen step."
+    "the number of its row."
 )
+_HELP_OF_HEADS = " Move gate, shift or strength of a head to change what it emits in the chosen step."
 
 
 class Explorer:
@@ -128,7 +130,7 @@ def render(
         paired: Whether the page is one of two, which show the same step of the same episode.
         recorded: Whether the other page has recorded steps, so that only sampled episodes can be shown.
     """
-    reason = why_not(model)
+    reason, ntm = why_not(model), isinstance(model, NTM)
     drawn = list(samples(model, task, seed, recorded=recorded or reason is not None))
     left_out: list[str] = []
     if reason is None:
@@ -149,7 +151,7 @@ def render(
         title=escape(f"{type(model).__name__} on {type(task).__name__}" if task else type(model).__name__),
         facts=escape(facts(model) + "."),
         how=escape(f"{reason} It shows steps that were recorded." if reason else "The network runs in this page."),
-        help=_HELP + ("" if reason else _HELP_TO_CHANGE),
+        help=_HELP + ("" if reason else _HELP_TO_CHANGE) + (_HELP_OF_HEADS if not reason and ntm else ""),
         version=escape(__version__ or ""),
         style=_web("page.css"),
         data=as_embedded(data),
