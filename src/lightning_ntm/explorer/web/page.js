@@ -326,7 +326,7 @@
     if (trace.memory) parts.push(element("h2", {}, "Memory after this step"), memoryFigure());
     if (dnc) {
       const square = element("div", { className: "strips" }), link = reader("link");
-      addStrip(square, "links", slots.count, () => slots.count, (t, to, from) => link(t, slotOf(to), slotOf(from)), "weight");
+      addStrip(square, "links", slots.count, () => slots.count, (t, to, from) => link(t, slotOf(to), slotOf(from)), "weight", Math.max(3, Math.min(14, 320 / slots.count)));
       parts.push(element("h2", {}, "Links after this step"), square, element("p", { className: "note" }, "Row: a slot; column: the slot that was written before it."));
     }
     if (ntm) {
@@ -364,7 +364,7 @@
     "read_strength", "read_mask", "free_gates", "read_modes", "forward_sharpness", "backward_sharpness", "reads"];
 
   /** Add a picture of rows and columns: `columns()` of them, with `value(time, row, column)`. */
-  function addStrip(grid, name, rows, columns, value, kind) {
+  function addStrip(grid, name, rows, columns, value, kind, high = rows > 8 ? 4 : 11) {
     const canvas = element("canvas", { role: "img" });
     canvas.setAttribute("aria-label", name);
     grid.append(element("span", {}, name.replaceAll("_", " ").replaceAll(".", " ")), canvas);
@@ -374,7 +374,7 @@
       tip(event, `${name.replaceAll("_", " ")} ${rows > 1 ? `${row}, ` : ""}${column}: ${value(state.time, row, column).toFixed(3)}`);
     });
     canvas.addEventListener("pointerleave", () => tip(null));
-    strips.push(() => DRAWING.strip(canvas, rows, columns(), (row, column) => value(state.time, row, column), kind, rows > 8 ? 4 : 11));
+    strips.push(() => DRAWING.strip(canvas, rows, columns(), (row, column) => value(state.time, row, column), kind, high));
   }
 
   function card(kind, head) {
