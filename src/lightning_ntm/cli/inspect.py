@@ -122,42 +122,63 @@ def _keep(path: str, step: int, results: list[dict[str, Any]], ranges: list[dict
 
 
 def figure(argv: list[str]) -> int:
-    """Draw one episode of a trained network."""
-    from lightning_ntm.evaluation.trace import trace_episode
-    from lightning_ntm.report import draw_episode, save_figure, save_trace
+    """Draw one episode of a trained network, or animate it."""
+    arguments = _asked_figure(argv)
+    run = _open(arguments.run, arguments)
+    asked = _difficulties(arguments, run) if arguments.lengths or arguments.vary else [run.task.difficulty]
+    if arguments.animate and len(asked) > 1:
+        raise UsageError(f"--animate writes one episode; {len(asked)} difficulties are given.")
+    for difficulty in asked:
+        _warn(run, difficulty)
+        _draw(arguments, run, difficulty)
+    return 0
 
+
+def _asked_figure(argv: list[str]) -> argparse.Namespace:
     parser = _parser("figure", "Draw an episode of a run: inputs, outputs and memory, as in the paper.")
     parser.add_argument("run", type=filled, metavar="RUN", help="a run folder, or a name of ntm zoo")
-    parser.add_argument(
-        "--output",
-        type=filled,
-        metavar="FOLDER",
-        help="folder for the pictures (RUN/figures; of a name of ntm zoo ./NAME-figures)",
-    )
+    where = "folder for the pictures (RUN/figures; of a name of ntm zoo ./NAME-figures)"
+    parser.add_argument("--output", type=filled, metavar="FOLDER", help=where)
     parser.add_argument("--sequence", type=int, metavar="NUMBER", help="number of the episode, from 0 (0)")
+    parser.add_argument(
+        "--animate", type=filled, metavar="FILE", help="write the memory over time to this .gif or .mp4 instead"
+    )
     arguments = _parsed(parser, argv)
     with explained("--"):
         at_least(0, sequence=arguments.sequence or 0)
-    run = _open(arguments.run, arguments)
-    asked = _difficulties(arguments, run) if arguments.lengths or arguments.vary else [run.task.difficulty]
-    for difficulty in asked:
-        _warn(run, difficulty)
-        with explained("", *_TOO_LARGE):
-            sequence, slots = arguments.sequence or 0, run.memory_slots
-            options: dict[str, Any] = {"seed": run.seed, "sequence": sequence, "memory_slots": slots}
-            trace = trace_episode(run.model, run.task, difficulty, **options)
-        shown = {**difficulty, **_shown_of(arguments, run)}
-        described = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in shown.items())
-        title = f"{type(run.model).__name__} on {type(run.task).__name__}, {described}"
-        named = "-".join(f"{name}-{value}" for name, value in shown.items())
-        folder = Path(arguments.output) if arguments.output else folder_of(arguments.run, "figures")
-        with explained():
-            if not arguments.output:
-                make_folder(folder)
-            save_trace(trace, folder / f"memory-{named}.npz")
-            for picture, drawn in draw_episode(trace, title, run.task.answer.measures, run.task.answer.unit).items():
-                say("\n".join(map(str, save_figure(drawn, folder / f"{picture}-{named}"))))
-    return 0
+    if arguments.animate:
+        from lightning_ntm.report import check_animation
+
+        if arguments.output:
+            raise UsageError("--output cannot be combined with --animate, which names its file.")
+        with explained("--animate: "):
+            check_animation(Path(arguments.animate))
+    return arguments
+
+
+def _draw(arguments: argparse.Namespace, run: TrainedRun, difficulty: dict[str, int]) -> None:
+    from lightning_ntm.evaluation.trace import trace_episode
+    from lightning_ntm.report import draw_episode, save_animation, save_figure, save_trace
+
+    with explained("", *_TOO_LARGE):
+        sequence, slots = arguments.sequence or 0, run.memory_slots
+        options: dict[str, Any] = {"seed": run.seed, "sequence": sequence, "memory_slots": slots}
+        trace = trace_episode(run.model, run.task, difficulty, **options)
+    shown = {**difficulty, **_shown_of(arguments, run)}
+    described = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in shown.items())
+    title = f"{type(run.model).__name__} on {type(run.task).__name__}, {described}"
+    named = "-".join(f"{name}-{value}" for name, value in shown.items())
+    folder = Path(arguments.output) if arguments.output else folder_of(arguments.run, "figures")
+    with explained():
+        if arguments.animate:
+            save_animation(trace, title, Path(arguments.animate))
+            say(arguments.animate)
+            return
+        if not arguments.output:
+            make_folder(folder)
+        save_trace(trace, folder / f"memory-{named}.npz")
+        for picture, drawn in draw_episode(trace, title, run.task.answer.measures, run.task.answer.unit).items():
+            say("\n".join(map(str, save_figure(drawn, folder / f"{picture}-{named}"))))
 
 
 def _shown_of(arguments: argparse.Namespace, run: TrainedRun) -> dict[str, Any]:
