@@ -67,7 +67,8 @@ class _Drawing:
         weights = np.concatenate([trace["write_weights"], trace["read_weights"]], axis=1)
         self.slots = around(weights.max(axis=(0, 1)) > _SEEN)
         self.weights, self.memory = weights[:, :, self.slots], trace["memory"][:, self.slots]
-        episode, step = self.figure.subfigures(1, 2, width_ratios=(3, 2))
+        sides: Any = self.figure.subfigures(1, 2, width_ratios=(3, 2))
+        episode, step = sides
         self.marks = [_mark(axis) for axis in _draw_episode(episode, trace)]
         heads, memory = step.subplots(1, 2, sharey=True, width_ratios=(max(2, weights.shape[1]), 10))
         self.step: Any = heads.imshow(self.weights[0].T, aspect="auto", cmap="Greys", vmin=0, vmax=1)
