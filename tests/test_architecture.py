@@ -22,7 +22,8 @@ MAY_IMPORT = {
     "states": set(),
     "tasks": {"checks", "measures"},
     "models": {"checks", "functional", "kernels", "states"},
-    "evaluation": {"checks", "intervals", "lazy", "measures", "models", "records", "tasks"},
+    "zoo": {"measures", "records"},
+    "evaluation": {"checks", "intervals", "lazy", "measures", "models", "records", "tasks", "zoo"},
     "training": {
         "checks",
         "evaluation",
@@ -35,7 +36,7 @@ MAY_IMPORT = {
         "records",
         "version",
     },
-    "exchange": {"evaluation", "kernels", "lazy", "models", "records", "states", "tasks"},
+    "exchange": {"evaluation", "kernels", "lazy", "models", "records", "states", "tasks", "zoo"},
     "explorer": {"evaluation", "exchange", "kernels", "lazy", "models", "records", "states", "tasks", "version"},
     "testing": {"models", "states", "tasks"},
     "report": {"intervals", "measures", "records"},
@@ -56,6 +57,7 @@ MAY_IMPORT = {
         "sweep",
         "tasks",
         "training",
+        "zoo",
     },
     "__main__": {"cli"},
     "__init__": {"lazy", "functional", "models", "records", "tasks"},
@@ -78,6 +80,7 @@ WITHOUT_TORCH = {
     "signals",
     "sweep",
     "version",
+    "zoo",
 }
 
 

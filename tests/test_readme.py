@@ -48,7 +48,7 @@ def test_every_command_runs(page):
 
 
 def test_the_readme_shows_every_verb():
-    verbs = {"train", "sweep", "evaluate", "figure", "explore", "export", "report", "bench"}
+    verbs = {"train", "sweep", "evaluate", "figure", "explore", "zoo", "export", "report", "bench"}
     assert {command[0] for command in commands(README)} == verbs
 
 

@@ -6,9 +6,10 @@ from contextlib import contextmanager
 import pytest
 import torch
 
-from lightning_ntm import DNC, LSTM, NTM, Copy, explore
+from lightning_ntm import DNC, LSTM, NTM, Copy, StackRNN, explore
 from lightning_ntm.tasks import ReverseString
 from lightning_ntm.tasks.formal import OddsFirst
+from lightning_ntm.zoo import names
 
 SMALL = {"hidden_size": 6, "memory_slots": 12, "memory_width": 4}
 TASK = Copy(bits=3, max_length=4)
@@ -17,6 +18,8 @@ PAGES = {
     "feedforward": lambda: explore(NTM(4, 3, **SMALL, controller="feedforward", num_write_heads=2), TASK),
     "lstm": lambda: explore(LSTM(4, 3, hidden_size=6, num_layers=2), TASK),
     "dnc": lambda: explore(DNC(4, 3, **SMALL), TASK),
+    "recorded": lambda: explore(StackRNN(4, 3, hidden_size=6, memory_slots=12, memory_width=4), TASK),
+    "pair": lambda: explore(NTM(4, 3, **SMALL), TASK, beside=LSTM(4, 3, hidden_size=6)),
     "symbols": lambda: explore(NTM(3, 2, **SMALL), ReverseString(max_length=6)),
     "other": lambda: explore(NTM(3, 2, **SMALL), OddsFirst(max_length=6)),
     "no task": lambda: explore(NTM(3, 2, **SMALL)),
@@ -54,8 +57,15 @@ def opened(chromium, page, address="", **context):
     context.close()
 
 
+#: Waits for what is drawn in the next picture, and for the address that follows it.
+SETTLED = """new Promise((done) => {
+  requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done, 250)));
+})"""
+
+
 def address(tab):
-    tab.wait_for_timeout(250)
+    for frame in tab.frames:
+        frame.evaluate(SETTLED)
     return tab.evaluate("location.hash")
 
 
@@ -64,12 +74,31 @@ def colors(tab, selector):
     return tab.locator(selector).evaluate("canvas => canvas.toDataURL()")
 
 
-@pytest.mark.parametrize("name", [name for name in PAGES if name not in ("dnc", "wrong")])
+@pytest.mark.parametrize("name", [name for name in PAGES if name not in ("recorded", "pair", "wrong")])
 def test_the_page_runs_the_network_and_agrees_with_pytorch(name, pages, chromium):
     with opened(chromium, pages[name]) as tab:
         told = tab.locator("#check").inner_text()
         assert float(re.search(r"largest difference of a logit is (\S+)\.$", told)[1]) < 1e-5
         assert tab.locator("#panels canvas").count() >= 2
+
+
+DIFFERENCE = """() => {
+  const { network, answer, samples } = JSON.parse(document.getElementById("data").textContent);
+  if (!network) return null;
+  const { inputs, logits } = samples[0].arrays, unpacked = NETWORK.unpacked;
+  const mine = EPISODES.shown(answer, NETWORK.run(NETWORK.opened(network), unpacked(inputs)).logits);
+  const theirs = EPISODES.shown(answer, unpacked(logits));
+  return Math.max(...mine.data.map((value, i) => Math.abs(value - theirs.data[i])));
+}"""
+
+
+@pytest.mark.parametrize("name", names())
+def test_networks_of_the_package_answer_in_the_page_as_in_pytorch(name, tmp_path, chromium):
+    explore(name).save(tmp_path / "page.html")
+    with opened(chromium, tmp_path / "page.html") as tab:
+        difference = tab.evaluate(DIFFERENCE)
+        assert difference is None or difference < 1e-5
+        assert not tab.locator("#check.warning").count()
 
 
 def test_the_page_says_when_it_does_not_agree(pages, chromium):
@@ -179,11 +208,42 @@ def test_it_plays(pages, chromium):
         assert tab.locator("#play").inner_text() == "Play"
 
 
-def test_recorded_steps_are_shown(pages, chromium):
-    with opened(chromium, pages["dnc"]) as tab:
-        assert "cannot run a DNC" in tab.locator("#check").inner_text()
+def test_the_memory_of_a_dnc_is_shown(pages, chromium):
+    with opened(chromium, pages["dnc"], "#i=000.101&r=1&t=2") as tab:
         captions = tab.locator("#panels figcaption").all_inner_texts()
-        assert any(caption.startswith("usage") for caption in captions)
+        for shown in ("write weights", "usage", "allocation weights", "forward weights", "Read modes"):
+            assert any(caption.startswith(shown) for caption in captions), shown
+        links = colors(tab, "canvas[aria-label=links]")
+        tab.keyboard.press("End")
+        expect(tab.locator("#when")).to_have_text("step 4 of 4")
+        assert colors(tab, "canvas[aria-label=links]") != links
+
+
+def test_two_pages_show_the_same_step_of_the_same_episode(pages, chromium):
+    with opened(chromium, pages["pair"], "#t=1&i=000.101&r=1") as tab:
+        first, second = tab.frame_locator("iframe >> nth=0"), tab.frame_locator("iframe >> nth=1")
+        for page in (first, second):
+            expect(page.locator("#when")).to_have_text("step 1 of 4")
+        tab.keyboard.press("ArrowRight")
+        expect(second.locator("#when")).to_have_text("step 2 of 4")
+        second.locator("#inputs").focus()
+        tab.keyboard.press("1")
+        expect(first.locator("#when")).to_have_text("step 2 of 4")
+        assert "t=2&i=000.101" in address(tab)  # the step of the delimiter has no bits to change
+        second.locator("#back").click()
+        second.locator("#inputs").focus()
+        tab.keyboard.press("1")
+        assert "t=1&i=000.111" in address(tab)
+        second.locator("#random").click()
+        expect(first.locator("#when")).to_have_text("step 0 of 4")
+        assert "i=000.111" not in address(tab)
+        assert first.locator("#episode input").first.input_value() == "2"
+
+
+def test_recorded_steps_are_shown(pages, chromium):
+    with opened(chromium, pages["recorded"]) as tab:
+        assert "cannot run a StackRNN" in tab.locator("#check").inner_text()
+        assert tab.locator("#panels figcaption").count() >= 3
         assert tab.locator("#random").count() == 0
         tab.locator("#sample").select_option("1")
         assert "e=1" in address(tab)
@@ -208,7 +268,7 @@ def test_dark_where_the_reader_wants_it(pages, chromium):
     assert paper == {"light": "rgb(255, 255, 255)", "dark": "rgb(20, 23, 26)"}
 
 
-@pytest.mark.parametrize("name", ["ntm", "dnc", "lstm"])
+@pytest.mark.parametrize("name", ["ntm", "dnc", "lstm", "recorded", "pair"])
 def test_on_a_phone_nothing_sticks_out(name, pages, chromium):
     with opened(chromium, pages[name], viewport={"width": 360, "height": 700}, has_touch=True) as tab:
         assert tab.evaluate("document.documentElement.scrollWidth") <= 360

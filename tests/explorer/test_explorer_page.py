@@ -10,11 +10,12 @@ import pytest
 from runs import write_run
 
 import lightning_ntm
-from lightning_ntm import DNC, NTM, Copy, FileTask, explore
+from lightning_ntm import DNC, NTM, Copy, FileTask, StackRNN, explore
 from lightning_ntm.cli import main
 from lightning_ntm.evaluation.build import build
 from lightning_ntm.evaluation.weights import save_weights
-from lightning_ntm.models import MemoryModel
+from lightning_ntm.explorer.episodes import layout
+from lightning_ntm.models import DNCMemory, MemoryModel
 
 SMALL = {"hidden_size": 5, "memory_slots": 6, "memory_width": 4}
 TASK = Copy(bits=2, max_length=3)
@@ -66,7 +67,7 @@ def test_episodes_are_of_the_training_range_and_of_evaluations():
 
 
 def test_another_network_has_recorded_steps():
-    data = data_of(explore(small(DNC), TASK).html)
+    data = data_of(explore(NTM(TASK.input_size, TASK.output_size, memory=DNCMemory(6, 4)), TASK).html)
     assert data["network"] is None
     arrays = data["samples"][0]["arrays"]
     assert {"inputs", "targets", "outputs", "memory", "usage", "read_weights", "write_weights"} <= arrays.keys()
@@ -75,7 +76,7 @@ def test_another_network_has_recorded_steps():
 
 
 def test_recorded_steps_have_a_bounded_size_and_what_is_left_out_is_named():
-    page = explore(DNC(9, 8, hidden_size=3, memory_slots=100, memory_width=300), Copy(max_length=4)).html
+    page = explore(DNC(9, 8, hidden_size=3, memory_slots=300, memory_width=100), Copy(max_length=4)).html
     data = data_of(page)
     numbers = sum(np.prod(array["shape"]) for sample in data["samples"] for array in sample["arrays"].values())
     assert numbers < 2**20 + 2**18
@@ -180,3 +181,40 @@ def test_episodes_that_are_too_long_for_a_page_are_refused():
         explore(small(), Copy(bits=2, min_length=600, max_length=700))
     labels = data_of(explore(small(), Copy(bits=2, min_length=1, max_length=400)).html)["samples"]
     assert labels
+
+
+def pages_of(html):
+    """The pages in the frames of a page of two networks."""
+    return [value for name, value in Frames(html).found if name == "srcdoc"]
+
+
+class Frames(HTMLParser):
+    def __init__(self, page):
+        super().__init__()
+        self.found = []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attributes):
+        self.found += attributes if tag == "iframe" else []
+
+
+def test_two_networks_have_the_same_episodes():
+    pages = [data_of(page) for page in pages_of(explore(small(), TASK, beside=small(DNC)).html)]
+    assert [page["network"]["memory"]["kind"] for page in pages] == ["ntm", "dnc"]
+    assert all(page["layout"] == layout(TASK) and page["paired"] for page in pages)
+    pages = [data_of(page) for page in pages_of(explore(small(), TASK, beside=small(StackRNN)).html)]
+    assert [page["network"] is None for page in pages] == [False, True]
+    assert [page["layout"] for page in pages] == [None, None]
+    first, second = ([(one["label"], one["arrays"]["inputs"]) for one in page["samples"]] for page in pages)
+    assert first == second
+
+
+def test_two_networks_must_be_on_one_task(tmp_path, capsys):
+    small().save_pretrained(tmp_path / "a", task=TASK)
+    small().save_pretrained(tmp_path / "b", task=Copy(bits=2, max_length=4))
+    assert main(["explore", str(tmp_path / "a"), str(tmp_path / "b"), "--html", str(tmp_path / "page.html")]) == 2
+    told = capsys.readouterr().err
+    assert "two networks side by side must be on one task: Copy(bits=2, min_length=1, max_length=3" in told
+    assert not (tmp_path / "page.html").exists()
+    assert main(["explore", str(tmp_path / "a"), str(tmp_path / "a"), "--html", str(tmp_path / "page.html")]) == 0
+    assert "<title>NTM and NTM on Copy</title>" in (tmp_path / "page.html").read_text(encoding="utf-8")

@@ -17,6 +17,7 @@ _VERBS = {
     "evaluate": "Measure the kept networks of runs at chosen lengths.",
     "figure": "Draw the memory of a trained network at work in one episode.",
     "explore": "Make a page on which a trained network runs, on inputs that you draw.",
+    "zoo": "List the trained networks that come with the package.",
     "export": "Write a trained network as ONNX, for torch.export, or as safetensors.",
     "report": "Write one page on many runs: curves, success, cost by length.",
     "bench": "Time a training step on this machine, with the kernel and without.",
@@ -32,6 +33,9 @@ verbs:
   ntm VERB --help       the options of a verb
   ntm --version         the version
   ntm --print-completion SHELL   a script with which bash, zsh or tcsh completes options
+
+A trained network of the package, in the browser:
+  ntm explore copy
 
 A first run:
   ntm train --model NTM --task Copy --seed 1
@@ -170,10 +174,15 @@ def _run(verb: str, argv: list[str]) -> int:
         from lightning_ntm.cli.explore import explore
 
         return explore(argv)
+    if verb == "zoo":
+        from lightning_ntm.cli.zoo import zoo
+
+        return zoo(argv)
     if verb == "export":
         from lightning_ntm.cli.export import export
 
         return export(argv)
-    from lightning_ntm.cli.inspect import evaluate, figure
+    from lightning_ntm.cli.evaluate import evaluate
+    from lightning_ntm.cli.figure import figure
 
     return evaluate(argv) if verb == "evaluate" else figure(argv)

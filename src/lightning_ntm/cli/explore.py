@@ -15,7 +15,12 @@ def explore(argv: list[str]) -> int:
         "one file that needs nothing but itself. It opens in the browser, unless it is written to a file.",
         allow_abbrev=False,
     )
-    parser.add_argument("run", type=filled, metavar="RUN", help="the run folder, or a folder of save_pretrained")
+    parser.add_argument(
+        "run", type=filled, metavar="RUN", help="a run folder, a folder of save_pretrained, or a name of ntm zoo"
+    )
+    parser.add_argument(
+        "beside", nargs="?", type=filled, metavar="RUN2", help="a second network on the same task, to show beside it"
+    )
     parser.add_argument("--html", type=filled, metavar="FILE", help="write the page to this file, and open no browser")
     parser.add_argument("--no-browser", action="store_true", help="only print where the page is")
     arguments = parser.parse_args(argv)
@@ -23,7 +28,7 @@ def explore(argv: list[str]) -> int:
     from lightning_ntm.explorer import explore
 
     with explained("", MemoryError, OverflowError, RuntimeError):
-        page = explore(arguments.run)
+        page = explore(arguments.run, beside=arguments.beside)
         place = (
             Path(arguments.html) if arguments.html else Path(tempfile.mkdtemp(prefix="ntm-explore-"), "explore.html")
         )

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from lightning_ntm.cli.words import Parser, explained, filled
+from lightning_ntm.cli.zoo import folder_of
 
 #: By format: what is written into the folder of exported files, or nothing for the folder itself.
 _FILES = {"onnx": "model.onnx", "torch": "model.pt2", "safetensors": ""}
@@ -16,10 +17,15 @@ def export(argv: list[str]) -> int:
         "model.safetensors. The outputs of a program are compared with those of the network before it is written.",
         allow_abbrev=False,
     )
-    parser.add_argument("run", type=filled, metavar="RUN", help="the run folder, or a folder of save_pretrained")
+    parser.add_argument(
+        "run", type=filled, metavar="RUN", help="a run folder, a folder of save_pretrained, or a name of ntm zoo"
+    )
     parser.add_argument("--format", required=True, choices=list(_FILES), help="what to write")
     parser.add_argument(
-        "--output", type=filled, metavar="PATH", help="the file, for safetensors the folder (in RUN/exported)"
+        "--output",
+        type=filled,
+        metavar="PATH",
+        help="the file, for safetensors the folder (in RUN/exported; of a name of ntm zoo in ./NAME-exported)",
     )
     arguments = parser.parse_args(argv)
     from lightning_ntm.cli.terminal import say
@@ -27,7 +33,7 @@ def export(argv: list[str]) -> int:
     from lightning_ntm.exchange.pretrained import open_network
     from lightning_ntm.records import make_folder
 
-    default = Path(arguments.run) / "exported"
+    default = folder_of(arguments.run, "exported")
     place = Path(arguments.output) if arguments.output else default / _FILES[arguments.format]
     with explained("", MemoryError, OverflowError, RuntimeError):
         opened = open_network(arguments.run)

@@ -14,6 +14,7 @@ from lightning_ntm.cli.words import Parser, UsageError
 from lightning_ntm.evaluation.build import TrainedRun
 from lightning_ntm.evaluation.episodes import EVALUATION_VERSION, sequences_of
 from lightning_ntm.records import RunFolder
+from lightning_ntm.zoo import located
 
 #: Parts of a range that the table of a single run shows.
 _PARTS = 10
@@ -80,7 +81,7 @@ def _kept(path: str, run: TrainedRun, arguments: argparse.Namespace) -> dict[str
     from lightning_ntm.evaluation.ranges import named
 
     try:
-        kept = RunFolder(Path(path)).results()
+        kept = RunFolder(located(path)).results()
     except (OSError, ValueError):
         return None
     if (kept.step, kept.version) != (run.step, EVALUATION_VERSION):

@@ -19,6 +19,7 @@ from lightning_ntm.records import RunFolder
 from lightning_ntm.records.files import read_object, read_yaml
 from lightning_ntm.tasks.base import Task
 from lightning_ntm.tasks.batch import Batch
+from lightning_ntm.zoo import located
 
 
 class TrainedRun(NamedTuple):
@@ -39,7 +40,8 @@ def open_run(path: Path | str, *, memory_slots: int | None = None, device: str |
     """Load the kept network of a run, ready to evaluate.
 
     Args:
-        path: The run folder, or its `best.safetensors` alone.
+        path: The run folder, or its `best.safetensors` alone, or the name of a network that comes with the package, as
+            `copy`. `ntm zoo` lists them; files and folders have precedence.
         memory_slots: Memory slots of sequences, if not those of the training. The network itself stays as trained:
             pass `memory_slots` of the returned run to `evaluate` and `trace_episode`.
         device: Where the network is put: `cpu`, `cuda`, `cuda:N`, or `auto` for a CUDA device if there is one.
@@ -50,7 +52,7 @@ def open_run(path: Path | str, *, memory_slots: int | None = None, device: str |
             device.
     """
     where = chosen_device(str(device))
-    weights = Path(path)
+    weights = located(path)
     if weights.is_file():
         config = _checked(config_in(weights), f"the configuration in {weights}")
     else:

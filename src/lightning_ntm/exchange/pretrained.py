@@ -23,6 +23,7 @@ from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.models.pretrained import Pretrained, argument_names
 from lightning_ntm.records import RunFolder, write_whole
 from lightning_ntm.tasks.base import Task
+from lightning_ntm.zoo import located
 
 
 class OpenedNetwork(NamedTuple):
@@ -34,14 +35,15 @@ class OpenedNetwork(NamedTuple):
 
 
 def open_network(folder: Path | str) -> OpenedNetwork:
-    """Open a run folder, or a folder of `save_pretrained`, which has a network of the package.
+    """Open a run folder, a folder of `save_pretrained`, or by its name a network that comes with the package.
 
-    A run folder may hold networks and tasks of one's own, which are imported, as by `open_run`.
+    A folder of `save_pretrained` has a network of the package. A run folder may hold networks and tasks of one's own,
+    which are imported, as by `open_run`.
 
     Raises:
         ValueError: The folder has no network, or a file is damaged.
     """
-    folder = Path(folder)
+    folder = located(folder)
     if is_shared(folder):
         described = read(folder)
         return OpenedNetwork(_made(MemoryModel, described, {}), task_of(described), 1)
@@ -62,7 +64,7 @@ def save(model: MemoryModel[Any], folder: Path | str, task: Task | None = None) 
 
 def load(kind: type[Pretrained], folder: Path | str, options: dict[str, Any]) -> MemoryModel[Any]:
     """Load a network, as `Pretrained.from_pretrained` describes it."""
-    return _made(kind, read(Path(folder)), options)
+    return _made(kind, read(located(folder)), options)
 
 
 def _made(kind: type[Pretrained], described: Described, options: dict[str, Any]) -> MemoryModel[Any]:

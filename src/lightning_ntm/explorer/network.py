@@ -10,11 +10,13 @@ from lightning_ntm.evaluation.device import device_of
 from lightning_ntm.kernels.plain import changed
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.models.controllers import LSTMController
+from lightning_ntm.models.dnc import DNC
 from lightning_ntm.models.lstm import LSTM
 from lightning_ntm.models.ntm import NTM
 from lightning_ntm.states import flatten
 
-#: Numbers in a memory, at most: the page keeps the memory after each of up to 500 steps, 8 bytes a number.
+#: Numbers in a memory or in the links of a DNC, at most: the page keeps them for each of up to 500 steps, 8 bytes a
+#: number.
 MOST_NUMBERS = 2**16
 
 
@@ -28,15 +30,17 @@ def packed(array: np.ndarray) -> dict[str, Any]:
 def why_not(model: MemoryModel[Any]) -> str | None:
     """Return why the script cannot run a network, or `None`."""
     name = type(model).__name__
-    if type(model) not in (NTM, LSTM):
+    if type(model) not in (NTM, DNC, LSTM):
         return f"The page cannot run a {name}."
     if model.made_with is None or any(isinstance(value, dict) for value in model.made_with.values()):
         return "The page cannot run a network with a controller or a memory of one's own."
     dtype = next(model.parameters()).dtype
     if dtype not in (torch.float32, torch.float64):
         return f"The page cannot run a network in {dtype}."
-    if isinstance(model, NTM) and model.memory_slots * model.memory_width > MOST_NUMBERS:
+    if isinstance(model, NTM | DNC) and model.memory_slots * model.memory_width > MOST_NUMBERS:
         return f"The page cannot run a memory of more than {MOST_NUMBERS:,} numbers."
+    if isinstance(model, DNC) and model.memory_slots**2 > MOST_NUMBERS:
+        return f"The page cannot run a DNC with more than {MOST_NUMBERS:,} links."
     state = model.initial_state(1)
     inputs = torch.zeros(1, 1, model.input_size, dtype=flatten(state)[0].dtype, device=device_of(model))
     reason = changed(model, inputs, state)  # type: ignore[arg-type]
@@ -53,16 +57,19 @@ def description(model: MemoryModel[Any]) -> dict[str, Any]:
         "hidden_size": controller.hidden_size,
         "num_layers": controller.num_layers,
         "output_size": model.output_size,
-        "memory": _memory(model) if isinstance(model, NTM) else None,
+        "memory": _memory(model) if isinstance(model, NTM | DNC) else None,
         "tensors": {name: packed(tensor.detach().cpu().numpy()) for name, tensor in model.state_dict().items()},
     }
 
 
-def _memory(model: NTM) -> dict[str, int]:
+def _memory(model: NTM | DNC) -> dict[str, Any]:
+    sizes = {"slots": model.memory_slots, "width": model.memory_width, "reads": model.num_read_heads}
+    if isinstance(model, DNC):
+        switches = ("masking", "mask_floor", "deallocation", "sharpening")
+        return {"kind": "dnc", **sizes, "writes": 1, **{name: getattr(model, name) for name in switches}}
     return {
-        "slots": model.memory_slots,
-        "width": model.memory_width,
-        "reads": model.num_read_heads,
+        "kind": "ntm",
+        **sizes,
         "writes": model.num_write_heads,
         "max_shift": model.max_shift,
     }

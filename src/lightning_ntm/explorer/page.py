@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from lightning_ntm.exchange.pretrained import open_network
+from lightning_ntm.exchange.pretrained import OpenedNetwork, open_network
 from lightning_ntm.explorer.episodes import Sample, answer, layout, samples
 from lightning_ntm.explorer.network import description, facts, packed, why_not
 from lightning_ntm.models.base import MemoryModel
+from lightning_ntm.models.ntm import NTM
 from lightning_ntm.records import write_whole
 from lightning_ntm.records.parsing import as_embedded
 from lightning_ntm.tasks.base import Task
@@ -20,7 +21,7 @@ from lightning_ntm.version import __version__
 
 #: Numbers of recorded steps on a page, at most: 4 bytes each.
 _RECORDED = 2**20
-_SCRIPTS = ("network.js", "episodes.js", "drawing.js", "page.js")
+_SCRIPTS = ("dnc.js", "network.js", "episodes.js", "drawing.js", "page.js")
 #: Heads or layers of a recorded array, at most; matrices as the links of a DNC have more rows.
 _ROWS = 16
 #: What the page shows of an episode that it computes itself, and of one that was recorded at least.
@@ -32,8 +33,9 @@ _HELP = (
 )
 _HELP_TO_CHANGE = (
     " Click an input to change it; or choose it with <kbd>↑</kbd> <kbd>↓</kbd> and press <kbd>Enter</kbd>, or press "
-    "the number of its row. Move gate, shift or strength of a head to change what it emits in the chosen step."
+    "the number of its row."
 )
+_HELP_OF_HEADS = " Move gate, shift or strength of a head to change what it emits in the chosen step."
 
 
 class Explorer:
@@ -61,54 +63,99 @@ class Explorer:
         )
 
 
-def explore(network: MemoryModel[Any] | str | PathLike[str], task: Task | None = None, *, seed: int = 1) -> Explorer:
+Network = MemoryModel[Any] | str | PathLike[str]
+
+
+def explore(network: Network, task: Task | None = None, *, beside: Network | None = None, seed: int = 1) -> Explorer:
     """Return a page on which a trained network runs step by step, on inputs that the reader draws.
 
-    NTMs with an LSTM or a feed-forward controller and the LSTM baseline run in the page itself. Of other networks it
-    has the recorded steps of a few episodes.
+    NTMs and DNCs with an LSTM or a feed-forward controller and the LSTM baseline run in the page itself. Of other
+    networks it has the recorded steps of a few episodes.
 
     Args:
-        network: A network, a run folder, or a folder of `save_pretrained`.
+        network: A network, a run folder, a folder of `save_pretrained`, or a name that `ntm zoo` lists, as `copy`.
         task: The task it was trained on, by default that of the folder. Without a task the page has no targets.
+        beside: A second network on the same task, to be shown beside the first on the same inputs.
         seed: Of the episodes on the page. A run has its own.
 
     Raises:
-        ValueError: The folder has no network, or the task does not fit it.
+        ValueError: A folder has no network, the task does not fit it, or the two networks are on different tasks.
     """
+    first = _opened(network, task, seed)
+    if beside is None:
+        return Explorer(render(*first))
+    second = _opened(beside, task, first.seed)
+    theirs = first.task if second.task is None else second.task
+    if (first.task, first.model.input_size) != (theirs, second.model.input_size):
+        raise ValueError(f"two networks side by side must be on one task: {first.task} and {theirs} differ.")
+    return Explorer(_side_by_side(first.model, second.model, first.task, first.seed))
+
+
+def _opened(network: Network, task: Task | None, seed: int) -> OpenedNetwork:
     if isinstance(network, MemoryModel):
-        return Explorer(render(network, task, seed))
+        return OpenedNetwork(network, task, seed)
     opened = open_network(Path(network))
-    return Explorer(render(opened.model, opened.task if task is None else task, opened.seed))
+    return opened if task is None else opened._replace(task=task)
 
 
-def render(model: MemoryModel[Any], task: Task | None, seed: int) -> str:
-    """Return the page."""
-    web = files("lightning_ntm.explorer") / "web"
-    reason = why_not(model)
-    drawn = list(samples(model, task, seed, recorded=reason is not None))
+def _side_by_side(first: MemoryModel[Any], second: MemoryModel[Any], task: Task | None, seed: int) -> str:
+    """Return a page with the pages of two networks. If one of them has recorded steps, both have its episodes."""
+    recorded = any(why_not(model) for model in (first, second))
+    names = [type(model).__name__ for model in (first, second)]
+    pages = [render(model, task, seed, paired=True, recorded=recorded) for model in (first, second)]
+    return Template(_web("pair.html")).substitute(
+        title=escape(f"{names[0]} and {names[1]}" + (f" on {type(task).__name__}" if task else "")),
+        version=escape(__version__ or ""),
+        first=escape(pages[0]),
+        first_title=escape(names[0]),
+        second=escape(pages[1]),
+        second_title=escape(names[1]),
+        script=_web("pair.js"),
+    )
+
+
+def _web(name: str) -> str:
+    return (files("lightning_ntm.explorer") / "web" / name).read_text(encoding="utf-8")
+
+
+def render(
+    model: MemoryModel[Any], task: Task | None, seed: int, *, paired: bool = False, recorded: bool = False
+) -> str:
+    """Return the page of one network.
+
+    Args:
+        model: The network.
+        task: Its task.
+        seed: Of the episodes.
+        paired: Whether the page is one of two, which show the same step of the same episode.
+        recorded: Whether the other page has recorded steps, so that only sampled episodes can be shown.
+    """
+    reason, ntm = why_not(model), isinstance(model, NTM)
+    drawn = list(samples(model, task, seed, recorded=recorded or reason is not None))
     left_out: list[str] = []
     if reason is None:
         drawn = [(label, _chosen(seen, (*_EPISODE, "logits"))) for label, seen in drawn]
     else:
         drawn, left_out = _recorded(drawn)
     data = {
+        "paired": paired,
         "network": None if reason else description(model),
-        "layout": layout(task),
+        "layout": None if recorded else layout(task),
         "answer": answer(None if task is None else task.answer),
         "samples": [
             {"label": label, "arrays": {name: packed(array) for name, array in seen.items()}} for label, seen in drawn
         ],
         "left_out": left_out,
     }
-    return Template((web / "page.html").read_text(encoding="utf-8")).substitute(
+    return Template(_web("page.html")).substitute(
         title=escape(f"{type(model).__name__} on {type(task).__name__}" if task else type(model).__name__),
         facts=escape(facts(model) + "."),
         how=escape(f"{reason} It shows steps that were recorded." if reason else "The network runs in this page."),
-        help=_HELP + ("" if reason else _HELP_TO_CHANGE),
+        help=_HELP + ("" if reason else _HELP_TO_CHANGE) + (_HELP_OF_HEADS if not reason and ntm else ""),
         version=escape(__version__ or ""),
-        style=(web / "page.css").read_text(encoding="utf-8"),
+        style=_web("page.css"),
         data=as_embedded(data),
-        script="\n".join((web / name).read_text(encoding="utf-8") for name in _SCRIPTS),
+        script="\n".join(map(_web, _SCRIPTS)),
     )
 
 

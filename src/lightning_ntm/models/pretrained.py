@@ -49,13 +49,13 @@ class Pretrained(KeepsArguments):
 
     @classmethod
     def from_pretrained(cls: type[Network], folder: str | PathLike[str], **options: Any) -> Network:
-        """Load a network that `save_pretrained` wrote, or the kept network of a run folder.
+        """Load a network that `save_pretrained` wrote, the kept network of a run, or one that comes with the package.
 
         Only this class is made, with the arguments that the files give; a base class, as `MemoryModel`, makes any
         network of the package. No other code is run that a file names.
 
         Args:
-            folder: The folder.
+            folder: The folder, or a name that `ntm zoo` lists, as `copy`. Folders have precedence.
             options: Arguments of the constructor that replace those of the files. A controller or memory of your own
                 must be given: `NTM.from_pretrained(folder, controller=MyController(...))`.
 

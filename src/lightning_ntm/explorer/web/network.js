@@ -1,5 +1,5 @@
 "use strict";
-/* The mathematics of an NTM and of the LSTM baseline, one sequence at a time, in double precision.
+/* The mathematics of an NTM, a DNC and the LSTM baseline, one sequence at a time, in double precision.
 
 `run(network, inputs, changes)` returns what `MemoryModel.trace` of the package returns, by the same names:
 {name: {shape: [time, ...], data}}. A head may be changed in a step: `changes.get(time)` is a map from the number of a
@@ -174,8 +174,10 @@ const NETWORK = (() => {
 
   function start(network) {
     const { tensors, memory } = network, state = {}, of = (name) => Float64Array.from(tensors[name].data);
-    if (network.recurrent) Object.assign(state, { hidden: of("start_hidden"), cell: of("start_cell") });
+    const layers = (name) => (tensors[name] ? of(name) : new Float64Array(network.num_layers * network.hidden_size));
+    if (network.recurrent) Object.assign(state, { hidden: layers("start_hidden"), cell: layers("start_cell") });
     if (!memory) return state;
+    if (memory.kind === "dnc") return Object.assign(state, DNC_MEMORY.start(memory));
     const { slots, width, reads, writes } = memory, heads = reads + writes;
     state.reads = of("start_reads");
     state.memory = tensors.start_memory ? of("start_memory") : new Float64Array(slots * width).fill(START);
@@ -192,6 +194,7 @@ const NETWORK = (() => {
     const { hidden_size, num_layers, memory, recurrent } = network, found = { logits: [network.output_size] };
     if (recurrent) Object.assign(found, { hidden: [num_layers, hidden_size], cell: [num_layers, hidden_size] });
     if (!memory) return found;
+    if (memory.kind === "dnc") return Object.assign(found, DNC_MEMORY.shapes(memory));
     const { slots, width, reads, writes, max_shift } = memory, heads = reads + writes;
     Object.assign(found, {
       key: [heads, width], strength: [heads], gate: [heads], shift: [heads, 2 * max_shift + 1], sharpening: [heads],
@@ -213,7 +216,8 @@ const NETWORK = (() => {
       if (network.memory) x = joined(x, state.reads);
       x = network.recurrent ? lstm(network, x, state) : feedForward(network, x);
       if (network.memory) {
-        heads = access(network, linear(network.tensors, "heads", x), state, changes.get(t));
+        const said = linear(network.tensors, "heads", x);
+        heads = network.memory.kind === "dnc" ? DNC_MEMORY.access(network.memory, said, state) : access(network, said, state, changes.get(t));
         x = joined(x, state.reads);
       }
       const seen = { ...state, ...heads, logits: linear(network.tensors, "output", x) };
@@ -222,6 +226,7 @@ const NETWORK = (() => {
     return trace;
   }
 
+  const DNC_MEMORY = typeof module === "undefined" ? DNC : require("./dnc.js");
   return { unpacked, opened, run, softmax, sigmoid };
 })();
 if (typeof module !== "undefined") module.exports = NETWORK;

@@ -6,6 +6,7 @@
   const samples = data.samples.map(({ label, arrays }) => ({
     label, arrays: Object.fromEntries(Object.entries(arrays).map(([name, packed]) => [name, NETWORK.unpacked(packed)])),
   }));
+  const ntm = network?.memory?.kind === "ntm", dnc = network?.memory?.kind === "dnc";
   const $ = (id) => document.getElementById(id);
   const MOST_STEPS = 2000, MOST_LENGTH = 200, SEEN = 0.1;
 
@@ -123,7 +124,7 @@
 
   /** Return the weightings to draw over time: {name, label, heads, of(time, head, slot), kind}. */
   function weightings() {
-    if (network?.memory) {
+    if (ntm) {
       const { reads, writes } = network.memory, of = reader("weights");
       return [
         { label: "Write head", heads: writes, of: (t, head, slot) => of(t, reads + head, slot), first: reads, kind: "write" },
@@ -134,16 +135,20 @@
     const count = trace.memory.shape[1], result = [];
     for (const [name, { shape }] of Object.entries(trace)) {
       if (shape.at(-1) !== count || shape.length > 3 || shape.length < 2 || name === "weights") continue;
+      if (dnc && !DNC_WEIGHTINGS.includes(name)) continue;
       const of = reader(name), label = name.replaceAll("_", " "), kind = /write|alloc/.test(name) ? "write" : "read";
       result.push({ label, heads: shape.length === 3 ? shape[1] : 1, kind, first: null,
                     of: shape.length === 3 ? of : (t, _, slot) => of(t, slot) });
     }
-    return result;
+    return dnc ? result.sort((a, b) => DNC_LABELS.indexOf(a.label) - DNC_LABELS.indexOf(b.label)) : result;
   }
+  const DNC_WEIGHTINGS = ["write_weights", "read_weights", "usage", "allocation_weights", "write_content_weights",
+    "content_weights", "forward_weights", "backward_weights"];
+  const DNC_LABELS = DNC_WEIGHTINGS.map((name) => name.replaceAll("_", " "));
 
   /** Return the weightings by which heads read and write. */
   function acting() {
-    const all = weightings(), found = all.filter(({ label }) => network || /^(read|write) weights$/.test(label));
+    const all = weightings(), found = all.filter(({ label }) => ntm || /^(read|write) weights$/.test(label));
     return found.length ? found : all;
   }
 
@@ -159,7 +164,7 @@
         }
       }
     }
-    if (!network) {
+    if (!ntm) {
       const low = Math.max(0, used.indexOf(1) - 1), count = Math.max(8, used.lastIndexOf(1) + 2 - low);
       return used.includes(1) && low + count < total ? { low, count, total } : { low: 0, count: total, total };
     }
@@ -219,16 +224,26 @@
     for (const weighting of weightings()) {
       for (let head = 0; head < weighting.heads; head++) showWeighting(weighting, head);
     }
+    if (dnc) showGates();
     if (!trace.memory && trace.hidden) {
       const [, layers, size] = trace.hidden.shape, hidden = reader("hidden");
       for (let layer = 0; layer < layers; layer++) {
         timeline(`Hidden units of layer ${layer + 1}`, size, (t, row) => hidden(t, layer, row), { kind: "signed", height: Math.max(1, 160 / size) });
       }
     }
-    if (!strips || !network) prepare(); // a network has the same parts whatever it is shown
+    if (!strips || !ntm) prepare(); // the sliders of an NTM stay
     verdict();
     $("time").max = episode.inputs.shape[0] - 1;
     drawNow();
+  }
+
+  /** Show how a DNC chooses where to write and to read. */
+  function showGates() {
+    const write = reader("write_gate"), allocation = reader("allocation_gate"), modes = reader("read_modes"), { reads } = network.memory;
+    timeline("Write gate above, allocation gate below", 2, (t, row) => (row ? allocation : write)(t, 0), { height: 10, note: "1 writes; 1 to unused slots" });
+    for (let head = 0; head < reads; head++) {
+      timeline(`Read modes${reads > 1 ? ` of head ${head + 1}` : ""}`, 3, (t, row) => modes(t, head, row), { height: 10, note: "backward, content, forward" });
+    }
   }
 
   const units = () => (answer.kind === "numbers" ? "" : "probabilities");
@@ -309,7 +324,12 @@
     heads = [];
     const parts = [];
     if (trace.memory) parts.push(element("h2", {}, "Memory after this step"), memoryFigure());
-    if (network?.memory) {
+    if (dnc) {
+      const square = element("div", { className: "strips" }), link = reader("link");
+      addStrip(square, "links", slots.count, () => slots.count, (t, to, from) => link(t, slotOf(to), slotOf(from)), "weight", Math.max(3, Math.min(14, 320 / slots.count)));
+      parts.push(element("h2", {}, "Links after this step"), square, element("p", { className: "note" }, "Row: a slot; column: the slot that was written before it."));
+    }
+    if (ntm) {
       const cards = element("div", { className: "heads" });
       const { reads, writes } = network.memory;
       for (let head = 0; head < reads + writes; head++) cards.append(card(head < reads ? "Read" : "Write", head));
@@ -319,7 +339,7 @@
     if (rest.length) {
       const grid = element("div", { className: "strips" });
       for (const [name, rows, columns, value] of rest) addStrip(grid, name, rows, () => columns, value, "signed");
-      parts.push(element("h2", {}, network ? "Controller" : "Other parts of this step"), grid);
+      parts.push(element("h2", {}, dnc ? "Heads and controller in this step" : network ? "Controller" : "Other parts of this step"), grid);
     }
     if (data.left_out.length) parts.push(element("p", { className: "note" }, `Not on this page, for its size: ${data.left_out.join(", ")}.`));
     $("step").replaceChildren(...parts);
@@ -327,7 +347,7 @@
 
   /** Return the arrays without a place of their own: [name, rows, columns, value(time, row, column)]. */
   function others() {
-    const names = network ? ["hidden", "cell"].filter((name) => trace[name]) : Object.keys(trace);
+    const own = [...(dnc ? DNC_HEADS : []), "hidden", "cell"], names = network ? own.filter((name) => trace[name]) : Object.keys(trace);
     const count = trace.memory?.shape[1], result = [];
     for (const name of names) {
       const { shape } = trace[name];
@@ -340,8 +360,11 @@
     return result;
   }
 
+  const DNC_HEADS = ["write_key", "write_strength", "write_mask", "erase", "add", "allocation_gate", "write_gate", "read_key",
+    "read_strength", "read_mask", "free_gates", "read_modes", "forward_sharpness", "backward_sharpness", "reads"];
+
   /** Add a picture of rows and columns: `columns()` of them, with `value(time, row, column)`. */
-  function addStrip(grid, name, rows, columns, value, kind) {
+  function addStrip(grid, name, rows, columns, value, kind, high = rows > 8 ? 4 : 11) {
     const canvas = element("canvas", { role: "img" });
     canvas.setAttribute("aria-label", name);
     grid.append(element("span", {}, name.replaceAll("_", " ").replaceAll(".", " ")), canvas);
@@ -351,7 +374,7 @@
       tip(event, `${name.replaceAll("_", " ")} ${rows > 1 ? `${row}, ` : ""}${column}: ${value(state.time, row, column).toFixed(3)}`);
     });
     canvas.addEventListener("pointerleave", () => tip(null));
-    strips.push(() => DRAWING.strip(canvas, rows, columns(), (row, column) => value(state.time, row, column), kind, rows > 8 ? 4 : 11));
+    strips.push(() => DRAWING.strip(canvas, rows, columns(), (row, column) => value(state.time, row, column), kind, high));
   }
 
   function card(kind, head) {
@@ -508,6 +531,7 @@
     }
     $("time").value = time;
     $("when").textContent = `step ${time} of ${episode.inputs.shape[0] - 1}`;
+    share();
     keepAddress();
   }
 
@@ -555,12 +579,17 @@
     }, 150);
   }
 
-  function described() {
+  /** Return what the other page of a pair shows, too: the step and the episode. */
+  function common() {
     const parts = [`t=${state.time}`];
     if (own()) parts.push(`i=${state.items.map((item) => item.join("")).join(".")}`, `r=${state.repeats}`);
     else parts.push(`e=${state.sample}`);
     if (state.edits.size) parts.push(`f=${[...state.edits].map(([key, value]) => `${key}.${value}`).join("_")}`);
-    const changes = [];
+    return parts.join("&");
+  }
+
+  function described() {
+    const parts = [common()], changes = [];
     for (const [time, ofStep] of state.changes) {
       for (const [head, ofHead] of ofStep) for (const [name, value] of Object.entries(ofHead)) changes.push(`${time}_${head}_${name}_${value}`);
     }
@@ -568,9 +597,29 @@
     return parts.join("&");
   }
 
-  /** Take the state from the address, as far as it fits this network and task. */
-  function restore() {
-    const found = new Map(location.hash.slice(1).split("&").map((part) => [part.slice(0, 1), part.slice(2)]));
+  let shared = null;
+  /** Tell the other page of a pair what is shown, unless that came from there. */
+  function share() {
+    const shown = common();
+    if (!data.paired || shown === shared) return;
+    window.parent.postMessage({ shown, starts: shared === null }, "*");
+    shared = shown;
+  }
+
+  /** Show what the other page of a pair shows. */
+  function receive({ source, data: shown }) {
+    if (source !== window.parent || typeof shown !== "string" || shown === common()) return;
+    const [step, ...others] = shown.split("&");
+    shared = shown;
+    if (common().split("&").slice(1).join("&") === others.join("&") && step.startsWith("t=")) return go(Number(step.slice(2)) || 0);
+    restore(shown);
+    rerun();
+    follow();
+  }
+
+  /** Take the state from a text as that of the address, as far as it fits this network and task. */
+  function restore(text) {
+    const found = new Map(text.split("&").map((part) => [part.slice(0, 1), part.slice(2)]));
     const whole = (text, most) => (/^\d{1,6}$/.test(text ?? "") ? Math.min(most, Number(text)) : 0);
     state.sample = whole(found.get("e"), samples.length - 1);
     state.edits.clear();
@@ -595,7 +644,7 @@
   }
 
   function restoreChange([time, head, name, value]) {
-    const heads_ = network?.memory ? network.memory.reads + network.memory.writes : 0, number = Number(value);
+    const heads_ = ntm ? network.memory.reads + network.memory.writes : 0, number = Number(value);
     const range = { gate: [0, 1], strength: [0, 1000], shift: [-(network?.memory?.max_shift ?? 0), network?.memory?.max_shift ?? 0] }[name];
     if (!/^\d{1,4}$/.test(time) || !/^\d{1,3}$/.test(head ?? "") || Number(head) >= heads_ || !range || !Number.isFinite(number)) return;
     const ofStep = state.changes.get(Number(time)) ?? new Map(), ofHead = ofStep.get(Number(head)) ?? {};
@@ -684,10 +733,11 @@
     $("forward").addEventListener("click", () => go(state.time + 1));
     $("time").addEventListener("input", () => go(Number($("time").value)));
     document.addEventListener("keydown", keys);
+    if (data.paired) window.addEventListener("message", receive);
     window.addEventListener("resize", draw);
     window.addEventListener("hashchange", () => {
       if (location.hash === written) return;
-      restore();
+      restore(location.hash.slice(1));
       rerun();
       follow();
     });
@@ -697,7 +747,7 @@
   DRAWING.readColors();
   controls();
   check();
-  restore();
+  restore(location.hash.slice(1));
   listen();
   rerun();
   follow();
