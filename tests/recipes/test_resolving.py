@@ -30,6 +30,16 @@ def test_a_task_brings_its_recipe_and_another_network_drops_what_belongs_to_the_
     assert other["trainer"] == found["trainer"]
 
 
+def test_the_tasks_of_csordas_and_schmidhuber_bring_their_dnc():
+    for task, name in (("KeyValue", "key-value"), ("CopySeries", "copy-series")):
+        found = resolve(f"lightning_ntm.{task}", None, {})
+        assert found["model"] == recipe(name)["model"]
+        assert found["model"]["class_path"] == "lightning_ntm.DNC"
+        arguments = found["model"]["init_args"]
+        assert all(arguments[option] for option in ("masking", "deallocation", "sharpening"))
+        assert resolve(f"lightning_ntm.{task}", NTM, {"model": {"class_path": NTM}})["model"] == {"class_path": NTM}
+
+
 def test_the_recipe_s_network_keeps_its_arguments():
     said = {"model": {"class_path": NTM, "init_args": {"hidden_size": "9"}}}
     arguments = recipe("repeat-copy")["model"]["init_args"]
