@@ -93,3 +93,21 @@ def test_weights_of_another_network_are_told(capsys):
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert "heads." in error
+
+
+@pytest.mark.parametrize("network", ["SAM", "SDNC"])
+def test_a_sparse_network_is_trained_resumed_evaluated_and_drawn(network, capsys):
+    small = SMALL.replace("DNC", network)
+    assert ntm(f"train {small} --trainer.max_steps 4 --decay_after 1 --name whole") == 0
+    assert ntm(f"train {small} --trainer.max_steps 2 --decay_after 1 --name a") == 0
+    assert ntm("train --resume runs/a --trainer.max_steps 4") == 0
+    resumed, whole = (safetensors.torch.load_file(f"runs/{name}/best.safetensors") for name in ("a", "whole"))
+    torch.testing.assert_close(resumed, whole, rtol=0, atol=0)
+    capsys.readouterr()
+    assert ntm("evaluate runs/whole --lengths 3,5 --sequences 4 --memory_slots 20") == 0
+    assert ntm("figure runs/whole --lengths 3") == 0
+    with np.load("runs/whole/figures/memory-length-3.npz") as trace:
+        assert trace["read_weights"].shape == (7, 2, 8)
+    capsys.readouterr()
+    assert ntm(f"train {small} --model.num_nearest 9 --name b") == 2
+    assert capsys.readouterr().err == "ntm: error: --model.num_nearest (=9) must be at most memory_slots (=8).\n"
