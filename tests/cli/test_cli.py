@@ -655,7 +655,7 @@ def test_types_that_only_a_checker_knows_are_left_alone(tmp_path, monkeypatch, c
     assert capsys.readouterr().err == ""
 
 
-NETWORKS = "known: DNC, GRU, LSTM, NTM, RNN, StackRNN, TapeRNN, Transformer, or the import path of your own."
+NETWORKS = "known: DNC, GRU, LSTM, NTM, RNN, SAM, SDNC, StackRNN, TapeRNN, Transformer, or the import path of your own."
 
 MISTAKES = {
     "trian": "unknown verb 'trian'; did you mean 'train'?",

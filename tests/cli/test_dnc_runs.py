@@ -32,7 +32,7 @@ def ntm(words):
 
 @pytest.mark.parametrize(
     "options",
-    ["", "--model.masking true --model.mask_floor 0.1 --model.deallocation true --model.sharpening true"],
+    ["--model.masking false --model.deallocation false --model.sharpening false", "--model.mask_floor 0.1"],
     ids=["plain", "mds"],
 )
 def test_a_dnc_is_trained_resumed_evaluated_and_drawn(options, capsys):
@@ -44,7 +44,7 @@ def test_a_dnc_is_trained_resumed_evaluated_and_drawn(options, capsys):
     torch.testing.assert_close(resumed, whole, rtol=0, atol=0)
     run = open_run("runs/whole", memory_slots=20)
     assert type(run.model) is DNC
-    assert run.model.masking == bool(options)
+    assert run.model.masking == ("mask_floor" in options)
     capsys.readouterr()
     assert ntm("evaluate runs/whole --lengths 3,5 --sequences 4 --memory_slots 20") == 0
     assert ntm("figure runs/whole --lengths 3") == 0
@@ -62,7 +62,7 @@ def test_slots_may_vary_from_batch_to_batch():
     [
         ("--model.num_read_heads 9", "--model.num_read_heads (=9) must be at most memory_slots (=8)."),
         ("--model.memory_slots 1", "--model.memory_slots (=1) must be at least 2."),
-        ("--model.mask_floor 0.1", "--model.mask_floor (=0.1) must be 0 without masking=True."),
+        ("--model.masking false --model.mask_floor 0.1", "--model.mask_floor (=0.1) must be 0 without masking=True."),
         ("--model.backend triton", "--model.backend (='triton') must be one of auto, reference, cpu, graphs."),
         ("--model.max_shift 1", "unknown option --model.max_shift"),
         ("--min_memory_slots 1", "--min_memory_slots (=1) is too low: slots (=1) must be at least 2."),
@@ -86,10 +86,28 @@ def test_an_evaluation_with_too_few_slots_is_told(capsys):
 
 def test_weights_of_another_network_are_told(capsys):
     assert ntm(f"train {SMALL} --trainer.max_steps 2 --name a") == 0
-    assert ntm(f"train {SMALL} --model.sharpening true --trainer.max_steps 2 --name b") == 0
+    assert ntm(f"train {SMALL} --model.sharpening false --trainer.max_steps 2 --name b") == 0
     shutil.copy("runs/b/best.safetensors", "runs/a/best.safetensors")
     capsys.readouterr()
     assert ntm("evaluate runs/a") == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert "heads." in error
+
+
+@pytest.mark.parametrize("network", ["SAM", "SDNC"])
+def test_a_sparse_network_is_trained_resumed_evaluated_and_drawn(network, capsys):
+    small = SMALL.replace("DNC", network)
+    assert ntm(f"train {small} --trainer.max_steps 4 --decay_after 1 --name whole") == 0
+    assert ntm(f"train {small} --trainer.max_steps 2 --decay_after 1 --name a") == 0
+    assert ntm("train --resume runs/a --trainer.max_steps 4") == 0
+    resumed, whole = (safetensors.torch.load_file(f"runs/{name}/best.safetensors") for name in ("a", "whole"))
+    torch.testing.assert_close(resumed, whole, rtol=0, atol=0)
+    capsys.readouterr()
+    assert ntm("evaluate runs/whole --lengths 3,5 --sequences 4 --memory_slots 20") == 0
+    assert ntm("figure runs/whole --lengths 3") == 0
+    with np.load("runs/whole/figures/memory-length-3.npz") as trace:
+        assert trace["read_weights"].shape == (7, 2, 8)
+    capsys.readouterr()
+    assert ntm(f"train {small} --model.num_nearest 9 --name b") == 2
+    assert capsys.readouterr().err == "ntm: error: --model.num_nearest (=9) must be at most memory_slots (=8).\n"

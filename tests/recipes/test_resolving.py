@@ -3,6 +3,7 @@
 import yaml
 
 from lightning_ntm.recipes import overlay, plans, presets, resolve
+from lightning_ntm.recipes.presets import networks
 
 DEFAULT = yaml.safe_load(presets()["default"].read_text())
 NTM, LSTM = "lightning_ntm.NTM", "lightning_ntm.LSTM"
@@ -28,6 +29,32 @@ def test_a_task_brings_its_recipe_and_another_network_drops_what_belongs_to_the_
     assert other["model"] == said["model"]
     assert other.keys() == found.keys() - {"min_memory_slots", "weight_noise"}
     assert other["trainer"] == found["trainer"]
+
+
+def test_the_tasks_of_csordas_and_schmidhuber_bring_their_dnc():
+    for task, name in (("KeyValue", "key-value"), ("CopySeries", "copy-series")):
+        found = resolve(f"lightning_ntm.{task}", None, {})
+        assert found["model"] == recipe(name)["model"]
+        assert found["model"]["class_path"] == "lightning_ntm.DNC"
+        arguments = found["model"]["init_args"]
+        assert all(arguments[option] for option in ("masking", "deallocation", "sharpening"))
+        assert resolve(f"lightning_ntm.{task}", NTM, {"model": {"class_path": NTM}})["model"] == {"class_path": NTM}
+
+
+def test_a_network_brings_its_own_recipe_to_a_task_of_another():
+    dnc = yaml.safe_load(networks()["DNC"].read_text())
+    said = {"model": {"class_path": "lightning_ntm.DNC", "init_args": {"memory_slots": 9}}}
+    found = resolve("lightning_ntm.RepeatCopy", "lightning_ntm.DNC", said)
+    assert found["model"]["init_args"] == {**dnc["model"]["init_args"], "memory_slots": 9}
+    assert found["optimizer"] == dnc["optimizer"]
+    assert found["loss"] == recipe("repeat-copy")["loss"]
+    assert found.keys() & {"min_memory_slots", "weight_noise"} == set()
+    own = {"class_path": "torch.optim.SGD", "init_args": {"lr": 1}}
+    assert resolve(None, "lightning_ntm.DNC", {**said, "optimizer": own})["optimizer"] == own
+    assert resolve(None, "mine.DNC", {"model": {"class_path": "mine.DNC"}})["model"] == {"class_path": "mine.DNC"}
+    whole = resolve("lightning_ntm.Copy", "lightning_ntm.DNC", said, whole=True)
+    assert whole["model"] == said["model"]
+    assert whole["optimizer"] == DEFAULT["optimizer"]
 
 
 def test_the_recipe_s_network_keeps_its_arguments():

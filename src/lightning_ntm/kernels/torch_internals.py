@@ -46,6 +46,11 @@ def in_backward() -> bool:
     return torch._C._current_graph_task_id() != -1
 
 
+def backward_number() -> int:
+    """Return the number of the backward that autograd runs in this thread; there is no public name."""
+    return torch._C._current_graph_task_id()
+
+
 def has_saved_tensor_hooks() -> bool:
     """Return whether hooks pack tensors saved for the backward; public names set such hooks but do not find them."""
     return torch._C._autograd._top_saved_tensors_default_hooks(True) is not None

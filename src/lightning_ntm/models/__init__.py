@@ -26,6 +26,9 @@ from .recurrent_controllers import (
     RNNControllerState as RNNControllerState,
 )
 from .rnn import RNN as RNN, RNNState as RNNState
+from .sparse import SAM as SAM, SDNC as SDNC, SparseState as SparseState
+from .sparse_links import NoLinks as NoLinks, SparseLinks as SparseLinks
+from .sparse_memory import SparseMemory as SparseMemory, SparseMemoryState as SparseMemoryState
 from .stack import Stack as Stack
 from .stack_memory import StackMemory as StackMemory, StackMemoryState as StackMemoryState
 from .stack_rnn import StackRNN as StackRNN, StackRNNState as StackRNNState

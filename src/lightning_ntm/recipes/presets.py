@@ -14,6 +14,11 @@ def plans() -> dict[str, Path]:
     return _files("plans")
 
 
+def networks() -> dict[str, Path]:
+    """Return what networks bring to tasks whose recipes have another network, by the name of the class."""
+    return _files("networks")
+
+
 def _files(*folder: str) -> dict[str, Path]:
     where = Path(str(files("lightning_ntm").joinpath("recipes", *folder)))
     return {path.stem: path for path in sorted(where.glob("*.yaml"))}

@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from lightning_ntm.recipes.presets import presets
+from lightning_ntm.recipes.presets import networks, presets
 
 #: Options of a recipe that belong to its network.
 _OF_NETWORK = ("model", "min_memory_slots", "weight_noise")
@@ -20,7 +20,8 @@ def resolve(task: str | None, network: str | None, said: Mapping[str, Any], *, w
 
     The recipe is `default.yaml` with the file of the task on top, if the task has one. A network, optimizer or
     scheduler that the user names replaces the recipe's, with all its arguments. The recipe's network keeps its
-    arguments where the user names the same class, except those that a part of the user's own replaces.
+    arguments where the user names the same class, except those that a part of the user's own replaces. Another network
+    of this package brings its own recipe, if it has one.
 
     Args:
         task: Import path of the task that the user names; None for that of the default.
@@ -33,11 +34,12 @@ def resolve(task: str | None, network: str | None, said: Mapping[str, Any], *, w
     name = None if whole else _recipe_of(task or recipe["task"]["class_path"])
     for key, value in _read(name).items() if name else ():
         recipe[key] = {**recipe.get(key, {}), **value} if key in ("data", "trainer") else value
-    replaced = [group for group in ("task", "optimizer", "scheduler") if "class_path" in (said.get(group) or {})]
     if whole or network not in (None, recipe["model"]["class_path"]):
-        replaced += _OF_NETWORK
-    for key in replaced:
-        recipe.pop(key, None)
+        recipe = {key: value for key, value in recipe.items() if key not in _OF_NETWORK}
+        recipe = recipe if whole else overlay(recipe, _of_network(network))
+    for group in ("task", "optimizer", "scheduler"):
+        if "class_path" in (said.get(group) or {}):
+            recipe.pop(group, None)
     if "model" in recipe:
         recipe["model"] = _with_parts(recipe["model"], (said.get("model") or {}).get("init_args") or {})
     trainer = said.get("trainer") or {}
@@ -71,6 +73,13 @@ def _recipe_of(task: str) -> str | None:
     """Return the name of the recipe of a task of this package."""
     package, _, name = task.rpartition(".")
     return next((r for r in presets() if package == "lightning_ntm" and r.replace("-", "") == name.casefold()), None)
+
+
+def _of_network(network: str | None) -> dict[str, Any]:
+    """Return the recipe of a network of this package, empty if it has none."""
+    package, _, name = (network or "").rpartition(".")
+    path = networks().get(name) if package == "lightning_ntm" else None
+    return dict(yaml.safe_load(path.read_text(encoding="utf-8"))) if path else {}
 
 
 def _read(name: str) -> dict[str, Any]:

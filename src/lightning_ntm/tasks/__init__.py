@@ -5,6 +5,7 @@ from .associative_recall import AssociativeRecall as AssociativeRecall
 from .base import Task as Task
 from .batch import Batch as Batch
 from .copy import Copy as Copy
+from .copy_series import CopySeries as CopySeries
 from .dynamic_ngrams import DynamicNGrams as DynamicNGrams
 from .files import FileTask as FileTask
 from .formal import (
@@ -24,5 +25,6 @@ from .formal import (
     SolveEquation as SolveEquation,
     StackManipulation as StackManipulation,
 )
+from .key_value import KeyValue as KeyValue
 from .priority_sort import PrioritySort as PrioritySort
 from .repeat_copy import RepeatCopy as RepeatCopy

@@ -1,0 +1,176 @@
+"""Networks with a sparse memory: SAM, and the sparse DNC."""
+
+from operator import attrgetter
+from typing import Any, ClassVar, Literal, NamedTuple
+
+from torch import nn
+
+from lightning_ntm.checks import at_least
+from lightning_ntm.kernels.choice import Kernel
+from lightning_ntm.models.controlled import ControlledModel
+from lightning_ntm.models.controllers import controller_of
+from lightning_ntm.models.exported import exportable
+from lightning_ntm.models.parts import Controller
+from lightning_ntm.models.sparse_memory import SparseMemory
+
+
+@exportable
+class SparseState(NamedTuple):
+    """Everything a `SAM` or an `SDNC` remembers between two steps: the states of its parts."""
+
+    memory: Any  # `SparseMemoryState`
+    controller: Any  # `LSTMControllerState`, or that of another controller
+
+
+class SparseModel(ControlledModel[SparseState]):
+    """A controller with a sparse memory: what SAM and the sparse DNC share."""
+
+    state_type = SparseState
+    replaced_memory = SparseMemory
+    kernels: ClassVar = {
+        "sparse": Kernel("lightning_ntm.kernels.sparse:run", "lightning_ntm.kernels.sparse:refusal"),
+    }
+
+    memory_slots = property(attrgetter("memory.memory_slots"), doc="Memory slots, if no others are given.")
+    memory_width = property(attrgetter("memory.memory_width"), doc="Numbers per memory slot.")
+    num_read_heads = property(attrgetter("memory.num_read_heads"), doc="Heads that read.")
+    num_nearest = property(attrgetter("memory.num_nearest"), doc="Slots that a head reads by content.")
+
+    def _build(self, memory: SparseMemory, controller: Any, hidden_size: int, num_layers: int) -> None:
+        inputs = self.input_size + memory.read_size
+        self.controller = controller_of(type(self), controller, inputs, hidden_size, num_layers)
+        self.heads = nn.Linear(self.controller.output_size, memory.interface_size)
+        self.output = nn.Linear(self.controller.output_size + memory.read_size, self.output_size)
+        self.memory = memory
+        for layer in (self.heads, self.output):
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def initial_state(self, *batch: int, slots: int | None = None) -> SparseState:
+        """Return the state before the first step of a sequence: an empty memory, and the start of the controller.
+
+        Args:
+            batch: Sizes of the leading axes.
+            slots: Memory slots, by default `memory_slots`; a sequence keeps the number with which it begins.
+
+        Raises:
+            ValueError: `slots` is below 2, or below the number of read heads, nearest slots or links.
+        """
+        return SparseState(self.memory.initial_state(*batch, slots=slots), self.controller.initial_state(*batch))
+
+
+class SAM(SparseModel):
+    """Sparse Access Memory (Rae et al. 2016, arXiv 1610.09027): an NTM that reads and writes a few slots in each step.
+
+    In each step the least recently accessed slot is erased. The write goes to that slot and to those that were read in
+    the step before, mixed by a gate. Then each head reads the `num_nearest` slots that are nearest to its key. The
+    backend `sparse` changes the memory in place and saves for the backward what was read, so that the memory of a
+    training step does not grow with time steps times slots; gradients, writes and reads cost the same with any number
+    of slots. The search for the nearest slots is exact: one product of the memory with the keys, without a gradient,
+    and the smallest time of last access, both of which grow with the slots. The paper's search is approximate.
+
+    What the paper leaves open: strengths are 1 + softplus as in the DNC; with several read heads there is one write
+    head, which takes the mean of their weightings; the softmax is over the nearest slots alone; the memory begins with
+    zeros, and empty slots are used in their order.
+
+    Args:
+        input_size: Numbers per step of the input.
+        output_size: Logits per step of the output.
+        hidden_size: Units of each layer of the controller.
+        memory_slots: Number of memory slots, N in the paper, at least 2; `initial_state` can give another number.
+        memory_width: Numbers per memory slot.
+        num_read_heads: Heads that read, at least 1 and at most `memory_slots`.
+        num_nearest: Slots that a head reads, K in the paper, at least 1 and at most `memory_slots`.
+        controller: `lstm`, `feedforward`, or a module of your own. With your own, `hidden_size` and `num_layers` keep
+            their defaults.
+        num_layers: Layers of the controller.
+        backend: `auto` takes the fastest program that can run a call, `reference` the plain loop.
+        checkpoint_every: For long sequences: steps between the states that are kept for the backward;
+            the rest is computed again. 0 keeps everything.
+
+    Shape:
+        - inputs: `(batch, time, input_size)`, with at least one step
+        - logits: `(batch, time, output_size)`
+
+    Raises:
+        ValueError: An argument is out of its range, or cannot be given with another.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        output_size: int,
+        *,
+        hidden_size: int = 100,
+        memory_slots: int = 128,
+        memory_width: int = 32,
+        num_read_heads: int = 1,
+        num_nearest: int = 4,
+        controller: Literal["lstm", "feedforward"] | Controller[Any] = "lstm",
+        num_layers: int = 1,
+        backend: str = "auto",
+        checkpoint_every: int = 0,
+    ):
+        super().__init__(input_size, output_size, backend, checkpoint_every)
+        counts = {"num_read_heads": num_read_heads, "num_nearest": num_nearest}
+        self._build(SparseMemory(memory_slots, memory_width, **counts), controller, hidden_size, num_layers)
+
+
+class SDNC(SparseModel):
+    """Sparse Differentiable Neural Computer (Rae et al. 2016, arXiv 1610.09027, supplement): `SAM` with links.
+
+    A slot has up to `num_links` links to the slots after which it was written. Heads read by content, backward and
+    forward along the links, mixed as in the DNC; each of the three reads `num_nearest` slots. It writes as `SAM` does,
+    and costs the same with any number of slots apart from what is said there.
+
+    A link fades as the slot that it leads to is written, N_ij = (1 - w_i) N_ij + w_i p_j; in the DNC also as the other
+    one is. The `num_links` largest entries of a row are kept, of precedence too; of followers those of the largest
+    links.
+
+    Args:
+        input_size: Numbers per step of the input.
+        output_size: Logits per step of the output.
+        hidden_size: Units of each layer of the controller.
+        memory_slots: Number of memory slots, N in the paper, at least 2; `initial_state` can give another number.
+        memory_width: Numbers per memory slot.
+        num_read_heads: Heads that read, at least 1 and at most `memory_slots`.
+        num_nearest: Slots that a head reads in each of the three ways, K in the paper, at least 1 and at most
+            `memory_slots`.
+        num_links: Links of each slot, K_L in the paper, at least 1 and at most `memory_slots`.
+        controller: `lstm`, `feedforward`, or a module of your own. With your own, `hidden_size` and `num_layers` keep
+            their defaults.
+        num_layers: Layers of the controller.
+        backend: `auto` takes the fastest program that can run a call, `reference` the plain loop.
+        checkpoint_every: For long sequences: steps between the states that are kept for the backward;
+            the rest is computed again. 0 keeps everything.
+
+    Shape:
+        - inputs: `(batch, time, input_size)`, with at least one step
+        - logits: `(batch, time, output_size)`
+
+    Raises:
+        ValueError: An argument is out of its range, or cannot be given with another.
+    """
+
+    num_links = property(attrgetter("memory.num_links"), doc="Links of each slot.")
+
+    def __init__(
+        self,
+        input_size: int,
+        output_size: int,
+        *,
+        hidden_size: int = 100,
+        memory_slots: int = 128,
+        memory_width: int = 32,
+        num_read_heads: int = 1,
+        num_nearest: int = 4,
+        num_links: int = 8,
+        controller: Literal["lstm", "feedforward"] | Controller[Any] = "lstm",
+        num_layers: int = 1,
+        backend: str = "auto",
+        checkpoint_every: int = 0,
+    ):
+        super().__init__(input_size, output_size, backend, checkpoint_every)
+        at_least(1, num_links=num_links)
+        counts = {"num_read_heads": num_read_heads, "num_nearest": num_nearest, "num_links": num_links}
+        self._build(SparseMemory(memory_slots, memory_width, **counts), controller, hidden_size, num_layers)
