@@ -45,7 +45,7 @@ def sparse_content_weights(
     key: Float[Tensor, "*batch heads width"],
     strength: Float[Tensor, "*batch heads"],
 ) -> Float[Tensor, "*batch heads entries"]:
-    """Content weighting among the nearest slots: a softmax over their similarities alone. Eq. 2 with K entries.
+    """Content weighting among the nearest slots: a softmax over their similarities alone. Section 3.1.
 
     Args:
         rows: Contents of the nearest slots of each head.
@@ -87,7 +87,7 @@ def sparse_write_weights(
     write_gate: Float[Tensor, "*batch"],
     reuse_gate: Float[Tensor, "*batch"],
 ) -> tuple[Int64[Tensor, "*batch written"], Float[Tensor, "*batch written"]]:
-    """The write weighting: where was read in the step before, and the least recently accessed slot. Eq. 5.
+    """The write weighting: where was read in the step before, and the least recently accessed slot. Section 3.2.
 
     With several read heads, the mean of their weightings. The last entry is that of the least recently accessed slot.
 
@@ -117,7 +117,7 @@ def replace_rows(
     places: Int64[Tensor, "*batch entries"],
     rows: Shaped[Tensor, "*batch entries width"],
 ) -> Shaped[Tensor, "*batch slots width"]:
-    """A table with the rows at `erased` set to 0, then `rows` added at `places`. Eq. 3 erases what is overwritten."""
+    """A table with the rows at `erased` set to 0, then `rows` added at `places`. What is overwritten is erased."""
     width = table.shape[-1]
     table = table.scatter(-2, erased.unsqueeze(-1).expand(*erased.shape, width), 0)
     return table.scatter_add(-2, places.unsqueeze(-1).expand(*places.shape, width), rows)
