@@ -65,7 +65,15 @@ def test_escape_sequences_do_not_reach_the_terminal(capsys):
     assert "must be a plain folder name" in capsys.readouterr().err
 
 
-ALL = "import sys; from lightning_ntm.cli import main; sys.exit(any(main(words) for words in eval(sys.argv[1])))"
+#: Runs several commands, whose words are decoded as those of a process.
+ALL = """
+import os, sys
+from lightning_ntm.cli import main
+for words in eval(sys.argv[1]):
+    sys.argv = ["ntm", *(os.fsdecode(word.encode()) for word in words)]
+    if main():
+        sys.exit(1)
+"""
 
 
 def test_files_are_utf_8_whatever_the_locale():

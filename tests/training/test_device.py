@@ -3,6 +3,7 @@
 import json
 import math
 from contextlib import nullcontext
+from functools import partial
 from types import SimpleNamespace
 from unittest.mock import Mock
 
@@ -268,9 +269,10 @@ def test_the_bar_shows_a_cost_once_it_can_be_read_without_waiting(monkeypatch):
     bar.bar = SimpleNamespace(update=lambda task, **told: shown.append(told.get("description")))
     bar.shown = 0
     batch = Copy(bits=3).sample(np.random.default_rng(0), 4, length=2)
-    wrong = {"logits": 1 - 2 * batch.targets, "costs": torch.zeros(4)}
+    wrong = {"logits": 1 - 2 * batch.targets, "costs": torch.zeros(4), "errors": None}
     for step in range(10, 14):
         trainer, module = Mock(spec=L.Trainer, global_step=step), Mock(spec=SequenceLearner, answer=Bits(3))
+        module.measured = partial(SequenceLearner.measured, module)
         bar.on_train_batch_end(trainer, module, wrong, batch, 0)
     assert shown == [None, None, None, "6.00 wrong bits", None]
 

@@ -104,7 +104,7 @@ def class_help(group: str, path: str, configuration: Mapping[str, Any], linked: 
     parser = ArgumentParser(add_help=False, usage=SUPPRESS, description=(inspect.getdoc(made) or path).split("\n")[0])
     options = parser.add_argument_group(f"options of {made.__name__}")
     add = options.add_class_arguments if inspect.isclass(made) else options.add_function_arguments
-    skip: set[str | int] = {*linked} if linked else {1}  # the parameters, or the optimizer
+    skip: set[str | int] = {1} if group in ("optimizer", "scheduler") else {*linked}  # 1: parameters, or the optimizer
     added = add(made, group, as_group=False, skip=skip, fail_untyped=False)
     spec = configuration.get(group) or {}
     if spec.get("class_path") == path:

@@ -201,11 +201,11 @@ def _cut(panel: Panel) -> Panel:
 
 def _add_cells(panels: Panels, trace: Mapping[str, np.ndarray], name: str) -> None:
     """Add the contents of stacks or of tapes, one number for each cell, or the weights of their actions."""
-    kind = name.removesuffix("s") if name in ("stacks", "tapes") else name.removesuffix("_actions")
+    kind = name.removesuffix("s") if name in ("stacks", "tapes") else name.split("_")[0]
     values = trace[name]
     for number in range(values.shape[1]):
         part, of = values[:, number], _of(kind, number, values)
-        if name.endswith("_actions"):
+        if name in ("stack_actions", "tape_actions"):
             names = STACK_ACTIONS if kind == "stack" else TAPE_ACTIONS
             title = f"{kind.capitalize()} actions{of}"
             panels.right.append(Panel(title, part, "action", labels=names[: part.shape[1]]))
