@@ -15,9 +15,9 @@
 namespace ntm {
 namespace {
 
-enum Kind : index { bits = 0, symbols = 1, numbers = 2 };  // KINDS in layout.py
+enum Kind : index { bits = 0, symbols = 1, numbers = 2 };  // KINDS in loss.py
 
-// objective.py has the same fields.
+// layout.py has the same fields.
 struct Judged {
     index kind, outputs;
     index mean;        // 1: the loss is the mean over all units; 0: over the sequences
@@ -25,7 +25,7 @@ struct Judged {
     double tolerance;  // of `numbers`: errors are further off
 };
 
-// Pointers in `PLACES` in objective.py.
+// Pointers in the order of `PLACES` in layout.py.
 template <class T>
 struct Places {
     const T* weight;           // outputs, features
