@@ -390,3 +390,17 @@ def test_a_network_that_was_changed_runs_the_loop():
 def test_every_option_is_described(kind):
     for name in inspect.signature(kind).parameters:
         assert f"        {name}: " in kind.__doc__
+
+
+class Narrow(SAM):
+    """Has a constructor of its own, without the sizes of a controller."""
+
+    def __init__(self, controller):
+        super().__init__(4, 2, memory_slots=7, memory_width=3, controller=controller)
+
+
+def test_a_subclass_with_another_constructor_takes_a_controller():
+    controller = FeedForwardController(4 + 3, 5, 1)
+    assert Narrow(controller).controller is controller
+    with pytest.raises(ValueError, match=r"input_size \(=9\) must be 7"):
+        Narrow(FeedForwardController(9, 5, 1))

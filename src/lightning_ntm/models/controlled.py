@@ -36,6 +36,16 @@ class ControlledModel(MemoryModel[State]):
     replaced_memory: ClassVar[type[nn.Module]]
     replaced_methods = ("unroll", "step", "recur", "_control", "_answer")
 
+    def _connect(self, controller: Controller[Any], memory: Memory[Any]) -> None:
+        """Set both parts and make the layers that connect them, Xavier uniform with zero biases."""
+        self.controller = controller
+        self.heads = nn.Linear(controller.output_size, memory.interface_size)
+        self.output = nn.Linear(controller.output_size + memory.read_size, self.output_size)
+        self.memory = memory
+        for layer in (self.heads, self.output):
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
     def replaced_parts(self) -> Iterator[Part]:
         """Yield controller, memory, heads and output."""
         parts = children_of(self)

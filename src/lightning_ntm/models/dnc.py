@@ -3,8 +3,6 @@
 from operator import attrgetter
 from typing import Any, ClassVar, Literal, NamedTuple
 
-from torch import nn
-
 from lightning_ntm.kernels.choice import Kernel
 from lightning_ntm.kernels.dnc.numbers import Numbers
 from lightning_ntm.kernels.plain import Shapes
@@ -108,13 +106,8 @@ class DNC(ControlledModel[DNCState]):
             deallocation=deallocation,
             sharpening=sharpening,
         )
-        self.controller = controller_of(DNC, controller, input_size + memory.read_size, hidden_size, num_layers)
-        self.heads = nn.Linear(self.controller.output_size, memory.interface_size)
-        self.output = nn.Linear(self.controller.output_size + memory.read_size, output_size)
-        self.memory = memory
-        for layer in (self.heads, self.output):
-            nn.init.xavier_uniform_(layer.weight)
-            nn.init.zeros_(layer.bias)
+        inputs = input_size + memory.read_size
+        self._connect(controller_of(DNC, controller, inputs, hidden_size, num_layers), memory)
 
     def replaced_shapes(self, batch_size: int, state: DNCState) -> Shapes:
         """Return the shapes of state and linear layers."""

@@ -1,6 +1,6 @@
 """The memory of the DNC, with its write head and its read heads (Graves et al. 2016, Methods)."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -67,6 +67,7 @@ class DNCMemory(Memory[DNCMemoryState]):
     """
 
     shown = ("memory_slots", "memory_width", "num_read_heads", "masking", "deallocation", "sharpening")
+    state_type = DNCMemoryState
     _like: Tensor
 
     def __init__(
@@ -112,11 +113,6 @@ class DNCMemory(Memory[DNCMemoryState]):
         shapes = (slots, width), (slots,), (slots,), (slots, slots), (slots,), (heads, slots), (heads, width)
         dtype = state_dtype(self._like)
         return DNCMemoryState(*(self._like.new_zeros((*batch, *shape), dtype=dtype) for shape in shapes))
-
-    def slots_of(self, state: Any) -> int | None:
-        """Return the slots of a state, or `None` for a state of another type."""
-        memory = state.memory if isinstance(state, DNCMemoryState) else None
-        return memory.shape[-2] if isinstance(memory, Tensor) and memory.ndim > 1 else None
 
     def reads(self, state: DNCMemoryState) -> Float[Tensor, "*batch reads"]:
         """Return what all heads have read."""

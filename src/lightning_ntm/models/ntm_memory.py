@@ -1,6 +1,6 @@
 """The memory of the NTM, with the heads that read and write it (Graves et al. 2014, sections 3.1 to 3.3)."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -60,6 +60,7 @@ class NTMMemory(Memory[NTMMemoryState]):
     """
 
     shown = ("memory_slots", "memory_width", "num_read_heads", "num_write_heads", "max_shift")
+    state_type = NTMMemoryState
     _like: Tensor
 
     def __init__(
@@ -127,11 +128,6 @@ class NTMMemory(Memory[NTMMemoryState]):
         else:
             reads = repeated(reads, batch, dtype)
         return NTMMemoryState(memory, weights, reads)
-
-    def slots_of(self, state: Any) -> int | None:
-        """Return the slots of a state, or `None` for a state of another type."""
-        memory = state.memory if isinstance(state, NTMMemoryState) else None
-        return memory.shape[-2] if isinstance(memory, Tensor) and memory.ndim > 1 else None
 
     def reads(self, state: NTMMemoryState) -> Float[Tensor, "*batch reads"]:
         """Return the reads of all heads as one vector."""

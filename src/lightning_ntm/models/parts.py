@@ -62,6 +62,8 @@ class Memory(KeepsArguments, nn.Module, abc.ABC, Generic[MemoryState]):
     read_size: int
     #: Names of attributes that `repr` shows.
     shown: ClassVar[tuple[str, ...]] = ()
+    #: The type of a state with any number of slots, whose first tensor is `(..., slots, width)`.
+    state_type: ClassVar[type[tuple[Any, ...]] | None] = None
 
     @abc.abstractmethod
     def initial_state(self, *batch: int, slots: int | None = None) -> MemoryState:
@@ -89,7 +91,8 @@ class Memory(KeepsArguments, nn.Module, abc.ABC, Generic[MemoryState]):
 
     def slots_of(self, state: Any) -> int | None:
         """Return the slots of a state, or `None` if their number is fixed or the state is of another type."""
-        return None
+        first = state[0] if self.state_type and isinstance(state, self.state_type) else None
+        return first.shape[-2] if isinstance(first, Tensor) and first.ndim > 1 else None
 
     def observe(
         self, interface: Float[Tensor, "*batch interface"], state: MemoryState

@@ -3,8 +3,6 @@
 from operator import attrgetter
 from typing import Any, ClassVar, Literal, NamedTuple
 
-from torch import nn
-
 from lightning_ntm.checks import at_least
 from lightning_ntm.kernels.choice import Kernel
 from lightning_ntm.models.controlled import ControlledModel
@@ -35,16 +33,6 @@ class SparseModel(ControlledModel[SparseState]):
     memory_width = property(attrgetter("memory.memory_width"), doc="Numbers per memory slot.")
     num_read_heads = property(attrgetter("memory.num_read_heads"), doc="Heads that read.")
     num_nearest = property(attrgetter("memory.num_nearest"), doc="Slots that a head reads by content.")
-
-    def _build(self, memory: SparseMemory, controller: Any, hidden_size: int, num_layers: int) -> None:
-        inputs = self.input_size + memory.read_size
-        self.controller = controller_of(type(self), controller, inputs, hidden_size, num_layers)
-        self.heads = nn.Linear(self.controller.output_size, memory.interface_size)
-        self.output = nn.Linear(self.controller.output_size + memory.read_size, self.output_size)
-        self.memory = memory
-        for layer in (self.heads, self.output):
-            nn.init.xavier_uniform_(layer.weight)
-            nn.init.zeros_(layer.bias)
 
     def initial_state(self, *batch: int, slots: int | None = None) -> SparseState:
         """Return the state before the first step of a sequence: an empty memory, and the start of the controller.
@@ -113,7 +101,9 @@ class SAM(SparseModel):
     ):
         super().__init__(input_size, output_size, backend, checkpoint_every)
         counts = {"num_read_heads": num_read_heads, "num_nearest": num_nearest}
-        self._build(SparseMemory(memory_slots, memory_width, **counts), controller, hidden_size, num_layers)
+        memory = SparseMemory(memory_slots, memory_width, **counts)
+        inputs = input_size + memory.read_size
+        self._connect(controller_of(SAM, controller, inputs, hidden_size, num_layers), memory)
 
 
 class SDNC(SparseModel):
@@ -173,4 +163,6 @@ class SDNC(SparseModel):
         super().__init__(input_size, output_size, backend, checkpoint_every)
         at_least(1, num_links=num_links)
         counts = {"num_read_heads": num_read_heads, "num_nearest": num_nearest, "num_links": num_links}
-        self._build(SparseMemory(memory_slots, memory_width, **counts), controller, hidden_size, num_layers)
+        memory = SparseMemory(memory_slots, memory_width, **counts)
+        inputs = input_size + memory.read_size
+        self._connect(controller_of(SDNC, controller, inputs, hidden_size, num_layers), memory)

@@ -67,6 +67,7 @@ class SparseMemory(Memory[SparseMemoryState]):
     """
 
     shown = ("memory_slots", "memory_width", "num_read_heads", "num_nearest", "num_links")
+    state_type = SparseMemoryState
     _like: Tensor
 
     def __init__(
@@ -126,11 +127,6 @@ class SparseMemory(Memory[SparseMemoryState]):
         start, time = counted(slots, start=-slots), like.new_zeros(batch, dtype=torch.int64)
         reads = zeros(heads, width)
         return SparseMemoryState(zeros(slots, width), start, time, places, zeros(heads, entries), reads, links)
-
-    def slots_of(self, state: Any) -> int | None:
-        """Return the slots of a state, or `None` for a state of another type."""
-        memory = state.memory if isinstance(state, SparseMemoryState) else None
-        return memory.shape[-2] if isinstance(memory, Tensor) and memory.ndim > 1 else None
 
     def reads(self, state: SparseMemoryState) -> Float[Tensor, "*batch reads"]:
         """Return what all heads have read."""

@@ -1,6 +1,6 @@
 """The memory of a Stack-RNN: one or more continuous stacks (Joulin and Mikolov 2015)."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -41,6 +41,7 @@ class StackMemory(Memory[StackMemoryState]):
     """
 
     shown = ("memory_slots", "memory_width", "num_stacks")
+    state_type = StackMemoryState
     _like: Tensor
 
     def __init__(self, memory_slots: int = 128, memory_width: int = 8, *, num_stacks: int = 1):
@@ -74,11 +75,6 @@ class StackMemory(Memory[StackMemoryState]):
         """Return stacks with another number of slots, for those that are zero."""
         stacks = state.stacks[..., :slots, :]
         return StackMemoryState(F.pad(stacks, (0, 0, 0, slots - stacks.shape[-2])))
-
-    def slots_of(self, state: Any) -> int | None:
-        """Return the slots of a state, or `None` for a state of another type."""
-        stacks = state.stacks if isinstance(state, StackMemoryState) else None
-        return stacks.shape[-2] if isinstance(stacks, Tensor) and stacks.ndim > 1 else None
 
     def reads(self, state: StackMemoryState) -> Float[Tensor, "*batch reads"]:
         """Return the tops of all stacks as one vector."""

@@ -1,6 +1,6 @@
 """The memory of a Tape-RNN: one or more tapes, each with a head (Delétang et al. 2023)."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int64
@@ -42,6 +42,7 @@ class TapeMemory(Memory[TapeMemoryState]):
     """
 
     shown = ("memory_slots", "memory_width", "num_tapes", "length_oracle")
+    state_type = TapeMemoryState
     _like: Tensor
 
     def __init__(
@@ -91,11 +92,6 @@ class TapeMemory(Memory[TapeMemoryState]):
         right, left = state.tapes[..., : min(have, slots) - half, :], state.tapes[..., have - half :, :]
         between = state.tapes.new_zeros((*right.shape[:-2], max(0, slots - have), right.shape[-1]))
         return state._replace(tapes=torch.cat([right, between, left], dim=-2))
-
-    def slots_of(self, state: Any) -> int | None:
-        """Return the cells of a state, or `None` for a state of another type."""
-        tapes = state.tapes if isinstance(state, TapeMemoryState) else None
-        return tapes.shape[-2] if isinstance(tapes, Tensor) and tapes.ndim > 1 else None
 
     def reads(self, state: TapeMemoryState) -> Float[Tensor, "*batch reads"]:
         """Return the cells at the heads of all tapes as one vector."""
