@@ -8,7 +8,6 @@ address. A page that starts is given what is shown already; without an address t
   window.addEventListener("message", ({ source, data }) => {
     const from = frames.indexOf(source);
     if (from < 0 || typeof data?.shown !== "string") return;
-    if (data.starts && from === 0) source.focus(); // for its keys
     if (data.starts && shown) source.postMessage(shown, "*");
     else if (!data.starts || from === 0) {
       shown = data.shown;
@@ -23,6 +22,9 @@ address. A page that starts is given what is shown already; without an address t
       try { window.history.replaceState(null, "", `#${shown}`); } catch { /* a page within a page has no address of its own */ }
     }, 150);
   }
+
+  // Keys are for the first page. A page that is not in front when it has loaded is given them with its first key.
+  for (const event of ["load", "focus", "keydown"]) window.addEventListener(event, () => frames[0].focus());
 
   window.addEventListener("hashchange", () => {
     if (location.hash.slice(1) === shown) return;
