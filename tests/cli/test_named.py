@@ -53,6 +53,7 @@ PLACES = {
     "activation": lambda bad: {"model": {"class_path": "mine.Mine", "init_args": {"activation": bad}}},
     "task": lambda bad: {"task": bad},
     "bits": lambda bad: {"task": {"class_path": "lightning_ntm.Copy", "init_args": {"bits": bad}}},
+    "curriculum": lambda bad: {"data": {"curriculum": bad}},
     "optimizer": lambda bad: {"optimizer": bad},
     "rate": lambda bad: {"optimizer": {"class_path": SGD, "init_args": {"lr": bad}}},
     "scheduler": lambda bad: {"scheduler": bad},

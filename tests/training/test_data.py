@@ -7,6 +7,7 @@ import torch
 
 from lightning_ntm import NTM, AssociativeRecall, Copy, DynamicNGrams, PrioritySort, RepeatCopy
 from lightning_ntm.evaluation.episodes import chunks
+from lightning_ntm.tasks.curricula import RegularIncrease
 from lightning_ntm.tasks.randomness import batch_generator
 from lightning_ntm.training import EpisodeData, SequenceLearner
 
@@ -94,3 +95,13 @@ def test_a_fixed_set_has_the_size_asked_for_and_stays_the_same():
 def test_what_is_out_of_range_is_named(field):
     with pytest.raises(ValueError, match=rf"{field} \(=0\) must be at least 1"):
         EpisodeData(Copy(), **{field: 0})
+
+
+def test_a_curriculum_chooses_the_length_of_every_batch():
+    data = EpisodeData(Copy(max_length=6), 5, batch_size=2, curriculum=RegularIncrease(1, every=2, all_below=False))
+    seen = Seen()
+    learner = SequenceLearner(NTM(9, 8, hidden_size=2, memory_slots=6, memory_width=2))
+    quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
+    L.Trainer(max_steps=7, callbacks=[seen], limit_val_batches=0, **quiet).fit(learner, data)
+    assert [int(batch.mask[0].sum()) for batch in seen.batches] == [1, 1, 2, 2, 3, 3, 4]
+    assert data.hparams["curriculum"]["class_path"].endswith("RegularIncrease")

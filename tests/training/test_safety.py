@@ -18,6 +18,7 @@ from tests.torture import folders, runs
 from lightning_ntm import NTM, Copy
 from lightning_ntm.evaluation import open_run, replay
 from lightning_ntm.records import RunFolder
+from lightning_ntm.tasks.curricula import Fixed
 from lightning_ntm.training import EpisodeData, Run, SequenceLearner
 from lightning_ntm.training.safety import DivergenceError, LostFolderError
 
@@ -40,17 +41,20 @@ class Overflowing(NTM):
         return logits * (math.inf if self.training and self.calls == 3 else 1.0), state
 
 
-def run(path, on_nonfinite="stop", resume=False, precision="32-true", trainer=None, **varied):
+def run(path, on_nonfinite="stop", resume=False, precision="32-true", trainer=None, curriculum=None, **varied):
     torch.manual_seed(3)
     learner = SequenceLearner(
         Overflowing(4, 3, hidden_size=8, memory_slots=6, memory_width=4),
         on_nonfinite=on_nonfinite,
         **varied,
     )
-    data = EpisodeData(Copy(bits=3, max_length=4), 3, batch_size=4, batches_per_epoch=5, validation_sequences=5)
+    sizes = {"batch_size": 4, "batches_per_epoch": 5, "validation_sequences": 5}
+    data = EpisodeData(Copy(bits=3, max_length=4), 3, curriculum=curriculum, **sizes)
     options = {"max_steps": 4, "log_every_n_steps": 2, "enable_model_summary": False, "enable_progress_bar": False}
     options |= {"precision": precision, **(trainer or {})}
-    return Run(learner, data, options, RunFolder(path), CONFIG, resume=resume)
+    chosen = "curriculum: {class_path: lightning_ntm.tasks.curricula.Fixed, init_args: {value: 3}}"
+    config = CONFIG.replace("{batch_size: 4}", f"{{batch_size: 4, {chosen}}}") if curriculum else CONFIG
+    return Run(learner, data, options, RunFolder(path), config, resume=resume)
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
@@ -60,6 +64,15 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_the_step_can_be_seen_again(t
     model, batch, _ = replay(tmp_path / "a")
     assert batch.inputs.shape[0] == 4
     assert all(torch.isfinite(p).all() for p in model.parameters())
+
+
+def test_a_step_is_seen_again_with_the_difficulty_that_a_curriculum_chose(tmp_path):
+    with pytest.raises(DivergenceError):
+        run(tmp_path / "a", curriculum=Fixed(3)).fit()
+    _, batch, _ = replay(tmp_path / "a")
+    expected = Fixed(3).batch(Copy(bits=3, max_length=4), 3, 2, 4)
+    assert all(torch.equal(a, b) for a, b in zip(batch, expected, strict=True))
+    assert batch.mask.sum() == 12
 
 
 def test_a_step_is_seen_again_with_the_memory_it_had(tmp_path):

@@ -12,6 +12,7 @@ from lightning_ntm.evaluation.build import class_of
 _ROOMS = {
     "model": ("lightning_ntm.models", "MemoryModel", "lightning_ntm"),
     "task": ("lightning_ntm.tasks", "Task", "lightning_ntm"),
+    "data.curriculum": ("lightning_ntm.tasks.curricula", "Curriculum", "lightning_ntm.tasks.curricula"),
     "optimizer": ("torch.optim", "Optimizer", "torch.optim"),
     "scheduler": ("torch.optim.lr_scheduler", "LRScheduler", "torch.optim.lr_scheduler"),
 }
@@ -39,7 +40,7 @@ def class_path(option: str, name: str) -> str:
             hint = near(name, known) or ", and no import path of your own."
             raise UsageError(f"--{option} {name}: there is no such class in {module}{hint}")
         hint = near(name, known) or f"; known: {', '.join(known)}, or the import path of your own."
-        raise UsageError(f"unknown {option} {name!r}{hint}")
+        raise UsageError(f"unknown {option.rpartition('.')[2]} {name!r}{hint}")
     try:
         made = class_of(name)
     except Exception as error:  # importing a user's own module may raise anything

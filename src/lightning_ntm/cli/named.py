@@ -31,10 +31,12 @@ from lightning_ntm.evaluation.build import class_of
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.models.parts import Controller, Memory
 from lightning_ntm.tasks.base import Task
+from lightning_ntm.tasks.curricula import Curriculum
 
 _KINDS: dict[str, tuple[type, ...]] = {
     "model": (MemoryModel, Controller, Memory),
     "task": (Task,),
+    "data": (Curriculum,),
     "optimizer": (Optimizer,),
     "scheduler": (LRScheduler,),
     "trainer": (

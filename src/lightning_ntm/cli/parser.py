@@ -9,13 +9,14 @@ import yaml
 from jsonargparse import ActionConfigFile, ArgumentError, ArgumentParser, Namespace
 
 from lightning_ntm.checks import at_least, between
-from lightning_ntm.cli.classes import arguments, short_names
+from lightning_ntm.cli.classes import arguments, class_path, short_names
 from lightning_ntm.cli.help import class_help
 from lightning_ntm.cli.named import check_named, forbid_imports
 from lightning_ntm.cli.said import CLASSES, Said, read
 from lightning_ntm.cli.words import Prints, UsageError, explained, near, one_line
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.recipes import presets, resolve
+from lightning_ntm.records.parsing import parse_yaml
 from lightning_ntm.tasks.base import Task
 from lightning_ntm.training.data import EpisodeData
 from lightning_ntm.training.learner import SequenceLearner
@@ -82,6 +83,8 @@ def parsed(argv: list[str]) -> tuple[ArgumentParser, Said, Namespace]:
     for group in ("optimizer", "scheduler"):
         if (configuration.get(group) or {}).keys() == {"class_path"}:  # may be a function, which is a name alone
             configuration[group] = configuration[group]["class_path"]
+    if curriculum := (configuration.get("data") or {}).get("curriculum"):
+        configuration["data"]["curriculum"] = _of_curriculum(curriculum)
     callbacks = configuration["trainer"].get("callbacks")
     if isinstance(callbacks, dict) or (isinstance(callbacks, str) and callbacks[:1].isalpha() and callbacks != "null"):
         configuration["trainer"]["callbacks"] = [callbacks]  # jsonargparse says what is wrong with one of a list
@@ -99,6 +102,18 @@ def parsed(argv: list[str]) -> tuple[ArgumentParser, Said, Namespace]:
         raise UsageError(f"the options cannot be read: {one_line(error)}") from error
     check_named(config, said.words)
     return parser, said, config
+
+
+def _of_curriculum(said: Any) -> Any:
+    """Return what is said of a curriculum with its class written out; anything else is for jsonargparse to refuse."""
+    if isinstance(said, str) and said.startswith("{"):
+        with explained("--data.curriculum: "):
+            said = parse_yaml(said)
+    if isinstance(said, dict):
+        if not isinstance(path := said.get("class_path"), str):
+            raise UsageError(f"--data.curriculum needs a class: {', '.join(short_names('data.curriculum'))}.")
+        return {**said, "class_path": class_path("data.curriculum", path)}
+    return class_path("data.curriculum", said) if isinstance(said, str) and said != "null" else said
 
 
 def _print_help(parser: ArgumentParser, word: str, configuration: dict[str, Any]) -> NoReturn:

@@ -23,12 +23,15 @@ from lightning_ntm.evaluation.build import class_of, warn_beyond_memory
 from lightning_ntm.kernels.cpu.library import missing as kernel_missing
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.tasks.base import Task
+from lightning_ntm.tasks.curricula import Curriculum
 from lightning_ntm.training.data import EpisodeData
 from lightning_ntm.training.learner import SchedulerFactory, SequenceLearner
 from lightning_ntm.training.precision import HALF_EPS, check_eps, underflows
 from lightning_ntm.training.processes import check_devices
 from lightning_ntm.training.slots import check_slots
 
+#: Whose constructors name an option when they refuse a value, by the prefix of the option.
+_GROUPS = {"model": MemoryModel, "task": Task, "data.curriculum": Curriculum}
 #: The largest whole number with which PyTorch computes.
 MOST_WHOLE = 2**63 - 1
 
@@ -105,7 +108,7 @@ def _instantiated(parser: ArgumentParser, config: Namespace) -> Namespace:
         try:
             return made(*args, **options)
         except Exception as error:
-            group = next((g for g, base in (("model", MemoryModel), ("task", Task)) if issubclass(made, base)), "")
+            group = next((g for g, base in _GROUPS.items() if issubclass(made, base)), "")
             refused.append((group, error))
             raise
 

@@ -19,6 +19,7 @@ from lightning_ntm.records import RunFolder
 from lightning_ntm.records.files import read_object, read_yaml
 from lightning_ntm.tasks.base import Task
 from lightning_ntm.tasks.batch import Batch
+from lightning_ntm.tasks.curricula import Curriculum, training_batch
 from lightning_ntm.zoo import located
 
 
@@ -93,7 +94,9 @@ def replay(path: Path | str) -> tuple[MemoryModel[Any], Batch, Any]:
             WeightNoise(deviation).put_on(model.parameters(), seed, number)
         slots = step.get("memory_slots")
         start = start_of(model, batch_size, slots) if slots else model.initial_state(batch_size)
-        return model.train(), task.batch(seed, "train", number, batch_size), start
+        named = config["data"].get("curriculum")
+        curriculum = build(named, Curriculum) if named else None
+        return model.train(), training_batch(task, curriculum, seed, number, batch_size), start
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise ValueError(f"{folder.nonfinite} does not tell which batch it was ({error}).") from None
 

@@ -64,6 +64,14 @@ class Task(abc.ABC):
         """Difficulties that are measured when the user asks for none in particular, each once."""
         return [self.difficulty]
 
+    def training_values(self, name: str) -> range:
+        """Return the values of a difficulty that training draws from: `min_<name>` to the hardest.
+
+        A task whose field has another name, or that leaves values out, overrides this.
+        """
+        hardest = self.difficulty[name]
+        return range(getattr(self, f"min_{name}", hardest), hardest + 1)
+
     @property
     def pieces(self) -> int:
         """Equal parts of an answer that are then measured one by one, besides the whole; 1 is the whole alone."""

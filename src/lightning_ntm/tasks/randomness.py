@@ -6,7 +6,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.random.bit_generator import ISeedSequence
 
-Split = Literal["train", "validation", "evaluation", "memory", "noise", "order"]
+Split = Literal["train", "validation", "evaluation", "memory", "noise", "order", "curriculum"]
 
 
 def batch_generator(

@@ -13,6 +13,7 @@ from lightning_ntm.evaluation.episodes import chunks, sequences_of
 from lightning_ntm.tasks.answer import Answer
 from lightning_ntm.tasks.base import Task
 from lightning_ntm.tasks.batch import Batch
+from lightning_ntm.tasks.curricula import Curriculum, training_batch
 from lightning_ntm.tasks.randomness import Split
 from lightning_ntm.training.hyperparameters import hyperparameters
 from lightning_ntm.training.processes import cores
@@ -39,6 +40,7 @@ class EpisodeData(L.LightningDataModule):
         validation_sequences: Episodes in the validation set; by default 100, or the whole file of a task of files.
         num_workers: Processes that sample batches in advance, at most 4 for each core. 0 samples them in the training
             process. The batches do not depend on it.
+        curriculum: How hard each training batch is; by default the task draws from all of its values.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -52,6 +54,7 @@ class EpisodeData(L.LightningDataModule):
         batches_per_epoch: int = 500,
         validation_sequences: int | None = None,
         num_workers: int = 0,
+        curriculum: Curriculum | None = None,
     ):
         super().__init__()
         self.save_hyperparameters(hyperparameters(locals()))
@@ -63,7 +66,10 @@ class EpisodeData(L.LightningDataModule):
             raise ValueError(
                 f"num_workers (={num_workers}) must be at most {most}, {_WORKERS} for each core of this process."
             )
+        if curriculum is not None:
+            curriculum.check(task)
         self.task, self.seed, self.batch_size, self.num_workers = task, seed, batch_size, num_workers
+        self.curriculum = curriculum
         self.batches_per_epoch = batches_per_epoch
         self.validation_sequences = sequences_of(task, "validation", validation_sequences=validation_sequences)
 
@@ -72,8 +78,8 @@ class EpisodeData(L.LightningDataModule):
         assert self.trainer is not None
         sampler = _Numbers(self.batches_per_epoch, self.trainer.global_rank, self.trainer.world_size, self._trained)
         step = self.trainer.world_size * max(1, self.num_workers)  # difference of successive numbers in one process
-        batches = _TrainingBatches(self.task, self.seed, self.batch_size, self.batches_per_epoch, step)
-        self._check(self.task.batch(self.seed, "train", 0, self.batch_size))
+        batches = _TrainingBatches(self._batch, self.batches_per_epoch, step)
+        self._check(self._batch(0))
         return self._loader(batches, sampler, self.num_workers)
 
     def val_dataloader(self) -> DataLoader[Batch]:
@@ -92,6 +98,9 @@ class EpisodeData(L.LightningDataModule):
         """Return how many bits, symbols or numbers the answer of a validation sequence has, a mean over some."""
         batch = next(chunks(self.task, self.seed, "validation", self.validation_sequences, self.task.difficulty))
         return float(self.task.answer.units(batch).double().mean())
+
+    def _batch(self, number: int) -> Batch:
+        return training_batch(self.task, self.curriculum, self.seed, number, self.batch_size)
 
     def _fixed(self, split: Split) -> DataLoader[Batch]:
         batches = list(chunks(self.task, self.seed, split, self.validation_sequences, self.task.difficulty))
@@ -136,8 +145,8 @@ class _TrainingBatches(Dataset[Batch]):
     ms.
     """
 
-    def __init__(self, task: Task, seed: int, batch_size: int, length: int, step: int):
-        self.task, self.seed, self.batch_size, self.length, self.step = task, seed, batch_size, length, step
+    def __init__(self, batch: Callable[[int], Batch], length: int, step: int):
+        self.batch, self.length, self.step = batch, length, step
         self.ahead: dict[int, Batch] = {}
 
     def __len__(self) -> int:
@@ -146,7 +155,7 @@ class _TrainingBatches(Dataset[Batch]):
     def __getitem__(self, number: int) -> Batch:
         if number not in self.ahead:
             numbers = range(number, number + 8 * self.step, self.step)
-            self.ahead = {n: self.task.batch(self.seed, "train", n, self.batch_size) for n in numbers}
+            self.ahead = {n: self.batch(n) for n in numbers}
         return self.ahead.pop(number)
 
 

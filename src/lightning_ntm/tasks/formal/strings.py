@@ -70,6 +70,10 @@ class StringTask(Task):
         lengths = {self.max_length * halves // 2 for halves in (2, 4, 8, 16, 25)}
         return [{"length": length} for length in sorted({n - 1 if self.odd and n % 2 == 0 else n for n in lengths})]
 
+    def training_values(self, name: str) -> range:
+        """Return the lengths of training; with `odd` the odd ones."""
+        return range(self.min_length, self.max_length + 1, 2 if self.odd else 1)
+
     @abc.abstractmethod
     def draw(
         self, generator: np.random.Generator, batch_size: int, length: int
