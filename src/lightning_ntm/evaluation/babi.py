@@ -1,0 +1,43 @@
+"""The word error of a network on the bAbI tasks, as it is published: of each task, and the mean over tasks."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lightning_ntm.evaluation.device import device_of
+from lightning_ntm.evaluation.episodes import chunks
+from lightning_ntm.models.base import MemoryModel
+from lightning_ntm.tasks.files import FileTask
+
+
+@torch.inference_mode()
+def word_errors(model: MemoryModel[Any], task: FileTask, folder: Path | str) -> dict[str, float]:
+    """Return the share of wrong answer words in the test stories of each bAbI task, and the mean over tasks.
+
+    Args:
+        model: The network.
+        task: The task it was trained on, of the files that `lightning_ntm.tasks.babi` wrote.
+        folder: The folder of these files.
+
+    Returns:
+        Shares from 0 to 1 by `qa1`, `qa2`, ..., and their `mean`. In publications a task is failed above 0.05.
+
+    Raises:
+        ValueError: The folder has no test files, or one of them is not as it should be.
+    """
+    paths = {path.stem.removeprefix("test-qa"): path for path in Path(folder).glob("test-qa*.npz")}
+    numbers = sorted(int(number) for number in paths if number.isdecimal())
+    if not numbers:
+        raise ValueError(f"{folder} has no files such as test-qa1.npz.")
+    errors = {f"qa{number}": _word_error(model, task.on(str(paths[str(number)]))) for number in numbers}
+    return {**errors, "mean": sum(errors.values()) / len(errors)}
+
+
+def _word_error(model: MemoryModel[Any], task: FileTask) -> float:
+    wrong = words = 0.0
+    for batch in chunks(task, 1, "evaluation", task.stored("evaluation"), {}):
+        logits = model(batch.inputs.to(device_of(model)))[0].cpu()
+        wrong += float(task.answer.errors(logits, batch).sum())
+        words += float(task.answer.units(batch).sum())
+    return wrong / words
