@@ -20,8 +20,8 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 SOURCES = Path("src/lightning_ntm/kernels/cpu")
-#: From there: what is compiled for each instruction set, by the name of its network.
-PROGRAMS = {"ntm": Path("../ntm/cpu.cpp"), "dnc": Path("../dnc/cpu.cpp")}
+#: From there: what is compiled for each instruction set, by its name.
+PROGRAMS = {name: Path(f"../{name}/cpu.cpp") for name in ("ntm", "dnc", "cells")}
 #: Compilers by preference, the native one of Windows first there.
 COMPILERS = ("g++", "c++", "clang++")
 COMPILERS_OF_WINDOWS = ("cl", "clang-cl", "clang++", "g++")

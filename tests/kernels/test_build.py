@@ -23,7 +23,7 @@ FOLDERS = (Path("sources"), Path("objects"), Path("there/libntm"), "0a1b")
 ])  # fmt: skip
 def test_the_commands_of_gcc_and_clang(system, machine, sets):
     *compiled, linked = commands(*FOLDERS, ["-g"], system, machine)
-    programs = [(network, name) for name in sets for network in ("ntm", "dnc")]
+    programs = [(network, name) for name in sets for network in ("ntm", "dnc", "cells")]
     objects = [str(Path("objects") / f"{network}-{name}.o") for network, name in programs]
     assert [words[words.index("-o") + 1] for words in compiled] == objects
     sources = [str(Path("sources/..") / network / "cpu.cpp") for network, _ in programs]
@@ -41,7 +41,7 @@ def test_the_commands_of_gcc_and_clang(system, machine, sets):
 @pytest.mark.parametrize(("machine", "architectures"), [("AMD64", ["", "/arch:AVX2", "/arch:AVX512"]), ("ARM64", [""])])
 def test_the_commands_of_msvc(machine, architectures):
     *compiled, linked = commands_of_msvc(*FOLDERS, machine=machine)
-    twice = [architecture for architecture in architectures for _ in ("ntm", "dnc")]
+    twice = [architecture for architecture in architectures for _ in ("ntm", "dnc", "cells")]
     assert ["".join(word for word in words if word.startswith("/arch")) for words in compiled] == twice
     assert all({"/std:c++17", "/O2", "/EHsc", "/c"} <= set(words) for words in compiled)
     assert {"/LD", f"/Fe{Path('there/libntm')}", '/DNTM_SOURCES="0a1b"'} <= set(linked)

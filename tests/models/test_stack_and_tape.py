@@ -9,7 +9,7 @@ from hypothesis import given, strategies as st
 
 from lightning_ntm import NTM, Stack, StackRNN, TapeRNN, functional as fn
 from lightning_ntm.models import GRUController, StackMemory, TapeMemory
-from lightning_ntm.states import flatten, mapped, unflatten
+from lightning_ntm.states import flatten, mapped
 from lightning_ntm.testing import check_model
 
 SMALL = {"hidden_size": 4, "memory_slots": 5, "memory_width": 3}
@@ -138,39 +138,91 @@ def test_gradients_are_those_of_finite_differences(kind, options):
     assert torch.autograd.gradcheck(run, parameters, fast_mode=True)
 
 
-@pytest.mark.parametrize(
-    "options",
-    [{}, {"num_stacks": 2}, {"memory_slots": 1}, {"memory_slots": 2, "num_stacks": 3}, {"memory_slots": 40}],
-    ids=str,
-)
+#: Options of both networks, then those of one.
+PROGRAMS = [
+    *((kind, options) for kind in (StackRNN, TapeRNN) for options in ({}, {"memory_slots": 40}, {"hidden_size": 33})),
+    *(
+        (StackRNN, options)
+        for options in ({"num_stacks": 2}, {"memory_slots": 1}, {"memory_slots": 2, "num_stacks": 3})
+    ),
+    *((TapeRNN, options) for options in ({"num_tapes": 3}, {"memory_slots": 2}, {"write_hidden_size": 0})),
+    (TapeRNN, {"write_hidden_size": 19, "num_tapes": 2, "memory_width": 1}),
+]
+
+
+@pytest.mark.parametrize(("kind", "options"), PROGRAMS, ids=str)
 @pytest.mark.parametrize("begun", [False, True])
-def test_the_program_for_stacks_has_the_numbers_and_gradients_of_the_loop(options, begun):
-    model, inputs = drawn(StackRNN, **options), torch.randn(3, 9, 4).double()
-    start = mapped(torch.randn_like, model.initial_state(3)) if begun else None
+def test_the_native_program_has_the_numbers_and_gradients_of_the_loop(kind, options, begun):
+    model, inputs = drawn(kind, **options), torch.randn(11, 9, 4).double()
+    empty = model.initial_state(11)
+    start = [torch.randn_like(part) for part in (empty.memory[0], empty.controller.hidden)] if begun else []
     found = []
-    for backend in ("reference", "torch"):
-        model.backend = backend
-        leaves = [part.clone().requires_grad_() for part in (inputs, *(flatten(start) if begun else ()))]
-        logits, end = model(leaves[0], unflatten(start, leaves[1:]) if begun else None)
-        loss = logits.square().sum() + sum(part.pow(3).sum() for part in flatten(end))
-        found.append([logits, *flatten(end), *torch.autograd.grad(loss, [*leaves, *model.parameters()])])
-    for mine, expected in zip(*found, strict=True):
+    for model.backend in ("reference", "cpu"):
+        leaves = [part.clone().requires_grad_() for part in (inputs, *start)]
+        logits, end = model(leaves[0], state_of(empty, *leaves[1:]) if begun else None)
+        ends = [part for part in flatten(end) if part.is_floating_point()]
+        loss = logits.square().sum() + sum(part.pow(3).sum() for part in ends)
+        with torch.no_grad():
+            again, _ = model(inputs, state_of(empty, *start) if begun else None)
+        found.append([logits, again, *ends, *torch.autograd.grad(loss, [*leaves, *model.parameters()])])
+    for expected, mine in zip(*found, strict=True):
         torch.testing.assert_close(mine, expected, rtol=0, atol=1e-10 * max(1, float(expected.detach().abs().max())))
 
 
-def test_the_program_for_stacks_runs_what_it_can():
-    inputs, hooked = torch.zeros(1, 2, 4), small(StackRNN)
-    assert small(StackRNN).backend_for(inputs) == "torch"
+def state_of(like, cells, hidden):
+    """Return a state with other cells and hidden units."""
+    memory = like.memory._replace(**{like.memory._fields[0]: cells})
+    return type(like)(memory, type(like.controller)(hidden))
+
+
+@both
+def test_the_native_program_computes_in_float32_with_any_number_of_threads(kind):
+    torch.manual_seed(0)
+    model, inputs, threads = small(kind), torch.randn(19, 7, 4), torch.get_num_threads()
+    model.backend = "reference"
+    expected, _ = model(inputs)
+    model.backend = "cpu"
+    try:
+        answers = []
+        for count in (1, 3):
+            torch.set_num_threads(count)
+            answers.append(model(inputs)[0])
+    finally:
+        torch.set_num_threads(threads)
+    torch.testing.assert_close(answers[0], expected, rtol=0, atol=1e-5)
+    assert torch.equal(*answers)
+
+
+@both
+def test_the_native_program_runs_what_it_can(kind):
+    inputs, hooked, oracle = torch.zeros(1, 2, 4), small(kind), small(TapeRNN, length_oracle=True)
+    assert small(kind).backend_for(inputs) == "cpu"
     hooked.heads.register_forward_hook(lambda *_: None)
-    others = small(StackRNN, num_layers=2), small(StackRNN, controller="gru"), hooked
+    others = small(kind, num_layers=2), small(kind, controller="gru"), hooked, oracle
     for model in others:
         assert model.backend_for(inputs) == "reference"
-    others[0].backend = "torch"
-    with pytest.raises(ValueError, match=r"cannot run this call: the controller has 2 layers, not 1\.$"):
-        others[0](inputs)
-    whole = small(StackRNN)(inputs.requires_grad_())[0].square().sum()
-    with pytest.raises(RuntimeError, match='derivatives set backend="reference"'):
-        torch.autograd.grad(whole, inputs, create_graph=True)
+    for model, reason in ((others[0], "the controller has 2 layers, not 1"), (oracle, "the heads jump by the length")):
+        model.backend = "cpu"
+        with pytest.raises(ValueError, match=rf"cannot run this call: {reason}"):
+            model(inputs)
+    written = small(TapeRNN)
+    written.writer[1] = torch.nn.Identity()
+    assert written.backend_for(inputs) == "reference"
+    empty = small(kind)(torch.zeros(0, 2, 4))[0]
+    assert empty.shape == (0, 2, 2)
+
+
+@both
+def test_second_derivatives_behind_the_native_program_are_those_of_the_loop(kind):
+    model, inputs = drawn(kind, backend="cpu"), torch.randn(2, 3, 4).double().requires_grad_()
+    found = []
+    for model.backend in ("reference", "cpu"):
+        (first,) = torch.autograd.grad(model(inputs)[0].pow(3).sum(), inputs, create_graph=True)
+        found.append(torch.autograd.grad(first.square().sum(), [inputs, *model.parameters()], allow_unused=True))
+    for expected, mine in zip(*found, strict=True):
+        assert (mine is None) == (expected is None)
+        if mine is not None:
+            torch.testing.assert_close(mine, expected, rtol=1e-9, atol=1e-9)
 
 
 @both

@@ -1,20 +1,16 @@
 """The Stack-RNN: a recurrent controller with continuous stacks."""
 
-from collections.abc import Iterator
 from operator import attrgetter
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from torch import nn
 
-from lightning_ntm.kernels.choice import Kernel
-from lightning_ntm.kernels.plain import LINEAR, Part, Shapes
-from lightning_ntm.kernels.torch_internals import children_of
-from lightning_ntm.models.controllers import controller_of, replaced_parts
+from lightning_ntm.models.controllers import controller_of
 from lightning_ntm.models.exported import exportable
-from lightning_ntm.models.growing import GrowingModel
+from lightning_ntm.models.growing import KERNELS, GrowingModel
 from lightning_ntm.models.initial_weights import draw
 from lightning_ntm.models.parts import Controller
-from lightning_ntm.models.recurrent_controllers import RECURRENT, RNNController
+from lightning_ntm.models.recurrent_controllers import RECURRENT
 from lightning_ntm.models.stack_memory import StackMemory
 
 
@@ -64,10 +60,8 @@ class StackRNN(GrowingModel[StackRNNState]):
     """
 
     state_type = StackRNNState
-    kernels: ClassVar = {
-        "torch": Kernel("lightning_ntm.kernels.torch_stack:run", "lightning_ntm.kernels.torch_stack:refusal")
-    }
-    replaced_methods = ("unroll", "step", "recur", "_control", "_answer")
+    kernels: ClassVar = KERNELS
+    replaced_memory = StackMemory
 
     memory_slots = property(attrgetter("memory.memory_slots"), doc="Slots of each stack, if no others are given.")
     memory_width = property(attrgetter("memory.memory_width"), doc="Numbers per slot.")
@@ -97,24 +91,6 @@ class StackRNN(GrowingModel[StackRNNState]):
         for layer in (self.heads, self.output):
             draw(layer.weight)
             nn.init.zeros_(layer.bias)
-
-    def replaced_parts(self) -> Iterator[Part]:
-        """Yield controller, memory, heads and output."""
-        parts = children_of(self)
-        yield from replaced_parts(parts["controller"], RNNController)
-        yield "memory", parts["memory"], (StackMemory,)
-        yield "heads", parts["heads"], LINEAR
-        yield "output", parts["output"], LINEAR
-
-    def replaced_shapes(self, batch_size: int, state: StackRNNState) -> Shapes:
-        """Return the shapes of state and linear layers."""
-        controller: Any = children_of(self)["controller"]
-        memory: Any = children_of(self)["memory"]
-        layers, hidden = len(controller.layers), controller.hidden_size
-        stacks = (batch_size, memory.num_stacks, state.memory.stacks.shape[-2], memory.memory_width)
-        weights = RNNController.shapes(self.input_size + memory.read_size, hidden, layers, skip=False)
-        weights += [(memory.interface_size, hidden), (self.output_size, hidden)]
-        return Shapes([stacks, (batch_size, layers, hidden)], weights)
 
     def initial_state(self, *batch: int, slots: int | None = None) -> StackRNNState:
         """Return the state before the first step of a sequence: zeros, and the start of a controller of your own.

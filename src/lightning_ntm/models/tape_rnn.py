@@ -2,7 +2,7 @@
 
 from itertools import pairwise
 from operator import attrgetter
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float, Int64
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from lightning_ntm.checks import at_least
 from lightning_ntm.models.controllers import controller_of
 from lightning_ntm.models.exported import exportable
-from lightning_ntm.models.growing import GrowingModel
+from lightning_ntm.models.growing import KERNELS, GrowingModel
 from lightning_ntm.models.initial_weights import draw
 from lightning_ntm.models.parts import Controller
 from lightning_ntm.models.precision import linear
@@ -71,6 +71,8 @@ class TapeRNN(GrowingModel[TapeRNNState]):
     """
 
     state_type = TapeRNNState
+    kernels: ClassVar = KERNELS
+    replaced_memory = TapeMemory
 
     memory_slots = property(attrgetter("memory.memory_slots"), doc="Cells of each tape, if no others are given.")
     memory_width = property(attrgetter("memory.memory_width"), doc="Numbers per cell.")

@@ -59,6 +59,7 @@ OTHER_LAYOUT = (
 def opened() -> EntryPoints | str:
     """Return the entry points, or why the kernel cannot be used."""
     # Not at the top: the build runs this file without the package.
+    from lightning_ntm.kernels.cells import layout as cells
     from lightning_ntm.kernels.cpu.layout import NETWORKS, program_of, structs
 
     if not LIBRARY.is_file():
@@ -71,23 +72,30 @@ def opened() -> EntryPoints | str:
         return STALE
     use_threads_of_pytorch(library)
     best = instructions(library)
-    found = {}
+    expected = {network: structs(program_of(network)) for network in NETWORKS} | {"cells": cells.structs()}
+    if any(_layout(library, program, best, len(known)) != known for program, known in expected.items()):
+        return OTHER_LAYOUT
+    found = _functions(library, best, "cells", 2, ctypes.c_int)
     for network in NETWORKS:
-        if _layout(library, network, best) != structs(program_of(network)):
-            return OTHER_LAYOUT
-        for size, name in ((4, "float"), (8, "double")):
-            for program, pointers, more in ((network, 3, [ctypes.c_int]), (f"{network}_loss", 5, [])):
-                function = getattr(library, f"{program}_{name}_{best}")
-                function.argtypes = (*[ctypes.c_void_p] * pointers, ctypes.c_int64, *more)
-                function.restype = ctypes.c_int
-                found[program, size] = function
+        found |= _functions(library, best, network, 3, ctypes.c_int)
+        found |= _functions(library, best, f"{network}_loss", 5)
     return found
 
 
-def _layout(library: ctypes.CDLL, network: str, instructions: str) -> tuple[int, ...]:
-    """Return the version of the layout of a network's program in a library, and the sizes of its structs."""
-    function = getattr(library, f"{network}_layout_{instructions}")
-    function.restype = ctypes.POINTER(ctypes.c_int64 * 6)
+def _functions(library: ctypes.CDLL, instructions: str, program: str, pointers: int, *more: type) -> EntryPoints:
+    """Return a program for both sizes of a number; it takes pointers, the number of threads, and more."""
+    found: EntryPoints = {}
+    for size, name in ((4, "float"), (8, "double")):
+        function = found[program, size] = getattr(library, f"{program}_{name}_{instructions}")
+        function.argtypes = (*[ctypes.c_void_p] * pointers, ctypes.c_int64, *more)
+        function.restype = ctypes.c_int
+    return found
+
+
+def _layout(library: ctypes.CDLL, program: str, instructions: str, count: int) -> tuple[int, ...]:
+    """Return the version of the layout of a program in a library, and the sizes of its structs."""
+    function = getattr(library, f"{program}_layout_{instructions}")
+    function.restype = ctypes.POINTER(ctypes.c_int64 * count)
     return tuple(function().contents)
 
 

@@ -1,0 +1,67 @@
+"""Time of a Stack-RNN and a Tape-RNN: taskset -c 1 python benchmarks/cells.py.
+
+Networks of the default sizes, float32, one thread, forward and backward of sequences of 80 steps. Prints the lowest CPU
+time of
+- the plain loop over `step`, in which every memory has all of its slots from the first step;
+- the reference, which begins with few slots and adds further ones;
+- the native program.
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lightning_ntm import StackRNN, TapeRNN
+
+STEPS = 80
+
+
+def plain(model: Any, inputs: Tensor) -> Tensor:
+    """Return the logits of a loop over `step`."""
+    state, logits = model.initial_state(len(inputs)), []
+    for x in inputs.unbind(dim=1):
+        answered, state = model.step(x, state)
+        logits.append(answered)
+    return torch.stack(logits, dim=1)
+
+
+def milliseconds(programs: dict[str, Callable[[], Tensor]], repeats: int) -> dict[str, float]:
+    """Return the lowest CPU time of forward and backward of each program; they alternate."""
+    best = dict.fromkeys(programs, float("inf"))
+    for repeat in range(repeats + 1):
+        for name, program in programs.items():
+            start = time.process_time()
+            program().square().mean().backward()
+            if repeat:
+                best[name] = min(best[name], 1000 * (time.process_time() - start))
+    return best
+
+
+def compare(kind: Any, batch: int, repeats: int) -> None:
+    """Print the times of one network."""
+    torch.manual_seed(1)
+    inputs, reference, native = torch.randn(batch, STEPS, 3), kind(3, 2, backend="reference"), kind(3, 2, backend="cpu")
+    found = milliseconds(
+        {
+            "plain loop": lambda: plain(reference, inputs),
+            "reference": lambda: reference(inputs)[0],
+            "native": lambda: native(inputs)[0],
+        },
+        repeats,
+    )
+    times = ", ".join(f"{name} {took:.1f} ms ({took / found['native']:.1f})" for name, took in found.items())
+    print(f"{kind.__name__}, batch {batch:>3}: {times}", flush=True)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=5, help="how often each is timed (5)")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    for network in (StackRNN, TapeRNN):
+        for size in (8, 32):
+            compare(network, size, arguments.repeats)

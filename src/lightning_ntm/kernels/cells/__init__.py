@@ -1,0 +1,1 @@
+"""The native program for stacks and tapes with a controller of Elman's units."""
