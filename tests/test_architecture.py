@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "kernels": {"states"},
     "lazy": set(),
     "measures": set(),
-    "recipes": set(),
+    "recipes": {"records"},
     "records": {"measures"},
     "signals": set(),
     "states": set(),
