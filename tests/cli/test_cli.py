@@ -724,6 +724,8 @@ MISTAKES = {
     "train --optimizer SparseAdam": (
         "--optimizer SparseAdam is for sparse gradients; those of networks here are dense."
     ),
+    "train --trainer.callbacks EarlyStopping": "--trainer.callbacks.monitor needs a value.",
+    "train --trainer.callbacks nosuch.Foo": "--trainer.callbacks: No module named 'nosuch'",
     "train --optimizer nosuch.Foo": "--optimizer: No module named 'nosuch'",
     "train --scheduler StepLR": "--scheduler.step_size needs a value.",
     "train --scheduler StepLR --scheduler.step_size 0": "--scheduler: integer modulo by zero",

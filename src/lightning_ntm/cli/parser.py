@@ -71,6 +71,9 @@ def _checked(parser: ArgumentParser, configuration: dict[str, Any]) -> Namespace
     data = configuration.get("data") or {}
     if data.get("curriculum") not in (None, "null"):
         data["curriculum"] = _of_curriculum(data["curriculum"])
+    callbacks = configuration["trainer"].get("callbacks")
+    if isinstance(callbacks, dict) or (str(callbacks)[:1].isalpha() and callbacks not in (None, "null")):
+        configuration["trainer"]["callbacks"] = [callbacks]  # jsonargparse says what is wrong with one of a list
     try:
         return parser.parse_object(configuration)
     except ArgumentError as error:

@@ -12,8 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.nn.modules import module as nn_module
-from torch.overrides import _get_current_function_mode_stack
+from torch.overrides import _get_current_function_mode_stack, has_torch_function
 from torch.utils import _pytree
+
+#: A tensor without behaviour of its own: what PyTorch says of it is said of the modes around the call.
+_PROBE = torch.empty(0)
 
 
 def has_dispatch_modes() -> bool:
@@ -26,7 +29,7 @@ def has_function_modes() -> bool:
 
     Modes of PyTorch itself set a default device or trace, which is asked elsewhere.
     """
-    return torch._C._len_torch_function_stack() > 0 and any(
+    return has_torch_function((_PROBE,)) and any(
         not type(mode).__module__.startswith("torch.") for mode in _get_current_function_mode_stack()
     )
 
