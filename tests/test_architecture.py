@@ -2,8 +2,10 @@
 
 import ast
 import re
+import statistics
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -110,10 +112,14 @@ def test_imports_follow_the_picture(path):
         assert top != "torch" or room not in WITHOUT_TORCH, f"{room} does without torch ({path})"
 
 
-def imports_at_module_level(path):
+def imports_at_module_level_of(path):
     top = ast.parse(path.read_text())
     top.body = [node for node in top.body if not isinstance(node, ast.FunctionDef | ast.ClassDef)]
-    return {name.split(".")[0] for name in imports_of(top, path)}
+    return set(imports_of(top, path))
+
+
+def imports_at_module_level(path):
+    return {name.split(".")[0] for name in imports_at_module_level_of(path)}
 
 
 def test_only_programs_import_triton():
@@ -155,6 +161,16 @@ def test_triton_is_not_loaded_before_there_are_tensors_of_a_gpu():
     assert loaded_after(f"exec({RUNS!r})", "triton", "lightning_ntm.kernels.ntm.triton.programs") == "[]"
 
 
+def test_no_file_imports_itself_through_others():
+    files = {".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts): path for path in PACKAGE.rglob("*.py")}
+    needs = {}
+    for name, path in files.items():
+        if path.name != "__init__.py":  # re-exports what is below it
+            names = imports_at_module_level_of(path)
+            needs[name] = {found for full in names for found in (full, full.rpartition(".")[0]) if found in files}
+    tuple(TopologicalSorter(needs).static_order())  # raises CycleError, with the cycle
+
+
 def functions(path):
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -163,6 +179,14 @@ def functions(path):
 
 #: Programs of a GPU: what is passed to a function costs registers there, and one program is one function.
 PROGRAMS = {"kernels/ntm/triton/programs.py", "kernels/ntm/triton/stages.py"}
+
+
+def test_half_of_all_functions_have_at_most_five_lines():
+    nodes = [node for path in PACKAGE.rglob("*.py") for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))]
+    bodies = [
+        node.body[1:] if ast.get_docstring(node) else node.body for node in nodes if isinstance(node, ast.FunctionDef)
+    ]
+    assert statistics.median(body[-1].end_lineno - body[0].lineno + 1 if body else 0 for body in bodies) <= 5
 
 
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE)))

@@ -173,7 +173,8 @@ def _explained(error: BaseException | None) -> str:
         classes = re.findall(r"class_path[ =]'([\w.]+)'", " ".join(causes))
         return f"unknown option {option}.{unknown[1]}{near(unknown[1], arguments(classes[-1]) if classes else ())}"
     if required := re.fullmatch("the following arguments are required: (.*)", what):
-        return f"{option}.{required[1]} needs a value."
+        names = [f"{option}.{name}" for name in required[1].split(", ")]
+        return f"{' and '.join(names)} need{'s' * (len(names) == 1)} a value."
     if denied := re.match("Importing '(.*?)'", what):
         return f"{option} (={denied[1]}) is Python's own: no option may name it."
     if value == " None":
