@@ -169,16 +169,16 @@ def _spelled(layer: dict[str, Any], source: str, folder: Path) -> dict[str, Any]
         where, value = f"{source}{group}", layer[group]
         if isinstance(value, str) and value.endswith((".yaml", ".yml", ".json")):
             value = _loaded(folder / value, f"{where} {value}: ")
-        value = _parsed(value, where)
         layer[group] = _spec(group, value, where) if group in CLASSES else _options(value, where)
     return layer
 
 
 def _spec(group: str, value: Any, where: str) -> dict[str, Any] | None:
     """Return how a class is named, with its arguments."""
+    if isinstance(value, str):
+        value = _parsed(value, where) if value.startswith("{") or value == "null" else {"class_path": value}
     if group == "scheduler" and value is None:
         return None
-    value = {"class_path": value} if isinstance(value, str) else value
     if not isinstance(value, dict) or not isinstance(value.get("class_path", ""), str):
         raise UsageError(f"{where} must be a class, not {value!r}.")
     if loose := [str(name) for name in value if name not in SPEC]:
