@@ -9,6 +9,7 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
+from runs import write_run
 
 PACKAGE = Path(__file__).parents[1] / "src" / "lightning_ntm"
 MAY_IMPORT = {
@@ -141,7 +142,16 @@ def test_importing_loads_nothing_before_it_is_needed():
     assert loaded_after("from lightning_ntm import NTM, Copy", *heavy) == "['torch']"
     assert loaded_after("import lightning_ntm.report", *heavy) == "['matplotlib']"
     assert loaded_after("import lightning_ntm.cli.report", *heavy) == "[]"
-    assert "lightning'" not in loaded_after("from lightning_ntm.evaluation import open_run, evaluate", *heavy)
+
+
+def test_measuring_drawing_and_reporting_load_no_lightning(tmp_path):
+    words = [
+        ["evaluate", "copy", "--lengths", "3", "--sequences", "2"],
+        ["figure", "copy", "--lengths", "3", "--output", str(tmp_path)],
+        ["report", str(write_run(tmp_path / "run"))],
+    ]
+    statement = f"from lightning_ntm.cli import main; assert not any(map(main, {words!r}))"
+    assert loaded_after(statement, "lightning", "jsonargparse").endswith("[]")
 
 
 RUNS = """
