@@ -2,11 +2,14 @@
 
 import ast
 import re
+import statistics
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
+from runs import write_run
 
 PACKAGE = Path(__file__).parents[1] / "src" / "lightning_ntm"
 MAY_IMPORT = {
@@ -16,7 +19,7 @@ MAY_IMPORT = {
     "kernels": {"states"},
     "lazy": set(),
     "measures": set(),
-    "recipes": set(),
+    "recipes": {"records"},
     "records": {"measures"},
     "signals": set(),
     "states": set(),
@@ -110,10 +113,14 @@ def test_imports_follow_the_picture(path):
         assert top != "torch" or room not in WITHOUT_TORCH, f"{room} does without torch ({path})"
 
 
-def imports_at_module_level(path):
+def imports_at_module_level_of(path):
     top = ast.parse(path.read_text())
     top.body = [node for node in top.body if not isinstance(node, ast.FunctionDef | ast.ClassDef)]
-    return {name.split(".")[0] for name in imports_of(top, path)}
+    return set(imports_of(top, path))
+
+
+def imports_at_module_level(path):
+    return {name.split(".")[0] for name in imports_at_module_level_of(path)}
 
 
 def test_only_programs_import_triton():
@@ -135,7 +142,16 @@ def test_importing_loads_nothing_before_it_is_needed():
     assert loaded_after("from lightning_ntm import NTM, Copy", *heavy) == "['torch']"
     assert loaded_after("import lightning_ntm.report", *heavy) == "['matplotlib']"
     assert loaded_after("import lightning_ntm.cli.report", *heavy) == "[]"
-    assert "lightning'" not in loaded_after("from lightning_ntm.evaluation import open_run, evaluate", *heavy)
+
+
+def test_measuring_drawing_and_reporting_load_no_lightning(tmp_path):
+    words = [
+        ["evaluate", "copy", "--lengths", "3", "--sequences", "2"],
+        ["figure", "copy", "--lengths", "3", "--output", str(tmp_path)],
+        ["report", str(write_run(tmp_path / "run"))],
+    ]
+    statement = f"from lightning_ntm.cli import main; assert not any(map(main, {words!r}))"
+    assert loaded_after(statement, "lightning", "jsonargparse").endswith("[]")
 
 
 RUNS = """
@@ -155,6 +171,16 @@ def test_triton_is_not_loaded_before_there_are_tensors_of_a_gpu():
     assert loaded_after(f"exec({RUNS!r})", "triton", "lightning_ntm.kernels.ntm.triton.programs") == "[]"
 
 
+def test_no_file_imports_itself_through_others():
+    files = {".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts): path for path in PACKAGE.rglob("*.py")}
+    needs = {}
+    for name, path in files.items():
+        if path.name != "__init__.py":  # re-exports what is below it
+            names = imports_at_module_level_of(path)
+            needs[name] = {found for full in names for found in (full, full.rpartition(".")[0]) if found in files}
+    tuple(TopologicalSorter(needs).static_order())  # raises CycleError, with the cycle
+
+
 def functions(path):
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -163,6 +189,14 @@ def functions(path):
 
 #: Programs of a GPU: what is passed to a function costs registers there, and one program is one function.
 PROGRAMS = {"kernels/ntm/triton/programs.py", "kernels/ntm/triton/stages.py"}
+
+
+def test_half_of_all_functions_have_at_most_five_lines():
+    nodes = [node for path in PACKAGE.rglob("*.py") for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))]
+    bodies = [
+        node.body[1:] if ast.get_docstring(node) else node.body for node in nodes if isinstance(node, ast.FunctionDef)
+    ]
+    assert statistics.median(body[-1].end_lineno - body[0].lineno + 1 if body else 0 for body in bodies) <= 5
 
 
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE)))

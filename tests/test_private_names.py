@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.autograd import forward_ad
 from torch.nn.modules.module import register_module_forward_hook
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from lightning_ntm.kernels import torch_internals as internals
@@ -44,7 +45,6 @@ CHECKED = {
             "_higher_order_ops",
             "_get_current_function_mode_stack",
             "_len_torch_dispatch_stack",
-            "_len_torch_function_stack",
             "_modules",
             "_parameters",
             "_pytree",
@@ -54,7 +54,6 @@ CHECKED = {
             "_version",
         },
     ),
-    lightning: ("training/lightning_internals.py", "2.6", {"_current_fx_name"}),
 }
 
 #: Names that Python documents, of named tuples and of `os`.
@@ -171,6 +170,20 @@ def test_private_names_were_checked_with_this_version(package):
 class Mode(TorchDispatchMode):
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         return function(*args, **(kwargs or {}))
+
+
+class Functions(TorchFunctionMode):
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        return function(*args, **(kwargs or {}))
+
+
+def test_only_modes_of_the_user_count_among_function_modes():
+    assert not internals.has_function_modes()
+    with torch.device("cpu"):  # a mode of PyTorch itself
+        assert not internals.has_function_modes()
+        with Functions():
+            assert internals.has_function_modes()
+    assert not internals.has_function_modes()
 
 
 def test_each_question_has_the_right_answer():

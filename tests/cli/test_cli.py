@@ -724,8 +724,11 @@ MISTAKES = {
     "train --optimizer SparseAdam": (
         "--optimizer SparseAdam is for sparse gradients; those of networks here are dense."
     ),
+    "train --trainer.callbacks EarlyStopping": "--trainer.callbacks.monitor needs a value.",
+    "train --trainer.callbacks nosuch.Foo": "--trainer.callbacks: No module named 'nosuch'",
     "train --optimizer nosuch.Foo": "--optimizer: No module named 'nosuch'",
     "train --scheduler StepLR": "--scheduler.step_size needs a value.",
+    "train --task files": "--task.train and --task.validation need a value.",
     "train --scheduler StepLR --scheduler.step_size 0": "--scheduler: integer modulo by zero",
     "train --data.batch_size 99999999999": "--data.batch_size (=99999999999) must be at most 1000000.",
     "train --task Copy --task.bits 99999999999": None,

@@ -107,6 +107,7 @@ TRAINER = {
     "enable_autolog_hparams": False,
     "model_registry": "somewhere",
 }
+CURRICULUM = {"class_path": "lightning_ntm.tasks.curricula.Uniform", "init_args": {"difficulty": None}}
 APPLIED = (
     {name: (value, lambda run, name=name: getattr(run.learner, name)) for name, value in LEARNER.items()}
     | {f"data.{name}": (value, lambda run, name=name: getattr(run.data, name)) for name, value in DATA.items()}
@@ -115,9 +116,14 @@ APPLIED = (
     | {
         "weight_noise": (0.5, lambda run: run.learner.noise.deviation),
         "threads": (2, lambda run: torch.get_num_threads()),
+        "data.curriculum": (CURRICULUM, lambda run: _spec(run.data.curriculum)),
         "stop_when_solved": (3, lambda run: next(c.validations for c in run.trainer.callbacks if hasattr(c, "in_a_row"))),  # noqa: E501
     }
 )  # fmt: skip
+
+
+def _spec(value):
+    return {"class_path": f"{type(value).__module__}.{type(value).__name__}", "init_args": vars(value)}
 
 
 @pytest.fixture(scope="module")

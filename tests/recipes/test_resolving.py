@@ -1,5 +1,6 @@
 """Which recipe lies beneath what a user says."""
 
+import pytest
 import yaml
 
 from lightning_ntm.recipes import overlay, plans, presets, resolve
@@ -97,3 +98,28 @@ def test_arguments_do_not_pass_to_another_class():
 def test_files_are_found_by_name():
     assert "paper-copy" in presets()
     assert "ten-seeds" in plans()
+
+
+@pytest.mark.parametrize(
+    ("under", "over", "result"),
+    [
+        ("A", {"one": 1}, {"class_path": "A", "init_args": {"one": 1}}),
+        ("{class_path: A, init_args: {two: 2}}", {"one": 1}, {"class_path": "A", "init_args": {"two": 2, "one": 1}}),
+        (["A", "B"], {"one": 1}, ["A", {"class_path": "B", "init_args": {"one": 1}}]),
+        ("[A]", {"init_args": {"one": 1}}, [{"class_path": "A", "init_args": {"one": 1}}]),
+        (["A"], {"class_path": "B"}, {"class_path": "B"}),
+        ("A", {"class_path": "B"}, {"class_path": "B"}),
+        (3, {"one": 1}, {"one": 1}),
+        (None, {"one+": "A"}, {"one": ["A"]}),
+        ({"one": "A"}, {"one+": "B"}, {"one": ["A", "B"]}),
+        ({"one": ["A"]}, {"one+": "B"}, {"one": ["A", "B"]}),
+        ({"one": 1}, None, None),
+    ],
+)
+def test_options_without_a_class_are_those_of_the_class_beneath(under, over, result):
+    assert overlay({"a": under}, {"a": over}) == {"a": result}
+
+
+def test_a_text_that_is_no_yaml_is_refused():
+    with pytest.raises(ValueError, match="not YAML"):
+        overlay({"a": "{"}, {"a": {"one": 1}})

@@ -63,3 +63,16 @@ def test_its_csv_logger_forgets_the_rows_of_a_resumed_run_ours_keeps_them(tmp_pa
     before = (tmp_path / "a" / "metrics.jsonl").read_text()
     run(tmp_path / "a", steps=6, resume=True).fit()
     assert (tmp_path / "a" / "metrics.jsonl").read_text().startswith(before)
+
+
+def test_attributes_of_a_learner_are_those_of_a_module():
+    learner = SequenceLearner(network())
+    learner.note = "text"
+    learner.note = None
+    assert learner.note is None
+    learner.note = torch.nn.Linear(2, 2)
+    assert dict(learner.named_children())["note"] is learner.note
+    learner.note = None  # a module that is taken away, not an attribute beside it
+    assert list(learner.named_children()) == [("model", learner.model)]
+    with pytest.raises(TypeError, match="cannot assign"):
+        learner.model = "text"

@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from lightning_ntm.checks import at_least, at_most, between
 from lightning_ntm.cli.classes import types
-from lightning_ntm.cli.parser import LINKED, SOURCES, Settings, arguments_for
+from lightning_ntm.cli.parser import LINKED, SOURCES, arguments_for
 from lightning_ntm.cli.said import Said
 from lightning_ntm.cli.terminal import warn
 from lightning_ntm.cli.words import UsageError, explained, one_line
@@ -28,6 +28,7 @@ from lightning_ntm.training.data import EpisodeData
 from lightning_ntm.training.learner import SchedulerFactory, SequenceLearner
 from lightning_ntm.training.precision import HALF_EPS, check_eps, underflows
 from lightning_ntm.training.processes import check_devices
+from lightning_ntm.training.settings import Settings
 from lightning_ntm.training.slots import check_slots
 
 #: Whose constructors name an option when they refuse a value, by the prefix of the option.

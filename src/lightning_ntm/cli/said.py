@@ -8,13 +8,15 @@ from typing import Any, NamedTuple
 
 from lightning_ntm.cli.classes import arguments, class_path
 from lightning_ntm.cli.words import UsageError, explained, near
-from lightning_ntm.recipes import overlay, presets
+from lightning_ntm.recipes import SPEC, overlay, presets
 from lightning_ntm.records import RunFolder
 from lightning_ntm.records.files import read_yaml
 from lightning_ntm.records.parsing import parse_yaml
 
-CLASSES, _GROUPS = ("model", "task", "optimizer", "scheduler"), ("data", "trainer")
-_SPEC = ("class_path", "init_args", "dict_kwargs")
+#: Options that take a class with its arguments, and options that hold others.
+CLASSES, GROUPS = ("model", "task", "optimizer", "scheduler"), ("data", "trainer")
+#: Words that ask for a text, and stand alone.
+_ALONE = ("--help-all", "--print_config")
 
 
 class Said(NamedTuple):
@@ -25,7 +27,7 @@ class Said(NamedTuple):
         words: Options and values of the command line alone.
         own: First names of the options set on the command line or in files other than presets.
         whole: A file is a configuration of its own: it names task and network, and arguments of theirs.
-        printing: Words that ask for a text instead of a training, such as `--help-all`.
+        printing: Options that ask for a text instead of a training, such as `--help-all`, with their values.
         resumed: The run folder to resume.
     """
 
@@ -33,7 +35,7 @@ class Said(NamedTuple):
     words: list[tuple[str, str]]
     own: set[str]
     whole: bool
-    printing: list[str]
+    printing: list[tuple[str, str]]
     resumed: RunFolder | None
 
     def named(self, option: str) -> Any:
@@ -47,49 +49,29 @@ class Said(NamedTuple):
 
 def read(argv: list[str], known: Collection[str]) -> Said:
     """Return what a command line and its files say, where `known` are the options by dotted name."""
-    words = list(_pairs(argv, known))
-    printing = [_printing(*word) for word in words if _prints(word[0])]
-    words, resumed = _resumed([word for word in words if not _prints(word[0])])
+    said = list(_words(argv, known))
+    printing = [word for word in said if _prints(word[0])]
+    words, resumed = _resumed([word for word in said if not _prints(word[0])])
     mapping: dict[str, Any] = {}
     own: set[str] = set()
     whole = resumed is not None
     for option, value in words:
-        if option not in ("--config", "-c"):
-            mapping = _with_word(mapping, option[2:].split("."), value)
-            own.add(option[2:].partition(".")[0])
-            continue
-        path = _config_path(value)
-        layer = _file(path, known)
-        mapping = _with_layer(mapping, layer)
+        path = _config_path(value) if option in ("--config", "-c") else None
+        layer = _of_file(path, known) if path else _spelled(_of_word(option, value), "--", Path())
+        with explained():
+            mapping = overlay(_with_shared_arguments(mapping, layer), layer)
         own |= set() if path in presets().values() else layer.keys()
         specs = [layer.get(group) or {} for group in ("model", "task")]
         whole |= all("class_path" in spec for spec in specs) and any("init_args" in spec for spec in specs)
-    _check_kept(words, mapping)
+    _check_not_replaced(words, mapping)
     return Said(mapping, words, own, whole, printing, resumed)
 
 
-def _check_kept(words: list[tuple[str, str]], mapping: dict[str, Any]) -> None:
-    """Raise `UsageError` for an argument of a class that the command line then replaces by one without it."""
-    for option, _ in words:
-        group, *names = option[2:].rstrip("+").replace(".init_args", "").split(".")
-        if group not in CLASSES or not names or names[0] in _SPEC:
-            continue
-        spec = mapping.get(group) or {}
-        if names[0] not in (spec.get("init_args") or {}):
-            name = str(spec.get("class_path")).rpartition(".")[2]
-            raise UsageError(f"{option} cannot be given: the {group} is then set to {name}, which has no such option.")
-
-
 def _prints(option: str) -> bool:
-    return option in ("--help-all", "--print_config") or option.endswith(".help")
+    return option in _ALONE or option.endswith(".help")
 
 
-def _printing(option: str, value: str) -> str:
-    group = option[2:].removesuffix(".help")
-    return f"{option}={class_path(group, value) if group in CLASSES else value}" if value else option
-
-
-def _pairs(argv: list[str], known: Collection[str]) -> Iterator[tuple[str, str]]:
+def _words(argv: list[str], known: Collection[str]) -> Iterator[tuple[str, str]]:
     """Yield options with their values, which follow an equals sign or are the next word."""
     words = iter(argv)
     for word in words:
@@ -97,7 +79,7 @@ def _pairs(argv: list[str], known: Collection[str]) -> Iterator[tuple[str, str]]
         if not word:
             raise UsageError("an argument is empty (unset shell variable?).")
         _check_known(option, known)
-        if not equals and option not in ("--help-all", "--print_config"):
+        if not equals and option not in _ALONE:
             value = next(words, "" if option.endswith(".help") else "--")
             if value.startswith("-") and not re.fullmatch(r"-\d*\.?\d+", value):
                 number = re.match(r"-[\d.]", value)
@@ -108,12 +90,11 @@ def _pairs(argv: list[str], known: Collection[str]) -> Iterator[tuple[str, str]]
 
 
 def _check_known(option: str, known: Collection[str]) -> None:
-    names = option.removeprefix("--").split(".")
-    names[1:] = [name.removesuffix("+") for name in names[1:]]
-    above = {".".join(names[:count]) for count in range(1, len(names) + 1)}
-    if names[1:]:
-        above -= set(_GROUPS)  # their options have two names
-    if option != "-c" and not (option.startswith("--") and above & {*known} and all(names)):
+    """Raise `UsageError` for an option that there is not; arguments of classes are left to the parser."""
+    first, *rest = option.removeprefix("--").split(".")
+    if first in GROUPS and rest:
+        first, *rest = f"{first}.{rest[0].removesuffix('+')}", *rest[1:]
+    if option != "-c" and not (option.startswith("--") and first in known and all(rest)):
         raise UsageError(f"unknown option {option}{near(option, [f'--{name}' for name in known])}")
 
 
@@ -133,6 +114,20 @@ def _resumed(words: list[tuple[str, str]]) -> tuple[list[tuple[str, str]], RunFo
     return [("--config", str(folder.config)), *(word for word in words if word[0] != "--resume")], folder
 
 
+def _of_word(option: str, value: str) -> dict[str, Any]:
+    """Return what an option says, as a file says it: `--data.batch_size=8` is `{"data": {"batch_size": "8"}}`."""
+    said: Any = value
+    for name in reversed(_names(option)):
+        said = {name: said}
+    return dict(said)
+
+
+def _names(option: str) -> list[str]:
+    """Return the keys that lead to an option in a file."""
+    group, *rest = option[2:].split(".")
+    return [group, "init_args", *rest] if group in CLASSES and rest and rest[0] not in SPEC else [group, *rest]
+
+
 def _config_path(name: str) -> Path:
     """Return the file that a `--config` stands for: its path, or the name of a preset."""
     with suppress(OSError, ValueError):  # a word that no file can be called
@@ -146,17 +141,16 @@ def _config_path(name: str) -> Path:
     raise UsageError(f"--config {name}: there is no such file or preset{hint or '; presets: ' + ', '.join(known)}")
 
 
-def _file(path: Path, known: Collection[str]) -> dict[str, Any]:
-    """Return what a file says, with names of classes written out and files that it names read."""
+def _of_file(path: Path, known: Collection[str]) -> dict[str, Any]:
+    """Return what a file says."""
     source = f"--config {path}: "
     layer = _loaded(path, source)
     for name in ("config", "resume"):
         if layer.get(name) is not None:
             raise UsageError(f"{source}{name} (={layer[name]}) must be given on the command line, not in a file.")
-    for group in layer.keys() & {*CLASSES, *_GROUPS}:
-        layer[group] = _spec(group, layer[group], source, path.parent)
+    layer = _spelled(layer, source, path.parent)
     for name, value in layer.items():
-        for option in [f"{name}.{inner}" for inner in value] if name in _GROUPS else [name]:
+        for option in [f"{name}.{inner}" for inner in value] if name in GROUPS else [name]:
             _check_known(f"--{option}", known)
     return layer
 
@@ -169,70 +163,65 @@ def _loaded(path: Path, source: str) -> dict[str, Any]:
     return {str(name): value for name, value in read.items()}
 
 
-def _spec(group: str, value: Any, source: str, folder: Path) -> dict[str, Any] | None:
-    """Return what is said of a class, `data` or `trainer`, as a mapping; a file or a text of YAML may hold it."""
-    if isinstance(value, str) and value.endswith((".yaml", ".yml", ".json")):
-        value = _loaded(folder / value, f"{source}{group} {value}: ")
-    elif isinstance(value, str) and (group in _GROUPS or value.startswith("{")):
-        with explained(f"{source}{group}: "):
-            value = parse_yaml(value)
-    elif isinstance(value, str) and (group, value) != ("scheduler", "null"):
-        value = {"class_path": value}
-    if group == "scheduler" and value in (None, "null"):
+def _spelled(layer: dict[str, Any], source: str, folder: Path) -> dict[str, Any]:
+    """Return a layer with files and texts of YAML read, and names of classes written out."""
+    for group in layer.keys() & {*CLASSES, *GROUPS}:
+        where, value = f"{source}{group}", layer[group]
+        if isinstance(value, str) and value.endswith((".yaml", ".yml", ".json")):
+            value = _loaded(folder / value, f"{where} {value}: ")
+        layer[group] = _spec(group, value, where) if group in CLASSES else _options(value, where)
+    return layer
+
+
+def _spec(group: str, value: Any, where: str) -> dict[str, Any] | None:
+    """Return how a class is named, with its arguments."""
+    if isinstance(value, str):
+        value = _parsed(value, where) if value.startswith("{") or value == "null" else {"class_path": value}
+    if group == "scheduler" and value is None:
         return None
     if not isinstance(value, dict) or not isinstance(value.get("class_path", ""), str):
-        kind = "hold options by name" if group in _GROUPS else "be a class"
-        raise UsageError(f"{source}{group} must {kind}, not {value!r}.")
-    if group in _GROUPS:
-        return {str(name): inner for name, inner in value.items()}
-    if loose := [str(name) for name in value if name not in _SPEC]:
-        raise UsageError(f"{source}{group} must have a class_path, and {', '.join(loose)} in init_args.")
-    spec = {name: value[name] for name in value if name == "class_path" or value[name] is not None}
-    for name in spec.keys() - {"class_path"}:
-        if not isinstance(spec[name], dict):
-            raise UsageError(f"{source}{group}.{name} must hold options by name, not {spec[name]!r}.")
-    return {**spec, "class_path": class_path(group, spec["class_path"])} if "class_path" in spec else spec
+        raise UsageError(f"{where} must be a class, not {value!r}.")
+    if loose := [str(name) for name in value if name not in SPEC]:
+        raise UsageError(f"{where} must have a class_path, and {', '.join(loose)} in init_args.")
+    spec = {
+        name: _options(inner, f"{where}.{name}")
+        for name, inner in value.items()
+        if name != "class_path" and inner is not None
+    }
+    return {"class_path": class_path(group, value["class_path"]), **spec} if "class_path" in value else spec
 
 
-def _with_layer(said: dict[str, Any], layer: dict[str, Any]) -> dict[str, Any]:
-    """Return what was said, with more on top; another class keeps those of the arguments that it has as well."""
-    for group in layer.keys() & set(CLASSES):
-        before, now = dict(said.get(group) or {}), (layer[group] or {}).get("class_path")
-        if before and now and now != (other := before.pop("class_path", None)):
+def _options(value: Any, where: str) -> dict[str, Any]:
+    """Return options by name."""
+    value = _parsed(value, where)
+    if not isinstance(value, dict):
+        raise UsageError(f"{where} must hold options by name, not {value!r}.")
+    return {str(name): inner for name, inner in value.items()}
+
+
+def _parsed(value: Any, where: str) -> Any:
+    """Return what a text of YAML holds, and anything else as it is."""
+    with explained(f"{where}: "):
+        return parse_yaml(value) if isinstance(value, str) else value
+
+
+def _with_shared_arguments(said: dict[str, Any], layer: dict[str, Any]) -> dict[str, Any]:
+    """Return what was said, where another class of a layer keeps the arguments that it has as well."""
+    for group in layer.keys() & said.keys() & {*CLASSES}:
+        before, now = {"class_path": None, **(said[group] or {})}, (layer[group] or {}).get("class_path")
+        if now and before["class_path"] != now:
             options = before.get("init_args", {})
-            shared = options.keys() & arguments(now) if other else options.keys()
-            before["init_args"] = {name: value for name, value in options.items() if name in shared}
-            said = {**said, group: {"class_path": now, **before}}
-    return dict(overlay(said, layer))
+            shared = arguments(now) if before["class_path"] else options
+            kept = {name: value for name, value in options.items() if name in shared}
+            said = {**said, group: {**before, "class_path": now, "init_args": kept}}
+    return said
 
 
-def _with_word(said: dict[str, Any], names: list[str], value: str) -> dict[str, Any]:
-    """Return what was said, with the value of an option on top."""
-    group, *rest = names
-    if group in (*CLASSES, *_GROUPS) and rest in ([], ["class_path"]):
-        return _with_layer(said, {group: _spec(group, value, "--", Path())})
-    if group in CLASSES and rest == ["init_args"]:
-        with explained(f"--{group}.init_args: "):
-            return _with_layer(said, {group: _spec(group, {"init_args": parse_yaml(value)}, "--", Path())})
-    if group in CLASSES and rest[0] not in _SPEC:
-        rest = ["init_args", *rest]
-    return dict(_within(said, [group, *rest], value))
-
-
-def _within(under: Any, names: list[str], value: str) -> Any:
-    """Return what was said with a value put at dotted names: an argument of a class, or of the last class of a list."""
-    if not names:
-        return value
-    if isinstance(under, str):
-        with explained():
-            under = parse_yaml(under) if under.startswith(("{", "[")) else {"class_path": under}
-    if isinstance(under, list):
-        return [*under[:-1], _within(under[-1] if under else None, names, value)]
-    under = dict(under) if isinstance(under, dict) else {}
-    name, *rest = names
-    if name.endswith("+"):
-        before = under.get(name[:-1]) or []
-        return {**under, name[:-1]: [*(before if isinstance(before, list) else [before]), value]}
-    if "class_path" in under and name not in _SPEC:
-        name, rest = "init_args", names
-    return {**under, name: _within(under.get(name), rest, value)}
+def _check_not_replaced(words: list[tuple[str, str]], mapping: dict[str, Any]) -> None:
+    """Raise `UsageError` for an argument of a class that the command line then replaces by one without it."""
+    for option, _ in words:
+        group, inner, name, *_ = [*_names(option), "", ""]
+        spec = mapping.get(group) or {}
+        if group in CLASSES and inner == "init_args" and name and name.rstrip("+") not in spec.get("init_args", {}):
+            made = str(spec.get("class_path")).rpartition(".")[2]
+            raise UsageError(f"{option} cannot be given: the {group} is then set to {made}, which has no such option.")

@@ -9,7 +9,7 @@ from jsonargparse import ArgumentParser, Namespace
 from lightning.pytorch.utilities import rank_zero_only
 
 from lightning_ntm.cli import words
-from lightning_ntm.cli.parser import Settings, parsed, saved
+from lightning_ntm.cli.parser import parsed, saved
 from lightning_ntm.cli.parts import Parts, explained_trainer, make_parts, make_settings
 from lightning_ntm.cli.resumed import check_resumed
 from lightning_ntm.cli.said import Said
@@ -22,6 +22,7 @@ from lightning_ntm.training.data import TargetsError
 from lightning_ntm.training.processes import plugins_of
 from lightning_ntm.training.run import Run, default_name, folder_of, quiet_lightning
 from lightning_ntm.training.safety import DivergenceError, InterruptionError, LostFolderError
+from lightning_ntm.training.settings import Settings
 
 
 def train(argv: list[str]) -> int:

@@ -146,7 +146,7 @@ def by_weight(
 def largest_entries(
     places: Int64[Tensor, "*batch entries"], weights: Float[Tensor, "*batch entries"], count: int
 ) -> tuple[Int64[Tensor, "*batch largest"], Float[Tensor, "*batch largest"]]:
-    """The `count` slots of the largest weights, each once if there are so many."""
+    """The `count` slots with the largest weights. Slots are repeated, with weight 0, where there are fewer."""
     totals, first = merged(places, weights)
     order = by_weight(totals, first)[..., :count]
     return places.gather(-1, order), torch.where(first, totals, 0).gather(-1, order)
@@ -158,7 +158,7 @@ def update_sparse_precedence(
     write_places: Int64[Tensor, "*batch written"],
     write_weights: Float[Tensor, "*batch written"],
 ) -> tuple[Int64[Tensor, "*batch links"], Float[Tensor, "*batch links"]]:
-    """How far each slot was the last one written, the largest entries of it. Supplement, sparse DNC."""
+    """The largest entries of the precedence: how far each slot was the last one written. Supplement, sparse DNC."""
     before = (1 - write_weights.sum(dim=-1, keepdim=True)) * weights
     entries = torch.cat([places, write_places], dim=-1), torch.cat([before, write_weights], dim=-1)
     return largest_entries(*entries, places.shape[-1])

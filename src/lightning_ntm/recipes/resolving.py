@@ -6,6 +6,10 @@ from typing import Any
 import yaml
 
 from lightning_ntm.recipes.presets import networks, presets
+from lightning_ntm.records.parsing import parse_yaml
+
+#: How a configuration names a class with its arguments.
+SPEC = ("class_path", "init_args", "dict_kwargs")
 
 #: Options of a recipe that belong to its network.
 _OF_NETWORK = ("model", "min_memory_slots", "weight_noise")
@@ -50,12 +54,33 @@ def resolve(task: str | None, network: str | None, said: Mapping[str, Any], *, w
 
 
 def overlay(under: Any, over: Any) -> Any:
-    """Return one configuration on top of another; arguments of a class do not pass to another class."""
-    if not (isinstance(under, Mapping) and isinstance(over, Mapping)):
+    """Return one configuration on top of another.
+
+    Mappings are joined. Anything else is replaced, and so is a class by another one. Options without a `class_path` are
+    those of the class beneath, which may stand there by its name, as YAML, or as the last of a list. A name with a plus
+    sign, such as `callbacks+`, adds to a list.
+
+    Raises:
+        ValueError: A text beneath is no YAML.
+    """
+    if not isinstance(over, Mapping):
         return over
-    if "class_path" in under and over.get("class_path", under["class_path"]) != under["class_path"]:
-        return over
-    return {**under, **{key: overlay(under.get(key), value) for key, value in over.items()}}
+    if isinstance(under, str):
+        under = parse_yaml(under) if under.startswith(("{", "[")) else {"class_path": under}
+    if isinstance(under, list) and "class_path" not in over:
+        return [*under[:-1], overlay(under[-1] if under else None, over)]
+    joined = dict(under) if isinstance(under, Mapping) else {}
+    if "class_path" in joined:
+        if over.get("class_path", joined["class_path"]) != joined["class_path"]:
+            return over
+        over = over if over.keys() & {*SPEC} else {"init_args": over}
+    for name, value in over.items():
+        before = joined.get(name.removesuffix("+"))
+        if name.endswith("+"):
+            joined[name[:-1]] = [*(before if isinstance(before, list) else [before] if before else []), value]
+        else:
+            joined[name] = overlay(before, value)
+    return joined
 
 
 def _with_parts(network: dict[str, Any], said: Mapping[str, Any]) -> dict[str, Any]:

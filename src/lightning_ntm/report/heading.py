@@ -30,7 +30,7 @@ UNKNOWN = Made()
 
 
 def title(experiment: Experiment) -> str:
-    """Return in a sentence how the networks did."""
+    """Return one sentence on the results of the networks."""
     networks, task = experiment.networks, experiment.task
     best = networks[0]
     if not any(network.tried for network in networks):

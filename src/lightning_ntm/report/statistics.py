@@ -79,7 +79,7 @@ def spread(values: list[float], better: Literal["lower", "higher"] = "lower") ->
 
 
 def reached(values: list[float]) -> tuple[float, float]:
-    """Return median and largest of when runs reached something; a run that never did counts as infinity."""
+    """Return the median and the largest step at which runs reached something; infinite where a run never did."""
     if not values:
         return math.nan, math.nan
     ordered = sorted(values)

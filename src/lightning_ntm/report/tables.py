@@ -78,7 +78,7 @@ def _success(network: Network) -> list[str]:
 
 
 def parameters(network: Network) -> list[int]:
-    """Return the numbers of parameters noted by its runs; one, if all is well."""
+    """Return the different parameter counts that its runs noted; normally there is one."""
     noted = {note.get("parameters") for run in network.runs for note in run.notes}
     return sorted(found for found in noted if isinstance(found, int))
 

@@ -1,4 +1,4 @@
-"""The axes of a plan: what each key gives for a run to vary in."""
+"""The axes of a plan: the options in which its runs differ, from each key of the plan."""
 
 import json
 import re

@@ -46,7 +46,7 @@ class Worker:
         self.stopping = Event()
 
     def complete(self, run: PlannedRun) -> End:
-        """Train a run to its end, unless it is there or another process is at it."""
+        """Train a run to its end, unless it has ended or another process is training it."""
         run_folder = RunFolder(self.folder / run.name)
         claims = self.folder / ".claims"
         try:

@@ -45,7 +45,7 @@ class Status:
 
     @property
     def seconds_left(self) -> float | None:
-        """Of a running training at its present pace."""
+        """Seconds until a running training ends, at its present pace."""
         return max(0, self.steps - self.step) / self.pace if self.steps and self.pace else None
 
 

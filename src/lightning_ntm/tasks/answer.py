@@ -67,31 +67,32 @@ class Answer(abc.ABC):
     def errors(self, logits: Float[Tensor, "batch time outputs"], batch: Batch) -> Float[Tensor, " batch"]:
         """Return how many units of each answer are wrong. A logit that is NaN is wrong whatever the target."""
 
-    @abc.abstractmethod
     def raw(
         self, logits: Float[Tensor, "batch time outputs"], batch: Batch, cost: Float[Tensor, " batch"]
     ) -> dict[str, Float[Tensor, " batch"]]:
         """Return each measure of each answer, by name, but for those that compare it to an optimum.
 
         Cross-entropy is in nats, since means are converted later, by `in_unit`: this runs in every training step.
+        A subclass defines this, or `counted` where the measures follow from errors and cost.
 
         Args:
             logits: Of the network.
             batch: The episodes.
             cost: What `cost` returns for both.
         """
+        return self.counted(self.errors(logits, batch), batch, cost)
 
     def counted(
         self, errors: Float[Tensor, " batch"], batch: Batch, cost: Float[Tensor, " batch"]
     ) -> dict[str, Float[Tensor, " batch"]]:
-        """Return what `raw` returns, from the errors that a kernel counted; for answers that are `known`.
+        """Return what `raw` returns, from the errors, which a kernel counts for answers that are `known`.
 
         Args:
             errors: What `errors` returns.
             batch: The episodes.
             cost: What `cost` returns.
         """
-        raise NotImplementedError(f"{type(self).__name__} is not known to kernels.")
+        raise NotImplementedError(f"{type(self).__name__} defines neither raw nor counted.")
 
     def measure(
         self, logits: Float[Tensor, "batch time outputs"], batch: Batch, cost: Float[Tensor, " batch"] | None = None

@@ -76,12 +76,6 @@ class Bits(Answer):
         right = torch.where(batch.targets > 0.5, logits > 0, logits <= 0)
         return (batch.mask.unsqueeze(-1) & ~right).sum((1, 2)).to(exact(logits))
 
-    def raw(
-        self, logits: Float[Tensor, "batch time outputs"], batch: Batch, cost: Float[Tensor, " batch"]
-    ) -> dict[str, Float[Tensor, " batch"]]:
-        """Return wrong bits and cross-entropy."""
-        return self.counted(self.errors(logits, batch), batch, cost)
-
     def counted(
         self, errors: Float[Tensor, " batch"], batch: Batch, cost: Float[Tensor, " batch"]
     ) -> dict[str, Float[Tensor, " batch"]]:
@@ -156,12 +150,6 @@ class Symbols(Answer):
         """Return 1 for each step with a wrong symbol, up to the end of the answer."""
         right = (logits.argmax(-1) == batch.targets) & ~logits.isnan().any(-1)
         return (self._counted(batch) & ~right).to(exact(logits))
-
-    def raw(
-        self, logits: Float[Tensor, "batch time outputs"], batch: Batch, cost: Float[Tensor, " batch"]
-    ) -> dict[str, Float[Tensor, " batch"]]:
-        """Return wrong symbols, cross-entropy, and the share of right symbols: 1 of an answer without any."""
-        return self.counted(self.errors(logits, batch), batch, cost)
 
     def counted(
         self, errors: Float[Tensor, " batch"], batch: Batch, cost: Float[Tensor, " batch"]
@@ -242,12 +230,6 @@ class Numbers(Answer):
         """Return how many numbers of each answer are further off than the tolerance."""
         right = (logits.to(exact(logits)) - batch.targets).abs() <= self.tolerance
         return (batch.mask.unsqueeze(-1) & ~right).sum((1, 2)).to(exact(logits))
-
-    def raw(
-        self, logits: Float[Tensor, "batch time outputs"], batch: Batch, cost: Float[Tensor, " batch"]
-    ) -> dict[str, Float[Tensor, " batch"]]:
-        """Return the mean squared error, 0 of an answer without numbers, and the wrong numbers."""
-        return self.counted(self.errors(logits, batch), batch, cost)
 
     def counted(
         self, errors: Float[Tensor, " batch"], batch: Batch, cost: Float[Tensor, " batch"]

@@ -49,7 +49,7 @@ class DynamicNGrams(Task):
 
     @property
     def input_size(self) -> int:
-        """The bit before."""
+        """One number: the previous bit."""
         return 1
 
     @property

@@ -20,7 +20,6 @@ from lightning_ntm.tasks.answers import Bits
 from lightning_ntm.tasks.batch import Batch
 from lightning_ntm.training.hyperparameters import hyperparameters
 from lightning_ntm.training.late_check import LateCheck
-from lightning_ntm.training.lightning_internals import NAME_OF_RUNNING_HOOK
 from lightning_ntm.training.loss import fused_loss, learner_refusal, loss_refusal, methods_between
 from lightning_ntm.training.optimizer import clip, default_optimizer, late_decay, prefer_fused, total_norm
 from lightning_ntm.training.own_trainer import InOwnTrainer
@@ -85,9 +84,10 @@ class SequenceLearner(InOwnTrainer):
         self.skipped, self.late_check = False, LateCheck()
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute; the name of the hook that runs, set 50 times a step, without asking if it is a module."""
-        if name == NAME_OF_RUNNING_HOOK:
-            self.__dict__[name] = value
+        """Set an attribute. `nn.Module` first asks if it is a module: Lightning sets a name 50 times in each step."""
+        attributes = self.__dict__  # parameters, modules and buffers are elsewhere
+        if name in attributes and (value is None or type(value) is str):
+            attributes[name] = value
         else:
             super().__setattr__(name, value)
 

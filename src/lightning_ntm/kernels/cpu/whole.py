@@ -1,4 +1,4 @@
-"""The native call of a loss with all gradients: recurrence, output layer, loss and backward, without PyTorch between.
+"""The native call of a loss with all gradients: recurrence, output layer, loss and backward in one program.
 
 The losses are those that `KnownLoss` names. What the call needs for a while is one block of memory, and the gradients
 of all parameters are views of one tensor.

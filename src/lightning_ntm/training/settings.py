@@ -1,0 +1,34 @@
+"""Settings of a run besides its network, task and Trainer."""
+
+from dataclasses import dataclass
+
+from lightning_ntm.checks import at_least, between
+
+#: Some libraries of threads end the process where they cannot start as many as they are asked for.
+MOST_THREADS = 1024
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of a run besides its parts.
+
+    Args:
+        name: Name of the run folder; by default network-task-seedN.
+        runs: The folder that holds run folders.
+        seed: Seed of the initial weights and of the episodes, at least 0.
+        threads: PyTorch CPU threads, from 1 to 1024; changing this changes rounding, hence results.
+        stop_when_solved: End after this many validations in a row without an error; 0 never.
+
+    Raises:
+        ValueError: An argument is out of its range.
+    """
+
+    name: str | None = None
+    runs: str = "runs"
+    seed: int = 1
+    threads: int = 1
+    stop_when_solved: int = 0
+
+    def __post_init__(self) -> None:
+        at_least(0, seed=self.seed, stop_when_solved=self.stop_when_solved)
+        between(1, MOST_THREADS, threads=self.threads)
