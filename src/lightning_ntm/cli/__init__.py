@@ -6,6 +6,7 @@ import os
 import sys
 import warnings
 from contextlib import suppress
+from importlib import import_module
 from importlib.metadata import version
 
 from lightning_ntm.cli.streams import open_closed
@@ -19,9 +20,13 @@ _VERBS = {
     "explore": "Make a page on which a trained network runs, on inputs that you draw.",
     "zoo": "List the trained networks that come with the package.",
     "export": "Write a trained network as ONNX, for torch.export, or as safetensors.",
+    "import": "Make a run folder of a checkpoint of another NTM implementation.",
     "report": "Write one page on many runs: curves, success, cost by length.",
     "bench": "Time a training step on this machine, with the kernel and without.",
 }
+
+#: Module and function of a verb, where they do not have its name.
+_PLACES = {"import": ("imported", "import_run")}
 
 _HELP = """usage: ntm VERB [OPTIONS]
 
@@ -149,40 +154,11 @@ def _warn(message: Warning | str, *_: object, **__: object) -> None:
 def _run(verb: str, argv: list[str]) -> int:
     if verb not in _VERBS:
         raise UsageError(f"unknown verb {verb!r}{near(verb, _VERBS) or '; known: ' + ', '.join(_VERBS) + '.'}")
-    if verb == "train":
-        if {"-h", "--help"} & {*argv}:
-            from lightning_ntm.cli.help import train_help
+    if verb == "train" and {"-h", "--help"} & {*argv}:
+        from lightning_ntm.cli.help import train_help
 
-            print(train_help(), end="")
-            return 0
-        from lightning_ntm.cli.train import train
-
-        return train(argv)
-    if verb == "sweep":
-        from lightning_ntm.cli.sweep import sweep
-
-        return sweep(argv)
-    if verb == "bench":
-        from lightning_ntm.cli.bench import bench
-
-        return bench(argv)
-    if verb == "report":
-        from lightning_ntm.cli.report import report
-
-        return report(argv)
-    if verb == "explore":
-        from lightning_ntm.cli.explore import explore
-
-        return explore(argv)
-    if verb == "zoo":
-        from lightning_ntm.cli.zoo import zoo
-
-        return zoo(argv)
-    if verb == "export":
-        from lightning_ntm.cli.export import export
-
-        return export(argv)
-    from lightning_ntm.cli.evaluate import evaluate
-    from lightning_ntm.cli.figure import figure
-
-    return evaluate(argv) if verb == "evaluate" else figure(argv)
+        print(train_help(), end="")
+        return 0
+    place, name = _PLACES.get(verb, (verb, verb))
+    code: int = getattr(import_module(f"lightning_ntm.cli.{place}"), name)(argv)
+    return code
