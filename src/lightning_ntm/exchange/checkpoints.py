@@ -134,17 +134,17 @@ def _views(value: Any) -> dict[str, pickles.TensorView]:
         if not isinstance(module, pickles.Instance) or id(module) in seen:
             continue
         seen.add(id(module))
-        for group in ("_parameters", "_buffers"):
-            found |= _in_mapping(module.attributes.get(group), prefix)
-        inner = module.attributes.get("_modules")
-        children = list(inner.items()) if isinstance(inner, dict) and prefix.count(".") < _DEEPEST else []
-        waiting.extend((f"{prefix}{name}.", child) for name, child in reversed(children))
+        groups = [group for group in module.attributes.values() if isinstance(group, dict)]
+        for group in groups:  # parameters, buffers and modules, each by name
+            found |= _in_mapping(group, prefix)
+        if prefix.count(".") < _DEEPEST:
+            children = [(f"{prefix}{name}.", child) for group in groups for name, child in group.items()]
+            waiting.extend(reversed(children))
     return found
 
 
-def _in_mapping(mapping: Any, prefix: str) -> dict[str, pickles.TensorView]:
-    pairs = mapping.items() if isinstance(mapping, dict) else ()
-    return {f"{prefix}{name}": view for name, view in pairs if isinstance(view, pickles.TensorView)}
+def _in_mapping(mapping: dict[Any, Any], prefix: str) -> dict[str, pickles.TensorView]:
+    return {f"{prefix}{name}": view for name, view in mapping.items() if isinstance(view, pickles.TensorView)}
 
 
 def _made(view: pickles.TensorView, storages: dict[str, bytes]) -> Tensor:
