@@ -16,29 +16,7 @@ _FILES = {"onnx": "model.onnx", "torch": "model.pt2", "safetensors": ""}
 
 def export(argv: list[str]) -> int:
     """Export the network of a run."""
-    parser = Parser(
-        prog="ntm export",
-        description="Export a trained network: as ONNX, as a program of torch.export, or as config.json and "
-        "model.safetensors. The outputs of a program are compared with those of the network before it is written.",
-        allow_abbrev=False,
-    )
-    parser.add_argument(
-        "run", type=filled, metavar="RUN", help="a run folder, a folder of save_pretrained, or a name of ntm zoo"
-    )
-    parser.add_argument("--format", required=True, choices=list(_FILES), help="what to write")
-    parser.add_argument(
-        "--output",
-        type=filled,
-        metavar="PATH",
-        help="the file, for safetensors the folder (in RUN/exported; of a name of ntm zoo in ./NAME-exported)",
-    )
-    parser.add_argument(
-        "--push_to_hub",
-        type=filled,
-        metavar="OWNER/NAME",
-        help="for safetensors: upload the files to this repository of the Hugging Face hub (needs the extra hub)",
-    )
-    arguments = parser.parse_args(argv)
+    arguments = _parser().parse_args(argv)
     if arguments.push_to_hub and arguments.format != "safetensors":
         raise UsageError("--push_to_hub is for --format safetensors: the hub takes config.json and model.safetensors.")
     from lightning_ntm.cli.terminal import say
@@ -69,3 +47,29 @@ def _share(model: "MemoryModel[Any]", task: "Task | None", place: Path, reposito
     say("\n".join(str(place / name) for name in ("config.json", "model.safetensors", "README.md")))
     if repository:
         say(model.push_to_hub(repository, task=kept))
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog="ntm export",
+        description="Export a trained network: as ONNX, as a program of torch.export, or as config.json and "
+        "model.safetensors. The outputs of a program are compared with those of the network before it is written.",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "run", type=filled, metavar="RUN", help="a run folder, a folder of save_pretrained, or a name of ntm zoo"
+    )
+    parser.add_argument("--format", required=True, choices=list(_FILES), help="what to write")
+    parser.add_argument(
+        "--output",
+        type=filled,
+        metavar="PATH",
+        help="the file, for safetensors the folder (in RUN/exported; of a name of ntm zoo in ./NAME-exported)",
+    )
+    parser.add_argument(
+        "--push_to_hub",
+        type=filled,
+        metavar="OWNER/NAME",
+        help="for safetensors: upload the files to this repository of the Hugging Face hub (needs the extra hub)",
+    )
+    return parser
