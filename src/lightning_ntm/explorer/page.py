@@ -150,19 +150,17 @@ def render(
         training: Steps of the training, and the weights of the network then.
     """
     reason, trained = why_not(model), packed_training(list(training))
-    drawn = list(samples(model, task, seed, recorded=recorded or reason is not None))
-    drawn, left_out = (_run_there(drawn), []) if reason is None else _recorded(drawn)
+    seen = list(samples(model, task, seed, recorded=recorded or reason is not None))
+    drawn, left_out = _recorded(seen) if reason else (_run_there(seen), [])
     data = {
-        "paired": paired,
-        "network": None if reason else description(model),
-        "training": trained,
+        **{"paired": paired, "training": trained, "network": None if reason else description(model)},
         "layout": None if recorded else layout(task),
         "answer": answer(None if task is None else task.answer),
         "samples": [_packed_sample(*sample) for sample in drawn],
         "left_out": left_out,
     }
     return Template(_web("page.html")).substitute(
-        title=escape(f"{type(model).__name__} on {type(task).__name__}" if task else type(model).__name__),
+        title=escape(_title(model, task)),
         facts=escape(f"{facts(model)}.{_told(trained)}"),
         how=escape(f"{reason} It shows steps that were recorded." if reason else "The network runs in this page."),
         help=_help(reason is None, isinstance(model, NTM)),
@@ -171,6 +169,10 @@ def render(
         data=as_embedded(data),
         script="\n".join(map(_web, _SCRIPTS)),
     )
+
+
+def _title(model: MemoryModel[Any], task: Task | None) -> str:
+    return type(model).__name__ + (f" on {type(task).__name__}" if task else "")
 
 
 def _run_there(drawn: list[Sample]) -> list[Sample]:
