@@ -133,7 +133,7 @@ class Drawn(dict):
     """Random tensors under the names of an implementation."""
 
     def put(self, name, *shape):
-        self[name] = torch.randn(shape) / math.sqrt(shape[-1] if len(shape) > 1 else 4)
+        self[name] = 2 * torch.randn(shape) / math.sqrt(shape[-1] if len(shape) > 1 else 4)
 
     def linear(self, name, rows, columns):
         self.put(f"{name}.weight", rows, columns)
