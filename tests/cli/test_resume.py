@@ -117,6 +117,7 @@ APPLIED = (
         "weight_noise": (0.5, lambda run: run.learner.noise.deviation),
         "threads": (2, lambda run: torch.get_num_threads()),
         "data.curriculum": (CURRICULUM, lambda run: _spec(run.data.curriculum)),
+        "keep_weights_every": (3, lambda run: run.keep_weights_every),
         "stop_when_solved": (3, lambda run: next(c.validations for c in run.trainer.callbacks if hasattr(c, "in_a_row"))),  # noqa: E501
     }
 )  # fmt: skip

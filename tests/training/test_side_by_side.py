@@ -48,21 +48,23 @@ def parts(seed, make=ntm, optimizer=None, scheduler=None, decay_after=0.5, **var
     return learner, EpisodeData(TASK, seed, batch_size=4, batches_per_epoch=5, validation_sequences=30)
 
 
-def alone(folder, seed, *, resume=False, stop_when_solved=0, trainer=None, **varied):
+def alone(folder, seed, *, resume=False, stop_when_solved=0, keep_weights_every=0, trainer=None, **varied):
     options = {**OPTIONS, **(trainer or {})}
     return Run(
         *parts(seed, **varied), options, RunFolder(folder), f"seed: {seed}\n", resume=resume,
-        stop_when_solved=stop_when_solved,
+        stop_when_solved=stop_when_solved, keep_weights_every=keep_weights_every,
     )  # fmt: skip
 
 
-def together(folder, seeds=(1, 2, 3), *, resume=False, stop_when_solved=0, trainer=None, **varied):
+def together(
+    folder, seeds=(1, 2, 3), *, resume=False, stop_when_solved=0, keep_weights_every=0, trainer=None, **varied
+):
     options = {**OPTIONS, **(trainer or {})}
     said = {seed: [] for seed in seeds}
     members = [
         Member(
             *parts(seed, **varied), options, RunFolder(folder / str(seed)), f"seed: {seed}\n", resume=resume,
-            stop_when_solved=stop_when_solved, tell=said[seed].append,
+            stop_when_solved=stop_when_solved, keep_weights_every=keep_weights_every, tell=said[seed].append,
         )
         for seed in seeds
     ]  # fmt: skip
@@ -349,3 +351,12 @@ def test_a_run_with_other_settings_is_not_resumed(tmp_path):
     with pytest.raises(ValueError, match=r"initial_lr \(=0.02\) of the optimizer, not 0.01"):
         together(tmp_path, (1,), resume=True)
     RunFolder(tmp_path / "1").lock()()
+
+
+def test_each_run_keeps_the_weights_of_its_steps(tmp_path):
+    together(tmp_path, seeds=(1, 2), keep_weights_every=4).fit()
+    for seed in (1, 2):
+        alone(tmp_path / "alone" / str(seed), seed, keep_weights_every=4).fit()
+        mine, other = (RunFolder(path).weights_by_step() for path in (tmp_path / str(seed), tmp_path / f"alone/{seed}"))
+        assert list(mine) == list(other) != []
+        assert all(mine[step].read_bytes() == other[step].read_bytes() for step in mine)

@@ -20,9 +20,13 @@ _VERBS = {
     "explore": "Make a page on which a trained network runs, on inputs that you draw.",
     "zoo": "List the trained networks that come with the package.",
     "export": "Write a trained network as ONNX, for torch.export, or as safetensors.",
+    "import": "Make a run folder of a checkpoint of another NTM implementation.",
     "report": "Write one page on many runs: curves, success, cost by length.",
     "bench": "Time a training step on this machine, with the kernel and without.",
 }
+
+#: Module and function of a verb, where they do not have its name.
+_PLACES = {"import": ("imported", "import_run")}
 
 _HELP = """usage: ntm VERB [OPTIONS]
 
@@ -155,5 +159,6 @@ def _run(verb: str, argv: list[str]) -> int:
 
         print(train_help(), end="")
         return 0
-    module = import_module(f"lightning_ntm.cli.{verb}")  # has a function of the same name
-    return int(getattr(module, verb)(argv))
+    place, name = _PLACES.get(verb, (verb, verb))
+    code: int = getattr(import_module(f"lightning_ntm.cli.{place}"), name)(argv)
+    return code

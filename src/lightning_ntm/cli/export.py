@@ -1,9 +1,14 @@
 """`ntm export`: a trained network as files for other programs."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from lightning_ntm.cli.words import Parser, explained, filled
+from lightning_ntm.cli.words import Parser, UsageError, explained, filled
 from lightning_ntm.cli.zoo import folder_of
+
+if TYPE_CHECKING:
+    from lightning_ntm.models.base import MemoryModel
+    from lightning_ntm.tasks.base import Task
 
 #: By format: what is written into the folder of exported files, or nothing for the folder itself.
 _FILES = {"onnx": "model.onnx", "torch": "model.pt2", "safetensors": ""}
@@ -11,6 +16,40 @@ _FILES = {"onnx": "model.onnx", "torch": "model.pt2", "safetensors": ""}
 
 def export(argv: list[str]) -> int:
     """Export the network of a run."""
+    arguments = _parser().parse_args(argv)
+    if arguments.push_to_hub and arguments.format != "safetensors":
+        raise UsageError("--push_to_hub is for --format safetensors: the hub takes config.json and model.safetensors.")
+    from lightning_ntm.cli.terminal import say
+    from lightning_ntm.exchange.exporting import export
+    from lightning_ntm.exchange.pretrained import open_network
+    from lightning_ntm.records import make_folder
+
+    default = folder_of(arguments.run, "exported")
+    place = Path(arguments.output) if arguments.output else default / _FILES[arguments.format]
+    with explained("", MemoryError, OverflowError, RuntimeError):
+        opened = open_network(arguments.run)
+        if not arguments.output:
+            make_folder(default)
+        if arguments.format == "safetensors":
+            _share(opened.model, opened.task, place, arguments.push_to_hub)
+        else:
+            difference = export(opened.model, place, arguments.format)
+            say(f"{place}\nLargest difference from PyTorch: {difference:.0e} of the largest logit.")
+    return 0
+
+
+def _share(model: "MemoryModel[Any]", task: "Task | None", place: Path, repository: str | None) -> None:
+    """Write the files that people share, and upload them if a repository is given."""
+    from lightning_ntm.cli.terminal import say
+
+    kept = None if task is None or task.files else task
+    model.save_pretrained(place, task=kept)
+    say("\n".join(str(place / name) for name in ("config.json", "model.safetensors", "README.md")))
+    if repository:
+        say(model.push_to_hub(repository, task=kept))
+
+
+def _parser() -> Parser:
     parser = Parser(
         prog="ntm export",
         description="Export a trained network: as ONNX, as a program of torch.export, or as config.json and "
@@ -27,23 +66,10 @@ def export(argv: list[str]) -> int:
         metavar="PATH",
         help="the file, for safetensors the folder (in RUN/exported; of a name of ntm zoo in ./NAME-exported)",
     )
-    arguments = parser.parse_args(argv)
-    from lightning_ntm.cli.terminal import say
-    from lightning_ntm.exchange.exporting import export
-    from lightning_ntm.exchange.pretrained import open_network
-    from lightning_ntm.records import make_folder
-
-    default = folder_of(arguments.run, "exported")
-    place = Path(arguments.output) if arguments.output else default / _FILES[arguments.format]
-    with explained("", MemoryError, OverflowError, RuntimeError):
-        opened = open_network(arguments.run)
-        if not arguments.output:
-            make_folder(default)
-        if arguments.format == "safetensors":
-            task = None if opened.task is None or opened.task.files else opened.task
-            opened.model.save_pretrained(place, task=task)
-            say(f"{place / 'config.json'}\n{place / 'model.safetensors'}")
-        else:
-            difference = export(opened.model, place, arguments.format)
-            say(f"{place}\nLargest difference from PyTorch: {difference:.0e} of the largest logit.")
-    return 0
+    parser.add_argument(
+        "--push_to_hub",
+        type=filled,
+        metavar="OWNER/NAME",
+        help="for safetensors: upload the files to this repository of the Hugging Face hub (needs the extra hub)",
+    )
+    return parser

@@ -12,12 +12,21 @@ from lightning_ntm.cli.words import UsageError, explained, filled
 from lightning_ntm.cli.zoo import folder_of
 from lightning_ntm.evaluation.build import TrainedRun
 from lightning_ntm.records import make_folder
+from lightning_ntm.zoo import located
+
+_OVER = (
+    "with --animate: the memory over the steps of the episode (time), or the output over those of the training, from "
+    "the weights that ntm train --keep_weights_every keeps"
+)
 
 
 def figure(argv: list[str]) -> int:
     """Draw one episode of a trained network, or animate it."""
     arguments = _asked_figure(argv)
     run = opened(arguments.run, arguments)
+    if arguments.over == "training":
+        _animate_training(run, arguments)
+        return 0
     for shown, trace in _traces(run, arguments):
         described = "".join(f", {name.replace('_', ' ')} {value}" for name, value in shown.items())
         title = f"{type(run.model).__name__} on {type(run.task).__name__}{described}"
@@ -44,9 +53,12 @@ def _asked_figure(argv: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--animate", type=filled, metavar="FILE", help="write the memory over time to this .gif or .mp4 instead"
     )
+    parser.add_argument("--over", choices=("time", "training"), help=_OVER)
     arguments = parsed(parser, argv)
     with explained("--"):
         at_least(0, sequence=arguments.sequence or 0)
+    if arguments.over and not arguments.animate:
+        raise UsageError(f"--over {arguments.over} chooses what --animate FILE shows; give a file.")
     if arguments.animate:
         from lightning_ntm.report import check_animation
 
@@ -79,6 +91,24 @@ def _animate(trace: dict[str, Any], title: str, path: str) -> None:
     with explained():
         save_animation(trace, title, Path(path))
     say(path)
+
+
+def _animate_training(run: TrainedRun, arguments: argparse.Namespace) -> None:
+    from lightning_ntm.evaluation.over_training import over_training
+    from lightning_ntm.report import save_training_animation
+
+    traces: list[tuple[int, dict[str, Any]]] = []
+    with explained("", *TOO_LARGE):
+        for step, model in over_training(run.model, located(arguments.run)):
+            ((_, trace),) = _traces(run._replace(model=model), arguments)
+            traces.append((step, trace))
+        if not traces:
+            raise ValueError(
+                f"{arguments.run} has no weights of steps of its training: train it with --keep_weights_every."
+            )
+        title = f"{type(run.model).__name__} on {type(run.task).__name__}"
+        save_training_animation(traces, title, Path(arguments.animate))
+    say(arguments.animate)
 
 
 def _traces(run: TrainedRun, arguments: argparse.Namespace) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:

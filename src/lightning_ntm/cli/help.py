@@ -35,6 +35,7 @@ run:
   --seeds A-B                  several runs, with the options of ntm sweep
   --resume FOLDER              a run folder; some options may change
   --stop_when_solved N         validations without error that end it, or 0 (0)
+  --keep_weights_every N       steps between weights that are kept, or 0 (0)
   --threads N                  CPU threads (1)
 
 optimization:

@@ -50,6 +50,7 @@ def _member(log: Path, words: list[str]) -> Member:
         made.config,
         resume=made.resume,
         stop_when_solved=made.settings.stop_when_solved,
+        keep_weights_every=made.settings.keep_weights_every,
         tell=_writer(log),
         command=("ntm", "train", *words),
     )

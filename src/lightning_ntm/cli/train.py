@@ -135,6 +135,7 @@ def _run_of(made: Prepared) -> Run:
             made.config,
             resume=made.resume,
             stop_when_solved=made.settings.stop_when_solved,
+            keep_weights_every=made.settings.keep_weights_every,
         )
 
 

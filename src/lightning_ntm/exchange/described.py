@@ -18,6 +18,7 @@ from torch import nn
 
 from lightning_ntm import models, tasks
 from lightning_ntm.evaluation.build import read_configuration
+from lightning_ntm.exchange import peer_tasks, sequential
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.models.pretrained import Pretrained
 from lightning_ntm.records import RunFolder
@@ -35,6 +36,8 @@ _NOT_ARGUMENTS = {
     *("dtype", "library_name", "model_type", "torch_dtype", "transformers_version"),
 }
 _PACKAGE = "lightning_ntm."
+#: Where networks and tasks of the package are.
+_NETWORKS, _TASKS = (models, sequential), (tasks, peer_tasks)
 
 
 class Described(NamedTuple):
@@ -110,9 +113,9 @@ def network_of(kind: type[Pretrained], described: Described) -> type[MemoryModel
                 f"{described.place} is of class {named}, not {kind.__name__}: call {name}.from_pretrained."
             )
         return kind  # type: ignore[return-value]
-    found = _named(models, kind, named)
+    found = _named(_NETWORKS, kind, named)
     if found is None:
-        known = ", ".join(sorted(_classes(models, kind)))
+        known = ", ".join(sorted(_classes(_NETWORKS, kind)))
         raise ValueError(
             f"{described.place} is of class {named}, which is not of the package ({known}): call from_pretrained of "
             "the class itself."
@@ -129,7 +132,7 @@ def task_of(described: Described) -> Task | None:
     if described.task is None:
         return None
     named, arguments = described.task
-    kind = _named(tasks, Task, named)
+    kind = _named(_TASKS, Task, named)
     if kind is None or kind is FileTask:
         return None
     try:
@@ -198,18 +201,20 @@ def _described_task(task: Task) -> dict[str, Any]:
     kind = type(task)
     if task.files or not dataclasses.is_dataclass(task):
         raise ValueError(f"task (={kind.__name__}) must be a dataclass without files; leave it out.")
-    path = _PACKAGE + kind.__name__ if _classes(tasks, Task).get(kind.__name__) is kind else kind.__qualname__
+    path = _PACKAGE + kind.__name__ if _classes(_TASKS, Task).get(kind.__name__) is kind else kind.__qualname__
     return {"class_path": path, "init_args": dataclasses.asdict(task)}
 
 
-def _named(room: Any, base: type, path: str | None) -> Any:
-    """Return the class of a room of the package that a path names, or `None`."""
+def _named(rooms: tuple[Any, ...], base: type, path: str | None) -> Any:
+    """Return the class of the package that a path names, or `None`."""
     if path is None:
         return None
     name = path.rpartition(".")[2]
-    return _classes(room, base).get(name) if path == name or path.startswith(_PACKAGE) else None
+    return _classes(rooms, base).get(name) if path == name or path.startswith(_PACKAGE) else None
 
 
-def _classes(room: Any, base: type) -> dict[str, type]:
-    found = inspect.getmembers(room, lambda one: inspect.isclass(one) and issubclass(one, base))
-    return {name: kind for name, kind in found if not inspect.isabstract(kind)}
+def _classes(rooms: tuple[Any, ...], base: type) -> dict[str, type]:
+    found: dict[str, type] = {}
+    for room in rooms:
+        found |= dict(inspect.getmembers(room, lambda one: inspect.isclass(one) and issubclass(one, base)))
+    return {name: kind for name, kind in found.items() if not inspect.isabstract(kind)}

@@ -1,5 +1,6 @@
 """Saves networks into folders and loads them: `save_pretrained`, `from_pretrained`."""
 
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +20,7 @@ from lightning_ntm.exchange.described import (
     read,
     task_of,
 )
+from lightning_ntm.exchange.hub import CARD, card, downloaded, is_hub_id, uploaded
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.models.pretrained import Pretrained, argument_names
 from lightning_ntm.records import RunFolder, write_whole
@@ -60,11 +62,22 @@ def save(model: MemoryModel[Any], folder: Path | str, task: Task | None = None) 
     place.mkdir(parents=True, exist_ok=True)
     write_whole(place / WEIGHTS, weights)
     write_whole(place / CONFIG, config)
+    if not (place / CARD).exists():
+        write_whole(place / CARD, card(model, task))
+
+
+def push(
+    model: MemoryModel[Any], name: str, task: Task | None, *, private: bool | None, token: str | None, message: str
+) -> str:
+    """Upload a network, as `Pretrained.push_to_hub` describes it."""
+    with tempfile.TemporaryDirectory(prefix="ntm-hub-") as folder:
+        save(model, folder, task)
+        return uploaded(Path(folder), name, private=private, token=token, message=message)
 
 
 def load(kind: type[Pretrained], folder: Path | str, options: dict[str, Any]) -> MemoryModel[Any]:
     """Load a network, as `Pretrained.from_pretrained` describes it."""
-    return _made(kind, read(located(folder)), options)
+    return _made(kind, read(downloaded(folder) if is_hub_id(folder) else located(folder)), options)
 
 
 def _made(kind: type[Pretrained], described: Described, options: dict[str, Any]) -> MemoryModel[Any]:

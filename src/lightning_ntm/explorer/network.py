@@ -20,9 +20,41 @@ from lightning_ntm.states import flatten
 MOST_NUMBERS = 2**16
 
 
+#: Bytes of the weights of steps of a training on a page; base64 takes a third more.
+TRAINING_BYTES = 500_000
+#: Largest number of float16.
+HALF_LARGEST = 65504.0
+
+
 def packed(array: np.ndarray) -> dict[str, Any]:
     """Return an array as JSON can hold it: base64 of bytes where all numbers are 0 or 1, else of float32."""
     kind = "u1" if np.isin(array, (0, 1)).all() else "f4"
+    data = np.ascontiguousarray(array, np.dtype(f"<{kind}")).tobytes()
+    return {"shape": list(array.shape), "type": kind, "data": base64.b64encode(data).decode()}
+
+
+def packed_training(steps: list[tuple[int, dict[str, torch.Tensor]]]) -> dict[str, Any]:
+    """Return the weights of steps of a training: in float32 if the page has room for them, else in float16.
+
+    Where there are still too many, some steps between the first and the last are left out.
+    """
+    numbers = sum(tensor.numel() for tensor in steps[0][1].values()) if steps else 0
+    whole = 4 * numbers * len(steps) <= TRAINING_BYTES
+    room = max(2, TRAINING_BYTES // max(1, numbers * (4 if whole else 2)))
+    if len(steps) > room:
+        steps = [steps[place * (len(steps) - 1) // (room - 1)] for place in range(room)]
+    return {
+        "half": not whole,
+        "steps": [
+            {"step": step, "tensors": {name: _packed_weights(tensor, whole) for name, tensor in tensors.items()}}
+            for step, tensors in steps
+        ],
+    }
+
+
+def _packed_weights(tensor: torch.Tensor, whole: bool) -> dict[str, Any]:
+    array = tensor.detach().cpu().float().numpy()
+    kind = "f4" if whole or np.abs(array).max(initial=0) > HALF_LARGEST else "f2"
     data = np.ascontiguousarray(array, np.dtype(f"<{kind}")).tobytes()
     return {"shape": list(array.shape), "type": kind, "data": base64.b64encode(data).decode()}
 

@@ -1,5 +1,6 @@
 """The page on which a trained network runs: one file that needs nothing but itself."""
 
+from collections.abc import Sequence
 from html import escape
 from importlib.resources import files
 from os import PathLike
@@ -8,16 +9,19 @@ from string import Template
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
+from lightning_ntm.evaluation.over_training import over_training
 from lightning_ntm.exchange.pretrained import OpenedNetwork, open_network
 from lightning_ntm.explorer.episodes import Sample, answer, layout, samples
-from lightning_ntm.explorer.network import description, facts, packed, why_not
+from lightning_ntm.explorer.network import description, facts, packed, packed_training, why_not
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.models.ntm import NTM
 from lightning_ntm.records import write_whole
 from lightning_ntm.records.parsing import as_embedded
 from lightning_ntm.tasks.base import Task
 from lightning_ntm.version import __version__
+from lightning_ntm.zoo import located
 
 #: Numbers of recorded steps on a page, at most: 4 bytes each.
 _RECORDED = 2**20
@@ -64,6 +68,7 @@ class Explorer:
 
 
 Network = MemoryModel[Any] | str | PathLike[str]
+Step = tuple[int, dict[str, Tensor]]
 
 
 def explore(network: Network, task: Task | None = None, *, beside: Network | None = None, seed: int = 1) -> Explorer:
@@ -83,7 +88,7 @@ def explore(network: Network, task: Task | None = None, *, beside: Network | Non
     """
     first = _opened(network, task, seed)
     if beside is None:
-        return Explorer(render(*first))
+        return Explorer(render(*first, training=_training(network, first.model)))
     second = _opened(beside, task, first.seed)
     theirs = first.task if second.task is None else second.task
     if (first.task, first.model.input_size) != (theirs, second.model.input_size):
@@ -96,6 +101,13 @@ def _opened(network: Network, task: Task | None, seed: int) -> OpenedNetwork:
         return OpenedNetwork(network, task, seed)
     opened = open_network(Path(network))
     return opened if task is None else opened._replace(task=task)
+
+
+def _training(network: Network, model: MemoryModel[Any]) -> list[Step]:
+    """Return the weights that a run kept at steps of its training, if the page can run its network."""
+    if isinstance(network, MemoryModel) or why_not(model):
+        return []
+    return [(step, dict(one.state_dict())) for step, one in over_training(model, located(Path(network)))]
 
 
 def _side_by_side(first: MemoryModel[Any], second: MemoryModel[Any], task: Task | None, seed: int) -> str:
@@ -119,7 +131,13 @@ def _web(name: str) -> str:
 
 
 def render(
-    model: MemoryModel[Any], task: Task | None, seed: int, *, paired: bool = False, recorded: bool = False
+    model: MemoryModel[Any],
+    task: Task | None,
+    seed: int,
+    *,
+    paired: bool = False,
+    recorded: bool = False,
+    training: Sequence[Step] = (),
 ) -> str:
     """Return the page of one network.
 
@@ -129,34 +147,51 @@ def render(
         seed: Of the episodes.
         paired: Whether the page is one of two, which show the same step of the same episode.
         recorded: Whether the other page has recorded steps, so that only sampled episodes can be shown.
+        training: Steps of the training, and the weights of the network then.
     """
-    reason, ntm = why_not(model), isinstance(model, NTM)
-    drawn = list(samples(model, task, seed, recorded=recorded or reason is not None))
-    left_out: list[str] = []
-    if reason is None:
-        drawn = [(label, _chosen(seen, (*_EPISODE, "logits"))) for label, seen in drawn]
-    else:
-        drawn, left_out = _recorded(drawn)
+    reason, trained = why_not(model), packed_training(list(training))
+    seen = list(samples(model, task, seed, recorded=recorded or reason is not None))
+    drawn, left_out = _recorded(seen) if reason else (_run_there(seen), [])
     data = {
-        "paired": paired,
-        "network": None if reason else description(model),
+        **{"paired": paired, "training": trained, "network": None if reason else description(model)},
         "layout": None if recorded else layout(task),
         "answer": answer(None if task is None else task.answer),
-        "samples": [
-            {"label": label, "arrays": {name: packed(array) for name, array in seen.items()}} for label, seen in drawn
-        ],
+        "samples": [_packed_sample(*sample) for sample in drawn],
         "left_out": left_out,
     }
     return Template(_web("page.html")).substitute(
-        title=escape(f"{type(model).__name__} on {type(task).__name__}" if task else type(model).__name__),
-        facts=escape(facts(model) + "."),
+        title=escape(_title(model, task)),
+        facts=escape(f"{facts(model)}.{_told(trained)}"),
         how=escape(f"{reason} It shows steps that were recorded." if reason else "The network runs in this page."),
-        help=_HELP + ("" if reason else _HELP_TO_CHANGE) + (_HELP_OF_HEADS if not reason and ntm else ""),
+        help=_help(reason is None, isinstance(model, NTM)),
         version=escape(__version__ or ""),
         style=_web("page.css"),
         data=as_embedded(data),
         script="\n".join(map(_web, _SCRIPTS)),
     )
+
+
+def _title(model: MemoryModel[Any], task: Task | None) -> str:
+    return type(model).__name__ + (f" on {type(task).__name__}" if task else "")
+
+
+def _run_there(drawn: list[Sample]) -> list[Sample]:
+    return [(label, _chosen(seen, (*_EPISODE, "logits"))) for label, seen in drawn]
+
+
+def _help(runs: bool, ntm: bool) -> str:
+    return _HELP + (_HELP_TO_CHANGE if runs else "") + (_HELP_OF_HEADS if runs and ntm else "")
+
+
+def _packed_sample(label: str, seen: dict[str, np.ndarray]) -> dict[str, Any]:
+    return {"label": label, "arrays": {name: packed(array) for name, array in seen.items()}}
+
+
+def _told(training: dict[str, Any]) -> str:
+    """Return what the page says of the weights of the training."""
+    if not (count := len(training["steps"])):
+        return ""
+    return f" It has weights of {count} steps of the training{', rounded to float16' if training['half'] else ''}."
 
 
 def _chosen(seen: dict[str, np.ndarray], names: tuple[str, ...]) -> dict[str, np.ndarray]:

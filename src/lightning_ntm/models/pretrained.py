@@ -37,6 +37,8 @@ class Pretrained(KeepsArguments):
     def save_pretrained(self, folder: str | PathLike[str], *, task: Any = None) -> None:
         """Write the network into a folder, which is made if it is missing: `config.json` and `model.safetensors`.
 
+        A model card, `README.md`, is added if there is none.
+
         Args:
             folder: The folder. Files of an earlier call are replaced.
             task: The task that the network was trained on, if the files should name it, as for `ntm explore`.
@@ -47,6 +49,35 @@ class Pretrained(KeepsArguments):
         """
         load("lightning_ntm.exchange.pretrained:save")(self, folder, task)
 
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        task: Any = None,
+        private: bool | None = None,
+        token: str | None = None,
+        commit_message: str = "Upload a network of lightning-ntm",
+    ) -> str:
+        """Upload the files of `save_pretrained` to the Hugging Face hub; needs the extra `hub`.
+
+        Args:
+            repo_id: The repository, as `owner/name`; it is made if it is missing.
+            task: The task that the network was trained on, if the files should name it.
+            private: Whether a repository that is made is private; by default as the account says.
+            token: An access token; by default that of `hf auth login`.
+            commit_message: Message of the commit.
+
+        Returns:
+            The address of the repository.
+
+        Raises:
+            ValueError: The package `huggingface_hub` is missing, the name is not valid, the arguments of network or
+                task cannot be written as JSON, or the hub refuses or cannot be reached.
+        """
+        more = {"private": private, "token": token, "message": commit_message}
+        address: str = load("lightning_ntm.exchange.pretrained:push")(self, repo_id, task, **more)
+        return address
+
     @classmethod
     def from_pretrained(cls: type[Network], folder: str | PathLike[str], **options: Any) -> Network:
         """Load a network that `save_pretrained` wrote, the kept network of a run, or one that comes with the package.
@@ -55,7 +86,8 @@ class Pretrained(KeepsArguments):
         network of the package. No other code is run that a file names.
 
         Args:
-            folder: The folder, or a name that `ntm zoo` lists, as `copy`. Folders have precedence.
+            folder: The folder; or a name that `ntm zoo` lists, as `copy`; or a repository of the Hugging Face hub, as
+                `owner/name`, for which the extra `hub` is needed. Folders have precedence.
             options: Arguments of the constructor that replace those of the files. A controller or memory of your own
                 must be given: `NTM.from_pretrained(folder, controller=MyController(...))`.
 
@@ -63,7 +95,8 @@ class Pretrained(KeepsArguments):
             The network in evaluation mode, on the CPU, in the precision of the file.
 
         Raises:
-            ValueError: The folder has no network of this class, or a file is damaged.
+            ValueError: The folder has no network of this class, a file is damaged, or the hub has no such repository or
+                cannot be reached.
         """
         network: Network = load("lightning_ntm.exchange.pretrained:load")(cls, folder, options)
         return network

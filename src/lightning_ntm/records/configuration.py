@@ -12,6 +12,7 @@ from lightning_ntm.records.parsing import parse_yaml, printable, shown_value
 #: Options that tell runs apart, and those that say how training is shown: neither makes another network.
 _ASIDE = {"name", "runs", "seed", "trainer.default_root_dir", "trainer.logger", "trainer.profiler"}
 _ASIDE |= {"trainer.enable_progress_bar", "trainer.enable_model_summary", "threads", "data.num_workers"}
+_ASIDE |= {"keep_weights_every"}
 
 
 def config_of(folder: RunFolder) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from lightning_ntm.records.files import read_json, read_object, whole_lines
 from lightning_ntm.records.locks import Claim, claim, is_claimed
 from lightning_ntm.records.parsing import as_json, is_count, parse_json
 from lightning_ntm.records.results import Kept
-from lightning_ntm.records.writing import append_line, remove_all_unfinished, sync_file, write_whole
+from lightning_ntm.records.writing import append_line, is_link, remove_all_unfinished, sync_file, write_whole
 
 
 @dataclass(frozen=True)
@@ -97,6 +97,21 @@ class RunFolder:
         """The folder of pictures."""
         return self.path / "figures"
 
+    @property
+    def weights(self) -> Path:
+        """The folder of weights that were kept at steps of the training."""
+        return self.path / "weights"
+
+    def weights_at(self, step: int) -> Path:
+        """Return the file of weights of a step."""
+        return self.weights / f"step-{step}.safetensors"
+
+    def weights_by_step(self) -> dict[int, Path]:
+        """Return the files of weights that were kept at steps of the training, in the order of the steps."""
+        found = self.weights.glob("step-*.safetensors") if not is_link(self.weights) else ()
+        named = [(path.stem.removeprefix("step-"), path) for path in found]
+        return dict(sorted((int(step), path) for step, path in named if step.isdecimal() and len(step) < 16))
+
     def create(self) -> None:
         """Make the folder, unless it exists with nothing in it, as after a training that was killed at once.
 
@@ -131,7 +146,8 @@ class RunFolder:
         again = (
             self.config, self.measures, self.about, self.metrics, self.best, self.failed, self.nonfinite, self._lock
         )  # fmt: skip
-        names = {path.name for path in (*again, self.nonfinite.with_suffix(".safetensors"))} | {"lightning_logs"}
+        more = (self.nonfinite.with_suffix(".safetensors"), self.weights)
+        names = {path.name for path in (*again, *more)} | {"lightning_logs"}
         found = self.path.iterdir() if self.path.exists() else ()
         return any(path.name not in names and path.suffix != ".tmp" for path in found)
 
@@ -139,6 +155,13 @@ class RunFolder:
         """Remove the files that a new training makes again."""
         for file in (self.metrics, self.best, self.nonfinite, self.nonfinite.with_suffix(".safetensors")):
             file.unlink(missing_ok=True)
+        self.forget_weights_after(-1)
+
+    def forget_weights_after(self, step: int) -> None:
+        """Remove weights of steps after `step`: they will be trained again."""
+        for kept, file in self.weights_by_step().items():
+            if kept > step:
+                file.unlink(missing_ok=True)
 
     def abandon(self) -> None:
         """Remove the folder of a run that never began: one without results of any kind.
@@ -249,6 +272,7 @@ class RunFolder:
             if row["step"] <= step and not _is_more(row.get("sequences"), sequences)
         ]
         write_whole(self.metrics, "".join(kept))
+        self.forget_weights_after(step)
 
 
 def _is_more(value: Any, most: int) -> bool:

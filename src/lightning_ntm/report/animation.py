@@ -1,8 +1,8 @@
-"""The memory over the steps of one episode, as an animation: a GIF, or an MP4 where there is ffmpeg."""
+"""The memory over the steps of an episode, and the output over a training: a GIF, or an MP4 where there is ffmpeg."""
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,13 +47,43 @@ def save_animation(trace: Mapping[str, np.ndarray], title: str, path: Path) -> N
     if not {"memory", "write_weights", "read_weights"} <= trace.keys():
         raise ValueError("only a network whose heads write and read a memory can be animated.")
     drawing = _Drawing(trace, title)
+    _save(drawing.figure, drawing.show, len(trace["inputs"]), path)
+
+
+def save_training_animation(traces: Sequence[tuple[int, Mapping[str, np.ndarray]]], title: str, path: Path) -> None:
+    """Write an animation of the output over a training, one picture for each step of it.
+
+    Args:
+        traces: Steps of the training, at least one, and the arrays of the same episode with the network as it was then.
+        title: What was run.
+        path: The file, which ends in `.gif` or `.mp4`. It is whole or absent.
+
+    Raises:
+        ValueError: The file cannot be of this kind.
+        OSError: The file cannot be written.
+    """
+    check_animation(path)
+    figure, (_, first) = Figure(figsize=(WIDTH, 4), layout="constrained"), traces[0]
+    axes = _draw_episode(figure, first)
+    output: Any = axes[-1].get_images()[0]
+
+    def show(number: int) -> None:
+        step, trace = traces[number]
+        figure.suptitle(f"{plain(title)}, training step {step:,}", fontsize=10)
+        output.set_data(np.where(trace["mask"][:, None], trace["outputs"], np.nan).T)
+
+    _save(figure, show, len(traces), path)
+
+
+def _save(figure: Figure, show: Callable[[int], None], count: int, path: Path) -> None:
+    """Write an animation of so many pictures, each of which `show` makes of the figure."""
     writer: AbstractMovieWriter = (PillowWriter if path.suffix == ".gif" else FFMpegWriter)(fps=SPEED)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         unfinished = Path(folder) / path.name
-        with writer.saving(drawing.figure, str(unfinished), _DPI):
-            for time in range(len(trace["inputs"])):
-                drawing.show(time)
+        with writer.saving(figure, str(unfinished), _DPI):
+            for number in range(count):
+                show(number)
                 writer.grab_frame()
         os.replace(unfinished, path)
 

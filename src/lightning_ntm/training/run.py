@@ -27,6 +27,7 @@ from lightning_ntm.training.safety import (
     RandomStates,
     SaveAndFinish,
 )
+from lightning_ntm.training.steps_kept import steps_keepers
 
 
 class Run:
@@ -42,6 +43,7 @@ class Run:
         resume: Resume from the training state in the folder instead of creating the folder. If the training was killed
             before it saved a state, it starts from the beginning.
         stop_when_solved: End after this many validations in a row without an error; 0 never.
+        keep_weights_every: Steps between weights that are kept in the folder `weights`; 0 keeps none.
 
     Raises:
         ValueError: The folder exists (without `resume`), or contains nothing that can be resumed; or the network's
@@ -58,8 +60,10 @@ class Run:
         *,
         resume: bool = False,
         stop_when_solved: int = 0,
+        keep_weights_every: int = 0,
     ):
         self.learner, self.data, self.folder = learner, data, folder
+        self.keep_weights_every = keep_weights_every
         data.task.answer.check_size(learner.model.output_size)
         # fast_dev_run and barebones write nothing.
         self.keeps = not (trainer.get("fast_dev_run") or trainer.get("barebones"))
@@ -129,6 +133,7 @@ class Run:
             return {**trainer, "logger": False, "callbacks": callbacks}
         if self.saves:
             callbacks += [self.record.keeper, RandomStates(), PartialGradients(self.learner)]
+            callbacks += steps_keepers(self.folder, self.learner.model, self.keep_weights_every)
         return {
             **trainer,
             "default_root_dir": trainer.get("default_root_dir") or self.folder.path,

@@ -18,6 +18,8 @@ class Settings:
         seed: Seed of the initial weights and of the episodes, at least 0.
         threads: PyTorch CPU threads, from 1 to 1024; changing this changes rounding, hence results.
         stop_when_solved: End after this many validations in a row without an error; 0 never.
+        keep_weights_every: Keep the weights of every so many steps, for ntm explore and ntm figure --over training;
+            0 keeps none.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -28,7 +30,8 @@ class Settings:
     seed: int = 1
     threads: int = 1
     stop_when_solved: int = 0
+    keep_weights_every: int = 0
 
     def __post_init__(self) -> None:
-        at_least(0, seed=self.seed, stop_when_solved=self.stop_when_solved)
+        at_least(0, seed=self.seed, stop_when_solved=self.stop_when_solved, keep_weights_every=self.keep_weights_every)
         between(1, MOST_THREADS, threads=self.threads)

@@ -7,10 +7,17 @@ head to {gate, strength, shift}, each of which replaces what the head emits. */
 const NETWORK = (() => {
   const EPSILON = 1e-12, HEAD_LIMIT = 20, START = Math.fround(1e-6);
 
-  /** Return the numbers of {shape, type, data}, where data is base64 of float32 ("f4") or of bytes ("u1"). */
+  /** Return the number of 16 bits of float16. */
+  function half(bits) {
+    const sign = bits & 0x8000 ? -1 : 1, exponent = (bits >> 10) & 31, fraction = bits & 1023;
+    return sign * (exponent ? 2 ** (exponent - 15) * (1 + fraction / 1024) : 2 ** -14 * (fraction / 1024));
+  }
+
+  /** Return the numbers of {shape, type, data}, where data is base64 of float32 ("f4"), float16 ("f2") or bytes ("u1"). */
   function unpacked({ shape, type, data }) {
     const text = atob(data), bytes = new Uint8Array(text.length);
     for (let i = 0; i < bytes.length; i++) bytes[i] = text.charCodeAt(i);
+    if (type === "f2") return { shape, data: Float32Array.from(new Uint16Array(bytes.buffer), half) };
     return { shape, data: type === "u1" ? Float32Array.from(bytes) : new Float32Array(bytes.buffer) };
   }
 

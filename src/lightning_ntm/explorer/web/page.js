@@ -3,6 +3,11 @@
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
   const network = data.network && NETWORK.opened(data.network), layout = network && data.layout, answer = data.answer;
+  // The weights of steps of the training, in their order; those that the run kept come last.
+  const training = network && data.training.steps.length ? [
+    ...data.training.steps.map(({ step, tensors }) => ({ name: `step ${step}`, packed: tensors })),
+    { name: "the network of the run", tensors: network.tensors },
+  ] : null;
   const samples = data.samples.map(({ label, arrays }) => ({
     label, arrays: Object.fromEntries(Object.entries(arrays).map(([name, packed]) => [name, NETWORK.unpacked(packed)])),
   }));
@@ -12,6 +17,7 @@
 
   const state = {
     time: 0, sample: 0, items: null, repeats: 1, edits: new Map(), changes: new Map(), playing: false, slot: null, row: 0,
+    trained: training ? training.length - 1 : 0,
   };
   let episode, trace, outputs, found, before, slots, timelines, strips, heads;
 
@@ -61,6 +67,14 @@
     }
     state.time = Math.min(state.time, episode.inputs.shape[0] - 1);
     show();
+  }
+
+  /** Take the weights of a step of the training. */
+  function train(number) {
+    state.trained = number;
+    const chosen = training[number];
+    chosen.tensors ??= Object.fromEntries(Object.entries(chosen.packed).map(([name, packed]) => [name, NETWORK.unpacked(packed)]));
+    network.tensors = chosen.tensors;
   }
 
   /** Change the value of an input in a step, if it may be changed. */
@@ -594,6 +608,7 @@
       for (const [head, ofHead] of ofStep) for (const [name, value] of Object.entries(ofHead)) changes.push(`${time}_${head}_${name}_${value}`);
     }
     if (changes.length) parts.push(`c=${changes.join("!")}`);
+    if (training && state.trained < training.length - 1) parts.push(`w=${state.trained}`);
     return parts.join("&");
   }
 
@@ -633,6 +648,7 @@
     }
     for (const part of (found.get("c") ?? "").split("!")) restoreChange(part.split("_"));
     state.time = whole(found.get("t"), MOST_STEPS);
+    if (training) train(found.has("w") ? whole(found.get("w"), training.length - 1) : training.length - 1);
   }
 
   function itemsOf(text) {
@@ -655,7 +671,16 @@
 
   // Controls ---------------------------------------------------------------------------------------------------------------
 
-  let lengths = null, repeats = null, choice = null;
+  let lengths = null, repeats = null, choice = null, trained = null;
+
+  /** Return the slider through the steps of the training. */
+  function trainingSlider() {
+    const input = element("input", { type: "range", id: "training", min: 0, max: training.length - 1 }), output = element("output");
+    input.addEventListener("input", () => { train(Number(input.value)); follow(); soon(); });
+    trained = () => { input.value = state.trained; output.textContent = training[state.trained].name; };
+    return element("label", {}, "training ", input, " ", output);
+  }
+
   function controls() {
     const box = $("episode");
     if (layout) {
@@ -696,12 +721,14 @@
       follow();
     });
     box.append(element("label", {}, "episode ", choice));
+    if (training) box.append(trainingSlider());
   }
 
   /** Set the controls to the state. */
   function follow() {
     if (state.items) lengths.set(state.items.length);
     repeats?.set(state.repeats);
+    trained?.();
     choice.value = state.items ? "own" : state.sample;
   }
 

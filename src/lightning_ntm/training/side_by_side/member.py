@@ -20,6 +20,7 @@ from lightning_ntm.training.progress import validation_line
 from lightning_ntm.training.recorded import RecordedRun
 from lightning_ntm.training.run import recorder_of
 from lightning_ntm.training.safety import KeepLock, PartialGradients, RandomStates
+from lightning_ntm.training.steps_kept import steps_keepers
 
 
 class Member:
@@ -33,6 +34,7 @@ class Member:
         config: The resolved configuration, as YAML.
         resume: Resume from the training state in the folder instead of creating the folder.
         stop_when_solved: End after this many validations in a row without an error; 0 never.
+        keep_weights_every: Steps between weights that are kept in the folder `weights`; 0 keeps none.
         tell: Is told what `ntm train` prints.
         command: Words of the command line that would train the run alone, to be recorded.
     """
@@ -47,11 +49,13 @@ class Member:
         *,
         resume: bool = False,
         stop_when_solved: int = 0,
+        keep_weights_every: int = 0,
         tell: Callable[[str], object] = print,
         command: Sequence[str] = (),
     ):
         self.learner, self.data, self.folder, self.options = learner, data, folder, trainer
         self.stop_when_solved, self.tell, self.command = stop_when_solved, tell, command
+        self.keep_weights_every = keep_weights_every
         self.random = OwnRandomStates()
         self.modes = [(module, module.training) for module in learner.model.modules()]
         self.record = RecordedRun(
@@ -86,6 +90,7 @@ class Member:
             self.random,
             PartialGradients(self.learner),
             self.record.keeper,
+            *steps_keepers(self.folder, self.learner.model, self.keep_weights_every),
         ]
 
     def call(self, hook: str, *args: Any) -> None:
