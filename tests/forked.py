@@ -102,8 +102,13 @@ def run(words, log):
     os.chdir(told["folder"])
     _begin(told["environment"], [_opened(number, path) for number, path in enumerate(told["streams"])])
     if told["serving"]:
-        processes._started[f"{child.__name__}.train"] = _ForkedServer(f"{child.__name__}.train")
+        fork_servers()
     child.run(told["words"])
+
+
+def fork_servers():
+    """Let a sweep in this process fork its server, too."""
+    processes._started[f"{child.__name__}.train"] = _ForkedServer(f"{child.__name__}.train")
 
 
 def _opened(number, path):
