@@ -14,6 +14,7 @@ import tempfile
 import time
 from functools import cache
 from pathlib import Path
+from unittest.mock import patch
 
 from lightning.fabric.utilities import rank_zero
 
@@ -24,8 +25,10 @@ from lightning_ntm.sweep.server import Server, serve
 
 
 @cache
-def _server():
-    server = Server(f"{__name__}.run")
+def _server(preloaded=None):
+    """A server, with a library preloaded into it and so into all that it forks."""
+    with patch.dict(os.environ, {"LD_PRELOAD": preloaded} if preloaded else {}):
+        server = Server(f"{__name__}.run")
     atexit.register(server.close)
     return server
 
@@ -60,10 +63,11 @@ class Forked:
             "serving": serving,
         }
         self.words, self.returncode = words, None
-        self.pid = _server().start([json.dumps(told)], Path(os.devnull))
+        self._server = _server(told["environment"].get("LD_PRELOAD"))
+        self.pid = self._server.start([json.dumps(told)], Path(os.devnull))
 
     def poll(self):
-        self.returncode = _server().exit_code(self.pid)
+        self.returncode = self._server.exit_code(self.pid)
         return self.returncode
 
     def wait(self, timeout=300):

@@ -1,4 +1,4 @@
-"""Runs that are killed, whose disk fails, or that last long."""
+"""Runs that are killed, or that last long."""
 
 import fcntl
 import getpass
@@ -37,14 +37,9 @@ def environment(**more: str) -> dict[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}", **more}
 
 
-def start(words: str, folder: Path, **more: str) -> subprocess.Popen[str] | Forked:
-    """Start `ntm train`, in a new interpreter if more variables are given: those that it reads at its beginning."""
-    if not more:
-        return Forked(["train", *words.split()], folder, environment())
-    return subprocess.Popen(
-        [*NTM, "train", *words.split()],
-        cwd=folder, env=environment(**more), text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-    )  # fmt: skip
+def start(words: str, folder: Path, **more: str) -> Forked:
+    """Start `ntm train` with more variables in its environment."""
+    return Forked(["train", *words.split()], folder, environment(**more))
 
 
 def train(words: str, folder: Path, **more: str) -> tuple[int, str]:
@@ -202,46 +197,6 @@ def _processes(folder: Path) -> list[str]:
             if process.joinpath("cwd").resolve() == folder.resolve():
                 found.append(process.name)
     return found
-
-
-def faults(number: int, seed: int) -> str:
-    """Let one write, sync or rename fail in each of `number` trainings."""
-    folder = scratch()
-    try:
-        library = folder / "faults.so"
-        compiler = ["cc", "-shared", "-fPIC", "-o", library, Path(__file__).with_name("faults.c"), "-ldl"]
-        subprocess.run([str(word) for word in compiler], check=True)
-        words = f"{TINY} {OFTEN} {QUIET} --trainer.max_steps 40"
-        under = {"LD_PRELOAD": str(library), "FAULT_UNDER": str(folder / "runs")}
-        assert train(f"{words} --name whole", folder, **under, FAULT_COUNT=str(folder / "count")) == (0, "")
-        calls = int((folder / "count").read_text())
-        chance = random.Random(seed)
-        cases = [(i, chance.randint(1, calls), chance.choice(["full", "broken", "partial"])) for i in range(number)]
-        with ThreadPoolExecutor(2) as pool:
-            told = list(pool.map(lambda case: _faulty(words, folder, under, *case), cases))
-        return (
-            f"{number} faults among {calls} calls, {sum(told)} ended the run with one line; all went on to the same end"
-        )
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _faulty(words: str, folder: Path, under: dict[str, str], case: int, call: int, kind: str) -> bool:
-    run, what = RunFolder(folder / "runs" / f"faulty{case}"), f"call {call} {kind}"
-    code, said = train(f"{words} --name {run.path.name}", folder, **under, FAULT_AT=str(call), FAULT_KIND=kind)
-    assert code in (0, 2), f"{what}: exit code {code}, {said}"
-    assert code == 0 or said.count("\n") == 1, f"{what}: {said}"
-    whole = RunFolder(folder / "runs" / "whole")
-    lines = len(run.rows())
-    assert [row["step"] for row in run.rows()] == [row["step"] for row in whole.rows()[:lines]], what
-    if code == 2:
-        if run.last.exists():
-            assert train(f"--resume runs/{run.path.name}", folder) == (0, ""), what
-        else:
-            shutil.rmtree(run.path, ignore_errors=True)
-            assert train(f"{words} --name {run.path.name}", folder) == (0, ""), what
-    assert remains(run.path) == remains(whole.path), what
-    return code == 2
 
 
 def soak(steps: int, seed: int) -> str:
