@@ -113,14 +113,7 @@ def folders(number: int, seed: int) -> str:
 def _begin() -> dict[str, float]:
     """Make the folder to be spoiled, and return how many seconds each verb takes with it as it is."""
     assert lightning_ntm.report, lightning_ntm.explorer  # with all it imports, here and not in each process
-    with redirect_stdout(io.StringIO()):
-        for name in ("good", "bad"):
-            words = f"train {BASE} {SHORT} {QUIET} --trainer.max_steps 4 --runs kept --name {name} --seed 1"
-            assert main(words.replace("--seed 1", f"--seed {1 + (name == 'good')}").split()) == 0
-        assert main(["evaluate", "kept", "--sequences", "2"]) == 0
-        assert main(["report", "kept"]) == 0
-    runs = {name: ["--trainer.max_steps=4"] for name in ("good", "bad")}
-    Path("kept/plan.yaml").write_text(yaml.safe_dump({"name": "kept", "runs": runs}))
+    train_two("kept")
     _outside()
     usual = {}
     for verb in VERBS:
@@ -128,6 +121,18 @@ def _begin() -> dict[str, float]:
         code, said, usual[verb], _ = met(verb, 60)
         assert code == 0, f"{verb}: {code} {said}"
     return usual
+
+
+def train_two(parent: str) -> None:
+    """Make a sweep of two runs that are evaluated and reported."""
+    with redirect_stdout(io.StringIO()):
+        for name in ("good", "bad"):
+            words = f"train {BASE} {SHORT} {QUIET} --trainer.max_steps 4 --runs {parent} --name {name} --seed 1"
+            assert main(words.replace("--seed 1", f"--seed {1 + (name == 'good')}").split()) == 0
+        assert main(["evaluate", parent, "--sequences", "2"]) == 0
+        assert main(["report", parent]) == 0
+    runs = {name: ["--trainer.max_steps=4"] for name in ("good", "bad")}
+    Path(parent, "plan.yaml").write_text(yaml.safe_dump({"name": parent, "runs": runs}))
 
 
 def _outside() -> None:
