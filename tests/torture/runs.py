@@ -15,12 +15,12 @@ import termios
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 
 import safetensors
 import torch
 from tests.forked import Forked
+from tests.torture import watched
 
 from lightning_ntm.records import RunFolder
 
@@ -136,13 +136,14 @@ def sweeps(number: int, seed: int) -> str:
     random.Random(seed).shuffle(cases)
     try:
         seconds = [end_sweep(folder / str(i), *cases[i % len(cases)]) for i in range(number)]
-        return f"{number} sweeps ended in {len(cases)} ways, all runs saved and ended within {max(seconds):.1f} s"
+        most = f"{max(seconds):.1f} s of computing"
+        return f"{number} sweeps ended in {len(cases)} ways, all runs saved and ended within {most}"
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def end_sweep(folder: Path, end: str, output: str, engine: str = "local") -> float:
-    """End a sweep of two runs, and return the seconds until they had saved and ended."""
+    """End a sweep of two runs, and return the seconds of computing until they had saved and ended."""
     folder.joinpath("tmp").mkdir(parents=True)
     words = f"{TINY} {OFTEN} --trainer.max_steps 1000000".replace("--model ", "--models ", 1)
     command = f"sweep {words} --name a --seeds 1-2 --processes 2 --engine {engine}"
@@ -158,21 +159,21 @@ def end_sweep(folder: Path, end: str, output: str, engine: str = "local") -> flo
         os.close(descriptor)
     runs = [RunFolder(folder / f"runs/a/forgetful-copy-seed{i}") for i in (1, 2)]
     try:
-        _wait(60, lambda: all(run.last.exists() for run in runs) or process.poll() is not None)
+        _wait(folder, lambda: all(run.last.exists() for run in runs) or process.poll() is not None, 120)
         assert process.poll() is None, f"{output}: the sweep ended by itself, {process.returncode}"
-        before = time.monotonic()
         if end == "terminal":
             os.close(own)
         else:
             process.send_signal(signal.Signals[f"SIG{end}"])
-        _wait(15, lambda: process.poll() is not None and not any(run.in_use() for run in runs))
-        seconds = time.monotonic() - before
+        seconds = _wait(folder, lambda: process.poll() is not None and not any(run.in_use() for run in runs), 15)
     finally:
         process.kill()
         process.wait()
     number = signal.Signals["SIGHUP" if end == "terminal" else f"SIG{end}"]
     assert process.returncode == (-number if end == "KILL" else 128 + number), f"{end}, {output}"
-    _wait(15, lambda: not _processes(folder))  # a run says its last line after it has let go of its folder
+    _wait(
+        folder, lambda: not watched.working_in(folder), 15
+    )  # a run says its last line after it has let go of its folder
     for run in runs:
         said = folder.joinpath(f"runs/a/logs/{run.path.name}.log").read_text().splitlines()[-1]
         step = torch.load(run.last, weights_only=True)["global_step"]
@@ -182,21 +183,13 @@ def end_sweep(folder: Path, end: str, output: str, engine: str = "local") -> flo
     return seconds
 
 
-def _wait(seconds: float, condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + seconds
+def _wait(folder: Path, condition: Callable[[], bool], computing: float, sleeping: float = 15) -> float:
+    """Wait for a condition; return the CPU seconds of the processes that work in a folder meanwhile."""
+    watch = watched.Watch(lambda: watched.working_in(folder), computing, sleeping)
     while not condition():
-        assert time.monotonic() < deadline
+        assert not (over := watch.over()), f"the processes of the sweep {over}"
         time.sleep(0.02)
-
-
-def _processes(folder: Path) -> list[str]:
-    """The processes that work in a folder."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            if process.joinpath("cwd").resolve() == folder.resolve():
-                found.append(process.name)
-    return found
+    return watch.computed
 
 
 def soak(steps: int, seed: int) -> str:

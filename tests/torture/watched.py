@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -59,34 +59,86 @@ def _run(run: Callable[[], int], said: Path, begin: Callable[[], object]) -> Non
 
 
 def _wait(child: int, said: Path, limit: float) -> Met:
-    before, awake = 0.0, time.monotonic()
-    looked = awake
+    watch = Watch(lambda: _family(child), limit, ASLEEP)
     while True:
         ended, status, used = os.wait4(child, os.WNOHANG)
         if ended:
             seconds = used.ru_utime + used.ru_stime
             return Met(os.waitstatus_to_exitcode(status), said.read_text(errors="replace"), seconds, used.ru_maxrss)
-        if (now := time.monotonic()) - looked > 0.25:
-            looked = now
-            seconds, sleeps = _family(child)
-            if seconds > before or not sleeps:
-                before, awake = seconds, now
-            if seconds > limit or now - awake > ASLEEP:
-                os.killpg(child, signal.SIGKILL)
-                os.waitpid(child, 0)
-                how = f"computed for more than {limit:.0f} s" if seconds > limit else f"slept for {ASLEEP:.0f} s"
-                return Met(98, f"{how}: {said.read_text(errors='replace') if said.exists() else ''}", seconds, 0)
+        if over := watch.over():
+            os.killpg(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            return Met(98, f"{over}: {said.read_text(errors='replace') if said.exists() else ''}", watch.computed, 0)
         time.sleep(0.002)
 
 
-def _family(process: int) -> tuple[float, bool]:
-    """CPU seconds of a process and its descendants, ended ones too, and whether all of them sleep."""
-    found: dict[int, list[tuple[int, str, int]]] = {}
-    for path in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError, IndexError, ValueError):
-            fields = path.joinpath("stat").read_text().rpartition(")")[2].split()
-            found.setdefault(int(fields[1]), []).append((int(path.name), fields[0], sum(map(int, fields[11:15]))))
-    members = [member for members in found.values() for member in members if member[0] == process]
-    for number, _, _ in members:
-        members += found.get(number, [])
-    return sum(ticks for _, _, ticks in members) / _TICKS, all(state == "S" for _, state, _ in members)
+class Watch:
+    """Limits of processes, which a machine that gives them no time does not reach.
+
+    Args:
+        processes: Returns the numbers of the processes.
+        computing: CPU seconds of all of them together, from now on.
+        sleeping: Seconds during which none of them computes or could.
+    """
+
+    def __init__(self, processes: Callable[[], Iterable[int]], computing: float, sleeping: float):
+        self.computed, self._processes, self._limits = 0.0, processes, (computing, sleeping)
+        self._seen: dict[int, int] = {}
+        self._looked = self._awake = time.monotonic()
+        self._look()
+
+    def over(self) -> str:
+        """Return which limit has been reached in words, looked at a few times a second."""
+        if time.monotonic() - self._looked < 0.2:
+            return ""
+        computed, slept = self._look()
+        computing, sleeping = self._limits
+        if computed > computing:
+            return f"computed for more than {computing:.0f} s"
+        return f"slept for more than {sleeping:.0f} s" if slept > sleeping else ""
+
+    def _look(self) -> tuple[float, float]:
+        self._looked = time.monotonic()
+        now = {process: found for process in self._processes() if (found := _stat(process))}
+        # A process that was not seen before has computed since then, or was seen as part of its parent.
+        more = sum(max(0, ticks - self._seen.get(process, ticks)) for process, (_, _, ticks) in now.items())
+        if more or any(state != "S" for _, state, _ in now.values()):
+            self._awake = self._looked
+        self._seen |= {process: ticks for process, (_, _, ticks) in now.items()}
+        self.computed += more / _TICKS
+        return self.computed, self._looked - self._awake
+
+
+def _stat(process: int) -> tuple[int, str, int] | None:
+    """The parent of a process, its state, and the clock ticks that it and its ended children have computed."""
+    try:
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        return int(fields[1]), fields[0], sum(map(int, fields[11:15]))
+    except (OSError, IndexError, ValueError):
+        return None
+
+
+def _numbers() -> list[int]:
+    return [int(path.name) for path in Path("/proc").glob("[0-9]*")]
+
+
+def _family(process: int) -> list[int]:
+    """A process and its descendants."""
+    children: dict[int, list[int]] = {}
+    for number in _numbers():
+        if found := _stat(number):
+            children.setdefault(found[0], []).append(number)
+    members = [process]
+    for member in members:
+        members += children.get(member, [])
+    return members
+
+
+def working_in(folder: Path) -> list[int]:
+    """The processes that work in a folder."""
+    found = []
+    for process in _numbers():
+        with suppress(OSError):
+            if Path(f"/proc/{process}/cwd").resolve() == folder.resolve():
+                found.append(process)
+    return found
