@@ -11,12 +11,14 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from functools import cache
 from pathlib import Path
 from unittest.mock import patch
 
 from lightning.fabric.utilities import rank_zero
+from tests.torture.watched import Watch
 
 from lightning_ntm.cli import child
 from lightning_ntm.sweep import processes
@@ -24,13 +26,17 @@ from lightning_ntm.sweep.environment import environment as server_environment
 from lightning_ntm.sweep.server import Server, serve
 
 
-@cache
+_servers, _guard = {}, threading.Lock()
+
+
 def _server(preloaded=None):
     """A server, with a library preloaded into it and so into all that it forks."""
-    with patch.dict(os.environ, {"LD_PRELOAD": preloaded} if preloaded else {}):
-        server = Server(f"{__name__}.run")
-    atexit.register(server.close)
-    return server
+    with _guard:
+        if preloaded not in _servers:
+            with patch.dict(os.environ, {"LD_PRELOAD": preloaded} if preloaded else {}):
+                _servers[preloaded] = Server(f"{__name__}.run")
+            atexit.register(_servers[preloaded].close)
+        return _servers[preloaded]
 
 
 @cache
@@ -71,9 +77,10 @@ class Forked:
         return self.returncode
 
     def wait(self, timeout=300):
-        deadline = time.monotonic() + timeout
+        """Wait for the end, for so many seconds of computing and as many of sleeping."""
+        watch = Watch(lambda: [self.pid], computing=timeout, sleeping=timeout)
         while self.poll() is None:
-            if time.monotonic() > deadline:
+            if watch.over():
                 self.kill()
                 raise subprocess.TimeoutExpired(self.words, timeout)
             time.sleep(0.01)
