@@ -25,7 +25,6 @@ from lightning_ntm.sweep import processes
 from lightning_ntm.sweep.environment import environment as server_environment
 from lightning_ntm.sweep.server import Server, serve
 
-
 _servers, _guard = {}, threading.Lock()
 
 
