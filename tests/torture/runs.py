@@ -193,7 +193,7 @@ def _wait(folder: Path, condition: Callable[[], bool], computing: float, sleepin
 
 
 def soak(steps: int, seed: int) -> str:
-    """Train for long; memory and the time of a step must not grow, and the metrics no faster than the steps."""
+    """Train for long; memory and the computing of a step must not grow, and the metrics no faster than the steps."""
     folder = scratch()
     try:
         seldom = (
@@ -204,7 +204,8 @@ def soak(steps: int, seed: int) -> str:
         while process.poll() is None:
             rows = run.rows() if run.metrics.exists() else []
             if rows and rows[-1]["step"] > (seen[-1][0] if seen else 0) + steps // 40:
-                seen.append((rows[-1]["step"], _resident(process.pid), rows[-1]["seconds"], run.metrics.stat().st_size))
+                size = run.metrics.stat().st_size
+                seen.append((rows[-1]["step"], _resident(process.pid), watched.computed(process.pid), size))
             time.sleep(0.2)
         assert process.returncode == 0, process.communicate()[1]
         warm = [row for row in seen if row[0] >= steps // 10]
@@ -216,8 +217,8 @@ def soak(steps: int, seed: int) -> str:
         late = (seconds_end - middle[2]) / (last - middle[0])
         assert late <= 1.25 * early, f"a step took {early:.5f} s, later {late:.5f} s"
         return (
-            f"{steps} steps: memory {memory} to {memory_end} kB, {1000 * early:.2f} to {1000 * late:.2f} ms a step, "
-            f"{size_end / last:.1f} bytes of metrics a step"
+            f"{steps} steps: memory {memory} to {memory_end} kB, {1000 * early:.2f} to {1000 * late:.2f} ms of "
+            f"computing and {size_end / last:.1f} bytes of metrics a step"
         )
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -109,6 +109,13 @@ class Watch:
         return self.computed, self._looked - self._awake
 
 
+def computed(process: int) -> float:
+    """CPU seconds of a process and its ended children."""
+    found = _stat(process)
+    assert found
+    return found[2] / _TICKS
+
+
 def _stat(process: int) -> tuple[int, str, int] | None:
     """The parent of a process, its state, and the clock ticks that it and its ended children have computed."""
     try:
