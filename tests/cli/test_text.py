@@ -231,3 +231,26 @@ def test_what_yaml_cannot_hold_is_refused_before_the_run_begins(name, capsys):
     said = capsys.readouterr().err
     assert said.splitlines()[-1].startswith("ntm: error: ")
     assert not Path("runs").exists()
+
+
+UNMADE = """
+from lightning.pytorch.callbacks import Callback
+class Raises(Callback):
+    def __init__(self):
+        raise RuntimeError("the server of callbacks is away")
+class Imports(Callback):
+    def __init__(self):
+        import a_package_that_is_not_there
+"""
+
+
+@pytest.mark.parametrize(("option", "reason"), [
+    ("--trainer.callbacks unmade.Raises", "the server of callbacks is away"),
+    ("--trainer.callbacks unmade.Imports", "No module named 'a_package_that_is_not_there'"),
+    ("--trainer.callbacks not_there.Anything", "No module named 'not_there'"),
+])  # fmt: skip
+def test_why_a_callback_cannot_be_made_is_said_before_the_run_begins(option, reason, capsys):
+    Path("unmade.py").write_text(UNMADE)
+    assert main(["train", *TINY.split(), *option.split(), "--name", "a"]) == 2
+    assert capsys.readouterr().err.endswith(f"{reason}\n")
+    assert not Path("runs").exists()
