@@ -99,8 +99,8 @@ def _same(of: Disk, name: str) -> None:
 def operations(number: int, seed: int) -> str:
     """Kill a fresh run and a resumed one at each operation on a file, in all `number` times at most."""
     with disk(10) as of:
-        last = len(of.operations) - of.operations[::-1].index("rename")  # of the result
-        assert of.fault("begun", last - 14, "killed") == (-9, "")
+        *_, second, _ = (at for at, kind in enumerate(of.operations, start=1) if kind == "rename")  # checkpoint, result
+        assert of.fault("begun", second, "killed") == (-9, "")
         assert of.folder("begun").last.exists()
         _copy(of, "begun", "resumed")
         resumed = of.trained("resumed", resume=True)
