@@ -100,7 +100,7 @@ def test_an_ntm_equals_the_loop_in_float64(configuration, batch, time, given_sta
 
 
 @settings(max_examples=200)
-@given(OF_DNC, st.integers(1, 17), st.integers(1, 7), st.booleans(), st.integers(0, 99))
+@given(OF_DNC, st.integers(1, 17), st.integers(1, 11), st.booleans(), st.integers(0, 99))
 def test_a_dnc_equals_the_loop_in_float64(configuration, batch, time, given_state, seed):
     check_in_float64(network(DNC, configuration, seed), batch, time, given_state)
 
