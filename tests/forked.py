@@ -11,23 +11,31 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from functools import cache
 from pathlib import Path
+from unittest.mock import patch
 
 from lightning.fabric.utilities import rank_zero
+from tests.torture.watched import Watch
 
 from lightning_ntm.cli import child
 from lightning_ntm.sweep import processes
 from lightning_ntm.sweep.environment import environment as server_environment
 from lightning_ntm.sweep.server import Server, serve
 
+_servers, _guard = {}, threading.Lock()
 
-@cache
-def _server():
-    server = Server(f"{__name__}.run")
-    atexit.register(server.close)
-    return server
+
+def _server(preloaded=None):
+    """A server, with a library preloaded into it and so into all that it forks."""
+    with _guard:
+        if preloaded not in _servers:
+            with patch.dict(os.environ, {"LD_PRELOAD": preloaded} if preloaded else {}):
+                _servers[preloaded] = Server(f"{__name__}.run")
+            atexit.register(_servers[preloaded].close)
+        return _servers[preloaded]
 
 
 @cache
@@ -60,16 +68,18 @@ class Forked:
             "serving": serving,
         }
         self.words, self.returncode = words, None
-        self.pid = _server().start([json.dumps(told)], Path(os.devnull))
+        self._server = _server(told["environment"].get("LD_PRELOAD"))
+        self.pid = self._server.start([json.dumps(told)], Path(os.devnull))
 
     def poll(self):
-        self.returncode = _server().exit_code(self.pid)
+        self.returncode = self._server.exit_code(self.pid)
         return self.returncode
 
     def wait(self, timeout=300):
-        deadline = time.monotonic() + timeout
+        """Wait for the end, for so many seconds of computing and as many of sleeping."""
+        watch = Watch(lambda: [self.pid], computing=timeout, sleeping=timeout)
         while self.poll() is None:
-            if time.monotonic() > deadline:
+            if watch.over():
                 self.kill()
                 raise subprocess.TimeoutExpired(self.words, timeout)
             time.sleep(0.01)
@@ -102,8 +112,13 @@ def run(words, log):
     os.chdir(told["folder"])
     _begin(told["environment"], [_opened(number, path) for number, path in enumerate(told["streams"])])
     if told["serving"]:
-        processes._started[f"{child.__name__}.train"] = _ForkedServer(f"{child.__name__}.train")
+        fork_servers()
     child.run(told["words"])
+
+
+def fork_servers():
+    """Let a sweep in this process fork its server, too."""
+    processes._started[f"{child.__name__}.train"] = _ForkedServer(f"{child.__name__}.train")
 
 
 def _opened(number, path):

@@ -16,7 +16,9 @@ COMMAND_LINE = ROOT / "docs" / "command-line.md"
 EXPLORER = ROOT / "docs" / "explorer.md"
 PYTHON = ROOT / "docs" / "python.md"
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
-#: Shortens a training. All other options stay as written.
+#: Shortens measurements and animations. All other options stay as written.
+LITTLE = {"bench": ["--repeats", "1"], "--animate": ["--lengths", "3"]}
+#: Shortens a training.
 BRIEF = ["--trainer.max_steps=2", "--trainer.val_check_interval=1", "--data.validation_sequences=2"]
 
 
@@ -44,6 +46,7 @@ def test_every_command_runs(page):
     for command in commands(page):
         trains = (command[0] == "train" and "--resume" not in command) or "--seeds" in command
         brief = [word.replace("1-10", "1") for word in command] + (BRIEF if trains else [])
+        brief += [word for part, words in LITTLE.items() if part in command for word in words]
         assert main(brief) == 0, command
 
 

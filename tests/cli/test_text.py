@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,16 +10,18 @@ from pathlib import Path
 import pytest
 import yaml
 from runs import write_run
+from tests import verbs
 from tests.forked import Forked
+from tests.torture.folders import train_two
 
-from lightning_ntm.cli import main
+from lightning_ntm.cli import _VERBS, bench, main
 
 NTM = [sys.executable, "-m", "lightning_ntm.cli"]
 TINY = (
     "--model LSTM --model.hidden_size 8 --model.num_layers 1 --task.max_length 3 --data.validation_sequences 4 "
     "--trainer.max_steps 2 --trainer.val_check_interval 1"
 )
-VERBS = {
+ARGUMENTS = {
     "train": ["train", "--resume", "{}"],
     "train by name": ["train", "--name", "{}/a"],
     "train a task": ["train", "--task", "{}"],
@@ -27,7 +30,12 @@ VERBS = {
     "evaluate": ["evaluate", "{}"],
     "evaluate lengths": ["evaluate", "run", "--lengths", "{}"],
     "figure": ["figure", "{}"],
+    "explore": ["explore", "{}"],
+    "explore two": ["explore", "copy", "{}"],
+    "export": ["export", "{}", "--format", "safetensors"],
+    "export a format": ["export", "copy", "--format", "{}"],
     "report": ["report", "{}"],
+    "zoo": ["zoo", "{}"],
     "sweep": ["sweep", "{}"],
     "sweep seeds": ["sweep", "--seeds", "{}"],
     "sweep processes": ["sweep", "--processes", "{}", "--models", "x"],
@@ -35,6 +43,7 @@ VERBS = {
     "bench": ["bench", "--repeats", "{}", "x"],
     "no verb": ["{}"],
 }
+assert {*_VERBS} <= {arguments[0] for arguments in ARGUMENTS.values()}
 
 
 @pytest.fixture(autouse=True)
@@ -49,9 +58,9 @@ def ran(*words, **more):
 
 
 @pytest.mark.parametrize("word", ["a" * 100_000, "9" * 30, "a\udcffb"], ids=["long", "number", "bytes"])
-@pytest.mark.parametrize("verb", VERBS)
-def test_any_word_gets_one_line_of_bounded_length(verb, word, capsys):
-    assert main([part.format(word) for part in VERBS[verb]]) == 2
+@pytest.mark.parametrize("given", ARGUMENTS)
+def test_any_word_gets_one_line_of_bounded_length(given, word, capsys):
+    assert main([part.format(word) for part in ARGUMENTS[given]]) == 2
     (said,) = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("ntm: warning: ")]
     assert said.startswith("ntm: error: ")
     assert len(said) < 3000
@@ -133,13 +142,47 @@ def test_a_full_disk_behind_the_output_is_one_line(words):
     assert "No space left on device" in said.read_text()
 
 
-@pytest.mark.parametrize("words", ["train", "sweep --seeds 1", "evaluate a", "figure a", "report a", "bench"])
-def test_a_working_folder_that_was_deleted_is_one_line(words, tmp_path, capsys, monkeypatch):
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A folder with a sweep of two runs."""
+    folder = tmp_path_factory.mktemp("trained")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        train_two("kept")
+    return folder / "kept"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+@pytest.mark.parametrize("name", [name for name in verbs.WORDS if name != "bench"])
+def test_a_full_disk_behind_the_output_of_every_verb(name, trained):
+    shutil.copytree(trained, "runs")
+    Path("out").mkdir()
+    verb = verbs.verb_of(name)
+    given = verbs.words(name, "runs/bad", "runs", "out")
+    code = Forked(given, streams=[os.devnull, "/dev/full", "said"], serving=verb == "sweep").wait()
+    said = [line for line in Path("said").read_text().splitlines() if line.startswith("ntm: error: ")]
+    if verb == "train" or name == "sweep":  # what nobody can read ends no training
+        assert (code, said) == (0, [])
+    else:
+        assert (code, said) == (2, ["ntm: error: [Errno 28] No space left on device"])
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_a_full_disk_behind_the_table_of_bench(monkeypatch, capsys):
+    monkeypatch.setattr(bench, "_measured", lambda repeats, device: [])
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        assert main(["bench", "--json"]) == 2
+    assert capsys.readouterr().err == "ntm: error: [Errno 28] No space left on device\n"
+
+
+@pytest.mark.parametrize("verb", _VERBS)
+def test_a_working_folder_that_was_deleted_is_one_line(verb, tmp_path, capsys, monkeypatch):
     gone = tmp_path / "gone"
     gone.mkdir()
     monkeypatch.chdir(gone)
     gone.rmdir()
-    assert main(words.split()) == 2
+    assert main([verb, "a"]) == 2
     assert capsys.readouterr().err == "ntm: error: the folder you work in does not exist any more.\n"
     monkeypatch.chdir(tmp_path)
 
@@ -187,4 +230,27 @@ def test_what_yaml_cannot_hold_is_refused_before_the_run_begins(name, capsys):
     assert main(["train", *TINY.split()[6:], "--model", f"odd.{name}", "--name", "a"]) == 2
     said = capsys.readouterr().err
     assert said.splitlines()[-1].startswith("ntm: error: ")
+    assert not Path("runs").exists()
+
+
+UNMADE = """
+from lightning.pytorch.callbacks import Callback
+class Raises(Callback):
+    def __init__(self):
+        raise RuntimeError("the server of callbacks is away")
+class Imports(Callback):
+    def __init__(self):
+        import a_package_that_is_not_there
+"""
+
+
+@pytest.mark.parametrize(("option", "reason"), [
+    ("--trainer.callbacks unmade.Raises", "the server of callbacks is away"),
+    ("--trainer.callbacks unmade.Imports", "No module named 'a_package_that_is_not_there'"),
+    ("--trainer.callbacks not_there.Anything", "No module named 'not_there'"),
+])  # fmt: skip
+def test_why_a_callback_cannot_be_made_is_said_before_the_run_begins(option, reason, capsys):
+    Path("unmade.py").write_text(UNMADE)
+    assert main(["train", *TINY.split(), *option.split(), "--name", "a"]) == 2
+    assert capsys.readouterr().err.endswith(f"{reason}\n")
     assert not Path("runs").exists()

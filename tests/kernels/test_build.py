@@ -3,14 +3,16 @@
 import ctypes
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import hatch_build
 import pytest
 from hatch_build import commands, commands_of_msvc, find_compiler, takes_flags_of_msvc
+from hypothesis import given, strategies as st
+from tests.kernels import test_cpu
 
+from lightning_ntm import DNC, NTM
 from lightning_ntm.kernels.cpu import library
 
 FOLDERS = (Path("sources"), Path("objects"), Path("there/libntm"), "0a1b")
@@ -135,10 +137,28 @@ def test_a_library_that_cannot_be_loaded_is_told_and_the_loop_runs(monkeypatch, 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("g++"), reason="needs a compiler")
-def test_without_vectors_of_the_compiler_the_numbers_are_as_right(tmp_path):
+def test_without_vectors_of_the_compiler_the_numbers_are_as_right(monkeypatch, tmp_path):
     """MSVC has no vectors: `NTM_PLAIN_LANES` compiles what it does."""
-    root, built = Path(hatch_build.__file__).parent, tmp_path / "libntm.so"
-    hatch_build.compile_kernel(root, built, ["-O1", "-DNTM_PLAIN_LANES"])
-    chosen = ["tests/kernels/test_cpu.py", "--kernel", str(built), "-k", "equals or float32"]
-    done = subprocess.run([sys.executable, "-m", "pytest", "-q", *chosen], cwd=root, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout
+    sources, built = Path(library.__file__).parent, tmp_path / "libntm.so"
+    words = commands(sources, tmp_path, built, library.digest_of_sources(), ["-O1", "-DNTM_PLAIN_LANES"], machine="any")
+    for arguments in words:
+        subprocess.run(["g++", *arguments], check=True, capture_output=True)
+    monkeypatch.setattr(library, "LIBRARY", built)
+    monkeypatch.setattr(library.platform, "machine", lambda: "any")  # of one instruction set
+    library.opened.cache_clear()
+    try:
+        for kind, options in ((NTM, test_cpu.OF_NTM), (DNC, test_cpu.OF_DNC)):
+            checked_in_both_precisions(kind, options)
+    finally:
+        library.opened.cache_clear()
+
+
+def checked_in_both_precisions(kind, options):
+    learned = {"memory_init": "learned"} if kind is NTM else {}
+
+    @given(options, st.integers(1, 17), st.integers(1, 5), st.integers(0, 99))
+    def check(configuration, batch, time, seed):
+        test_cpu.check_in_float64(test_cpu.network(kind, configuration, seed), batch, time, seed % 2)
+        test_cpu.check_in_float32(test_cpu.network(kind, {**configuration, **learned}, seed), batch, time)
+
+    check()

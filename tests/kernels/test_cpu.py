@@ -94,7 +94,7 @@ def check_in_float64(model, batch, time, given_state):
 
 
 @settings(max_examples=200)
-@given(OF_NTM, st.integers(1, 20), st.integers(1, 9), st.booleans(), st.integers(0, 99))
+@given(OF_NTM, st.integers(1, 20), st.integers(1, 6), st.booleans(), st.integers(0, 99))
 def test_an_ntm_equals_the_loop_in_float64(configuration, batch, time, given_state, seed):
     check_in_float64(network(NTM, configuration, seed), batch, time, given_state)
 
@@ -118,14 +118,14 @@ def check_in_float32(model, batch, time):
 
 
 @settings(max_examples=50)
-@given(OF_NTM, st.integers(1, 20), st.integers(1, 9), st.integers(0, 99))
+@given(OF_NTM, st.integers(1, 20), st.integers(1, 6), st.integers(0, 99))
 def test_an_ntm_in_float32_is_as_near_to_float64_as_the_loop(configuration, batch, time, seed):
     # A memory of 1e-6 has cosine gradients of 1e6: no float32 can follow them, so it is left out here.
     check_in_float32(network(NTM, {**configuration, "memory_init": "learned"}, seed), batch, time)
 
 
 @settings(max_examples=50)
-@given(OF_DNC, st.integers(1, 17), st.integers(1, 11), st.integers(0, 99))
+@given(OF_DNC, st.integers(1, 17), st.integers(1, 7), st.integers(0, 99))
 def test_a_dnc_in_float32_is_as_near_to_float64_as_the_loop(configuration, batch, time, seed):
     check_in_float32(network(DNC, configuration, seed), batch, time)
 
@@ -383,53 +383,60 @@ def test_a_library_with_another_layout_of_arguments_is_not_called(monkeypatch, l
 
 
 MEMORY = """
-import resource, sys, torch
+import ctypes, os, resource, sys, torch
+from itertools import product
 from lightning_ntm import DNC, NTM
-from lightning_ntm.kernels.cpu import library
-from lightning_ntm.kernels.cpu import native
+from lightning_ntm.kernels.cpu import library, native
 
-threads, backward, own, dnc = map(int, sys.argv[1:])
-torch.set_num_threads(threads)
-kind, slots = (DNC, 3000) if dnc else (NTM, 100_000)
-model = kind(3, 2, hidden_size=4, memory_slots=slots, memory_width=16, backend="cpu")
-small = kind(3, 2, hidden_size=4, backend="cpu")
-small(torch.zeros(16, 2, 3))[0].sum().backward()  # the threads are there
-if own:
-    native.entry_points = lambda found=dict(library.entry_points()): found
-    import ctypes
-    ctypes.CDLL(str(library.LIBRARY)).ntm_use_team(None, None)
-call, unlimited = native._call, resource.getrlimit(resource.RLIMIT_AS)
+unlimited = resource.getrlimit(resource.RLIMIT_AS)
 
-def limited(*arguments, **options):
-    if options["backward"] == bool(backward):
-        used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (used + 4_000_000, unlimited[1]))
+def case(threads, own, dnc, backward):
+    torch.set_num_threads(threads)
+    kind, slots = (DNC, 3000) if dnc else (NTM, 100_000)
+    model = kind(3, 2, hidden_size=4, memory_slots=slots, memory_width=16, backend="cpu")
+    small = kind(3, 2, hidden_size=4, backend="cpu")
+    small(torch.zeros(16, 2, 3))[0].sum().backward()  # the threads are there
+    if own:
+        native.entry_points = lambda found=dict(library.entry_points()): found
+        ctypes.CDLL(str(library.LIBRARY)).ntm_use_team(None, None)
+    call = native._call
+
+    def limited(*arguments, **options):
+        if options["backward"] == bool(backward):
+            used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+            resource.setrlimit(resource.RLIMIT_AS, (used + 4_000_000, unlimited[1]))
+        try:
+            call(*arguments, **options)
+        finally:
+            resource.setrlimit(resource.RLIMIT_AS, unlimited)
+
+    native._call = limited
+    inputs = torch.zeros(4, 2, 3)
     try:
-        call(*arguments, **options)
-    finally:
-        resource.setrlimit(resource.RLIMIT_AS, unlimited)
+        with torch.set_grad_enabled(bool(backward)):
+            logits, _ = model(inputs)
+            if backward:
+                logits.sum().backward()
+        sys.exit("it ran")
+    except RuntimeError as error:
+        assert "can't allocate memory" in str(error), error
+    native._call = call
+    assert torch.isfinite(model(inputs)[0]).all()  # and goes on
 
-native._call = limited
-inputs = torch.zeros(4, 2, 3)
-try:
-    with torch.set_grad_enabled(bool(backward)):
-        logits, _ = model(inputs)
-        if backward:
-            logits.sum().backward()
-    sys.exit("it ran")
-except RuntimeError as error:
-    assert "can't allocate memory" in str(error), error
-native._call = call
-assert torch.isfinite(model(inputs)[0]).all()  # and goes on
+# Each in a process of its own, which has no threads when it begins.
+for (threads, own, dnc), backward in product([(1, 0, 0), (2, 0, 0), (2, 1, 0), (2, 0, 1)], [0, 1]):
+    if not (child := os.fork()):
+        case(threads, own, dnc, backward)
+        sys.stdout.flush()
+        os._exit(0)
+    print(threads, own, dnc, backward, os.waitpid(child, 0)[1])
 """
 
 
-@pytest.mark.parametrize("backward", [0, 1])
-@pytest.mark.parametrize(("threads", "own", "dnc"), [(1, 0, 0), (2, 0, 0), (2, 1, 0), (2, 0, 1)])
-def test_without_memory_it_is_an_error_and_not_the_end_of_the_process(threads, backward, own, dnc):
-    arguments = [str(number) for number in (threads, backward, own, dnc)]
-    done = subprocess.run([sys.executable, "-c", MEMORY, *arguments], capture_output=True, text=True)
-    assert done.returncode == 0, (done.returncode, done.stderr)
+def test_without_memory_it_is_an_error_and_not_the_end_of_the_process():
+    done = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True)
+    ends = [line.split()[-1] for line in done.stdout.splitlines()]
+    assert ends == ["0"] * 8, done.stdout + done.stderr
 
 
 def test_more_than_there_is_is_an_error_as_in_the_loop():
@@ -444,7 +451,7 @@ def test_blocks_are_at_most_an_eighth_too_large():
         size = blocks._size(count)
         assert count <= size <= max(count + 64, count * 9 / 8)
         assert blocks._size(size) == size
-    assert len({blocks._size(count) for count in range(2**20, 2**21)}) <= 9
+    assert len({blocks._size(count) for count in range(2**20, 2**21, 61)}) <= 9
 
 
 @pytest.fixture

@@ -6,7 +6,19 @@ import pytest
 import torch
 from torch.autograd import forward_ad, functional
 
-from lightning_ntm import DNC, LSTM, NTM, functional as fn
+from lightning_ntm import (
+    DNC,
+    GRU,
+    LSTM,
+    NTM,
+    RNN,
+    SAM,
+    SDNC,
+    StackRNN,
+    TapeRNN,
+    Transformer,
+    functional as fn,
+)
 from lightning_ntm.kernels.derivatives import first_only
 from lightning_ntm.states import flatten
 
@@ -148,6 +160,39 @@ def test_derivatives_are_those_of_the_loop(network, asked):
     assert any(part.abs().max() > 0 for part in results[1])
     for mine, other in zip(*results, strict=True):
         torch.testing.assert_close(mine, other, rtol=1e-9, atol=1e-9)
+
+
+OTHERS = {
+    "GRU": lambda: GRU(3, 2, hidden_size=5),
+    "RNN": lambda: RNN(3, 2, hidden_size=5),
+    "SAM": lambda: SAM(3, 2, **SIZES),
+    "SDNC": lambda: SDNC(3, 2, num_links=3, **SIZES),
+    "Stack-RNN": lambda: StackRNN(3, 2, hidden_size=5, memory_width=4),
+    "Tape-RNN": lambda: TapeRNN(3, 2, hidden_size=5, memory_width=4),
+    "Transformer": lambda: Transformer(3, 2, hidden_size=4, num_layers=1, num_heads=2),
+    "Transformer that sees all": lambda: Transformer(3, 2, hidden_size=4, num_layers=1, num_heads=2, causal=False),
+}
+OF_OTHERS = (
+    "hvp", "hvp of a linear cost", "vectorized jacobian", "forward jacobian", "hessian of weights", "gradient penalty",
+    "dual weights", "gradients of each sequence",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("asked", OF_OTHERS)
+@pytest.mark.parametrize("network", OTHERS)
+def test_derivatives_of_other_networks_are_those_of_the_loop_or_refused(network, asked):
+    model, inputs = OTHERS[network]().double(), torch.randn(2, 3, 3, dtype=torch.float64)
+    truth = copy.deepcopy(model)
+    truth.backend = "reference"
+    expected = flat(ASKED[asked](truth, inputs))
+    assert any(part.abs().max() > 0 for part in expected)
+    try:
+        found = flat(ASKED[asked](model, inputs))
+    except RuntimeError as error:
+        if str(error).endswith('derivatives set backend="reference".'):
+            return
+        raise
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
 
 
 def test_second_gradients_of_limited_ones_are_left_to_the_loop():

@@ -1,5 +1,6 @@
 """A kernel runs a network whose parts are as the kernel computes them, and no other."""
 
+import inspect
 import re
 
 import pytest
@@ -8,7 +9,20 @@ from torch import nn
 from torch.nn.utils import parametrizations, parametrize, prune
 from torch.overrides import TorchFunctionMode
 
-from lightning_ntm import DNC, LSTM, NTM
+from lightning_ntm import (
+    DNC,
+    GRU,
+    LSTM,
+    NTM,
+    RNN,
+    SAM,
+    SDNC,
+    MemoryModel,
+    StackRNN,
+    TapeRNN,
+    Transformer,
+    models,
+)
 from lightning_ntm.kernels import plain
 from lightning_ntm.kernels.ntm.triton import refusals as triton_kernel
 from lightning_ntm.models.controllers import FeedForwardController, LSTMController
@@ -185,6 +199,62 @@ def test_a_changed_part_is_told_and_left_to_the_loop(network, part, name, change
         return model
 
     assert_refused(make, part)
+
+
+#: The other networks, with every way to run a sequence but the loop.
+OTHERS = {
+    "GRU": lambda: GRU(3, 2, hidden_size=8, num_layers=2),
+    "RNN": lambda: RNN(3, 2, hidden_size=8, num_layers=2),
+    "SAM": lambda: SAM(3, 2, **SIZES),
+    "SDNC": lambda: SDNC(3, 2, num_links=3, **SIZES),
+    "Stack-RNN": lambda: StackRNN(3, 2, hidden_size=8, memory_width=4),
+    "Tape-RNN": lambda: TapeRNN(3, 2, hidden_size=8, memory_width=4),
+    "Transformer": lambda: Transformer(3, 2, hidden_size=8, num_layers=1, num_heads=2),
+}
+EVERYTHING = {**CHANGES, **LINEAR_CHANGES, **REPLACEMENTS, "step of an instance": set_step}
+
+
+def changeable(model, name):
+    """The modules that can be changed so, by name."""
+    for part, module in model.named_modules():
+        linear = isinstance(module, nn.Linear) and (name != "parametrize the bias" or module.bias is not None)
+        whole = name in CHANGES or (hasattr(module, "step") if name == "step of an instance" else linear)
+        if part and whole and not isinstance(module, nn.ModuleList):
+            yield part
+
+
+def counted(model, part, backend):
+    """How often a module is called in a sequence."""
+    calls = []
+    model.get_submodule(part).register_forward_hook(lambda module, given, out: calls.append(module))
+    model.backend = backend
+    model(torch.zeros(2, 4, 3, dtype=torch.float64))
+    return len(calls)
+
+
+def test_these_are_all_networks():
+    shipped = {name for name, kind in vars(models).items() if isinstance(kind, type) and issubclass(kind, MemoryModel)}
+    tested = {type(make()).__name__ for make in {**NETWORKS, **OTHERS}.values()}
+    assert tested == {name for name in shipped if not inspect.isabstract(getattr(models, name))}
+
+
+@pytest.mark.parametrize("network", OTHERS)
+@pytest.mark.parametrize("name", EVERYTHING)
+@pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
+@pytest.mark.filterwarnings("ignore:Full backward hook is firing")
+def test_a_changed_part_of_any_network_is_as_in_the_loop(network, name):
+    for part in changeable(OTHERS[network](), name):
+
+        def make(part=part):
+            model = OTHERS[network]().double()
+            if name in REPLACEMENTS:
+                replace(model, part, lambda layer: EVERYTHING[name](layer).double())
+            else:
+                EVERYTHING[name](model.get_submodule(part))
+            return model
+
+        torch.testing.assert_close(train(make, "auto"), train(make, "reference"), rtol=1e-9, atol=1e-9)
+        assert counted(make(), part, "auto") == counted(make(), part, "reference"), part
 
 
 def test_hooks_are_called():

@@ -25,7 +25,7 @@ STATE = ("memory.memory", "memory.weights", "memory.reads", "controller.hidden",
 SMALL = {"hidden_size": 6, "memory_slots": 7, "memory_width": 3, "memory_init": "learned"}
 CUDA = torch.cuda.is_available()
 #: Shares of what a GPU runs, for the interpreter, which is a hundred times as slow.
-FLOAT32, FLOAT64 = (200, 40) if CUDA else (60, 20)
+FLOAT32, FLOAT64 = (200, 40) if CUDA else (40, 14)
 
 
 @pytest.fixture

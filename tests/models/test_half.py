@@ -81,7 +81,7 @@ def test_seeds_of_half_precision_can_be_stacked(dtype):
 def test_half_precision_trains(make, dtype):
     model, task, costs = make().to(dtype), Copy(bits=3, max_length=2), []
     optimizer = torch.optim.RMSprop(model.parameters(), lr=1e-3, alpha=0.95, momentum=0.9, eps=1e-4)
-    for step in range(300):
+    for step in range(150):
         batch = task.sample(np.random.default_rng(step), 8)
         nats = task.answer.cost(model(batch.inputs.to(dtype))[0], batch)
         loss = nats.sum() / task.answer.units(batch).sum()

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 import torch
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from lightning_ntm import LSTM, NTM, StackRNN, TapeRNN, Transformer
 from lightning_ntm.kernels.cpu import library
@@ -52,6 +52,7 @@ def results(model, inputs, state, run):
 
 
 @pytest.mark.parametrize(("name", "backend"), CASES)
+@settings(max_examples=12)
 @given(lengths=LENGTHS, more=st.integers(0, 2), checkpoint_every=st.sampled_from([0, 0, 2]))
 def test_padding_changes_neither_outputs_nor_last_state_nor_gradients(name, backend, lengths, more, checkpoint_every):
     torch.manual_seed(sum(lengths))

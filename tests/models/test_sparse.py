@@ -382,8 +382,14 @@ def test_states_that_do_not_fit_are_told():
 def test_a_network_that_was_changed_runs_the_loop():
     model, inputs = small(), torch.randn(1, 2, 4)
     assert model.backend_for(inputs) == "sparse"
-    model.memory.register_forward_hook(lambda *_: None)
+    for part in (model.memory, model.output):
+        handle = part.register_forward_hook(lambda *_: None)
+        assert model.backend_for(inputs) == "reference"
+        handle.remove()
+    handle = torch.nn.modules.module.register_module_forward_hook(lambda *_: None)
     assert model.backend_for(inputs) == "reference"
+    handle.remove()
+    assert model.backend_for(inputs) == "sparse"
 
 
 @pytest.mark.parametrize("kind", [SAM, SDNC])

@@ -17,7 +17,7 @@ from tests.torture.runs import NTM, OFTEN, TINY, end_sweep, environment, remains
 
 from lightning_ntm.cli.watch import View, table
 from lightning_ntm.records import RunFolder, claim
-from lightning_ntm.sweep import Plan, status_of
+from lightning_ntm.sweep import LocalEngine, Plan, Worker, status_of
 from lightning_ntm.sweep.plan import PlannedRun
 
 WORDS = f"{TINY} {OFTEN} --trainer.max_steps 40".removeprefix("--model tests.torture.parts.Forgetful ")
@@ -287,3 +287,16 @@ def test_on_a_cluster_a_run_survives_its_worker_and_its_node(tmp_path, undisturb
     assert process.returncode == 0, process.stdout + process.stderr
     assert process.stdout.splitlines()[-1] == "{'forgetful-copy-seed1': 'done', 'forgetful-copy-seed2': 'done'}"
     assert [remains(run_folder(tmp_path, seed).path) for seed in (1, 2)] == [undisturbed[1], undisturbed[2]]
+
+
+def test_a_run_that_cannot_be_read_fails_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(Worker, "_run", lambda self, words, log: 2)  # as a training of it ends
+    plan = Plan("a", (PlannedRun("bad", ()), PlannedRun("good", ())))
+    for name in ("bad", "good"):
+        write_run(tmp_path / name)
+    (tmp_path / "bad" / "last.ckpt").touch()
+    (tmp_path / "bad" / "metrics.jsonl").unlink()
+    os.mkfifo(tmp_path / "bad" / "metrics.jsonl")
+    worker = Worker(tmp_path, "", retries=0, tell=lambda said: None)
+    assert LocalEngine(1).train(worker, plan.runs, lambda: None) == {"bad": "failed", "good": "done"}
+    assert worker.complete_together(plan.runs) == {"bad": "failed", "good": "done"}

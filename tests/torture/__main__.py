@@ -6,12 +6,17 @@ Each part prints what it did and ends with an error at the first thing that is n
 import argparse
 import time
 
-from tests.torture import folders, inputs, runs
+from tests.torture import disks, folders, inputs, runs
 
 PARTS = {
     "kills": (runs.kills, 100, "processes killed at random instants of one training"),
     "sweeps": (runs.sweeps, 24, "sweeps killed, told to end, left without a terminal"),
-    "faults": (runs.faults, 50, "writes that fail"),
+    "operations": (
+        disks.operations,
+        1000,
+        "kills at operations on files of a fresh and a resumed run, each once at most",
+    ),
+    "faults": (disks.faults, 50, "operations on files that fail"),
     "configurations": (inputs.configurations, 2000, "mutated configurations"),
     "files": (inputs.files, 500, "mutated files of a run folder"),
     "folders": (folders.folders, 500, "folders of which some files are not what they should be, met by every verb"),

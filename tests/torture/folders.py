@@ -4,35 +4,29 @@ import io
 import os
 import resource
 import shutil
-import signal
-import sys
 import tempfile
-import time
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import yaml
 from hypothesis import HealthCheck, Phase, given, seed as hypothesis_seed, settings, strategies as st
+from tests import verbs
+from tests.forked import fork_servers
 from tests.hostile import SPOILED
+from tests.torture import watched
 from tests.torture.runs import QUIET
 
+import lightning_ntm.explorer
 import lightning_ntm.report
 from lightning_ntm.cli import main
 
-SECONDS = 5.0  # more than for the folder as it was
+SECONDS = 5.0  # of computing, more than for the folder as it was
 BASE = (
     "--model NTM --model.hidden_size 8 --model.memory_slots 6 --model.memory_width 4 --task.bits 2 --task.max_length 3"
 )
 SHORT = "--data.batch_size 2 --data.validation_sequences 4 --trainer.val_check_interval 2"
-VERBS = {
-    "evaluate": "evaluate hostile/bad --sequences 2",
-    "evaluate all": "evaluate hostile --sequences 2",
-    "figure": "figure hostile/bad",
-    "report": "report hostile",
-    "status": "sweep --status hostile",
-    "resume": f"train --resume hostile/bad --trainer.max_steps 6 {QUIET}",
-}
+VERBS = [name for name in verbs.WORDS if name not in verbs.WITHOUT_FOLDER]
 FILES = [
     "config.yaml", "metrics.jsonl", "about.jsonl", "result.json", "failed.json", "evaluation.json", "nonfinite.json",
     "last.ckpt", "best.safetensors", ".lock", "figures", "config.before-resume-1.yaml", "../plan.yaml",
@@ -58,33 +52,17 @@ WAYS = {
 }
 
 
-def met(words: str, limit: float) -> tuple[int, str, float, int]:
-    """Run `ntm` in a forked process; return exit code, what it said of errors, seconds, and the most KiB it had."""
-    began = time.monotonic()
-    child = os.fork()
-    if child == 0:
-        os.setpgid(0, 0)
-        for stream, path in ((1, os.devnull), (2, ".said")):
-            os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream)
-        sys.stdout, sys.stderr = (os.fdopen(stream, "w", buffering=1) for stream in (1, 2))
-        code = 99
-        try:
-            code = main(words.split())
-        except BaseException as error:
-            print(f"raised {type(error).__name__}: {error}", file=sys.stderr)
-        finally:
-            sys.stderr.flush()
-            os._exit(code)
-    while True:
-        ended, status, used = os.wait4(child, os.WNOHANG)
-        seconds = time.monotonic() - began
-        if ended:
-            return os.waitstatus_to_exitcode(status), Path(".said").read_text(), seconds, used.ru_maxrss
-        if seconds > limit:
-            os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-            return 98, f"took more than {limit:.0f} seconds: {Path('.said').read_text()}", seconds, 0
-        time.sleep(0.002)
+def met(name: str, limit: float) -> watched.Met:
+    """Let a verb meet the hostile folder."""
+
+    def run() -> int:
+        if verbs.verb_of(name) == "sweep":
+            fork_servers()
+        return main(verbs.words(name, "hostile/bad", "hostile", "made"))
+
+    shutil.rmtree("made", ignore_errors=True)
+    Path("made").mkdir()
+    return watched.met(run, Path(".said"), limit)
 
 
 def folders(number: int, seed: int) -> str:
@@ -105,22 +83,23 @@ def folders(number: int, seed: int) -> str:
         @given(
             st.sampled_from([None, *SPOILED]),
             st.dictionaries(st.sampled_from(FILES), st.sampled_from(list(WAYS)), max_size=2),
-            st.sampled_from(list(VERBS)),
+            st.sampled_from(VERBS),
         )
         def one(kind: str | None, changes: dict[str, str], verb: str) -> None:
             _spoil(kind, changes)
-            code, said, _, used = met(VERBS[verb], SECONDS + usual[verb])
+            code, said, _, used = met(verb, SECONDS + usual[verb])
             codes[code] = codes.get(code, 0) + 1
             lines = [line for line in said.splitlines() if not line.startswith("ntm: warning: ")]
             what = f"{verb} of {kind}, {changes}"
-            if code not in (0, 2) or (code == 2 and len(lines) != 1) or "Traceback" in said or "\x1b" in said:
+            ends = (0, 1, 2) if verb == "sweep" else (0, 2)  # 1: a run has failed
+            if code not in ends or (code == 2 and len(lines) != 1) or "Traceback" in said or "\x1b" in said:
                 broken.append(f"{what}: exit code {code}, {said[-2000:]}")
             if used > most:
                 broken.append(f"{what}: {used // 1024} MiB, twice what it had is {most // 1024}")
             if Path("outside/precious").read_text() != "as it was" or len(os.listdir("outside")) != 1:
                 broken.append(f"{what}: wrote outside: {os.listdir('outside')}")
                 _outside()
-            if left := {path.name for path in Path().iterdir()} - {"hostile", "kept", "outside", ".said"}:
+            if left := {path.name for path in Path().iterdir()} - {"hostile", "kept", "made", "outside", ".said"}:
                 broken.append(f"{what}: left {left}")
 
         one()
@@ -133,22 +112,27 @@ def folders(number: int, seed: int) -> str:
 
 def _begin() -> dict[str, float]:
     """Make the folder to be spoiled, and return how many seconds each verb takes with it as it is."""
-    assert lightning_ntm.report  # with all it imports, here and not in each process
-    with redirect_stdout(io.StringIO()):
-        for name in ("good", "bad"):
-            words = f"train {BASE} {SHORT} {QUIET} --trainer.max_steps 4 --runs kept --name {name} --seed 1"
-            assert main(words.replace("--seed 1", f"--seed {1 + (name == 'good')}").split()) == 0
-        assert main(["evaluate", "kept", "--sequences", "2"]) == 0
-        assert main(["report", "kept"]) == 0
-    runs = {name: ["--trainer.max_steps=4"] for name in ("good", "bad")}
-    Path("kept/plan.yaml").write_text(yaml.safe_dump({"name": "kept", "runs": runs}))
+    assert lightning_ntm.report, lightning_ntm.explorer  # with all it imports, here and not in each process
+    train_two("kept")
     _outside()
     usual = {}
-    for verb, words in VERBS.items():
+    for verb in VERBS:
         _spoil(None, {})
-        code, said, usual[verb], _ = met(words, 60)
-        assert code == 0, said
+        code, said, usual[verb], _ = met(verb, 60)
+        assert code == 0, f"{verb}: {code} {said}"
     return usual
+
+
+def train_two(parent: str) -> None:
+    """Make a sweep of two runs that are evaluated and reported."""
+    with redirect_stdout(io.StringIO()):
+        for name in ("good", "bad"):
+            words = f"train {BASE} {SHORT} {QUIET} --trainer.max_steps 4 --runs {parent} --name {name} --seed 1"
+            assert main(words.replace("--seed 1", f"--seed {1 + (name == 'good')}").split()) == 0
+        assert main(["evaluate", parent, "--sequences", "2"]) == 0
+        assert main(["report", parent]) == 0
+    runs = {name: ["--trainer.max_steps=4"] for name in ("good", "bad")}
+    Path(parent, "plan.yaml").write_text(yaml.safe_dump({"name": parent, "runs": runs}))
 
 
 def _outside() -> None:

@@ -6,9 +6,7 @@ import random
 import resource
 import shutil
 import subprocess
-import sys
 import tempfile
-import time
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -16,52 +14,30 @@ from typing import Any
 import torch
 import yaml
 from hypothesis import HealthCheck, Phase, given, seed as hypothesis_seed, settings, strategies as st
+from tests.torture import watched
 from tests.torture.runs import NTM, QUIET, TINY, environment
 
 from lightning_ntm.cli import main
 
-SECONDS = 30
+SECONDS = 30  # of computing
 MEGABYTES = 6000
 
 
 def met(words: list[str], folder: Path) -> tuple[int, str]:
     """Run `ntm` in a forked process, which has everything imported; return exit code and what it said of errors."""
-    said = folder / ".said"
-    child = os.fork()
-    if child == 0:
-        _limited(folder, said)
-        code = 99
-        try:
-            code = main(words)
-        except BaseException as error:
-            print(f"raised {type(error).__name__}: {error}", file=sys.stderr)
-        finally:
-            sys.stderr.flush()
-            os._exit(code)
-    deadline = time.monotonic() + SECONDS
-    ended, status = os.waitpid(child, os.WNOHANG)
-    while not ended:
-        if time.monotonic() > deadline:
-            os.kill(child, 9)
-            os.waitpid(child, 0)
-            return 98, f"took more than {SECONDS} seconds: {said.read_text()}"
-        time.sleep(0.002)
-        ended, status = os.waitpid(child, os.WNOHANG)
-    return os.waitstatus_to_exitcode(status), said.read_text()
+
+    def begin() -> None:
+        os.chdir(folder)
+        resource.setrlimit(resource.RLIMIT_AS, (MEGABYTES * 2**20,) * 2)
+
+    ended = watched.met(lambda: main(words), folder / ".said", SECONDS, begin)
+    return ended.code, ended.said
 
 
 def _warmed() -> None:
     """Do in this process, before it is forked, what only the first run of a process must do: it takes a second."""
     with redirect_stdout(io.StringIO()):
         assert main([*f"train {TINY} {QUIET} --trainer.fast_dev_run 1".split()]) == 0
-
-
-def _limited(folder: Path, said: Path) -> None:
-    os.chdir(folder)
-    resource.setrlimit(resource.RLIMIT_AS, (MEGABYTES * 2**20,) * 2)
-    for stream, path in ((sys.stdout, os.devnull), (sys.stderr, said)):
-        opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        os.dup2(opened, stream.fileno())
 
 
 RUBBISH = st.recursive(

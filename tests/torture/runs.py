@@ -1,4 +1,4 @@
-"""Runs that are killed, whose disk fails, or that last long."""
+"""Runs that are killed, or that last long."""
 
 import fcntl
 import getpass
@@ -15,12 +15,12 @@ import termios
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 
 import safetensors
 import torch
 from tests.forked import Forked
+from tests.torture import watched
 
 from lightning_ntm.records import RunFolder
 
@@ -37,14 +37,9 @@ def environment(**more: str) -> dict[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}", **more}
 
 
-def start(words: str, folder: Path, **more: str) -> subprocess.Popen[str] | Forked:
-    """Start `ntm train`, in a new interpreter if more variables are given: those that it reads at its beginning."""
-    if not more:
-        return Forked(["train", *words.split()], folder, environment())
-    return subprocess.Popen(
-        [*NTM, "train", *words.split()],
-        cwd=folder, env=environment(**more), text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-    )  # fmt: skip
+def start(words: str, folder: Path, **more: str) -> Forked:
+    """Start `ntm train` with more variables in its environment."""
+    return Forked(["train", *words.split()], folder, environment(**more))
 
 
 def train(words: str, folder: Path, **more: str) -> tuple[int, str]:
@@ -141,13 +136,14 @@ def sweeps(number: int, seed: int) -> str:
     random.Random(seed).shuffle(cases)
     try:
         seconds = [end_sweep(folder / str(i), *cases[i % len(cases)]) for i in range(number)]
-        return f"{number} sweeps ended in {len(cases)} ways, all runs saved and ended within {max(seconds):.1f} s"
+        most = f"{max(seconds):.1f} s of computing"
+        return f"{number} sweeps ended in {len(cases)} ways, all runs saved and ended within {most}"
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def end_sweep(folder: Path, end: str, output: str, engine: str = "local") -> float:
-    """End a sweep of two runs, and return the seconds until they had saved and ended."""
+    """End a sweep of two runs, and return the seconds of computing until they had saved and ended."""
     folder.joinpath("tmp").mkdir(parents=True)
     words = f"{TINY} {OFTEN} --trainer.max_steps 1000000".replace("--model ", "--models ", 1)
     command = f"sweep {words} --name a --seeds 1-2 --processes 2 --engine {engine}"
@@ -163,21 +159,21 @@ def end_sweep(folder: Path, end: str, output: str, engine: str = "local") -> flo
         os.close(descriptor)
     runs = [RunFolder(folder / f"runs/a/forgetful-copy-seed{i}") for i in (1, 2)]
     try:
-        _wait(60, lambda: all(run.last.exists() for run in runs) or process.poll() is not None)
+        _wait(folder, lambda: all(run.last.exists() for run in runs) or process.poll() is not None, 120)
         assert process.poll() is None, f"{output}: the sweep ended by itself, {process.returncode}"
-        before = time.monotonic()
         if end == "terminal":
             os.close(own)
         else:
             process.send_signal(signal.Signals[f"SIG{end}"])
-        _wait(15, lambda: process.poll() is not None and not any(run.in_use() for run in runs))
-        seconds = time.monotonic() - before
+        seconds = _wait(folder, lambda: process.poll() is not None and not any(run.in_use() for run in runs), 15)
     finally:
         process.kill()
         process.wait()
     number = signal.Signals["SIGHUP" if end == "terminal" else f"SIG{end}"]
     assert process.returncode == (-number if end == "KILL" else 128 + number), f"{end}, {output}"
-    _wait(15, lambda: not _processes(folder))  # a run says its last line after it has let go of its folder
+    _wait(
+        folder, lambda: not watched.working_in(folder), 15
+    )  # a run says its last line after it has let go of its folder
     for run in runs:
         said = folder.joinpath(f"runs/a/logs/{run.path.name}.log").read_text().splitlines()[-1]
         step = torch.load(run.last, weights_only=True)["global_step"]
@@ -187,65 +183,17 @@ def end_sweep(folder: Path, end: str, output: str, engine: str = "local") -> flo
     return seconds
 
 
-def _wait(seconds: float, condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + seconds
+def _wait(folder: Path, condition: Callable[[], bool], computing: float, sleeping: float = 15) -> float:
+    """Wait for a condition; return the CPU seconds of the processes that work in a folder meanwhile."""
+    watch = watched.Watch(lambda: watched.working_in(folder), computing, sleeping)
     while not condition():
-        assert time.monotonic() < deadline
+        assert not (over := watch.over()), f"the processes of the sweep {over}"
         time.sleep(0.02)
-
-
-def _processes(folder: Path) -> list[str]:
-    """The processes that work in a folder."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            if process.joinpath("cwd").resolve() == folder.resolve():
-                found.append(process.name)
-    return found
-
-
-def faults(number: int, seed: int) -> str:
-    """Let one write, sync or rename fail in each of `number` trainings."""
-    folder = scratch()
-    try:
-        library = folder / "faults.so"
-        compiler = ["cc", "-shared", "-fPIC", "-o", library, Path(__file__).with_name("faults.c"), "-ldl"]
-        subprocess.run([str(word) for word in compiler], check=True)
-        words = f"{TINY} {OFTEN} {QUIET} --trainer.max_steps 40"
-        under = {"LD_PRELOAD": str(library), "FAULT_UNDER": str(folder / "runs")}
-        assert train(f"{words} --name whole", folder, **under, FAULT_COUNT=str(folder / "count")) == (0, "")
-        calls = int((folder / "count").read_text())
-        chance = random.Random(seed)
-        cases = [(i, chance.randint(1, calls), chance.choice(["full", "broken", "partial"])) for i in range(number)]
-        with ThreadPoolExecutor(2) as pool:
-            told = list(pool.map(lambda case: _faulty(words, folder, under, *case), cases))
-        return (
-            f"{number} faults among {calls} calls, {sum(told)} ended the run with one line; all went on to the same end"
-        )
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _faulty(words: str, folder: Path, under: dict[str, str], case: int, call: int, kind: str) -> bool:
-    run, what = RunFolder(folder / "runs" / f"faulty{case}"), f"call {call} {kind}"
-    code, said = train(f"{words} --name {run.path.name}", folder, **under, FAULT_AT=str(call), FAULT_KIND=kind)
-    assert code in (0, 2), f"{what}: exit code {code}, {said}"
-    assert code == 0 or said.count("\n") == 1, f"{what}: {said}"
-    whole = RunFolder(folder / "runs" / "whole")
-    lines = len(run.rows())
-    assert [row["step"] for row in run.rows()] == [row["step"] for row in whole.rows()[:lines]], what
-    if code == 2:
-        if run.last.exists():
-            assert train(f"--resume runs/{run.path.name}", folder) == (0, ""), what
-        else:
-            shutil.rmtree(run.path, ignore_errors=True)
-            assert train(f"{words} --name {run.path.name}", folder) == (0, ""), what
-    assert remains(run.path) == remains(whole.path), what
-    return code == 2
+    return watch.computed
 
 
 def soak(steps: int, seed: int) -> str:
-    """Train for long; memory and the time of a step must not grow, and the metrics no faster than the steps."""
+    """Train for long; memory and the computing of a step must not grow, and the metrics no faster than the steps."""
     folder = scratch()
     try:
         seldom = (
@@ -256,7 +204,8 @@ def soak(steps: int, seed: int) -> str:
         while process.poll() is None:
             rows = run.rows() if run.metrics.exists() else []
             if rows and rows[-1]["step"] > (seen[-1][0] if seen else 0) + steps // 40:
-                seen.append((rows[-1]["step"], _resident(process.pid), rows[-1]["seconds"], run.metrics.stat().st_size))
+                size = run.metrics.stat().st_size
+                seen.append((rows[-1]["step"], _resident(process.pid), watched.computed(process.pid), size))
             time.sleep(0.2)
         assert process.returncode == 0, process.communicate()[1]
         warm = [row for row in seen if row[0] >= steps // 10]
@@ -268,8 +217,8 @@ def soak(steps: int, seed: int) -> str:
         late = (seconds_end - middle[2]) / (last - middle[0])
         assert late <= 1.25 * early, f"a step took {early:.5f} s, later {late:.5f} s"
         return (
-            f"{steps} steps: memory {memory} to {memory_end} kB, {1000 * early:.2f} to {1000 * late:.2f} ms a step, "
-            f"{size_end / last:.1f} bytes of metrics a step"
+            f"{steps} steps: memory {memory} to {memory_end} kB, {1000 * early:.2f} to {1000 * late:.2f} ms of "
+            f"computing and {size_end / last:.1f} bytes of metrics a step"
         )
     finally:
         shutil.rmtree(folder, ignore_errors=True)

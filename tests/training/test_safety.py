@@ -13,7 +13,7 @@ from functools import partial
 import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
-from tests.torture import folders, runs
+from tests.torture import disks, folders, runs
 
 from lightning_ntm import NTM, Copy
 from lightning_ntm.evaluation import open_run, replay
@@ -293,7 +293,9 @@ def test_a_training_that_copies_its_folder_keeps_it(tmp_path):
     assert backup.refused == [True, True, True], "at the start, and after steps 2 and 4"
 
 
-@pytest.mark.parametrize(("torture", "number"), [(runs.kills, 3), (runs.faults, 2), (folders.folders, 6)])
+@pytest.mark.parametrize(
+    ("torture", "number"), [(runs.kills, 3), (disks.operations, 6), (disks.faults, 2), (folders.folders, 6)]
+)
 def test_a_little_torture(torture, number):
     words = {"steps": 300} if torture is runs.kills else {}
     assert torture(number, 0, **words)

@@ -48,10 +48,33 @@ def refuse_beyond_first(gradients: Sequence[Tensor | None]) -> None:
         RuntimeError: Second, forward-mode or batched derivatives are computed.
     """
     if beyond_first(gradients):
-        raise RuntimeError(
-            "the kernel that ran computes first gradients, one at a time: for second, forward-mode or batched "
-            'derivatives set backend="reference".'
-        )
+        raise _refusal()
+
+
+def _refusal() -> RuntimeError:
+    return RuntimeError(
+        "the kernel that ran computes first gradients, one at a time: for second, forward-mode or batched "
+        'derivatives set backend="reference".'
+    )
+
+
+class Once(torch.autograd.Function):
+    """The identity for results of PyTorch's programs, whose own error for second derivatives names an internal one.
+
+    Batched gradients pass.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        """Return a view."""
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        """Return the gradient, or raise an error if it must itself be differentiable."""
+        if torch.is_grad_enabled() or in_forward_mode():
+            raise _refusal()
+        return gradient
 
 
 def by_loop(

@@ -8,12 +8,18 @@ that autograd runs their backwards in the opposite order.
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lightning_ntm.kernels.autocast import full_precision
 from lightning_ntm.kernels.derivatives import first_only
 from lightning_ntm.kernels.plain import overridden, transformed
-from lightning_ntm.kernels.torch_internals import backward_number, children_of, has_dispatch_modes, has_hooks
+from lightning_ntm.kernels.torch_internals import (
+    backward_number,
+    children_of,
+    has_dispatch_modes,
+    has_global_hooks,
+    has_hooks,
+)
 
 
 def refusal(model: Any, inputs: Tensor, state: Any) -> str | None:
@@ -22,13 +28,17 @@ def refusal(model: Any, inputs: Tensor, state: Any) -> str | None:
         return reason
     if torch.compiler.is_compiling() or has_dispatch_modes():
         return "it cannot be traced."
+    if has_global_hooks():
+        return "there are hooks of all modules."
     if any(method in model.__dict__ for method in model.replaced_methods):
         return "a method of the network was replaced."
-    memory = children_of(model)["memory"]
-    if type(memory) is not model.replaced_memory:
-        return f"memory is a {type(memory).__name__}, not a {model.replaced_memory.__name__}."
-    if has_hooks(memory) or "forward" in memory.__dict__ or "step" in memory.__dict__:
-        return "memory has hooks, or a forward or a step of its own."
+    # The memory is not called, and the output layer once for all steps.
+    for name, kind in (("memory", model.replaced_memory), ("output", nn.Linear)):
+        part = children_of(model)[name]
+        if type(part) is not kind:
+            return f"{name} is a {type(part).__name__}, not a {kind.__name__}."
+        if has_hooks(part) or "forward" in part.__dict__ or "step" in part.__dict__:
+            return f"{name} has hooks, or a forward or a step of its own."
     return None
 
 

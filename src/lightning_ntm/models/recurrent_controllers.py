@@ -86,9 +86,10 @@ class GRUController(LayeredController[GRUControllerState]):
     def recur(self, number: int, below: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         """Run one step of one layer."""
         (hidden,) = state
-        sizes = [2 * self.hidden_size, self.hidden_size]
-        gates, candidate = linear(self.layers[number], below, hidden.dtype).split(sizes, dim=-1)
-        more_gates, recurrent = linear(self.recurrent[number], hidden, hidden.dtype).split(sizes, dim=-1)
+        sizes, dtype = [2 * self.hidden_size, self.hidden_size], hidden.dtype
+        # Under autocast the products are in half precision.
+        gates, candidate = linear(self.layers[number], below, dtype).to(dtype).split(sizes, dim=-1)
+        more_gates, recurrent = linear(self.recurrent[number], hidden, dtype).to(dtype).split(sizes, dim=-1)
         reset, update = (gates + more_gates).sigmoid().chunk(2, dim=-1)
         return (torch.lerp(torch.addcmul(candidate, reset, recurrent).tanh(), hidden, update),)
 

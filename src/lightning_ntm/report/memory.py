@@ -84,6 +84,7 @@ def save_figure(figure: Figure, stem: Path) -> list[Path]:
     for path in paths:
         drawn = io.BytesIO()
         figure.savefig(drawn, format=path.suffix[1:], dpi=300)
+        figure.set_layout_engine(None)  # the next format has the places found now
         write_whole(path, drawn.getbuffer())
     return paths
 

@@ -34,7 +34,7 @@ def svg_of(figure: Figure) -> bytes:
     """Return a figure as SVG; the same figure gives the same bytes."""
     drawn = io.BytesIO()
     figure.savefig(drawn, format="svg", metadata={"Creator": MARK, "Date": None})
-    figure.set_layout_engine("none")  # what is saved next keeps the places found now
+    figure.set_layout_engine(None)  # what is saved next keeps the places found now
     return drawn.getvalue()
 
 

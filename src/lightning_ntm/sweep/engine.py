@@ -58,7 +58,7 @@ class Worker:
             self.tell(f"{run.name}: {error}")
             return "failed"
         try:
-            return "done" if run_folder.done() else self._attempts(run, run_folder)
+            return "done" if _is_done(run_folder) else self._attempts(run, run_folder)
         except OSError as error:  # of the folder, or of what starts processes; a training says so itself
             self.tell(f"{run.name}: {type(error).__name__} {error}")
             return "failed"
@@ -74,7 +74,9 @@ class Worker:
         if len(runs) > 1:
             with ExitStack() as claims:
                 mine = [
-                    run for run in runs if not RunFolder(self.folder / run.name).done() and self._claimed(run, claims)
+                    run
+                    for run in runs
+                    if not _is_done(RunFolder(self.folder / run.name)) and self._claimed(run, claims)
                 ]
                 if len(mine) > 1:
                     self._attempt_together(mine)
@@ -101,7 +103,7 @@ class Worker:
                 code = self._run(["--together", json.dumps(members)], log)
             except (OSError, ServerError):  # each run is tried alone, and says what fails
                 return
-            runs = [run for run in runs if not RunFolder(self.folder / run.name).done()]
+            runs = [run for run in runs if not _is_done(RunFolder(self.folder / run.name))]
             if code >= 0 or self.stopping.is_set() or len(runs) < 2:
                 return
             self.tell(f"{runs[0].name} and others: {_in_words(code, [])} (attempt {attempt} of {self.retries + 1})")
@@ -120,7 +122,7 @@ class Worker:
                 return "elsewhere"
             folder.failed.unlink(missing_ok=True)
             code, message = self._attempt(run, folder)
-            if folder.done():
+            if _is_done(folder):
                 return "done"
             if self.stopping.is_set():
                 return "stopped"
@@ -180,6 +182,14 @@ class Worker:
         self.stopping.set()
 
 
+def _is_done(folder: RunFolder) -> bool:
+    """Return whether a run is done. One that cannot be read is not: its training says why."""
+    try:
+        return folder.done()
+    except (OSError, ValueError):
+        return False
+
+
 def _ended(processes: Processes, child: int) -> int:
     """Make a process save and end, and return its exit code."""
     deadline = time.monotonic() + _GRACE
@@ -219,7 +229,7 @@ class LocalEngine(Engine):
 
     def train(self, worker: Worker, runs: Sequence[PlannedRun], look: Callable[[], None]) -> dict[str, End]:
         """Train groups of runs, each in a process, watched by a thread each."""
-        done = [run for run in runs if RunFolder(worker.folder / run.name).done()]
+        done = [run for run in runs if _is_done(RunFolder(worker.folder / run.name))]
         groups = grouped([run for run in runs if run not in done], self.processes, self.side_by_side)
         with ThreadPoolExecutor(self.processes) as pool:
             try:
