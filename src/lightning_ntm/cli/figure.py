@@ -17,10 +17,11 @@ from lightning_ntm.records import make_folder
 def figure(argv: list[str]) -> int:
     """Draw one episode of a trained network, or animate it."""
     arguments = _asked_figure(argv)
+    from lightning_ntm.explorer.picture import title_of
+
     run = opened(arguments.run, arguments)
     for shown, trace in _traces(run, arguments):
-        described = "".join(f", {name.replace('_', ' ')} {value}" for name, value in shown.items())
-        title = f"{type(run.model).__name__} on {type(run.task).__name__}{described}"
+        title = title_of(run.model, run.task, shown)
         if arguments.animate:
             _animate(trace, title, arguments.animate)
         else:
