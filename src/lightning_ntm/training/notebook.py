@@ -16,9 +16,12 @@ def in_kernel() -> bool:
     return ipython is not None and hasattr(ipython.get_ipython(), "kernel")
 
 
-def below_kernel() -> bool:
-    """Return whether the kernel of a notebook started this process, as by `!ntm train`: it shows no live bar well."""
-    return "JPY_PARENT_PID" in os.environ and not in_kernel()
+def is_live(console: Any) -> bool:
+    """Return whether a console of rich can write over what it has shown.
+
+    The output of `!ntm train` in a notebook is taken for a terminal, but keeps each line.
+    """
+    return console.is_terminal and "JPY_PARENT_PID" not in os.environ
 
 
 class NotebookBar:

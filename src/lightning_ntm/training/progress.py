@@ -15,7 +15,7 @@ from lightning_ntm.measures import BITS, Measures
 from lightning_ntm.records import printable
 from lightning_ntm.tasks.answer import in_unit
 from lightning_ntm.training.learner import SequenceLearner
-from lightning_ntm.training.notebook import NotebookBar, below_kernel, in_kernel
+from lightning_ntm.training.notebook import NotebookBar, in_kernel, is_live
 
 #: Columns of a terminal in which a line with all measures may not have room.
 _NARROW = 80
@@ -126,7 +126,7 @@ class CostBar(ProgressBar):
             return
         self.console = Console(highlight=False, markup=False)
         self.console.print(f"{self.name}: means over sequences in validation", soft_wrap=True)
-        if self.console.is_terminal and not below_kernel():
+        if is_live(self.console):
             self.bar = _TerminalBar(self.console, _total_steps(trainer), trainer.global_step)
 
     def on_train_batch_end(  # type: ignore[override]
