@@ -118,7 +118,7 @@ def test_they_can_be_switched_off(tmp_path, monkeypatch):
 
 
 def test_a_fault_ends_the_pictures_and_not_the_training(tmp_path, caplog, monkeypatch):
-    monkeypatch.setattr(pictures, "_image", Mock())
+    monkeypatch.setattr(pictures, "_image", Mock(return_value=np.zeros((1, 1, 3))))
     logger = ImageLogger(tmp_path)
     logger.log_image = Mock(side_effect=OSError("no space"))
     caplog.set_level(logging.WARNING, logger="lightning_ntm")
