@@ -54,7 +54,8 @@ def test_wheels_are_built_for_each_platform_and_one_for_all_others():
     jobs = workflow["jobs"]
     assert jobs["native"]["strategy"]["matrix"]["os"] == ["ubuntu-24.04", "ubuntu-24.04-arm", "macos-15"]
     assert any(step.get("env") == {"HATCH_BUILD_NO_HOOKS": "true"} for step in jobs["pure"]["steps"])
-    assert set(jobs["publish"]["needs"]) == {"native", "pure"}
+    assert jobs["versions"]["strategy"]["matrix"]["python"] == ["3.11", "3.12", "3.13", "3.14"]
+    assert set(jobs["publish"]["needs"]) == {"native", "pure", "versions"}
     assert VARIABLE in workflow["env"]
     for name in re.findall(r"benchmarks/\w+\.py", (ROOT / ".github/workflows/wheels.yml").read_text()):
         assert (ROOT / name).is_file()

@@ -15,6 +15,7 @@ README = ROOT / "README.md"
 COMMAND_LINE = ROOT / "docs" / "command-line.md"
 EXPLORER = ROOT / "docs" / "explorer.md"
 PYTHON = ROOT / "docs" / "python.md"
+NOTEBOOKS = ROOT / "docs" / "notebooks.md"
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 #: Shortens measurements and animations. All other options stay as written.
 LITTLE = {"bench": ["--repeats", "1"], "--animate": ["--lengths", "3"]}
@@ -67,7 +68,9 @@ def test_every_make_target_exists():
         assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
 
 
-@pytest.mark.parametrize("script", [*blocks(README, "python"), *blocks(PYTHON, "python"), *blocks(EXPLORER, "python")])
+@pytest.mark.parametrize(
+    "script", [script for page in (README, PYTHON, EXPLORER, NOTEBOOKS) for script in blocks(page, "python")]
+)
 def test_every_script_runs(script, tmp_path):
     write_run(tmp_path / "runs" / "copy" / "ntm-copy-seed1")
     exec(compile(script.replace("5000", "2"), "README.md", "exec"), {})

@@ -7,7 +7,7 @@ from .lazy import loader as _loader
 if TYPE_CHECKING:
     from . import functional as functional, records as records
     from .evaluation import open_run as open_run
-    from .explorer import explore as explore
+    from .explorer import explore as explore, figure as figure
     from .models import (
         DNC as DNC,
         GRU as GRU,
@@ -119,6 +119,7 @@ _PLACES = {
     "detach": "states",
     "open_run": "evaluation",
     "explore": "explorer",
+    "figure": "explorer",
     **dict.fromkeys(_NETWORKS, "models"),
     **dict.fromkeys(_TASKS, "tasks"),
 }

@@ -12,7 +12,7 @@ import torch
 import yaml
 from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.cli import LightningCLI
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 from torch.utils.data import DataLoader, TensorDataset
 from training.test_run import network, run
 
@@ -331,3 +331,33 @@ def test_weights_and_biases_gets_them_offline(tmp_path, monkeypatch):
     trainer.fit(SequenceLearner(network()), datamodule=data(batches_per_epoch=1))
     assert logger.experiment.config["decay_after"] == 0.5
     logger.experiment.finish()
+    (picture,) = tmp_path.rglob("media/images/memory_*.png")
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+class Documented(Logger):
+    """A logger with the methods that Lightning documents of `WandbLogger`, and none else."""
+
+    name, version, experiment = "documented", 0, None
+
+    def __init__(self):
+        super().__init__()
+        self.logged, self.hyperparameters, self.images = {}, {}, []
+
+    def log_metrics(self, metrics, step=None):
+        self.logged |= metrics
+
+    def log_hyperparams(self, params):
+        self.hyperparameters |= params
+
+    def log_image(self, key, images, step=None, **kwargs):
+        self.images.append((key, len(images), step))
+
+
+def test_a_logger_as_that_of_weights_and_biases_gets_them():
+    logger = Documented()
+    trainer = L.Trainer(max_steps=1, log_every_n_steps=1, **{**SILENT, "logger": logger})
+    trainer.fit(SequenceLearner(network()), datamodule=data(batches_per_epoch=1))
+    assert {"train_loss", "validation_wrong_bits"} < logger.logged.keys()
+    assert logger.hyperparameters["model"]["class_path"] == "lightning_ntm.NTM"
+    assert logger.images == [("memory", 1, 1)]

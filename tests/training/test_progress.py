@@ -8,12 +8,16 @@ import pytest
 import torch
 from rich.console import Console
 
+from lightning_ntm import LSTM
 from lightning_ntm.measures import BITS
-from lightning_ntm.training import progress
+from lightning_ntm.tasks.answers import Symbols
+from lightning_ntm.training import SequenceLearner, progress
 
 SEEN = {"wrong_bits": 7.5, "bits_per_sequence": 41.78, "perfect": 0.87}
 
-MODULE = Mock(spec=L.LightningModule)
+MODULE = Mock(spec=SequenceLearner, model=None)
+#: A learner whose batches have three wrong bits each.
+MEASURED = Mock(spec=SequenceLearner, measured=lambda outputs, batch: {"wrong_bits": torch.full((4,), 3.0)})
 
 
 def trainer_at(step, total=1000, wrong=7.5):
@@ -32,7 +36,7 @@ def shown(monkeypatch):
         return Console(file=written, width=60, force_terminal=True, color_system=None, **options)
 
     monkeypatch.setattr(progress, "Console", console)
-    return progress.CostBar("a-run-with-a-long-name-" * 2), written
+    return progress.CostBar("a-run-with-a-long-name-" * 2, BITS), written
 
 
 def test_a_curve_goes_from_zero_to_the_largest_value():
@@ -63,9 +67,13 @@ def test_a_line_fits_into_sixty_columns(shown):
     assert "41.78 bits per sequence" in progress.validation_line(trainer_at(250), BITS)
 
 
-def test_a_notebook_shows_about_twenty_lines_and_no_bar(shown, monkeypatch):
-    monkeypatch.setenv("JPY_PARENT_PID", "1")
+@pytest.mark.parametrize("where", ["below a notebook", "in a file"])
+def test_elsewhere_there_are_about_twenty_lines_and_no_bar(where, shown, monkeypatch):
     bar, written = shown
+    if where == "in a file":
+        monkeypatch.setattr(progress, "Console", lambda **options: Console(file=written, width=60, **options))
+    else:
+        monkeypatch.setenv("JPY_PARENT_PID", "1")
     bar.on_train_start(trainer_at(0, total=10_000), MODULE)
     assert bar.bar is None
     for step in range(50, 10_001, 50):
@@ -73,3 +81,57 @@ def test_a_notebook_shows_about_twenty_lines_and_no_bar(shown, monkeypatch):
     lines = written.getvalue().splitlines()[1:]
     assert 18 <= len(lines) <= 22
     assert lines[-1].startswith("step   10000 ")
+
+
+@pytest.fixture
+def displayed(monkeypatch):
+    """What a notebook shows: what was displayed, and each change of it."""
+    pytest.importorskip("IPython", reason="IPython is not installed")
+    import IPython
+    import IPython.display
+
+    shown = []
+
+    def display(value, display_id):
+        assert display_id
+        shown.append(value._repr_html_())
+        return Mock(update=lambda value: shown.append(value._repr_html_()))
+
+    monkeypatch.setattr(IPython, "get_ipython", lambda: Mock(kernel=1))
+    monkeypatch.setattr(IPython.display, "display", display)
+    return shown
+
+
+def test_a_notebook_has_one_bar_that_ends_with_what_was_measured(displayed, monkeypatch, capsys):
+    monkeypatch.setenv("JPY_PARENT_PID", "1")
+    bar = progress.CostBar("<run>", BITS)
+    bar.on_train_start(trainer_at(0), MODULE)
+    for step in range(1, 301):
+        bar.on_train_batch_end(trainer_at(step), MEASURED, {}, None, 0)
+    before = len(displayed)
+    for step, wrong in ((200, 8.0), (300, 4.0)):
+        bar.on_validation_end(trainer_at(step, wrong=wrong), MODULE)
+    bar.on_train_end(trainer_at(300), MODULE)
+    assert before < 100, "not at each step"
+    assert displayed[0].startswith('<div><progress value="0" max="1000" ')
+    assert displayed[0].endswith("</progress> &lt;run&gt;: 0 of 1,000 steps</div>")
+    assert 'value="300"' in displayed[-1]
+    assert "300 of 1,000 steps, 3.00 wrong bits in training</div>" in displayed[-1]
+    assert "<pre>wrong bits in validation █▅</pre>" in displayed[-1]
+    assert "4.00 wrong bits" in displayed[-1].rpartition("<pre>")[2]
+    assert capsys.readouterr().out == ""
+
+
+def test_a_bar_of_a_user_s_own_trainer_takes_network_and_measures_of_the_learner(shown):
+    bar, written = progress.CostBar(), shown[1]
+    learner = SequenceLearner(LSTM(4, 3, hidden_size=4), answer=Symbols(3))
+    trainer = trainer_at(0, total=float("inf"))
+    bar.on_train_start(trainer, learner)
+    bar.on_train_end(trainer, learner)
+    assert bar.measures == Symbols(3).measures
+    assert "LSTM: means over sequences in validation" in written.getvalue()
+
+
+def test_another_module_is_refused_in_a_line():
+    with pytest.raises(ValueError, match="SequenceLearner, not of a Linear"):
+        progress.CostBar().on_train_start(trainer_at(0), type("Linear", (L.LightningModule,), {})())

@@ -23,13 +23,14 @@ _OVER = (
 def figure(argv: list[str]) -> int:
     """Draw one episode of a trained network, or animate it."""
     arguments = _asked_figure(argv)
+    from lightning_ntm.explorer.picture import title_of
+
     run = opened(arguments.run, arguments)
     if arguments.over == "training":
         _animate_training(run, arguments)
         return 0
     for shown, trace in _traces(run, arguments):
-        described = "".join(f", {name.replace('_', ' ')} {value}" for name, value in shown.items())
-        title = f"{type(run.model).__name__} on {type(run.task).__name__}{described}"
+        title = title_of(run.model, run.task, shown)
         if arguments.animate:
             _animate(trace, title, arguments.animate)
         else:

@@ -22,6 +22,7 @@ from lightning_ntm.sweep import End, Engine, LocalEngine, Plan, PlannedRun, Work
 from lightning_ntm.sweep.axes import numbers
 from lightning_ntm.sweep.environment import without_ranks
 from lightning_ntm.sweep.plan import read_plan
+from lightning_ntm.training.notebook import is_live
 
 _EXAMPLES = """examples:
   ntm sweep --models NTM,LSTM --tasks Copy --seeds 1-10
@@ -90,13 +91,13 @@ def _trained(folder: Path, plan: Plan, arguments: argparse.Namespace) -> int:
     mine = _shard(kept, arguments.shard)
     console = Terminal(soft_wrap=True)
     if new := [run for run, as_kept in zip(plan.runs, kept.runs, strict=True) if as_kept not in known]:
-        if console.is_terminal:
+        if is_live(console):
             console.print(f"{folder}: checking the options of {len(new)} runs")
         _check(new)
     with explained():
         plan.save(folder)
     worker = Worker(folder, "lightning_ntm.cli.child.train", arguments.retries, console.print)
-    view = View(folder, mine, console, quiet=arguments.quiet or not console.is_terminal)
+    view = View(folder, mine, console, quiet=arguments.quiet or not is_live(console))
     try:
         with _ends_on_signals(), view:
             ends = engine.train(worker, mine.runs, view.look)

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from lightning_ntm.records import printable
+from lightning_ntm.training.notebook import is_live
 
 #: Seconds between two lines on the progress where there is no terminal.
 _EVERY = 30.0
@@ -50,7 +51,7 @@ def progress_of(what: str, unit: str) -> Iterator[Callable[[int, int], None]]:
         What is to be called with the number of units that are done, and that of all.
     """
     console = Console(stderr=True, highlight=False, markup=False)
-    if not console.is_terminal:
+    if not is_live(console):
         yield _Lines(what, unit)
         return
     columns = (TextColumn("{task.description}", markup=False), BarColumn(None), MofNCompleteColumn())

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from lightning_ntm.evaluation.device import device_of
@@ -49,7 +50,13 @@ def trace_episode(
 
 
 def trace_own(
-    model: MemoryModel[Any], answer: Answer, batch: Batch, *, known: bool = True, memory_slots: int | None = None
+    model: MemoryModel[Any],
+    answer: Answer,
+    batch: Batch,
+    *,
+    known: bool = True,
+    memory_slots: int | None = None,
+    task: Task | None = None,
 ) -> dict[str, np.ndarray]:
     """Run an episode of a user's own and return all that happened, each array with time first.
 
@@ -59,6 +66,7 @@ def trace_own(
         batch: The episode, alone.
         known: Whether its targets are known; otherwise the trace has no targets, errors and measures.
         memory_slots: Memory slots of the sequence, by default those of the network.
+        task: What the targets are from, if they are known; the trace then has all that `trace_episode` returns.
 
     Raises:
         ValueError: The network's output does not fit the answer.
@@ -66,7 +74,8 @@ def trace_own(
     answer.check_size(model.output_size)
     seen, logits = _traced(model, batch, memory_slots)
     if known:
-        return _first(seen | _of_answer(answer, batch, logits))
+        of_task = _of_task(task, batch, logits) if task else {}
+        return _first(seen | _of_answer(answer, batch, logits) | of_task)
     return _first(
         {name: value for name, value in seen.items() if name != "targets"} | {"outputs": answer.shown(logits)}
     )
@@ -74,13 +83,21 @@ def trace_own(
 
 def _traced(model: MemoryModel[Any], batch: Batch, memory_slots: int | None) -> tuple[dict[str, Tensor], Tensor]:
     """Return the episode with the network's trace, and the logits."""
-    traced = model.trace(batch.inputs.to(device_of(model)), start_of(model, 1, memory_slots))
+    inputs = batch.inputs.to(device_of(model))
+    if (weights := next(model.parameters(), None)) is not None:
+        inputs = inputs.to(weights.dtype)
+    traced = model.trace(inputs, start_of(model, 1, memory_slots))
     seen = {**batch._asdict(), **{name: tensor.cpu() for name, tensor in traced.items()}}
     return seen, seen.pop("logits")
 
 
 def _first(seen: dict[str, Tensor]) -> dict[str, np.ndarray]:
-    return {name: tensor[0].numpy() for name, tensor in seen.items()}
+    return {name: _readable(tensor[0]).numpy() for name, tensor in seen.items()}
+
+
+def _readable(tensor: Tensor) -> Tensor:
+    """Return numbers of a dtype that NumPy has."""
+    return tensor.float() if tensor.dtype == torch.bfloat16 else tensor
 
 
 def _of_answer(answer: Answer, batch: Batch, logits: Tensor) -> dict[str, Any]:

@@ -86,17 +86,18 @@ def explore(network: Network, task: Task | None = None, *, beside: Network | Non
     Raises:
         ValueError: A folder has no network, the task does not fit it, or the two networks are on different tasks.
     """
-    first = _opened(network, task, seed)
+    first = opened(network, task, seed)
     if beside is None:
         return Explorer(render(*first, training=_training(network, first.model)))
-    second = _opened(beside, task, first.seed)
+    second = opened(beside, task, first.seed)
     theirs = first.task if second.task is None else second.task
     if (first.task, first.model.input_size) != (theirs, second.model.input_size):
         raise ValueError(f"two networks side by side must be on one task: {first.task} and {theirs} differ.")
     return Explorer(_side_by_side(first.model, second.model, first.task, first.seed))
 
 
-def _opened(network: Network, task: Task | None, seed: int) -> OpenedNetwork:
+def opened(network: Network, task: Task | None, seed: int) -> OpenedNetwork:
+    """Return a network with its task and the seed of its episodes."""
     if isinstance(network, MemoryModel):
         return OpenedNetwork(network, task, seed)
     opened = open_network(Path(network))

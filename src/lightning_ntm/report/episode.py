@@ -3,19 +3,19 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from lightning_ntm.measures import Measures, brief
 from lightning_ntm.report.memory import draw_memory
 from lightning_ntm.report.places import draw_places
 from lightning_ntm.report.predictions import PREDICTED, draw_predictions
+from lightning_ntm.report.style import Picture
 
 _LONGEST = 80  # letters of names in the name of a file
 
 
 def draw_episode(
     trace: Mapping[str, np.ndarray], title: str, measures: Measures, unit: str, show: Sequence[str] = ()
-) -> dict[str, Figure]:
+) -> dict[str, Picture]:
     """Draw one episode.
 
     Args:
@@ -32,7 +32,7 @@ def draw_episode(
     Raises:
         ValueError: A name in `show` is not in the trace.
     """
-    told = f"{title}: {cost(trace, measures)}" if "targets" in trace else title
+    told = titled(trace, title, measures)
     if show:
         return {"-".join(show) if len("-".join(show)) <= _LONGEST else "chosen": draw_memory(trace, told, unit, show)}
     figures = {"memory": draw_memory(trace, told, unit)}
@@ -41,6 +41,11 @@ def draw_episode(
     if "write_weights" in trace and np.isfinite(trace.get("placed_by", np.nan)).any():
         figures["places"] = draw_places(trace, title)
     return figures
+
+
+def titled(trace: Mapping[str, np.ndarray], title: str, measures: Measures) -> str:
+    """Return the line above a picture: what was run, and what it cost where targets are known."""
+    return f"{title}: {cost(trace, measures)}" if "targets" in trace else title
 
 
 def cost(trace: Mapping[str, np.ndarray], measures: Measures) -> str:

@@ -13,7 +13,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 
 from lightning_ntm.records import write_whole
 from lightning_ntm.report.panels import Panel, panels_of
-from lightning_ntm.report.style import INK, WIDTH, color, peaks, weighting_norm, whole_numbers
+from lightning_ntm.report.style import INK, WIDTH, Picture, color, peaks, weighting_norm, whole_numbers
 
 _LANDMARK = "landmark: "
 _FAINT = 0.22
@@ -22,7 +22,7 @@ _BLANK = "#e8ecf2"  # where no answer is asked for
 _MOST_FRAMES = 7
 
 
-def draw_memory(trace: Mapping[str, np.ndarray], title: str, unit: str, show: Sequence[str] = ()) -> Figure:
+def draw_memory(trace: Mapping[str, np.ndarray], title: str, unit: str, show: Sequence[str] = ()) -> Picture:
     """Draw one episode.
 
     Args:
@@ -40,7 +40,7 @@ def draw_memory(trace: Mapping[str, np.ndarray], title: str, unit: str, show: Se
     upper = max(3.0, *map(_height, heights)) + 0.4
     lower = [0.02 * max(20, _rows(panel)) + 0.6 for panel in panels.whole]
     landmarks = {name.removeprefix(_LANDMARK): trace[name] for name in trace if name.startswith(_LANDMARK)}
-    figure = Figure(figsize=(WIDTH, upper + sum(lower) + 0.5), layout="constrained")
+    figure = Picture(figsize=(WIDTH, upper + sum(lower) + 0.5), layout="constrained")
     figure.suptitle(title, fontsize=10)
     grid = figure.add_gridspec(1 + len(lower), 2, height_ratios=[upper, *lower])
     for place, (side, shares) in enumerate(zip(sides, heights, strict=True)):

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from lightning_ntm.report.style import (
     COLORS,
@@ -12,6 +11,7 @@ from lightning_ntm.report.style import (
     LINE,
     PAPER,
     WIDTH,
+    Picture,
     color,
     peaks,
     styled,
@@ -33,7 +33,7 @@ class Fit(NamedTuple):
     places: np.ndarray
 
 
-def draw_places(trace: Mapping[str, np.ndarray], title: str) -> Figure:
+def draw_places(trace: Mapping[str, np.ndarray], title: str) -> Picture:
     """Draw write locations against the numbers, with the line that fits best, and both weightings over time.
 
     Args:
@@ -48,7 +48,7 @@ def draw_places(trace: Mapping[str, np.ndarray], title: str) -> Figure:
     fits = [fit(numbers, *head, slots) for head in zip(found.T, sharpness.T, strict=True)]
     best = int(np.argmax([one.explained for one in fits]))
     with styled():
-        figure = Figure(figsize=(WIDTH, 3), layout="constrained", facecolor=PAPER)
+        figure = Picture(figsize=(WIDTH, 3), layout="constrained", facecolor=PAPER)
         figure.suptitle(title, fontsize=10)
         against, written, read = figure.subplots(1, 3, width_ratios=(1.25, 1, 1))
         _scatter(against, numbers, sharpness, fits, best)

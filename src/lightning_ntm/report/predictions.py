@@ -3,15 +3,14 @@
 from collections.abc import Mapping
 
 import numpy as np
-from matplotlib.figure import Figure
 
-from lightning_ntm.report.style import INK, LINE, PAPER, SOFT, WIDTH, color, styled
+from lightning_ntm.report.style import INK, LINE, PAPER, SOFT, WIDTH, Picture, color, styled
 
 #: The units of answers whose predictions can be drawn, with the label of the axis.
 PREDICTED = {"bit": "chance of a 1", "symbol": "chance of the symbol that came"}
 
 
-def draw_predictions(trace: Mapping[str, np.ndarray], title: str, unit: str) -> Figure:
+def draw_predictions(trace: Mapping[str, np.ndarray], title: str, unit: str) -> Picture:
     """Draw the predictions of the network and of the optimal estimator, and the cost of the difference.
 
     Of bits it is the chance that each bit is 1, of symbols the chance of each symbol that came.
@@ -27,7 +26,7 @@ def draw_predictions(trace: Mapping[str, np.ndarray], title: str, unit: str) -> 
     places = np.arange(1, len(regret) + 1)
     network, optimal = came if unit == "symbol" else (chances.reshape(-1) for chances in predicted)
     with styled():
-        figure = Figure(figsize=(WIDTH, 3.6), layout="constrained", facecolor=PAPER)
+        figure = Picture(figsize=(WIDTH, 3.6), layout="constrained", facecolor=PAPER)
         figure.suptitle(title, fontsize=10)
         chance, lost = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
         chance.plot(places, optimal, color=color(1), linewidth=2.4, alpha=0.55, label="optimal estimator")

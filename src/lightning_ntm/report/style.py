@@ -1,5 +1,6 @@
 """The style of the report's figures: colours that everybody can tell apart, and few lines."""
 
+import io
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -7,6 +8,7 @@ from typing import Any, Literal
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
@@ -36,6 +38,22 @@ _RC = {
     "ytick.color": SOFT,
     "path.simplify_threshold": 0.3,
 }
+
+
+class Picture(Figure):
+    """A figure that a notebook shows below its cell, without pyplot."""
+
+    def _repr_png_(self) -> bytes:
+        drawn = io.BytesIO()
+        self.savefig(drawn, format="png", dpi=150)
+        return drawn.getvalue()
+
+    def pixels(self) -> np.ndarray:
+        """Return the picture as an array `(height, width, 3)` of bytes, 100 pixels per inch."""
+        canvas = FigureCanvasAgg(self)
+        self.set_dpi(100)
+        canvas.draw()
+        return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
 @contextmanager

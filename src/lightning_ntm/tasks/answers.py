@@ -88,7 +88,7 @@ class Bits(Answer):
 
     def pictured(self, targets: Shaped[Tensor, "batch time ..."]) -> Float[Tensor, "batch time outputs"]:
         """Return the bits."""
-        return targets
+        return targets.float()
 
     def fault(self, batch: Batch) -> str | None:
         """Return what is wrong with the targets."""
@@ -244,7 +244,7 @@ class Numbers(Answer):
 
     def pictured(self, targets: Shaped[Tensor, "batch time ..."]) -> Float[Tensor, "batch time outputs"]:
         """Return the numbers."""
-        return targets
+        return targets.float()
 
     def fault(self, batch: Batch) -> str | None:
         """Return what is wrong with the targets."""

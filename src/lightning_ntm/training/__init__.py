@@ -7,9 +7,10 @@ from lightning_ntm.lazy import loader as _loader
 if TYPE_CHECKING:
     from .data import EpisodeData as EpisodeData
     from .learner import SequenceLearner as SequenceLearner
+    from .progress import CostBar as CostBar
     from .run import Run as Run
 
-_PLACES = {"EpisodeData": "data", "Run": "run", "SequenceLearner": "learner"}
+_PLACES = {"CostBar": "progress", "EpisodeData": "data", "Run": "run", "SequenceLearner": "learner"}
 __all__ = list(_PLACES)
 __getattr__ = _loader(__name__, _PLACES)
 

@@ -6,7 +6,6 @@ from typing import Any, Literal
 
 import lightning as L
 import torch
-from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
@@ -120,10 +119,6 @@ class SequenceLearner(InOwnTrainer):
         return learner_refusal(self, _METHODS) or loss_refusal(
             self.model, self._objective, inputs, scaled=self._scales_loss()
         )
-
-    def holds_whole_gradients(self) -> bool:
-        """Return whether a process has all numbers of each gradient."""
-        return isinstance(self.trainer.strategy, (SingleDeviceStrategy, DDPStrategy))
 
     def _scales_loss(self) -> bool:
         return self.trainer.accumulate_grad_batches != 1 or type(self).backward is not L.LightningModule.backward

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import lightning as L
 import torch
 from lightning.fabric.utilities.cloud_io import get_filesystem
+from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from torch import Tensor, nn
 
 from lightning_ntm.models.base import MemoryModel
@@ -18,6 +19,7 @@ from lightning_ntm.tasks.base import Task
 from lightning_ntm.tasks.batch import Batch
 from lightning_ntm.training.hyperparameters import restored
 from lightning_ntm.training.loss import Objective
+from lightning_ntm.training.pictures import MemoryPictures, pictures_for
 from lightning_ntm.training.user_batches import as_batch, inputs_of
 
 
@@ -40,18 +42,22 @@ class InOwnTrainer(L.LightningModule):
         answer: What is asked for.
         loss: How a loss is computed from costs; see `Objective`.
         logs_itself: Whether loss and measures are logged by the learner.
+        draws_memory: Whether loggers that take images get pictures of the memory, one after a validation.
     """
 
     model: MemoryModel[Any]
     answer: Answer
     loss: Literal["mean", "sum"]
     logs_itself = False
+    draws_memory = True
+    _pictures: MemoryPictures | None = None
 
     def setup(self, stage: str) -> None:
         """See whether anybody else measures."""
         callbacks = self.trainer.callbacks  # type: ignore[attr-defined]
         measured = any(getattr(callback, "measures_learner", False) for callback in callbacks)
         self.logs_itself = not (measured or self.trainer.barebones)
+        self._pictures = None
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Leave the hyperparameters out of a run folder, which has its configuration."""
@@ -93,6 +99,10 @@ class InOwnTrainer(L.LightningModule):
         options: dict[str, Any] = {"strict": strict, "weights_only": weights_only, **made, **arguments}
         return super().load_from_checkpoint(checkpoint_path, map_location, **options)
 
+    def holds_whole_gradients(self) -> bool:
+        """Return whether a process has all numbers of each weight and of each gradient."""
+        return isinstance(self.trainer.strategy, (SingleDeviceStrategy, DDPStrategy))
+
     @property
     def _task(self) -> Task | None:
         return getattr(getattr(self.trainer, "datamodule", None), "task", None)
@@ -131,6 +141,15 @@ class InOwnTrainer(L.LightningModule):
         """Measure a batch of the validation set."""
         episodes = self.episodes(batch)
         self._log(self.validated(episodes), len(episodes.inputs), sync_dist=self.logs_itself)
+        if batch_idx == dataloader_idx == 0 and self.draws_memory and not self.trainer.sanity_checking:
+            if self._pictures is None:
+                self._pictures = pictures_for(self.trainer, self.model, whole=self.holds_whole_gradients())
+            self._pictures.keep(episodes)
+
+    def on_validation_end(self) -> None:
+        """Draw the memory."""
+        if self._pictures is not None:
+            self._pictures.draw(self.trainer, self.answer, self._task)
 
     def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Measure a batch of the test set."""

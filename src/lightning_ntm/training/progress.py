@@ -1,7 +1,6 @@
-"""What a person watching a training sees: a bar and a curve in a terminal, and a line for each validation anywhere."""
+"""What a person watching a training sees: a bar and a curve, in a terminal with a line for each validation."""
 
 import math
-import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -16,10 +15,11 @@ from lightning_ntm.measures import BITS, Measures
 from lightning_ntm.records import printable
 from lightning_ntm.tasks.answer import in_unit
 from lightning_ntm.training.learner import SequenceLearner
+from lightning_ntm.training.notebook import NotebookBar, in_kernel, is_live
 
 #: Columns of a terminal in which a line with all measures may not have room.
 _NARROW = 80
-#: Lines of validations in a notebook, about.
+#: Lines of validations where no bar is shown, about.
 _FEW = 20
 _BLOCKS = "▁▂▃▄▅▆▇█"
 
@@ -33,15 +33,34 @@ def sparkline(values: Sequence[float], width: int) -> str:
     return "".join(_BLOCKS[round(max(0.0, value) * scale)] if math.isfinite(value) else " " for value in values)
 
 
-def in_notebook() -> bool:
-    """Return whether this process was started by a kernel of Jupyter, as by `!ntm train`: it shows no live bar well."""
-    return "JPY_PARENT_PID" in os.environ
-
-
-class _Bar(Progress):
-    """A bar, and below it a curve."""
+class _TerminalBar(Progress):
+    """A bar, and below it a curve; the lines of validations stay above."""
 
     curve = ""
+
+    def __init__(self, console: Console, total: float | None, step: int):
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(None),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+        )
+        super().__init__(*columns, console=console, refresh_per_second=4, transient=True)
+        self.shown = self.add_task("training", total=total, completed=step)
+        self.start()
+
+    def move(self, step: int) -> None:
+        """Show that so many steps are done."""
+        self.update(self.shown, completed=step)
+
+    def describe(self, phrase: str) -> None:
+        """Show what training measures."""
+        self.update(self.shown, description=phrase)
+
+    def validated(self, curve: str, line: str) -> None:
+        """Show what a validation measured."""
+        self.curve = curve
+        self.console.print(line, soft_wrap=True)
 
     def get_renderables(self) -> Iterable[RenderableType]:
         """Yield the bar and the curve."""
@@ -64,22 +83,25 @@ def validation_line(trainer: L.Trainer, measures: Measures, width: int = _NARROW
 
 
 class CostBar(ProgressBar):
-    """Shows the first measure while a network trains, and all in a line for each validation.
+    """Shows the first measure while a network trains, and all after each validation.
 
-    In a terminal a bar shows the cost in training, and a curve below it those of the validations. In a notebook there
-    are lines alone, about twenty.
+    In a terminal and in a notebook a bar shows the cost in training, and a curve below it those of the validations. A
+    terminal has a line for each validation, too. Elsewhere, as in a file or in the output of `!ntm train` in a
+    notebook, there are lines alone, about twenty. In a `Trainer` of your own it takes the place of Lightning's bar:
+    `Trainer(callbacks=[CostBar()])`; it needs a `SequenceLearner`.
 
     Args:
-        name: Of the run.
-        measures: Of the task's answer.
+        name: What is trained, by default the class of the network.
+        measures: What is measured, by default that of the learner's answer.
     """
 
-    def __init__(self, name: str, measures: Measures = BITS):
+    def __init__(self, name: str = "", measures: Measures | None = None):
         super().__init__()
-        self.name, self.measures, self.enabled = printable(name), measures, True
-        self.bar: _Bar | None = None
+        self.name, self.measures, self.enabled = printable(name), measures or BITS, True
+        self.asks = measures is None
+        self.bar: _TerminalBar | NotebookBar | None = None
         self.costs: list[float] = []  # of the validations
-        self.next_line = 0.0  # the step from which a validation has a line
+        self.next_line = 0.0  # without a bar, the step from which a validation has a line
         self.cost: HostCopy | None = None  # not shown yet
 
     def disable(self) -> None:
@@ -94,18 +116,18 @@ class CostBar(ProgressBar):
         """Open the bar."""
         if not self.enabled:
             return
+        if self.asks:
+            if not isinstance(module, SequenceLearner):
+                raise ValueError(f"CostBar shows the training of a SequenceLearner, not of a {type(module).__name__}.")
+            self.measures = module.answer.measures
+            self.name = self.name or type(module.model).__name__
+        if in_kernel():
+            self.bar = NotebookBar(self.name, _total_steps(trainer))
+            return
         self.console = Console(highlight=False, markup=False)
         self.console.print(f"{self.name}: means over sequences in validation", soft_wrap=True)
-        if self.console.is_terminal and not in_notebook():
-            columns = (
-                TextColumn("{task.description}", markup=False),
-                BarColumn(None),
-                MofNCompleteColumn(),
-                TimeRemainingColumn(),
-            )
-            self.bar = _Bar(*columns, console=self.console, refresh_per_second=4, transient=True)
-            self.shown = self.bar.add_task("training", total=_total_steps(trainer), completed=trainer.global_step)
-            self.bar.start()
+        if is_live(self.console):
+            self.bar = _TerminalBar(self.console, _total_steps(trainer), trainer.global_step)
 
     def on_train_batch_end(  # type: ignore[override]
         self, trainer: L.Trainer, module: SequenceLearner, outputs: Any, batch: Any, batch_idx: int
@@ -113,16 +135,15 @@ class CostBar(ProgressBar):
         """Move the bar, and show the cost of a batch in ten, as soon as it can be read without waiting for a GPU."""
         if not self.bar:
             return
-        self.bar.update(self.shown, completed=trainer.global_step)
+        self.bar.move(trainer.global_step)
         if trainer.global_step % 10 == 0:
-            raw = module.measured(outputs, batch)
+            raw = module.measured(outputs, module.episodes(batch))
             self.cost = HostCopy(raw[self.measures.each[0].name].mean())
         if self.cost and self.cost.arrived():
             (cost,) = self.cost.read()
             self.cost = None
             judge = self.measures.each[0]
-            phrase = judge.phrase(in_unit(judge.name, cost), width=6)
-            self.bar.update(self.shown, description=phrase.strip())
+            self.bar.describe(judge.phrase(in_unit(judge.name, cost), width=6).strip())
 
     def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Write a line."""
@@ -130,13 +151,19 @@ class CostBar(ProgressBar):
             return
         judge = self.measures.each[0]
         self.costs.append(float(trainer.callback_metrics[f"validation_{judge.name}"]))
-        if self.bar and not self.console.options.ascii_only:
-            told = f"{judge.label} in validation "
-            self.bar.curve = told + sparkline(self.costs, max(1, self.console.width - len(told)))
-        if trainer.global_step >= self.next_line or trainer.global_step == trainer.max_steps:
-            self.console.print(validation_line(trainer, self.measures, self.console.width), soft_wrap=True)
-            if in_notebook():
-                self.next_line = trainer.global_step + (_total_steps(trainer) or 20 * trainer.global_step) / _FEW
+        width = _NARROW if isinstance(self.bar, NotebookBar) else self.console.width
+        line = validation_line(trainer, self.measures, width)
+        if self.bar:
+            self.bar.validated(self._curve(judge.label, width), line)
+        elif trainer.global_step >= self.next_line or trainer.global_step == trainer.max_steps:
+            self.console.print(line, soft_wrap=True)
+            self.next_line = trainer.global_step + (_total_steps(trainer) or 20 * trainer.global_step) / _FEW
+
+    def _curve(self, label: str, width: int) -> str:
+        if not isinstance(self.bar, NotebookBar) and self.console.options.ascii_only:
+            return ""
+        told = f"{label} in validation "
+        return told + sparkline(self.costs, max(1, width - len(told)))
 
     def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Close the bar."""

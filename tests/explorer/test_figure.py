@@ -1,0 +1,105 @@
+"""`figure`: of any network, with or without a task, and what it says of what cannot be drawn."""
+
+from typing import NamedTuple
+
+import matplotlib.figure
+import pytest
+import torch
+from torch import Tensor, nn
+
+import lightning_ntm
+from lightning_ntm import Copy, DynamicNGrams, MemoryModel, RepeatCopy, explore, figure
+from lightning_ntm.evaluation.trace import trace_episode
+from lightning_ntm.models import DNC, LSTM, NTM, SAM, SDNC, StackRNN, TapeRNN, Transformer
+
+TASK = Copy(bits=2, max_length=3)
+KINDS = (NTM, DNC, LSTM, lightning_ntm.GRU, lightning_ntm.RNN, SAM, SDNC, StackRNN, TapeRNN, Transformer)
+
+
+class TraceState(NamedTuple):
+    trace: Tensor
+
+
+class Trace(MemoryModel[TraceState]):
+    """A network of a user's own: it adds its inputs up."""
+
+    def __init__(self, input_size, output_size):
+        super().__init__(input_size, output_size)
+        self.output = nn.Linear(input_size, output_size)
+
+    def initial_state(self, *batch):
+        return TraceState(self.output.weight.new_zeros(*batch, self.input_size))
+
+    def step(self, x, state):
+        return self.output(state.trace), TraceState(0.9 * state.trace + x)
+
+
+def panels(drawn):
+    return [title for axis in drawn.axes if (title := axis.get_title(loc="left"))]
+
+
+def title(drawn):
+    return drawn.get_suptitle()
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_any_network_of_the_package_is_drawn(kind):
+    drawn = figure(kind(TASK.input_size, TASK.output_size, hidden_size=8), TASK)
+    assert isinstance(drawn, matplotlib.figure.Figure)
+    assert title(drawn).startswith(f"{kind.__name__} on Copy, length 3: ")
+    assert {"Inputs", "Targets", "Outputs"} < set(panels(drawn)), "and something of the network"
+
+
+def test_a_network_of_one_s_own_is_drawn_by_what_it_observes_and_shown():
+    network = Trace(TASK.input_size, TASK.output_size)
+    assert "Trace" in panels(figure(network, TASK))
+    assert 'srcdoc="' in explore(network, TASK)._repr_html_()
+
+
+def test_a_notebook_shows_it_as_an_image():
+    assert figure(Trace(3, 2), TASK)._repr_png_().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_of_any_precision(dtype):
+    network = NTM(TASK.input_size, TASK.output_size, hidden_size=4, memory_slots=5).to(dtype)
+    assert "Write weightings" in panels(figure(network, TASK))
+
+
+def test_without_a_task_the_inputs_are_random_bits():
+    drawn = figure(Trace(3, 2))
+    assert title(drawn) == "Trace on random bits"
+    assert panels(drawn) == ["Inputs", "Outputs", "Trace"]
+
+
+def test_a_run_and_a_shipped_network_are_opened(tmp_path):
+    assert title(figure("copy", difficulty={"length": 4})) == "NTM on Copy, length 4: 0 wrong bits"
+    network = NTM(TASK.input_size, TASK.output_size, hidden_size=4, memory_slots=5)
+    network.save_pretrained(tmp_path / "a", task=TASK)
+    assert title(figure(tmp_path / "a")).startswith("NTM on Copy, length 3")
+
+
+def test_difficulty_episode_and_what_is_shown_are_chosen():
+    task = RepeatCopy(bits=2, max_length=3, max_repeats=3)
+    network = NTM(task.input_size, task.output_size, hidden_size=4, memory_slots=5)
+    drawn = figure(network, task, {"length": 2}, show="gate", seed=4, sequence=7)
+    assert title(drawn).startswith("NTM on RepeatCopy, length 2, repeats 3: ")
+    assert [name for name in panels(drawn) if name.startswith("Gate")] == ["Gate (1: content), write head",
+                                                                           "Gate (1: content), read head"]  # fmt: skip
+    trace = trace_episode(network, task, {"length": 2, "repeats": 3}, seed=4, sequence=7)
+    assert f"{float(trace['measure: wrong_bits']):.0f} wrong bits" in title(drawn)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"difficulty": {"repeats": 3}}, "Copy has no difficulty 'repeats'; it has length."),
+        ({"show": "keyy"}, "did you mean 'key'"),
+        ({"memory_slots": 0}, "memory_slots"),
+        ({"task": DynamicNGrams()}, "must"),
+    ],
+)
+def test_what_cannot_be_drawn_is_said_in_a_line(options, says):
+    network = NTM(TASK.input_size, TASK.output_size, hidden_size=4, memory_slots=5)
+    with pytest.raises(ValueError, match=says):
+        figure(network, **{"task": TASK, **options})
