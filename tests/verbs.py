@@ -14,6 +14,7 @@ WORDS = {
     "figure": "figure {run}",
     "explore": "explore {run} --html {out}/page.html",
     "export": "export {run} --format safetensors",
+    "import": "import {run}/last.ckpt --from pytorch-ntm --runs {out}",
     "report": "report {runs}",
     "zoo": "zoo",
     "bench": "bench --repeats 1",

@@ -34,6 +34,8 @@ ARGUMENTS = {
     "explore two": ["explore", "copy", "{}"],
     "export": ["export", "{}", "--format", "safetensors"],
     "export a format": ["export", "copy", "--format", "{}"],
+    "import": ["import", "{}", "--from", "pytorch-ntm"],
+    "import from": ["import", "file.pt", "--from", "{}"],
     "report": ["report", "{}"],
     "zoo": ["zoo", "{}"],
     "sweep": ["sweep", "{}"],
@@ -153,7 +155,7 @@ def trained(tmp_path_factory):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
-@pytest.mark.parametrize("name", [name for name in verbs.WORDS if name != "bench"])
+@pytest.mark.parametrize("name", [name for name in verbs.WORDS if name not in ("bench", "import")])
 def test_a_full_disk_behind_the_output_of_every_verb(name, trained):
     shutil.copytree(trained, "runs")
     Path("out").mkdir()
