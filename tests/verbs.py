@@ -19,8 +19,8 @@ WORDS = {
     "zoo": "zoo",
     "bench": "bench --repeats 1",
 }
-#: Verbs that read no folder.
-WITHOUT_FOLDER = {"zoo", "bench"}
+#: Verbs that read no run folder. `import` refuses the training state of one.
+WITHOUT_FOLDER = {"zoo", "bench", "import"}
 
 
 def verb_of(name: str) -> str:

@@ -266,15 +266,14 @@ def test_the_bar_shows_a_cost_once_it_can_be_read_without_waiting(monkeypatch):
 
     monkeypatch.setattr(progress, "HostCopy", Late)
     bar, shown = progress.CostBar("a"), []
-    bar.bar = SimpleNamespace(update=lambda task, **told: shown.append(told.get("description")))
-    bar.shown = 0
+    bar.bar = SimpleNamespace(move=lambda step: shown.append(step), describe=shown.append)
     batch = Copy(bits=3).sample(np.random.default_rng(0), 4, length=2)
     wrong = {"logits": 1 - 2 * batch.targets, "costs": torch.zeros(4), "errors": None}
     for step in range(10, 14):
         trainer, module = Mock(spec=L.Trainer, global_step=step), Mock(spec=SequenceLearner, answer=Bits(3))
-        module.measured = partial(SequenceLearner.measured, module)
+        module.measured, module.episodes = partial(SequenceLearner.measured, module), lambda batch: batch
         bar.on_train_batch_end(trainer, module, wrong, batch, 0)
-    assert shown == [None, None, None, "6.00 wrong bits", None]
+    assert shown == [10, 11, 12, "6.00 wrong bits", 13]
 
 
 class Away(torch.Tensor):
