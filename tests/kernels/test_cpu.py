@@ -429,7 +429,7 @@ for (threads, own, dnc), backward in product([(1, 0, 0), (2, 0, 0), (2, 1, 0), (
         case(threads, own, dnc, backward)
         sys.stdout.flush()
         os._exit(0)
-    print(threads, own, dnc, backward, os.waitpid(child, 0)[1])
+    print(threads, own, dnc, backward, os.waitpid(child, 0)[1], flush=True)
 """
 
 
