@@ -5,6 +5,7 @@ import re
 import statistics
 import subprocess
 import sys
+import tomllib
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -239,3 +240,14 @@ def test_the_picture_names_every_file_once():
     named = re.findall(r"[a-z_0-9]+\.py", picture)
     names = [path.name for path in PACKAGE.rglob("*.py") if path.name not in ("__init__.py", "__main__.py")]
     assert sorted(named) == sorted(names)
+
+
+def test_shapes_are_checked_in_every_module_that_annotates_them():
+    options = tomllib.loads((PACKAGE.parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["pytest"][
+        "ini_options"
+    ]
+    *packages, _ = options["addopts"].partition("=")[2].split(",")
+    checked = tuple(f"{PACKAGE}{name.removeprefix('lightning_ntm').replace('.', '/')}" for name in packages)
+    for path in PACKAGE.rglob("*.py"):
+        if "from jaxtyping" in path.read_text(encoding="utf-8"):
+            assert str(path.with_suffix("")).startswith(checked), path
