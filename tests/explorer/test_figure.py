@@ -103,3 +103,35 @@ def test_what_cannot_be_drawn_is_said_in_a_line(options, says):
     network = NTM(TASK.input_size, TASK.output_size, hidden_size=4, memory_slots=5)
     with pytest.raises(ValueError, match=says):
         figure(network, **{"task": TASK, **options})
+
+
+@pytest.mark.parametrize(
+    ("draw", "says"),
+    [
+        (lambda network: figure(NTM), "network must be a network, a folder or a name of ntm zoo, not the class NTM"),
+        (lambda network: figure(network, 20), "task must be a task, not int"),
+        (lambda network: figure(network, TASK, 40), r"difficulty \(=40\) must be a mapping"),
+        (lambda network: explore("copy", "copy-dnc"), "a second network is given as beside="),
+    ],
+)
+def test_arguments_of_another_kind_are_said_in_a_line(draw, says):
+    with pytest.raises(TypeError, match=says):
+        draw(NTM(TASK.input_size, TASK.output_size, hidden_size=4, memory_slots=5))
+
+
+class Dropping(Trace):
+    """It drops inputs in training."""
+
+    def step(self, x, state):
+        return super().step(nn.functional.dropout(x, training=self.training), state)
+
+
+def test_a_picture_in_the_middle_of_a_training_changes_nothing():
+    network = Dropping(TASK.input_size, TASK.output_size)
+    network.output.eval()
+    before = torch.get_rng_state()
+    figure(network, TASK)
+    figure(network)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert network.training
+    assert not network.output.training

@@ -1,5 +1,6 @@
 """The bAbI tasks: files in the published form become sequences, and what is wrong with them is one line."""
 
+import os
 import shlex
 import subprocess
 import sys
@@ -97,6 +98,24 @@ def test_word_errors_are_shares_of_words_by_task_and_their_mean(data, tmp_path):
         word_errors(Always(3, 0), task, tmp_path)
 
 
+def test_the_word_of_the_steps_of_an_answer_and_a_mark_at_the_start_change_nothing(data, tmp_path):
+    path = data / "qa1_some-name_train.txt"
+    path.write_text("\ufeff" + path.read_text().replace("Mary moved to", "Mary moved - to"))
+    words = babi.convert(data, tmp_path / "out")
+    assert words.count("-") == 1
+    found = np.load(tmp_path / "out" / "train.npz")
+    assert (found["mask"] == (found["targets"] > 0)).all()
+    assert found["mask"].mean() < 0.2
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names")
+def test_a_pipe_is_not_waited_for(data, tmp_path):
+    os.mkfifo(data / "qa2_some-name_train.txt")
+    (data / "qa2_some-name_test.txt").write_text(WHERE)
+    with pytest.raises(ValueError, match="is no regular file"):
+        babi.convert(data, tmp_path / "out")
+
+
 def test_long_training_stories_are_left_out_but_no_others(data, tmp_path):
     babi.convert(data, tmp_path / "out", longest=12)
     lengths = {name: np.load(tmp_path / "out" / f"{name}.npz")["lengths"] for name in ("train", "validation")}
@@ -112,6 +131,7 @@ def test_long_training_stories_are_left_out_but_no_others(data, tmp_path):
         ("Mary moved.\n", "line 1: expected a number and a sentence, got 'Mary moved.'"),
         ("1 Mary moved.\n2\n", "line 2: expected a number"),
         ("1 Where is Mary?\t\t1\n", "line 1: the question has no answer"),
+        ("1 Where is Mary?\t-\t1\n", "line 1: no answer may have the word '-'"),
         ("1 Mary moved.\n", "task 1 has no test stories with a question"),
     ],
 )

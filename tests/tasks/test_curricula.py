@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -64,6 +64,20 @@ def test_one_difficulty_is_chosen_and_the_others_are_drawn():
     answers = {int(batch.mask[0].sum()) for batch in batches}  # length times repeats, and the end
     assert answers == {2 * length + 1 for length in range(1, 5)}
     assert {int(b.mask[0].sum()) for b in (Fixed(2).batch(task, 1, n, 3) for n in range(30))} == {3, 5, 7}
+
+
+@dataclass(frozen=True)
+class Broken(Uniform):
+    given: object = None
+
+    def choose(self, generator, number, values):
+        return self.given
+
+
+@pytest.mark.parametrize("given", [99, 0, 3.0, "3", None, True])
+def test_a_rule_of_ones_own_keeps_to_the_values_of_training(given):
+    with pytest.raises(ValueError, match=r"Broken.choose must return one of the values of length in training, 1 to 12"):
+        Broken(given=given).batch(TASK, 1, 0, 2)
 
 
 def test_without_a_curriculum_the_task_draws():

@@ -7,6 +7,7 @@ import torch
 
 from lightning_ntm.evaluation.device import device_of
 from lightning_ntm.evaluation.episodes import chunks
+from lightning_ntm.evaluation.trace import undisturbed
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.tasks.files import FileTask
 
@@ -24,13 +25,17 @@ def word_errors(model: MemoryModel[Any], task: FileTask, folder: Path | str) -> 
         Shares from 0 to 1 by `qa1`, `qa2`, ..., and their `mean`. In publications a task is failed above 0.05.
 
     Raises:
+        TypeError: The task is another one.
         ValueError: The folder has no test files, or one of them is not as it should be.
     """
-    paths = {path.stem.removeprefix("test-qa"): path for path in Path(folder).glob("test-qa*.npz")}
-    numbers = sorted(int(number) for number in paths if number.isdecimal())
-    if not numbers:
+    if not isinstance(task, FileTask):
+        raise TypeError(f"task must be a FileTask, not a {type(task).__name__}.")
+    found = {path.stem.removeprefix("test-qa"): path for path in Path(folder).glob("test-qa*.npz")}
+    paths = {int(number): path for number, path in found.items() if number.isdecimal()}
+    if not paths:
         raise ValueError(f"{folder} has no files such as test-qa1.npz.")
-    errors = {f"qa{number}": _word_error(model, task.on(str(paths[str(number)]))) for number in numbers}
+    with undisturbed(model):
+        errors = {f"qa{number}": _word_error(model, task.on(str(path))) for number, path in sorted(paths.items())}
     return {**errors, "mean": sum(errors.values()) / len(errors)}
 
 

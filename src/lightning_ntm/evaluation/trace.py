@@ -1,5 +1,7 @@
 """All that happens in one episode."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,20 @@ from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.tasks.answer import Answer
 from lightning_ntm.tasks.base import Task
 from lightning_ntm.tasks.batch import Batch
+
+
+@contextmanager
+def undisturbed(model: MemoryModel[Any]) -> Iterator[None]:
+    """Put a network into evaluation mode, and give every module its mode and PyTorch its random state back."""
+    modes = [(module, module.training) for module in model.modules()]
+    devices = {part.device for part in model.parameters() if part.is_cuda}
+    try:
+        with torch.random.fork_rng(list(devices)):
+            model.eval()
+            yield
+    finally:
+        for module, training in modes:
+            module.training = training
 
 
 def trace_episode(

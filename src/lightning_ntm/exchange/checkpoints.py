@@ -3,6 +3,7 @@
 import io
 import math
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,8 +24,8 @@ _DTYPES = {
     "HalfStorage": torch.float16,
     "LongStorage": torch.int64,
 }
-#: Modules within modules.
-_DEEPEST = 20
+#: Modules within modules, and letters of a name.
+_DEEPEST, _LONGEST = 20, 1000
 
 
 class Checkpoint(NamedTuple):
@@ -47,7 +48,7 @@ def read(path: Path) -> Checkpoint:
             data = file.read(_MOST_BYTES)
         archive = io.BytesIO(data)
         value, storages = _zipped(archive) if data.startswith(b"PK\x03\x04") else _legacy(archive)
-        tensors = {name: _made(view, storages) for name, view in _views(_weights(value)).items()}
+        tensors = _all_made(_views(_weights(value)), storages)
     except (ValueError, EOFError, zipfile.BadZipFile, RuntimeError, NotImplementedError, OverflowError) as error:
         reason = " ".join(str(error).split()).removesuffix(".") or type(error).__name__
         raise ValueError(f"{path} is damaged or no file of torch.save: {reason}.") from None
@@ -84,7 +85,7 @@ def _legacy(file: io.BytesIO) -> tuple[Any, dict[str, bytes]]:
     value, keys = pickles.load(file), pickles.load(file)
     sizes = {storage.key: storage for storage in _storages(value)}
     storages = {}
-    for key in map(str, keys if isinstance(keys, list) else []):
+    for key in [key for key in keys if isinstance(key, str)] if isinstance(keys, list) else []:
         count = int.from_bytes(file.read(8), "little")
         kind = sizes[key].kind if key in sizes else "FloatStorage"
         storages[key] = file.read(count * _dtype(kind).itemsize)
@@ -138,23 +139,44 @@ def _views(value: Any) -> dict[str, pickles.TensorView]:
         for group in groups:  # parameters, buffers and modules, each by name
             found |= _in_mapping(group, prefix)
         if prefix.count(".") < _DEEPEST:
-            children = [(f"{prefix}{name}.", child) for group in groups for name, child in group.items()]
-            waiting.extend(reversed(children))
+            named = [(name, child) for group in groups for name, child in group.items()]
+            children = [(name, child) for name, child in named if isinstance(child, pickles.Instance)]
+            waiting.extend((f"{prefix}{_short(name)}.", child) for name, child in reversed(children))
     return found
 
 
+def _short(name: Any) -> str:
+    if len(text := str(name)) > _LONGEST:
+        raise ValueError("a name in it is too long")
+    return text
+
+
 def _in_mapping(mapping: dict[Any, Any], prefix: str) -> dict[str, pickles.TensorView]:
-    return {f"{prefix}{name}": view for name, view in mapping.items() if isinstance(view, pickles.TensorView)}
+    views = {name: view for name, view in mapping.items() if isinstance(view, pickles.TensorView)}
+    return {f"{prefix}{_short(name)}": view for name, view in views.items()}
 
 
-def _made(view: pickles.TensorView, storages: dict[str, bytes]) -> Tensor:
+def _all_made(views: Mapping[str, pickles.TensorView], storages: Mapping[str, bytes]) -> dict[str, Tensor]:
+    """Return the tensors, but for those of other types of numbers, such as a mask."""
+    known = {name: view for name, view in views.items() if _kind(view.storage) in _DTYPES}
+    if sum(math.prod(view.size) for view in known.values()) > _MOST_BYTES:
+        raise ValueError("its tensors have too many numbers")
+    return {name: _made(view, storages) for name, view in known.items()}
+
+
+def _kind(storage: pickles.Storage) -> str:
+    return storage.kind.rpartition(".")[2]
+
+
+def _made(view: pickles.TensorView, storages: Mapping[str, bytes]) -> Tensor:
     storage, offset, size, stride = view
     dtype, data = _dtype(storage.kind), storages.get(storage.key, b"")
     if len(size) != len(stride) or len(size) > 4 or min((offset, *size, *stride), default=0) < 0:
         raise ValueError("a tensor in it has an impossible shape")
+    stride = tuple(step if length > 1 else 1 for length, step in zip(size, stride, strict=True))
     last = offset + sum((length - 1) * step for length, step in zip(size, stride, strict=True))
     count = len(data) // dtype.itemsize
     if 0 in size or last >= count or math.prod(size) > count:
         raise ValueError("it is cut short: a tensor in it has fewer numbers than its shape says")
-    flat = torch.frombuffer(bytearray(data), dtype=dtype)
-    return flat.as_strided(size, stride, offset).clone()
+    part = memoryview(data)[offset * dtype.itemsize : (last + 1) * dtype.itemsize]
+    return torch.frombuffer(bytearray(part), dtype=dtype).as_strided(size, stride).clone()

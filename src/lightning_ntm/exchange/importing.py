@@ -113,7 +113,8 @@ def _options(kind: str, write_follows_read: bool | None) -> dict[str, Any]:
 
 def _task(network: MemoryModel[Any], kind: str, checkpoint: Checkpoint, asked: str | None) -> Task:
     sizes = (network.input_size, network.output_size)
-    name = asked or _NAMED.get(str(checkpoint.options.get("task")))
+    told = checkpoint.options.get("task")
+    name = asked or (_NAMED.get(told) if isinstance(told, str) else None)
     known = TASKS[kind]
     if name is not None:
         made = known[name].make(network.output_size) if name in known else _own(name, known)

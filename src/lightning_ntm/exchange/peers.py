@@ -26,7 +26,7 @@ class _Tensors:
     """The tensors of a checkpoint in float64, by the names that follow a prefix."""
 
     def __init__(self, tensors: Mapping[str, Tensor], prefix: str):
-        self.tensors, self.prefix = tensors, prefix
+        self.tensors, self.prefix, self.taken = tensors, prefix, set[str]()
 
     def has(self, name: str) -> bool:
         return self.prefix + name in self.tensors
@@ -47,7 +47,14 @@ class _Tensors:
         if not fits or not found.numel():
             expected = ", ".join("any" if size is None else str(size) for size in shape)
             raise ValueError(f"its tensor {full!r} has shape {tuple(found.shape)}, not ({expected}).")
+        self.taken.add(full)
         return found.double()
+
+    def left(self) -> tuple[str, ...]:
+        """Return a sentence on the tensors that were not taken, if there are any."""
+        names = [name for name in self.tensors if name not in self.taken]
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        return (f"Not in the network: {', '.join(names[:3])}{more}, tensors of the file.",) if names else ()
 
     def linear(self, name: str, rows: int | None, columns: int) -> Tensor:
         """Return weight and bias of a linear layer as one matrix, the bias in its last column."""
@@ -115,9 +122,9 @@ def _assembled(
 
 
 def _filled(network: MemoryModel[Any], state: Mapping[str, Tensor]) -> MemoryModel[Any]:
-    if not all(bool(torch.isfinite(tensor).all()) for tensor in state.values()):
-        raise ValueError("it has weights that are not finite.")
     network.load_state_dict(state)
+    if not all(bool(torch.isfinite(tensor).all()) for tensor in network.state_dict().values()):  # as they are kept
+        raise ValueError("it has weights that are not finite, or too large for their precision.")
     return network.eval()
 
 
@@ -260,7 +267,9 @@ def convert(tensors: Mapping[str, Tensor], kind: str, options: dict[str, Any]) -
         more = f"its names are those of {others[0]}." if others else f"it has no tensor {FORMATS[kind].anchors[0]!r}."
         raise ValueError(f"it is not of {kind}: {more}")
     try:
-        return FORMATS[kind].convert(_Tensors(tensors, prefix), options)
+        of_network = _Tensors(tensors, prefix)
+        network, notes = FORMATS[kind].convert(of_network, options)
+        return Converted(network, (*notes, *of_network.left()))
     except ValueError as error:
         raise ValueError(f"it is not of {kind}: {error}") from None
 

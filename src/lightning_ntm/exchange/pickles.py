@@ -164,12 +164,17 @@ class _Machine:
         self.stack.append(Global(argument.replace(" ", ".")))
 
     def _stack_global(self, _: Any) -> None:
-        self.stack.append(Global(".".join(map(str, self._taken(2)))))
+        module, name = self._taken(2)
+        if not (isinstance(module, str) and isinstance(name, str)):
+            raise TypeError
+        self.stack.append(Global(f"{module}.{name}"))
 
     def _persistent(self, _: Any) -> None:
         value = self.stack.pop()
         if value[0] == "storage":
             _, kind, key = value[:3]
+            if not isinstance(key, _KEYS):
+                raise TypeError
             value = Storage(kind.name, str(key))
         elif value[0] == "module":
             value = value[1]

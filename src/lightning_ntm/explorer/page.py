@@ -97,11 +97,24 @@ def explore(network: Network, task: Task | None = None, *, beside: Network | Non
 
 
 def opened(network: Network, task: Task | None, seed: int) -> OpenedNetwork:
-    """Return a network with its task and the seed of its episodes."""
+    """Return a network with its task and the seed of its episodes.
+
+    Raises:
+        TypeError: The network or the task is something else.
+        ValueError: A folder has no network.
+    """
+    if not isinstance(network, MemoryModel | str | PathLike):
+        raise TypeError(f"network must be a network, a folder or a name of ntm zoo, not {_kind(network)}.")
+    if not isinstance(task, Task | None):
+        raise TypeError(f"task must be a task, not {_kind(task)}; a second network is given as beside=.")
     if isinstance(network, MemoryModel):
         return OpenedNetwork(network, task, seed)
     opened = open_network(Path(network))
     return opened if task is None else opened._replace(task=task)
+
+
+def _kind(value: object) -> str:
+    return f"the class {value.__name__}" if isinstance(value, type) else f"{type(value).__name__} ({value!r:.40})"
 
 
 def _training(network: Network, model: MemoryModel[Any]) -> list[Step]:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from lightning_ntm.evaluation.trace import trace_episode
+from lightning_ntm.evaluation.trace import trace_episode, undisturbed
 from lightning_ntm.explorer.episodes import samples
 from lightning_ntm.explorer.page import Network, opened
 from lightning_ntm.models.base import MemoryModel
@@ -43,15 +43,17 @@ def figure(
         A matplotlib `Figure`.
 
     Raises:
+        TypeError: An argument is of another kind.
         ValueError: A folder has no network, the task does not fit it or has no such difficulty, or a name in `show` is
             not in the trace.
     """
     model, task, seed = opened(network, task, seed)
     names = [show] if isinstance(show, str) else show
-    if task is None:
-        return _without_task(model, seed, names)
-    difficulty = {**task.difficulty, **_known(task, difficulty or {})}
-    seen = trace_episode(model, task, difficulty, seed=seed, sequence=sequence, memory_slots=memory_slots)
+    with undisturbed(model):
+        if task is None:
+            return _without_task(model, seed, names)
+        difficulty = {**task.difficulty, **_known(task, difficulty or {})}
+        seen = trace_episode(model, task, difficulty, seed=seed, sequence=sequence, memory_slots=memory_slots)
     title = titled(seen, title_of(model, task, difficulty), task.answer.measures)
     return draw_memory(seen, title, task.answer.unit, names)
 
@@ -69,6 +71,8 @@ def title_of(model: MemoryModel[Any], task: Task, difficulty: Mapping[str, objec
 
 
 def _known(task: Task, difficulty: Mapping[str, int]) -> Mapping[str, int]:
+    if not isinstance(difficulty, Mapping):
+        raise TypeError(f'difficulty (={difficulty!r}) must be a mapping, such as {{"length": 40}}.')
     for name in difficulty:
         if name not in task.difficulty:
             known = ", ".join(task.difficulty) or "none"

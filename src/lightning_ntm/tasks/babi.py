@@ -41,8 +41,10 @@ def stories(path: Path) -> list[Story]:
     Raises:
         ValueError: The file cannot be read, or a line is not as it should be; the message names the line.
     """
+    if not path.is_file():  # a device has no end
+        raise ValueError(f"{path} is no regular file.")
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} cannot be read ({error}).") from None
     found: list[Story] = []
@@ -54,6 +56,8 @@ def stories(path: Path) -> list[Story]:
         answer = _words(parts[1].replace(",", " ")) if len(parts) > 1 else []
         if len(parts) > 1 and not answer:
             raise ValueError(f"{path}, line {number}: the question has no answer.")
+        if ANSWERING in answer:
+            raise ValueError(f"{path}, line {number}: no answer may have the word {ANSWERING!r}.")
         if int(place) == 1 or not found:
             found.append([])
         found[-1].append((words, answer))
@@ -100,7 +104,8 @@ def convert(folder: Path, out: Path, tasks: Iterable[int] | None = None, longest
         raise ValueError(f"{out} exists already; nothing is written over.")
     splits = read(folder, tasks)
     every = [story for split in splits.values() for part in split for story in part]
-    words = [ANSWERING, *sorted({word for story in every for pair in story for part in pair for word in part})]
+    seen = {word for story in every for pair in story for part in pair for word in part}
+    words = [ANSWERING, *sorted(seen - {ANSWERING})]
     symbols = {word: symbol for symbol, word in enumerate(words)}
     train = [_arrays(story, symbols) for split in splits.values() for story in split.train]
     train = [one for one in train if longest is None or len(one[0]) <= longest]

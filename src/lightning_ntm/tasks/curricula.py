@@ -42,7 +42,13 @@ class Curriculum(abc.ABC):
     def batch(self, task: Task, seed: int, number: int, batch_size: int) -> Batch:
         """Return a training batch, a function of the arguments alone."""
         name = self._name(task)
-        chosen = self.choose(batch_generator(seed, "curriculum", number), number, task.training_values(name))
+        values = task.training_values(name)
+        chosen: object = self.choose(batch_generator(seed, "curriculum", number), number, values)
+        if type(chosen) is not int or chosen not in values:
+            raise ValueError(
+                f"{type(self).__name__}.choose must return one of the values of {name} in training, {values[0]} to "
+                f"{values[-1]}, not {chosen!r}."
+            )
         return task.batch(seed, "train", number, batch_size, **{name: chosen})
 
     def check(self, task: Task) -> None:
