@@ -27,7 +27,7 @@ def figure(
 ) -> Picture:
     """Draw what a network does in one episode: inputs, targets, outputs, and its memory.
 
-    Jupyter shows it below the cell. What is drawn of a network follows from what its `observe` returns.
+    What is drawn of a network follows from what its `observe` returns.
 
     Args:
         network: A network, a run folder, a folder of `save_pretrained`, or a name that `ntm zoo` lists, as `copy`.
@@ -44,8 +44,7 @@ def figure(
 
     Raises:
         TypeError: An argument is of another kind.
-        ValueError: A folder has no network, the task does not fit it or has no such difficulty, or a name in `show` is
-            not in the trace.
+        ValueError: A folder has no network, or the task, the difficulty or a name in `show` does not fit it.
     """
     model, task, seed = opened(network, task, seed)
     names = [show] if isinstance(show, str) else show
