@@ -37,14 +37,15 @@ def draw_memory(trace: Mapping[str, np.ndarray], title: str, unit: str, show: Se
     """
     panels = panels_of(trace, unit, show)
     sides, heights = (panels.left, panels.right), [[_rows(panel) for panel in side] for side in panels[:2]]
-    upper = max(3.0, *map(_height, heights)) + 0.4
+    tallest = max(map(_height, heights))
+    upper = max(3.0, tallest) + 0.4
     lower = [0.02 * max(20, _rows(panel)) + 0.6 for panel in panels.whole]
     landmarks = {name.removeprefix(_LANDMARK): trace[name] for name in trace if name.startswith(_LANDMARK)}
     figure = Picture(figsize=(WIDTH, upper + sum(lower) + 0.5), layout="constrained")
     figure.suptitle(title, fontsize=10)
     grid = figure.add_gridspec(1 + len(lower), 2, height_ratios=[upper, *lower])
     for place, (side, shares) in enumerate(zip(sides, heights, strict=True)):
-        _draw_column(figure.add_subfigure(grid[0, place]), side, [*shares, *_rest(upper, shares)], landmarks)
+        _draw_column(figure.add_subfigure(grid[0, place]), side, [*shares, *_rest(tallest, shares)], landmarks)
     for row, panel in enumerate(panels.whole, start=1):
         wide = figure.add_subfigure(grid[row, :])
         _draw_frames(wide, wide.subplots(), panel)
@@ -59,9 +60,9 @@ def _height(shares: Sequence[int]) -> float:
     return 0.02 * sum(shares) + 0.36 * len(shares)
 
 
-def _rest(upper: float, shares: Sequence[int]) -> list[int]:
+def _rest(tallest: float, shares: Sequence[int]) -> list[int]:
     """Return the rows to leave blank below a column that is much lower than the other one."""
-    left = int((upper - _height(shares)) / 0.02)
+    left = int((tallest - _height(shares)) / 0.02)
     return [left] if left > 60 else []
 
 
