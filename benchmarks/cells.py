@@ -8,11 +8,10 @@ time of
 """
 
 import argparse
-import time
-from collections.abc import Callable
 from typing import Any
 
 import torch
+from timing import milliseconds
 from torch import Tensor
 
 from lightning_ntm import StackRNN, TapeRNN
@@ -27,18 +26,6 @@ def plain(model: Any, inputs: Tensor) -> Tensor:
         answered, state = model.step(x, state)
         logits.append(answered)
     return torch.stack(logits, dim=1)
-
-
-def milliseconds(programs: dict[str, Callable[[], Tensor]], repeats: int) -> dict[str, float]:
-    """Return the lowest CPU time of forward and backward of each program; they alternate."""
-    best = dict.fromkeys(programs, float("inf"))
-    for repeat in range(repeats + 1):
-        for name, program in programs.items():
-            start = time.process_time()
-            program().square().mean().backward()
-            if repeat:
-                best[name] = min(best[name], 1000 * (time.process_time() - start))
-    return best
 
 
 def compare(kind: Any, batch: int, repeats: int) -> None:

@@ -10,12 +10,10 @@ alternate, and the lowest CPU time of each counts. Prints
 
 import argparse
 import resource
-import time
-from collections.abc import Callable
 
 import torch
 from peers import ModulePerPartDNC
-from torch import Tensor
+from timing import milliseconds
 
 from lightning_ntm import DNC
 
@@ -41,18 +39,6 @@ def peer() -> ModulePerPartDNC:
         results.append((logits, leaf.grad))
     torch.testing.assert_close(*results, rtol=1e-9, atol=1e-9)
     return other.float()
-
-
-def milliseconds(programs: dict[str, Callable[[], Tensor]], repeats: int) -> dict[str, float]:
-    """Return the lowest CPU time of forward and backward of each, which alternate."""
-    best = dict.fromkeys(programs, float("inf"))
-    for repeat in range(repeats + 1):
-        for name, program in programs.items():
-            start = time.process_time()
-            program().square().mean().backward()
-            if repeat:
-                best[name] = min(best[name], 1000 * (time.process_time() - start))
-    return best
 
 
 def compare(length: int, repeats: int) -> None:

@@ -1,5 +1,6 @@
 """`figure`: of any network, with or without a task, and what it says of what cannot be drawn."""
 
+import copy
 from typing import NamedTuple
 
 import matplotlib.figure
@@ -9,6 +10,8 @@ from torch import Tensor, nn
 
 import lightning_ntm
 from lightning_ntm import Copy, DynamicNGrams, MemoryModel, RepeatCopy, explore, figure
+from lightning_ntm.evaluation import evaluate_range
+from lightning_ntm.evaluation.evaluate import evaluate
 from lightning_ntm.evaluation.trace import trace_episode
 from lightning_ntm.models import DNC, LSTM, NTM, SAM, SDNC, StackRNN, TapeRNN, Transformer
 
@@ -126,12 +129,25 @@ class Dropping(Trace):
         return super().step(nn.functional.dropout(x, training=self.training), state)
 
 
-def test_a_picture_in_the_middle_of_a_training_changes_nothing():
+LOOKS = {
+    "figure": lambda network: figure(network, TASK),
+    "figure without a task": lambda network: figure(network),
+    "trace": lambda network: trace_episode(network, TASK, {"length": 3})["outputs"].tolist(),
+    "evaluation": lambda network: evaluate(network, TASK, {"length": 3}),
+    "range": lambda network: evaluate_range(network, TASK, range(4, 6), sequences=3),
+    "page": lambda network: explore(network, TASK).html,
+    "page without a task": lambda network: explore(network).html,
+}
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_a_look_in_the_middle_of_a_training_changes_nothing_and_sees_no_dropout(look):
     network = Dropping(TASK.input_size, TASK.output_size)
     network.output.eval()
     before = torch.get_rng_state()
-    figure(network, TASK)
-    figure(network)
+    found, expected = LOOKS[look](network), LOOKS[look](copy.deepcopy(network).eval())
     assert torch.equal(torch.get_rng_state(), before)
     assert network.training
     assert not network.output.training
+    if not look.startswith("figure"):
+        assert str(found) == str(expected)

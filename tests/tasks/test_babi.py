@@ -108,6 +108,14 @@ def test_the_word_of_the_steps_of_an_answer_and_a_mark_at_the_start_change_nothi
     assert found["mask"].mean() < 0.2
 
 
+def test_files_of_the_same_stories_are_refused_and_others_left(data, tmp_path):
+    (data / "qa1_some-name_pretrain.txt").write_text("no stories")
+    babi.convert(data, tmp_path / "out")
+    (data / "qa01_train.txt").write_text(WHERE)
+    with pytest.raises(ValueError, match=r"qa01_train.txt and .*qa1_some-name_train.txt are of the same stories"):
+        babi.convert(data, tmp_path / "other")
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names")
 def test_a_pipe_is_not_waited_for(data, tmp_path):
     os.mkfifo(data / "qa2_some-name_train.txt")

@@ -23,7 +23,7 @@ _OVER = (
 def figure(argv: list[str]) -> int:
     """Draw one episode of a trained network, or animate it."""
     arguments = _asked_figure(argv)
-    from lightning_ntm.explorer.picture import title_of
+    from lightning_ntm.report.episode import title_of
 
     run = opened(arguments.run, arguments)
     if arguments.over == "training":
@@ -97,6 +97,7 @@ def _animate(trace: dict[str, Any], title: str, path: str) -> None:
 def _animate_training(run: TrainedRun, arguments: argparse.Namespace) -> None:
     from lightning_ntm.evaluation.over_training import over_training
     from lightning_ntm.report import save_training_animation
+    from lightning_ntm.report.episode import title_of
 
     traces: list[tuple[int, dict[str, Any]]] = []
     with explained("", *TOO_LARGE):
@@ -107,8 +108,7 @@ def _animate_training(run: TrainedRun, arguments: argparse.Namespace) -> None:
             raise ValueError(
                 f"{arguments.run} has no weights of steps of its training: train it with --keep_weights_every."
             )
-        title = f"{type(run.model).__name__} on {type(run.task).__name__}"
-        save_training_animation(traces, title, Path(arguments.animate))
+        save_training_animation(traces, title_of(run.model, run.task, {}), Path(arguments.animate))
     say(arguments.animate)
 
 

@@ -22,8 +22,8 @@ task and network:
   --task TASK                  Copy, RepeatCopy, PrioritySort, DynamicNGrams,
                                AssociativeRecall, ReverseString, ..., files, an
                                import path of your own; loads its recipe ({task})
-  --model MODEL                NTM, DNC, LSTM, GRU, RNN, StackRNN, TapeRNN,
-                               Transformer, or an import path ({model})
+  --model MODEL                NTM, DNC, SAM, SDNC, LSTM, GRU, RNN, StackRNN,
+                               TapeRNN, Transformer, or an import path ({model})
   --task.help [TASK]           the options of a task, such as --task.max_length
   --model.help [MODEL]         those of a network, such as --model.memory_slots
 

@@ -7,7 +7,7 @@ import torch
 
 from lightning_ntm.evaluation.device import device_of
 from lightning_ntm.evaluation.episodes import chunks
-from lightning_ntm.evaluation.trace import undisturbed
+from lightning_ntm.evaluation.modes import undisturbed
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.tasks.files import FileTask
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from lightning_ntm.checks import at_least
 from lightning_ntm.evaluation.device import device_of
 from lightning_ntm.evaluation.episodes import chunks, sequences_of
+from lightning_ntm.evaluation.modes import undisturbed
 from lightning_ntm.evaluation.slots import start_of
 from lightning_ntm.intervals import none_of, wilson
 from lightning_ntm.models.base import MemoryModel
@@ -107,8 +108,10 @@ def measured_rows(
     measured: defaultdict[int, list[dict[str, Tensor]]] = defaultdict(list)  # of the whole, then of each part
     steps = 0
     for batch in batches:
-        start = start_of(model, len(batch.inputs), memory_slots)
-        logits, optimal = model(batch.inputs.to(device), start)[0].cpu(), task.optimal_logits(batch)
+        with undisturbed(model):
+            start = start_of(model, len(batch.inputs), memory_slots)
+            logits = model(batch.inputs.to(device), start)[0].cpu()
+        optimal = task.optimal_logits(batch)
         steps = max(steps, int(batch.mask.sum(1).max()))
         for piece, mask in enumerate(_masks(batch, pieces)):
             measured[piece].append(_measured(answer, logits, optimal, batch._replace(mask=mask)))

@@ -1,7 +1,5 @@
 """All that happens in one episode."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -9,25 +7,12 @@ import torch
 from torch import Tensor
 
 from lightning_ntm.evaluation.device import device_of
+from lightning_ntm.evaluation.modes import undisturbed
 from lightning_ntm.evaluation.slots import start_of
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.tasks.answer import Answer
 from lightning_ntm.tasks.base import Task
 from lightning_ntm.tasks.batch import Batch
-
-
-@contextmanager
-def undisturbed(model: MemoryModel[Any]) -> Iterator[None]:
-    """Put a network into evaluation mode, and give every module its mode and PyTorch its random state back."""
-    modes = [(module, module.training) for module in model.modules()]
-    devices = {part.device for part in model.parameters() if part.is_cuda}
-    try:
-        with torch.random.fork_rng(list(devices)):
-            model.eval()
-            yield
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
 def trace_episode(
@@ -102,7 +87,8 @@ def _traced(model: MemoryModel[Any], batch: Batch, memory_slots: int | None) -> 
     inputs = batch.inputs.to(device_of(model))
     if (weights := next(model.parameters(), None)) is not None:
         inputs = inputs.to(weights.dtype)
-    traced = model.trace(inputs, start_of(model, 1, memory_slots))
+    with undisturbed(model):
+        traced = model.trace(inputs, start_of(model, 1, memory_slots))
     seen = {**batch._asdict(), **{name: tensor.cpu() for name, tensor in traced.items()}}
     return seen, seen.pop("logits")
 

@@ -1,5 +1,6 @@
 """Tasks in the encodings of public NTM implementations, on which their networks were trained."""
 
+import abc
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +17,29 @@ from lightning_ntm.tasks.repeat_copy import RepeatCopy
 
 
 @dataclass(frozen=True)
-class FlaggedCopy(Task):
+class _Encoded(Task):
+    """A task of the package in another encoding: with its difficulties, and refusing what it refuses."""
+
+    def __post_init__(self) -> None:
+        self._plain()
+
+    @abc.abstractmethod
+    def _plain(self) -> Task:
+        """Return the task of the package."""
+
+    @property
+    def difficulty(self) -> dict[str, int]:
+        """That of the task of the package."""
+        return self._plain().difficulty
+
+    @property
+    def evaluations(self) -> list[dict[str, int]]:
+        """Those of the task of the package."""
+        return self._plain().evaluations
+
+
+@dataclass(frozen=True)
+class FlaggedCopy(_Encoded):
     """Copy with a flag before the list and another after it, as in vlgiitr/ntm-pytorch.
 
     Args:
@@ -33,9 +56,6 @@ class FlaggedCopy(Task):
     min_length: int = 1
     max_length: int = 20
 
-    def __post_init__(self) -> None:
-        self._plain()  # raises what is wrong
-
     def _plain(self) -> Copy:
         return Copy(self.bits, self.min_length, self.max_length)
 
@@ -49,16 +69,6 @@ class FlaggedCopy(Task):
         """Bits."""
         return Bits(self.bits)
 
-    @property
-    def difficulty(self) -> dict[str, int]:
-        """Length of the list."""
-        return {"length": self.max_length}
-
-    @property
-    def evaluations(self) -> list[dict[str, int]]:
-        """Those of `Copy`."""
-        return self._plain().evaluations
-
     def sample(self, generator: np.random.Generator, batch_size: int, **difficulty: int) -> Batch:
         """Draw a batch; `length=L` fixes the length of every list."""
         self.fixed(difficulty, "length", self.min_length, self.max_length)
@@ -70,7 +80,7 @@ class FlaggedCopy(Task):
 
 
 @dataclass(frozen=True)
-class ScaledRepeatCopy(Task):
+class ScaledRepeatCopy(_Encoded):
     """Repeat copy with another scale of the number of repeats, as in clemkoa/ntm and vlgiitr/ntm-pytorch.
 
     Args:
@@ -100,7 +110,7 @@ class ScaledRepeatCopy(Task):
     flag_first: bool = False
 
     def __post_init__(self) -> None:
-        self._plain()  # raises what is wrong
+        super().__post_init__()
         if not self.scale > 0:
             raise ValueError(f"scale (={self.scale}) must be above 0.")
 
@@ -116,16 +126,6 @@ class ScaledRepeatCopy(Task):
     def answer(self) -> Bits:
         """Bits and the end marker."""
         return Bits(self.bits + 1)
-
-    @property
-    def difficulty(self) -> dict[str, int]:
-        """Length of the list and number of repeats."""
-        return self._plain().difficulty
-
-    @property
-    def evaluations(self) -> list[dict[str, int]]:
-        """Those of `RepeatCopy`."""
-        return self._plain().evaluations
 
     def sample(self, generator: np.random.Generator, batch_size: int, **difficulty: int) -> Batch:
         """Draw a batch; `length=L` and `repeats=R` fix what they name for every episode."""
@@ -149,7 +149,7 @@ class ScaledRepeatCopy(Task):
 
 
 @dataclass(frozen=True)
-class ColumnSort(Task):
+class ColumnSort(_Encoded):
     """The sort of vlgiitr/ntm-pytorch: each bit of the vectors is sorted by itself; priorities have no effect.
 
     Args:
@@ -167,9 +167,6 @@ class ColumnSort(Task):
     items: int = 20
     highest: int = 16
 
-    def __post_init__(self) -> None:
-        self._plain()  # raises what is wrong
-
     def _plain(self) -> PrioritySort:
         return PrioritySort(self.bits, self.items, self.highest)
 
@@ -182,16 +179,6 @@ class ColumnSort(Task):
     def answer(self) -> Bits:
         """Bits."""
         return Bits(self.bits)
-
-    @property
-    def difficulty(self) -> dict[str, int]:
-        """Number of vectors shown."""
-        return {"items": self.items}
-
-    @property
-    def evaluations(self) -> list[dict[str, int]]:
-        """Those of `PrioritySort`."""
-        return self._plain().evaluations
 
     def sample(self, generator: np.random.Generator, batch_size: int, **difficulty: int) -> Batch:
         """Draw a batch; `items=N` fixes the number of vectors shown in every episode."""

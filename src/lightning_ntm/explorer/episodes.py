@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from lightning_ntm.evaluation.modes import undisturbed
 from lightning_ntm.evaluation.trace import trace_episode
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.tasks.answer import Answer
@@ -76,14 +77,16 @@ def _episode(model: MemoryModel[Any], task: Task, batch: Batch, with_logits: boo
     seen = {"inputs": batch.inputs, "targets": task.answer.pictured(batch.targets), "mask": batch.mask}
     if with_logits:
         first = next(model.parameters())
-        seen["logits"] = model(batch.inputs.to(first))[0].cpu()
+        with undisturbed(model):
+            seen["logits"] = model(batch.inputs.to(first))[0].cpu()
     return {name: tensor[0].numpy() for name, tensor in seen.items()}
 
 
 def _without_task(model: MemoryModel[Any], seed: int) -> dict[str, np.ndarray]:
     bits = np.random.default_rng(seed).integers(2, size=(1, _STEPS_WITHOUT_TASK, model.input_size))
     inputs = torch.from_numpy(bits).to(next(model.parameters()))
-    traced = {name: tensor[0].float().cpu().numpy() for name, tensor in model.trace(inputs).items()}
+    with undisturbed(model):
+        traced = {name: tensor[0].float().cpu().numpy() for name, tensor in model.trace(inputs).items()}
     return {"inputs": bits[0].astype(np.float32), **traced, "outputs": traced["logits"]}
 
 

@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from lightning_ntm.evaluation.trace import trace_episode, undisturbed
+from lightning_ntm.evaluation.trace import trace_episode
 from lightning_ntm.explorer.episodes import samples
 from lightning_ntm.explorer.page import Network, opened
 from lightning_ntm.models.base import MemoryModel
-from lightning_ntm.report.episode import titled
+from lightning_ntm.report.episode import title_of, titled
 from lightning_ntm.report.memory import draw_memory
 from lightning_ntm.report.style import Picture
 from lightning_ntm.tasks.base import Task
@@ -48,11 +48,10 @@ def figure(
     """
     model, task, seed = opened(network, task, seed)
     names = [show] if isinstance(show, str) else show
-    with undisturbed(model):
-        if task is None:
-            return _without_task(model, seed, names)
-        difficulty = {**task.difficulty, **_known(task, difficulty or {})}
-        seen = trace_episode(model, task, difficulty, seed=seed, sequence=sequence, memory_slots=memory_slots)
+    if task is None:
+        return _without_task(model, seed, names)
+    difficulty = {**task.difficulty, **_known(task, difficulty or {})}
+    seen = trace_episode(model, task, difficulty, seed=seed, sequence=sequence, memory_slots=memory_slots)
     title = titled(seen, title_of(model, task, difficulty), task.answer.measures)
     return draw_memory(seen, title, task.answer.unit, names)
 
@@ -61,12 +60,6 @@ def _without_task(model: MemoryModel[Any], seed: int, show: Sequence[str]) -> Pi
     ((label, seen),) = samples(model, None, seed, recorded=True)
     seen["mask"] = np.ones(len(seen.pop("logits")), bool)
     return draw_memory(seen, f"{type(model).__name__} on {label}", "number", show)
-
-
-def title_of(model: MemoryModel[Any], task: Task, difficulty: Mapping[str, object]) -> str:
-    """Return what is run in words, as `NTM on Copy, length 20`."""
-    described = "".join(f", {name.replace('_', ' ')} {value}" for name, value in difficulty.items())
-    return f"{type(model).__name__} on {type(task).__name__}{described}"
 
 
 def _known(task: Task, difficulty: Mapping[str, int]) -> Mapping[str, int]:

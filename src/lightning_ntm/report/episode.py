@@ -43,6 +43,12 @@ def draw_episode(
     return figures
 
 
+def title_of(model: object, task: object, difficulty: Mapping[str, object]) -> str:
+    """Return what is run in words, as `NTM on Copy, length 20`."""
+    described = "".join(f", {name.replace('_', ' ')} {value}" for name, value in difficulty.items())
+    return f"{type(model).__name__} on {type(task).__name__}{described}"
+
+
 def titled(trace: Mapping[str, np.ndarray], title: str, measures: Measures) -> str:
     """Return the line above a picture: what was run, and what it cost where targets are known."""
     return f"{title}: {cost(trace, measures)}" if "targets" in trace else title

@@ -22,7 +22,7 @@ import numpy as np
 ANSWERING = "-"
 #: Without a file of validation stories, each story of this number in a training file is one.
 _HELD_OUT = 10
-_FILE = re.compile(r"qa(\d+)_.*?(train|valid|test)\.txt")
+_FILE = re.compile(r"qa(\d+)_(?:.*_)?(train|valid|test)\.txt")
 
 Story = list[tuple[list[str], list[str]]]
 
@@ -79,7 +79,10 @@ def read(folder: Path, tasks: Iterable[int] | None = None) -> dict[int, Split]:
     paths: dict[int, dict[str, Path]] = {}
     for path in sorted(folder.glob("qa*.txt")):
         if match := _FILE.fullmatch(path.name):
-            paths.setdefault(int(match[1]), {})[match[2]] = path
+            of_task = paths.setdefault(int(match[1]), {})
+            if match[2] in of_task:
+                raise ValueError(f"{of_task[match[2]]} and {path} are of the same stories; leave one of them.")
+            of_task[match[2]] = path
     if not paths:
         raise ValueError(f"{folder} has no files such as qa1_single-supporting-fact_train.txt.")
     return {task: _split(folder, task, paths.get(task, {})) for task in sorted(set(tasks or paths))}

@@ -120,8 +120,6 @@ def _image(model: MemoryModel[Any], answer: Answer, episode: Batch, task: Task |
     from lightning_ntm.report.episode import titled  # matplotlib, which most trainings do not need
     from lightning_ntm.report.memory import draw_memory
 
-    devices = {part.device for part in model.parameters() if part.is_cuda}
-    with torch.random.fork_rng(list(devices)):  # a network that draws random numbers trains as without pictures
-        trace = trace_own(model, answer, episode, task=task)
+    trace = trace_own(model, answer, episode, task=task)
     title = f"{type(model).__name__}, first sequence of the validation"
     return draw_memory(trace, titled(trace, title, answer.measures), answer.unit).pixels()
