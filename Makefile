@@ -41,7 +41,7 @@ demo: $(CORE)
 	$(BIN)/ntm figure runs/$$run --lengths 20
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -q -n 4 --dist loadfile
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check .

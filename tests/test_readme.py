@@ -37,6 +37,7 @@ def _own_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.setattr("webbrowser.open", lambda address: True)
+    monkeypatch.setattr("lightning_ntm.training.bench.SHAPES", ((2, 2, 8),))  # small, as BRIEF makes trainings
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     for example in (ROOT / "examples").glob("*.py"):
         (tmp_path / example.name).write_text(example.read_text())
