@@ -29,6 +29,12 @@ def pytest_configure(config):
         library.LIBRARY = config.option.kernel
 
 
+def pytest_collectstart(collector):
+    """Begin a module with the same numbers, whichever modules were imported before: some build networks for parameters."""
+    if isinstance(collector, pytest.Module):
+        torch.manual_seed(0)
+
+
 def pytest_runtest_setup(item):
     if item.get_closest_marker("gpu") and not torch.cuda.is_available():
         pytest.skip("needs a CUDA device")
