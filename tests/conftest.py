@@ -30,7 +30,7 @@ def pytest_configure(config):
 
 
 def pytest_collectstart(collector):
-    """Begin a module with the same numbers, whichever modules were imported before: some build networks for parameters."""
+    """Begin a module with the same numbers, whichever were imported before: some build networks as parameters."""
     if isinstance(collector, pytest.Module):
         torch.manual_seed(0)
 
