@@ -1,4 +1,4 @@
-"""`ntm` in processes that are forked from a server, which has imported everything: that takes three seconds.
+"""`ntm` and scripts in processes forked from a server, which has imported everything: that takes three seconds.
 
 For tests of what a process does and what is done to it. Tests of how an interpreter begins or ends need a new one.
 """
@@ -55,9 +55,10 @@ class Forked:
         streams: Paths of standard streams. By default output is collected for `communicate`.
         merged: Both outputs are collected as one.
         serving: It is a sweep, whose server is forked as well.
+        script: Source code that runs instead of `ntm`.
     """
 
-    def __init__(self, words, folder=".", environment=None, streams=None, merged=False, serving=False):
+    def __init__(self, words, folder=".", environment=None, streams=None, merged=False, serving=False, script=None):
         said = tempfile.mkdtemp(dir=_scratch())
         self._outputs = [Path(said, "out"), Path(said, "out" if merged else "err")]
         told = {
@@ -66,6 +67,7 @@ class Forked:
             "environment": {**(os.environ if environment is None else environment)},
             "streams": [os.devnull, *map(str, self._outputs)] if streams is None else [*map(str, streams)],
             "serving": serving,
+            "script": script,
         }
         self.words, self.returncode = words, None
         self._server = _server(told["environment"].get("LD_PRELOAD"))
@@ -106,13 +108,22 @@ def finished(*arguments, **more):
     return process
 
 
+def scripted(script, *words, **environment):
+    """Run Python's source code to its end, with more variables in its environment. It prints nothing of errors."""
+    process = finished(words, environment={**os.environ, **environment}, script=script)
+    assert process.returncode == 0, process.stdout + process.stderr
+    return process
+
+
 def run(words, log):
-    """Run `ntm` in this process."""
+    """Run `ntm` or a script in this process."""
     told = json.loads(words[0])
     os.chdir(told["folder"])
     _begin(told["environment"], [_opened(number, path) for number, path in enumerate(told["streams"])])
     if told["serving"]:
         fork_servers()
+    if told["script"]:
+        child.main = lambda words: exec(told["script"], {"__name__": "__main__"}) or 0
     child.run(told["words"])
 
 

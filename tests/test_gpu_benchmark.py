@@ -2,14 +2,13 @@
 
 import importlib.util
 import json
-import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from tests.forked import scripted
 
 from lightning_ntm import NTM, Copy, Stack
 from lightning_ntm.tasks.base import Batch
@@ -19,15 +18,16 @@ ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / "benchmarks" / "gpu.py"
 DRIVER = """
 import runpy, sys
-import fake_cuda, pytest
+import fake_cuda, interpreter, pytest
 from lightning_ntm.training import bench_cuda
 
+interpreter.hasten()
 fake_cuda.pretend(pytest.MonkeyPatch(), fake_cuda.WallClock())
 bench_cuda._READS, bench_cuda._BLOCKS, bench_cuda._WARM_UP = 1, (64,), 0
 bench_cuda.matrix_product_flops = lambda device: 1e9
 bench_cuda.copied_bytes = lambda device: 1e9
-sys.argv = ["gpu.py", *sys.argv[1:]]
-runpy.run_path("benchmarks/gpu.py", run_name="__main__")
+script = sys.argv.pop(1)
+runpy.run_path(script, run_name="__main__")
 """
 
 
@@ -42,18 +42,11 @@ def gpu():
     return module
 
 
-def run(*arguments, driver=DRIVER):
-    path = os.pathsep.join([str(ROOT / "src"), str(ROOT / "tests")])
-    environment = {**os.environ, "PYTHONPATH": path, "TRITON_INTERPRET": "1"}
-    command = [sys.executable, "-c", driver, *arguments]
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
-
-
 @pytest.mark.slow
 def test_every_figure_is_measured(tmp_path):
     pytest.importorskip("triton")
-    ran = run("--device", "cpu", "--small", "--skip-tests", "--out", str(tmp_path / "figures.json"))
-    assert ran.returncode == 0, ran.stderr
+    words = ["--device", "cpu", "--small", "--skip-tests", "--out", tmp_path / "figures.json"]
+    ran = scripted(DRIVER, str(SCRIPT), *words, TRITON_INTERPRET="1")
     figures = json.loads(ran.stdout)
     assert json.loads((tmp_path / "figures.json").read_text()) == figures
     figures.pop("clocks")  # of nvidia-smi
@@ -123,7 +116,8 @@ def test_what_there_is_is_printed_when_it_is_told_to_end(gpu, monkeypatch, capsy
     assert json.loads(capsys.readouterr().out) == {"a": {"ms": 1.0}, "b": {"error": "ended before it was measured"}}
 
 
-def test_tests_are_summed_up_in_their_last_line(gpu, tmp_path):
+def test_tests_are_summed_up_in_their_last_line(gpu, tmp_path, monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 1)  # of its workers
     path = tmp_path / "test_two.py"
     path.write_text("def test_right():\n    pass\n\ndef test_wrong():\n    assert 1 == 2\n")
     found = gpu.run_tests(paths=[str(path)])

@@ -22,6 +22,7 @@ from rich.console import Console
 from tests.forked import Forked, finished
 
 from lightning_ntm.cli import main, results
+from lightning_ntm.cli.classes import short_names
 from lightning_ntm.intervals import none_of
 from lightning_ntm.measures import BITS, UNCERTAIN_BITS
 from lightning_ntm.recipes import presets
@@ -656,6 +657,7 @@ def test_types_that_only_a_checker_knows_are_left_alone(tmp_path, monkeypatch, c
 
 
 NETWORKS = "known: DNC, GRU, LSTM, NTM, RNN, SAM, SDNC, StackRNN, TapeRNN, Transformer, or the import path of your own."
+OPTIMIZERS, SCHEDULERS = (", ".join(short_names(option)) for option in ("optimizer", "scheduler"))
 
 MISTAKES = {
     "trian": "unknown verb 'trian'; did you mean 'train'?",
@@ -681,8 +683,9 @@ MISTAKES = {
     "train --config papr-copy": "--config papr-copy: there is no such file or preset; did you mean 'paper-copy'?",
     "train --model.hiddn_size 3": "unknown option --model.hiddn_size; did you mean 'hidden_size'?",
     "train --trainer.max_step 3": "unknown option --trainer.max_step; did you mean '--trainer.max_steps'?",
-    "train --optimizer Adm": "--optimizer Adm: there is no such class in torch.optim; did you mean 'Adam'?",
-    "train --optimizer Foo": "--optimizer Foo: there is no such class in torch.optim, and no import path of your own.",
+    "train --optimizer Adm": "unknown optimizer 'Adm'; did you mean 'Adam'?",
+    "train --optimizer Foo": f"unknown optimizer 'Foo'; known: {OPTIMIZERS}, or the import path of your own.",
+    "train --scheduler.step_size 3": f"--scheduler needs a class: {SCHEDULERS}.",
     "train --model.backend torch": "--model.backend (='torch') must be one of auto, reference, cpu, triton, graphs.",
     "train --trainer.gradient_clip_val -1": "--trainer.gradient_clip_val (=-1) must be at least 0.",
     "train --seed 99999999999999999999999": None,
@@ -726,7 +729,7 @@ MISTAKES = {
     ),
     "train --trainer.callbacks EarlyStopping": "--trainer.callbacks.monitor needs a value.",
     "train --trainer.callbacks nosuch.Foo": "--trainer.callbacks: No module named 'nosuch'",
-    "train --optimizer nosuch.Foo": "--optimizer: No module named 'nosuch'",
+    "train --optimizer nosuch.Foo": "--optimizer nosuch.Foo: No module named 'nosuch'.",
     "train --scheduler StepLR": "--scheduler.step_size needs a value.",
     "train --task files": "--task.train and --task.validation need a value.",
     "train --scheduler StepLR --scheduler.step_size 0": "--scheduler: integer modulo by zero",
@@ -827,7 +830,7 @@ def test_a_mistake_gets_one_line_and_exit_code_2_and_writes_nothing(line, capsys
     ("optimizer: {lr: 0.5}", "optimizer must have a class_path, and lr in init_args."),
     ("model: {hidden_size: 5, controller: lstm}", "model must have a class_path, and hidden_size, controller in init_"),
     ("a: [", "not readable as YAML"),
-    ("- 1", "not a configuration, but list."),
+    ("- 1", "--config mine.yaml must hold options by name, not [1]."),
     ("nothing: 1", "unknown option --nothing\n"),
     ("seed: x", "--seed (=x) must be"),
     ("runs: null", "--runs"),

@@ -57,7 +57,8 @@ def test_the_data_have_the_curriculum():
         ("Fixed --data.curriculum.difficulty items", "--data.curriculum.difficulty (='items') must be one of those of"),
         ("RegularIncrease --data.curriculum.every 0", "--data.curriculum.every (=0) must be at least 1"),
         ("ReverseExponential --data.curriculum.tau -1", "--data.curriculum.tau (=-1.0) must be between 0.01 and 100"),
-        ("{every: 3}", "--data.curriculum needs a class: Fixed, RegularIncrease"),
+        ("{every: 3}", "--data.curriculum must have a class_path, and every in init_args."),
+        ("null --data.curriculum.every 3", "--data.curriculum needs a class: Fixed, RegularIncrease"),
         ("Uniform --task PrioritySort", "--data.curriculum cannot be given: PrioritySort has one value of items"),
     ],
 )

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
+from tests.forked import scripted
 
 from lightning_ntm import DNC, NTM
 from lightning_ntm.kernels.cpu import blocks, layout as shared, library
@@ -273,8 +274,7 @@ for kind in (NTM, DNC):
 
 def test_composes_with_pytorch():
     # In a process of its own: the checking of annotations in this one cannot be traced.
-    done = subprocess.run([sys.executable, "-c", OPERATOR + COMPILED + EXPORTED], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    scripted(OPERATOR + COMPILED + EXPORTED)
 
 
 @pytest.mark.parametrize(

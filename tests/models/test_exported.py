@@ -1,12 +1,12 @@
 """Networks as programs of `torch.export` and of ONNX."""
 
+import importlib.util
 import io
-import subprocess
-import sys
 from typing import NamedTuple
 
 import pytest
 import torch
+from tests.forked import scripted
 from torch import Tensor
 
 from lightning_ntm import LSTM, MemoryModel, detach
@@ -15,56 +15,57 @@ from lightning_ntm.states import flatten
 
 #: Exports with a batch of any size, whose number is no `int` meanwhile: not checked against annotations.
 EXPORTS = """
-import io
-import subprocess
-import sys
-import sys
+import io, sys
 
 import torch
 
 from lightning_ntm import DNC, LSTM, NTM
 from lightning_ntm.states import flatten
 
-sizes = {"hidden_size": 4, "memory_slots": 5, "memory_width": 3, "backend": "reference"}
-onnx = sys.argv[1:] == ["onnx"]
-for network in (NTM(3, 2, **sizes), DNC(3, 2, **sizes), LSTM(3, 2, hidden_size=4)):
-    network.eval()
-    any_batch = {"inputs": {0: torch.export.Dim("batch")}}
-    if onnx:
-        options = {"dynamo": True, "optimize": False, "verbose": False}
-        program = torch.onnx.export(network, (torch.rand(2, 2, 3),), dynamic_shapes=any_batch, **options)
-    else:
-        written = io.BytesIO()
-        torch.export.save(torch.export.export(network, (torch.rand(2, 2, 3),), dynamic_shapes=any_batch), written)
-        written.seek(0)
-        program = torch.export.load(written).module()
+
+def compare(network, program, found_by):
     for batch in (1, 5):
         inputs = torch.rand(batch, 2, 3)
-        (logits, state), found = network(inputs), program(inputs)
-        if not onnx:
-            assert type(found[1]) is type(state)
-        tensors = found if onnx else [found[0], *flatten(found[1])]
-        for one, other in zip(tensors, [logits, *flatten(state)], strict=True):
+        logits, state = network(inputs)
+        for one, other in zip(found_by(program(inputs), state), [logits, *flatten(state)], strict=True):
             torch.testing.assert_close(one, other.detach(), rtol=1e-4, atol=1e-5)
-    print(type(network).__name__, "exported")
+
+
+def of_torch(found, state):
+    assert type(found[1]) is type(state)
+    return [found[0], *flatten(found[1])]
+
+
+sizes = {"hidden_size": 4, "memory_slots": 5, "memory_width": 3, "backend": "reference"}
+for network in (NTM(3, 2, **sizes), DNC(3, 2, **sizes), LSTM(3, 2, hidden_size=4)):
+    network.eval()
+    any_batch, written = {"inputs": {0: torch.export.Dim("batch")}}, io.BytesIO()
+    example = (torch.rand(2, 2, 3),)
+    torch.export.save(torch.export.export(network, example, dynamic_shapes=any_batch), written)
+    written.seek(0)
+    compare(network, torch.export.load(written).module(), of_torch)
+    print("torch", type(network).__name__)
+    if sys.argv[1:] == ["onnx"]:
+        options = {"dynamic_shapes": any_batch, "dynamo": True, "optimize": False, "verbose": False}
+        program = torch.onnx.export(network, example, **options)
+        compare(network, program, lambda found, state: found)
+        print("onnx", type(network).__name__)
 """
-DONE = ["NTM exported", "DNC exported", "LSTM exported"]
 
 
-def exported(*words):
-    done = subprocess.run([sys.executable, "-c", EXPORTS, *words], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return [line for line in done.stdout.splitlines() if line.endswith(" exported")]
+@pytest.fixture(scope="module")
+def exported():
+    """What was exported, and into what."""
+    with_onnx = all(importlib.util.find_spec(name) for name in ("onnxscript", "onnxruntime"))
+    return [line.split() for line in scripted(EXPORTS, *["onnx"] * with_onnx).stdout.splitlines()]
 
 
-def test_exported_networks_are_saved_and_take_any_batch():
-    assert exported() == DONE
-
-
-def test_networks_become_onnx():
-    pytest.importorskip("onnxscript", reason="onnxscript is not installed")
-    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
-    assert exported("onnx") == DONE
+@pytest.mark.parametrize("into", ["torch", "onnx"])
+def test_exported_networks_are_saved_and_take_any_batch(exported, into):
+    if into == "onnx":
+        pytest.importorskip("onnxscript", reason="onnxscript is not installed")
+        pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    assert [line[1] for line in exported if line[0] == into] == ["NTM", "DNC", "LSTM"]
 
 
 def test_a_state_passed_in_is_exported():

@@ -1,12 +1,11 @@
 """Sequences of different lengths in one batch against each of them alone, for every network and backend."""
 
 import math
-import subprocess
-import sys
 
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
+from tests.forked import scripted
 
 from lightning_ntm import LSTM, NTM, StackRNN, TapeRNN, Transformer
 from lightning_ntm.kernels.cpu import library
@@ -130,7 +129,7 @@ for model in (NTM(3, 2, hidden_size=4, memory_slots=4, memory_width=3), LSTM(3, 
 
 
 def test_what_is_no_tensor_or_no_state_is_one_clear_error():
-    done = subprocess.run([sys.executable, "-c", MISTAKES], capture_output=True, text=True, check=True)
+    done = scripted(MISTAKES)
     expected = []
     for state, first in (("NTMState", "memory.memory"), ("LSTMState", "hidden")):
         inputs = "TypeError inputs must be a tensor of shape (batch, time, 3), got"

@@ -6,6 +6,7 @@ import pickle
 import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -322,4 +323,8 @@ def test_what_does_not_fit_is_named():
 
 
 if __name__ == "__main__":
+    sys.path.append(str(Path(__file__).parents[1]))
+    from interpreter import hasten
+
+    hasten()
     check_triton()

@@ -1,6 +1,7 @@
 import pytest
 
 from lightning_ntm.cli import main
+from lightning_ntm.report import style
 
 COMMON = "--task.bits 2 --task.max_length 3 --data.batch_size 16 --optimizer.lr 0.01 --model.hidden_size 24"
 STEPS = (
@@ -11,6 +12,14 @@ NETWORKS = {
     "NTM": "--model NTM --model.controller lstm --model.stay_bias 2 --model.memory_slots 8 --model.memory_width 6",
     "LSTM": "--model LSTM --model.num_layers 1",
 }
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _coarse_pictures():
+    """Draw reports with fewer pixels, which takes most of the time of a PNG."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(style._RC, "savefig.dpi", 40)
+        yield
 
 
 @pytest.fixture(scope="session")

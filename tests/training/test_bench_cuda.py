@@ -1,14 +1,13 @@
 """Timing on a GPU: what is timed and how it is summed up, by a clock that is told the time."""
 
 import json
-import os
-import subprocess
 import sys
 from types import SimpleNamespace
 
 import fake_cuda
 import pytest
 import torch
+from tests.forked import scripted
 
 from lightning_ntm import NTM, Copy
 from lightning_ntm.cli import bench as cli_bench, main
@@ -207,8 +206,7 @@ print(read_again(numbers, 3, 2, 16).tolist(), 2 * float(numbers.sum()))
 
 def test_each_program_of_the_probe_reads_all_numbers_again_and_again():
     pytest.importorskip("triton")
-    environment = {**os.environ, "TRITON_INTERPRET": "1"}
-    ran = subprocess.run([sys.executable, "-c", PROBE], env=environment, capture_output=True, text=True, check=True)
+    ran = scripted(PROBE, TRITON_INTERPRET="1")
     assert ran.stdout.split() == ["[9120.0,", "9120.0,", "9120.0]", "9120.0"]
 
 

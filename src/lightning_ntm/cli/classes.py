@@ -30,22 +30,17 @@ def short_names(option: str) -> dict[str, type]:
 
 def class_path(option: str, name: str) -> str:
     """Return the import path that stands for a class in all configurations, from a short name or any path."""
-    known, (module, _, package) = short_names(option), _ROOMS[option]
+    known, package = short_names(option), _ROOMS[option][2]
     if "." not in name:
         plain = name.translate(dict.fromkeys(map(ord, "-_ "))).casefold()
         plain = _ALIASES.get(plain, plain)
         if found := [short for short in known if short.casefold() == plain]:
             return f"{package}.{found[0]}"
-        if module.startswith("torch."):
-            hint = near(name, known) or ", and no import path of your own."
-            raise UsageError(f"--{option} {name}: there is no such class in {module}{hint}")
         hint = near(name, known) or f"; known: {', '.join(known)}, or the import path of your own."
         raise UsageError(f"unknown {option.rpartition('.')[2]} {name!r}{hint}")
     try:
         made = class_of(name)
     except Exception as error:  # importing a user's own module may raise anything
-        if module.startswith("torch."):
-            return name  # jsonargparse tells what is wrong with it
         raise UsageError(f"--{option} {name}: {one_line(error.__cause__ or error)}.") from error
     return next((f"{package}.{short}" for short in known if known[short] is made), name)
 

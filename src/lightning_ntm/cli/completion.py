@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from types import ModuleType
-from typing import Literal, get_args, get_origin
+from typing import Literal, cast, get_args, get_origin
 
 from lightning_ntm.cli.words import OptionsAsked, Parser, UsageError
 from lightning_ntm.recipes import presets
@@ -42,7 +42,7 @@ def _of(verb: str, run: Callable[[str, list[str]], int]) -> Parser:
     try:
         run(verb, [Parser.OPTIONS])
     except OptionsAsked as asked:
-        return asked.parser
+        return cast(Parser, asked.args[0])
     raise AssertionError(f"{verb} has no parser.")
 
 

@@ -33,16 +33,11 @@ from lightning_ntm.models.parts import Controller, Memory
 from lightning_ntm.tasks.base import Task
 from lightning_ntm.tasks.curricula import Curriculum
 
-_KINDS: dict[str, tuple[type, ...]] = {
-    "model": (MemoryModel, Controller, Memory),
-    "task": (Task,),
-    "data": (Curriculum,),
-    "optimizer": (Optimizer,),
-    "scheduler": (LRScheduler,),
-    "trainer": (
-        Callback, Logger, Profiler, Strategy, Accelerator, Precision, ClusterEnvironment, CheckpointIO, LayerSync
-    ),
-}  # fmt: skip
+#: Which of them an option takes is its type, of which jsonargparse makes sure.
+_KINDS = (
+    *(MemoryModel, Controller, Memory, Task, Curriculum, Optimizer, LRScheduler, Callback, Logger, Profiler, Strategy),
+    *(Accelerator, Precision, ClusterEnvironment, CheckpointIO, LayerSync),
+)
 _PLAIN = (str, int, float, Path, timedelta, Enum, torch.device, torch.dtype, type(None))
 
 
@@ -54,28 +49,25 @@ def forbid_imports() -> None:
 
 def check_named(config: Namespace, words: list[tuple[str, str]]) -> None:
     """Raise `UsageError` for what is no class of the kind asked for, unless the command line names it as well."""
-    for group, kinds in _KINDS.items():
-        for place, name, named in _named(config.get(group), group):
-            if isinstance(named, type) and issubclass(named, kinds):
-                continue
-            if not any(named is said for said in _said(words)):
-                raise UsageError(
-                    f"--{place} (={name}) is no class of the kind asked for; what else a configuration names is used "
-                    "only if it is named on the command line, too."
-                )
+    for place, name, named in _named(config.as_dict(), ""):
+        known = isinstance(named, type) and issubclass(named, _KINDS)
+        if not known and not any(named is said for said in _said(words)):
+            raise UsageError(
+                f"--{place[1:]} (={name}) is no class of the kind asked for; what else a configuration names is used "
+                "only if it is named on the command line, too."
+            )
 
 
 def _named(value: Any, place: str) -> Iterator[tuple[str, str, Any]]:
     """Yield all that a value names, with its place and its name."""
-    if isinstance(value, Namespace | dict):
-        items = dict(vars(value) if isinstance(value, Namespace) else value)
-        if "class_path" in items:
-            path, named = items.pop("class_path"), None
+    if isinstance(value, dict):
+        if "class_path" in value:
+            path, named = value["class_path"], None
             with suppress(ValueError):
                 named = class_of(path)
             yield place, path, named
-            items["init_args"] = _beside_defaults(named, items.get("init_args") or {})
-        for key, inner in items.items():
+            value = {**value, "class_path": None, "init_args": _beside_defaults(named, value.get("init_args") or {})}
+        for key, inner in value.items():
             yield from _named(inner, place if key == "init_args" else f"{place}.{key}")
     elif isinstance(value, list | tuple | set):
         for inner in value:
@@ -84,14 +76,15 @@ def _named(value: Any, place: str) -> Iterator[tuple[str, str, Any]]:
         yield place, getattr(value, "__name__", type(value).__name__), value
 
 
-def _beside_defaults(made: Any, arguments: Namespace | dict[str, Any]) -> dict[str, Any]:
+def _beside_defaults(made: Any, arguments: dict[str, Any]) -> dict[str, Any]:
     """Return what is not as the class itself has it: a function, for instance, may be its default."""
     defaults: dict[str, Any] = {}
     for base in reversed(getattr(made, "__mro__", ())):
         with suppress(ValueError, TypeError):  # it says nothing of its arguments, as what is written in C
             defaults |= {name: parameter.default for name, parameter in inspect.signature(base).parameters.items()}
-    items = vars(arguments) if isinstance(arguments, Namespace) else arguments
-    return {name: value for name, value in items.items() if value is not defaults.get(name, inspect.Parameter.empty)}
+    return {
+        name: value for name, value in arguments.items() if value is not defaults.get(name, inspect.Parameter.empty)
+    }
 
 
 def _said(words: list[tuple[str, str]]) -> Iterator[Any]:

@@ -1,6 +1,7 @@
 """The parser of `ntm train`: its options are the arguments of constructors."""
 
 import re
+from functools import reduce
 from typing import Any, NoReturn
 
 import lightning as L
@@ -10,10 +11,10 @@ from jsonargparse import ActionConfigFile, ArgumentError, ArgumentParser, Namesp
 from lightning_ntm.cli.classes import arguments, class_path, short_names
 from lightning_ntm.cli.help import class_help
 from lightning_ntm.cli.named import check_named, forbid_imports
-from lightning_ntm.cli.said import GROUPS, Said, read
+from lightning_ntm.cli.said import CLASSES, GROUPS, Said, read
 from lightning_ntm.cli.words import Prints, UsageError, explained, near, one_line
 from lightning_ntm.models.base import MemoryModel
-from lightning_ntm.recipes import overlay, presets, resolve
+from lightning_ntm.recipes import presets, resolve
 from lightning_ntm.tasks.base import Task
 from lightning_ntm.training.data import EpisodeData
 from lightning_ntm.training.learner import SequenceLearner
@@ -65,12 +66,12 @@ def parsed(argv: list[str]) -> tuple[ArgumentParser, Said, Namespace]:
 
 def _checked(parser: ArgumentParser, configuration: dict[str, Any]) -> Namespace:
     """Return the configuration, once the parser has checked it."""
-    for group in ("optimizer", "scheduler"):
-        if (configuration.get(group) or {}).keys() == {"class_path"}:  # may be a function, which is a name alone
-            configuration[group] = configuration[group]["class_path"]
-    data = configuration.get("data") or {}
-    if data.get("curriculum") not in (None, "null"):
-        data["curriculum"] = _of_curriculum(data["curriculum"])
+    for group in CLASSES:
+        spec = reduce(lambda options, name: options.get(name) or {}, group.split("."), configuration)
+        if spec and "class_path" not in spec:
+            raise UsageError(f"--{group} needs a class: {', '.join(short_names(group))}.")
+        if spec.keys() == {"class_path"} and group in ("optimizer", "scheduler"):
+            configuration[group] = spec["class_path"]  # may be a function, which is a name alone
     callbacks = configuration["trainer"].get("callbacks")
     if isinstance(callbacks, dict) or (str(callbacks)[:1].isalpha() and callbacks not in (None, "null")):
         configuration["trainer"]["callbacks"] = [callbacks]  # jsonargparse says what is wrong with one of a list
@@ -80,15 +81,6 @@ def _checked(parser: ArgumentParser, configuration: dict[str, Any]) -> Namespace
         raise UsageError(_explained(error)) from error
     except Exception as error:  # a type of PyTorch's or a user's constructor raises anything for a wrong value
         raise UsageError(f"the options cannot be read: {one_line(error)}") from error
-
-
-def _of_curriculum(said: Any) -> dict[str, Any]:
-    """Return how a curriculum is named, with its class written out."""
-    with explained("--data.curriculum: "):
-        said = overlay(said, {}) if isinstance(said, str) else said
-    if not isinstance(said, dict) or not isinstance(path := said.get("class_path"), str):
-        raise UsageError(f"--data.curriculum needs a class: {', '.join(short_names('data.curriculum'))}.")
-    return {**said, "class_path": class_path("data.curriculum", path)}
 
 
 def _class_help(option: str, name: str, configuration: dict[str, Any]) -> str:

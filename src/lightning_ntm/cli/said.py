@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection, Iterator
 from contextlib import suppress
+from functools import reduce
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +15,7 @@ from lightning_ntm.records.files import read_yaml
 from lightning_ntm.records.parsing import parse_yaml
 
 #: Options that take a class with its arguments, and options that hold others.
-CLASSES, GROUPS = ("model", "task", "optimizer", "scheduler"), ("data", "trainer")
+CLASSES, GROUPS = ("model", "task", "optimizer", "scheduler", "data.curriculum"), ("data", "trainer")
 #: Words that ask for a text, and stand alone.
 _ALONE = ("--help-all", "--print_config")
 
@@ -57,7 +58,7 @@ def read(argv: list[str], known: Collection[str]) -> Said:
     whole = resumed is not None
     for option, value in words:
         path = _config_path(value) if option in ("--config", "-c") else None
-        layer = _of_file(path, known) if path else _spelled(_of_word(option, value), "--", Path())
+        layer = _of_file(path, known) if path else _spelled(_nested(_names(option), value), "--", Path())
         with explained():
             mapping = overlay(_with_shared_arguments(mapping, layer), layer)
         own |= set() if path in presets().values() else layer.keys()
@@ -114,18 +115,16 @@ def _resumed(words: list[tuple[str, str]]) -> tuple[list[tuple[str, str]], RunFo
     return [("--config", str(folder.config)), *(word for word in words if word[0] != "--resume")], folder
 
 
-def _of_word(option: str, value: str) -> dict[str, Any]:
-    """Return what an option says, as a file says it: `--data.batch_size=8` is `{"data": {"batch_size": "8"}}`."""
-    said: Any = value
-    for name in reversed(_names(option)):
-        said = {name: said}
-    return dict(said)
+def _nested(names: list[str], value: Any) -> Any:
+    """Return a value as a file says it: `{"data": {"batch_size": "8"}}` for `--data.batch_size=8`."""
+    return reduce(lambda inner, name: {name: inner}, reversed(names), value)
 
 
 def _names(option: str) -> list[str]:
     """Return the keys that lead to an option in a file."""
-    group, *rest = option[2:].split(".")
-    return [group, "init_args", *rest] if group in CLASSES and rest and rest[0] not in SPEC else [group, *rest]
+    return (
+        re.sub(rf"^--({'|'.join(CLASSES)})\.(?!({'|'.join(SPEC)})\b)", r"\1.init_args.", option).lstrip("-").split(".")
+    )
 
 
 def _config_path(name: str) -> Path:
@@ -143,33 +142,28 @@ def _config_path(name: str) -> Path:
 
 def _of_file(path: Path, known: Collection[str]) -> dict[str, Any]:
     """Return what a file says."""
-    source = f"--config {path}: "
-    layer = _loaded(path, source)
+    source = f"--config {path}"
+    layer = _options(path, source)
     for name in ("config", "resume"):
         if layer.get(name) is not None:
-            raise UsageError(f"{source}{name} (={layer[name]}) must be given on the command line, not in a file.")
-    layer = _spelled(layer, source, path.parent)
+            raise UsageError(f"{source}: {name} (={layer[name]}) must be given on the command line, not in a file.")
+    layer = _spelled(layer, f"{source}: ", path.parent)
     for name, value in layer.items():
         for option in [f"{name}.{inner}" for inner in value] if name in GROUPS else [name]:
             _check_known(f"--{option}", known)
     return layer
 
 
-def _loaded(path: Path, source: str) -> dict[str, Any]:
-    with explained(source):
-        read = read_yaml(path)
-    if not isinstance(read, dict):
-        raise UsageError(f"{source}not a configuration, but {type(read).__name__}.")
-    return {str(name): value for name, value in read.items()}
-
-
 def _spelled(layer: dict[str, Any], source: str, folder: Path) -> dict[str, Any]:
     """Return a layer with files and texts of YAML read, and names of classes written out."""
-    for group in layer.keys() & {*CLASSES, *GROUPS}:
-        where, value = f"{source}{group}", layer[group]
-        if isinstance(value, str) and value.endswith((".yaml", ".yml", ".json")):
-            value = _loaded(folder / value, f"{where} {value}: ")
-        layer[group] = _spec(group, value, where) if group in CLASSES else _options(value, where)
+    for group in (*GROUPS, *CLASSES):
+        above, _, name = group.rpartition(".")
+        options = layer.get(above, {}) if above else layer
+        if name in options:
+            where, value = f"{source}{group}", options[name]
+            if isinstance(value, str) and value.endswith((".yaml", ".yml", ".json")):
+                value = _options(folder / value, f"{where} {value}")
+            options[name] = _spec(group, value, where) if group in CLASSES else _options(value, where)
     return layer
 
 
@@ -177,7 +171,7 @@ def _spec(group: str, value: Any, where: str) -> dict[str, Any] | None:
     """Return how a class is named, with its arguments."""
     if isinstance(value, str):
         value = _parsed(value, where) if value.startswith("{") or value == "null" else {"class_path": value}
-    if group == "scheduler" and value is None:
+    if group in ("scheduler", "data.curriculum") and value is None:
         return None
     if not isinstance(value, dict) or not isinstance(value.get("class_path", ""), str):
         raise UsageError(f"{where} must be a class, not {value!r}.")
@@ -192,7 +186,7 @@ def _spec(group: str, value: Any, where: str) -> dict[str, Any] | None:
 
 
 def _options(value: Any, where: str) -> dict[str, Any]:
-    """Return options by name."""
+    """Return options by name: those of a file, of a text of YAML, or as they are."""
     value = _parsed(value, where)
     if not isinstance(value, dict):
         raise UsageError(f"{where} must hold options by name, not {value!r}.")
@@ -200,18 +194,18 @@ def _options(value: Any, where: str) -> dict[str, Any]:
 
 
 def _parsed(value: Any, where: str) -> Any:
-    """Return what a text of YAML holds, and anything else as it is."""
+    """Return what a file or a text of YAML holds, and anything else as it is."""
     with explained(f"{where}: "):
-        return parse_yaml(value) if isinstance(value, str) else value
+        return read_yaml(value) if isinstance(value, Path) else parse_yaml(value) if isinstance(value, str) else value
 
 
 def _with_shared_arguments(said: dict[str, Any], layer: dict[str, Any]) -> dict[str, Any]:
     """Return what was said, where another class of a layer keeps the arguments that it has as well."""
     for group in layer.keys() & said.keys() & {*CLASSES}:
-        before, now = {"class_path": None, **(said[group] or {})}, (layer[group] or {}).get("class_path")
-        if now and before["class_path"] != now:
+        before, now = said[group] or {}, (layer[group] or {}).get("class_path")
+        if now and before.get("class_path") != now:
             options = before.get("init_args", {})
-            shared = arguments(now) if before["class_path"] else options
+            shared = arguments(now) if "class_path" in before else options
             kept = {name: value for name, value in options.items() if name in shared}
             said = {**said, group: {**before, "class_path": now, "init_args": kept}}
     return said

@@ -45,10 +45,7 @@ _ARGPARSE = {
 
 
 class OptionsAsked(Exception):  # noqa: N818 - no error
-    """Carries the parser of a verb that was run with the word `Parser.OPTIONS`."""
-
-    def __init__(self, parser: "Parser"):
-        self.parser = parser
+    """Its argument is the parser of a verb that was run with the word `Parser.OPTIONS`."""
 
 
 class Parser(Prints):
@@ -130,12 +127,9 @@ def one_line(error: BaseException) -> str:
 def command(*words: object) -> str:
     """Return a command of `ntm` as a shell takes it here: as the user called it, if the shell does not find `ntm`."""
     called = Path(sys.argv[0])
-    program = ["ntm"]
-    if shutil.which("ntm") is None and called.stem == "ntm":
-        program = [str(called)]
-    elif shutil.which("ntm") is None and called.parts[-2:] == ("lightning_ntm", "__main__.py"):
-        program = ["python", "-m", "lightning_ntm"]
-    return shlex.join([*program, *map(str, words)])
+    by_module = called.parts[-2:] == ("lightning_ntm", "__main__.py")
+    program = ["python", "-m", "lightning_ntm"] if by_module else [str(called)] if called.stem == "ntm" else ["ntm"]
+    return shlex.join([*(["ntm"] if shutil.which("ntm") else program), *map(str, words)])
 
 
 def near(word: str, known: Iterable[str]) -> str:

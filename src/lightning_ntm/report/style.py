@@ -37,6 +37,7 @@ _RC = {
     "xtick.color": SOFT,
     "ytick.color": SOFT,
     "path.simplify_threshold": 0.3,
+    "savefig.dpi": 150,
 }
 
 

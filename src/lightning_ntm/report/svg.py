@@ -26,7 +26,7 @@ _NUMBER = re.compile(r"-?\d+\.\d+")
 def png_of(figure: Figure) -> bytes:
     """Return a figure as PNG."""
     drawn = io.BytesIO()
-    figure.savefig(drawn, format="png", dpi=150, metadata={"Software": MARK})
+    figure.savefig(drawn, format="png", metadata={"Software": MARK})
     return drawn.getvalue()
 
 
