@@ -19,9 +19,10 @@ from weakref import WeakSet
 import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd.graph import disable_saved_tensors_hooks
 
 from lightning_ntm.kernels.derivatives import first_only
-from lightning_ntm.kernels.torch_internals import clear_cublas_workspaces, leave_pool, version_of
+from lightning_ntm.kernels.torch_internals import clear_cublas_workspaces, leave_pool
 from lightning_ntm.states import flatten, unflatten
 
 Gradients = Sequence[Tensor | None]
@@ -95,7 +96,7 @@ class Graph:
 
     def __init__(self, memory: Memory, model: Any, inputs: Tensor, state: Any, tensors: Sequence[Tensor]):
         self.memory, self.used = memory, 0
-        versions = [version_of(t) for t in tensors]
+        saved = _saved(tensors)
         # Separate leaves: hooks of parameters, and the streams of their gradients, must not be captured.
         arguments = [_leaf(t.detach().clone(), t) for t in (inputs, *flatten(state))]
         own = [_leaf(t.detach(), t) for t in tensors]
@@ -114,7 +115,7 @@ class Graph:
             return outputs
 
         tried = memory.warm_up(trial)
-        if versions != [version_of(t) for t in tensors]:
+        if _changed(saved):
             raise RuntimeError("its step changes tensors of the model")
         if _has_leaves_beside(tried, [*arguments, *own]):
             raise RuntimeError("its step uses a tensor that needs a gradient and is not part of the model")
@@ -169,6 +170,29 @@ class Replay(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         """Return the gradients of all tensors."""
         return None, *ctx.graph.backward(ctx.call, ctx.saved_tensors, gradients)
+
+
+class _Saved(torch.autograd.Function):
+    """Saves tensors for a backward that never runs: autograd then finds whether one was changed in place."""
+
+    @staticmethod
+    def forward(ctx: Any, result: Tensor, *tensors: Tensor) -> Tensor:
+        ctx.save_for_backward(*tensors)
+        return result.clone()
+
+
+def _saved(tensors: Sequence[Tensor]) -> Any:
+    """Return tensors as they are saved for a backward."""
+    with torch.enable_grad(), disable_saved_tensors_hooks("hooks for saved tensors are on"):
+        return _Saved.apply(torch.zeros((), requires_grad=True), *tensors).grad_fn
+
+
+def _changed(saved: Any) -> bool:
+    """Return whether one of saved tensors was changed in place since, even to the same numbers."""
+    try:
+        return saved.saved_tensors is None
+    except RuntimeError:
+        return True
 
 
 def _leaf(tensor: Tensor, like: Tensor) -> Tensor:

@@ -1,32 +1,54 @@
-"""Private names of PyTorch, each behind a function that says what public names lack.
+"""What public names of PyTorch do not tell, each behind a function.
 
-No other file uses them. `tests/test_private_names.py` lists the names and the version of PyTorch with which they were
-checked. Most are called in each call of a network, so each function is one direct look-up. With PyTorch 2.13:
+No other file uses private names of PyTorch. `tests/test_private_names.py` lists those that are here and the version of
+PyTorch with which they were checked. Most functions are called in each call of a network, so each is one direct
+look-up. With PyTorch 2.13:
 
-- Modes, transforms, hooks, a compiled module, a running backward: public names begin and end them, but none tells
-  whether there is one. Kernels have to ask, since they would bypass them. `has_torch_function` counts function modes,
-  but a default device is one, too.
-- Forward-mode derivatives: `unpack_dual` tells it for one tensor in 1.4 us, `_current_level` for all in 0.03 us.
-- Children and parameters of modules: as attributes they take 3 us each instead of 0.04 us, and a call looks up dozens.
+- Modes, transforms, a running backward: public names begin and end them, but none tells whether there is one. Kernels
+  have to ask, since they would bypass them. `has_torch_function` counts function modes, but a default device is one,
+  too.
+- Tables of modules, such as that of their hooks: public names fill them. Here a module is asked which tables of its own
+  these names have filled. As attributes, children and parameters take 3 us each instead of 0.04 us, and a call looks up
+  dozens.
 - `_foreach_*`: on a GPU one launch for a list of tensors. Public functions launch one for each tensor.
-- `_version`: autograd counts changes in place; comparing copies misses a change to the same values.
 - Memory of CUDA graphs: `torch.cuda.graph` leaves its pool active if a capture fails, and no public name ends that.
 - Export: `torch.export.register_dataclass` takes no named tuples; `torch.while_loop` keeps no outputs of its steps.
 """
 
 import copy
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter, methodcaller
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
+from torch.autograd.graph import disable_saved_tensors_hooks
 from torch.nn.modules import module as nn_module
 from torch.overrides import _get_current_function_mode_stack, has_torch_function
 from torch.utils import _pytree
 
 #: A tensor without behaviour of its own: what PyTorch says of it is said of the modes around the call.
 _PROBE = torch.empty(0)
+
+
+def _filled_by(*changes: Callable[[nn.Module], Any]) -> tuple[str, ...]:
+    """Return the names of the tables of a module that changes of it fill."""
+    module = nn.Module()
+    for change in changes:
+        change(module)
+    return tuple(name for name, table in vars(module).items() if isinstance(table, dict) and table)
+
+
+_KINDS_OF_HOOKS = ("forward_pre", "forward", "full_backward_pre", "full_backward")
+_hooks = itemgetter(*_filled_by(*(methodcaller(f"register_{kind}_hook", print) for kind in _KINDS_OF_HOOKS)))
+(_PARAMETERS,) = _filled_by(methodcaller("register_parameter", "any", nn.Parameter(_PROBE)))
+(_CHILDREN,) = _filled_by(methodcaller("add_module", "any", nn.Module()))
+#: What a module only has after `compile`.
+_COMPILED = [name for name, value in vars(nn.Module).items() if value is None]
+#: Of all modules; some of them are called when a module is made, which is no reason against a kernel, but rare.
+_GLOBAL_HOOKS = [table for table in vars(nn_module).values() if isinstance(table, OrderedDict)]
 
 
 def has_dispatch_modes() -> bool:
@@ -50,8 +72,8 @@ def in_functorch_transform() -> bool:
 
 
 def in_forward_mode() -> bool:
-    """Return whether a level of forward-mode derivatives is open; `forward_ad` opens levels but does not tell."""
-    return forward_ad._current_level >= 0
+    """Return whether a level of forward-mode derivatives is open: then unpacking makes another tensor."""
+    return forward_ad.unpack_dual(_PROBE).primal is not _PROBE
 
 
 def in_backward() -> bool:
@@ -65,8 +87,12 @@ def backward_number() -> int:
 
 
 def has_saved_tensor_hooks() -> bool:
-    """Return whether hooks pack tensors saved for the backward; public names set such hooks but do not find them."""
-    return torch._C._autograd._top_saved_tensors_default_hooks(True) is not None
+    """Return whether hooks pack tensors saved for the backward: then these cannot be disabled."""
+    try:
+        with disable_saved_tensors_hooks("there are some"):
+            return False
+    except RuntimeError:
+        return True
 
 
 def is_batched(tensor: Tensor) -> bool:
@@ -75,41 +101,35 @@ def is_batched(tensor: Tensor) -> bool:
     return bool(functorch.is_batchedtensor(tensor) or functorch.is_legacy_batchedtensor(tensor))
 
 
-def version_of(tensor: Tensor) -> int:
-    """Return how often a tensor was changed in place; autograd counts this, but only under a private name."""
-    return tensor._version
-
-
 def has_hooks(module: nn.Module) -> bool:
-    """Return whether a call of a module also calls hooks; public names add and remove hooks but do not find them."""
-    before, after = module._forward_pre_hooks, module._forward_hooks
-    return bool(before or after or module._backward_pre_hooks or module._backward_hooks)
+    """Return whether a call of a module also calls hooks."""
+    return any(_hooks(module.__dict__))
 
 
 def is_compiled(module: nn.Module) -> bool:
     """Return whether `module.compile()` was called: then a call of the module runs something else than `forward`."""
-    return module._compiled_call_impl is not None
+    return any(module.__dict__.get(name) is not None for name in _COMPILED)
 
 
 def has_global_hooks() -> bool:
-    """Return whether there are hooks of all modules; public names add and remove them but do not find them."""
-    return bool(nn_module._has_any_global_hook())
+    """Return whether there are hooks of all modules."""
+    return any(_GLOBAL_HOOKS)
 
 
 def own_parameters(module: nn.Module) -> Mapping[str, Tensor | None]:
-    """Return what a module has as its own parameters, a table; as attributes they take a microsecond each to find."""
-    return module._parameters
+    """Return what a module has as its own parameters, a table."""
+    return module.__dict__[_PARAMETERS]
 
 
 def children_of(module: nn.Module) -> Mapping[str, Any]:
-    """Return the modules directly in a module, a table; as attributes they take a microsecond each to find."""
-    return module._modules
+    """Return the modules directly in a module, a table."""
+    return module.__dict__[_CHILDREN]
 
 
 def with_contents(module: nn.Module, parameters: Mapping[str, Any], children: Mapping[str, Any]) -> Any:
     """Return a shallow copy with other parameters and children; as attributes, tensors cannot replace parameters."""
     twin = copy.copy(module)
-    twin.__dict__.update(_parameters=parameters, _modules=children)
+    twin.__dict__.update({_PARAMETERS: parameters, _CHILDREN: children})
     return twin
 
 
