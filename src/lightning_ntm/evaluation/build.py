@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from lightning_ntm.evaluation.device import chosen_device
 from lightning_ntm.evaluation.noise import WeightNoise
@@ -101,12 +102,24 @@ def replay(path: Path | str) -> tuple[MemoryModel[Any], Batch, Any]:
         raise ValueError(f"{folder.nonfinite} does not tell which batch it was ({error}).") from None
 
 
+class _Undrawn(TorchFunctionMode):
+    """Leaves tensors without numbers as they are: to draw numbers for them, PyTorch would load its compiler."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        drawn = func in (nn.init.normal_, nn.init.uniform_, Tensor.normal_, Tensor.uniform_)
+        return [*args, *(kwargs or {}).values()][0] if drawn else func(*args, **(kwargs or {}))
+
+
 def _parts(config: dict[str, Any], weights: Path) -> tuple[MemoryModel[Any], Task]:
     """Return network and task of a configuration; a network is not made before the weights fit its size."""
     task = build(config["task"], Task)
     options = {"input_size": task.input_size, "output_size": task.output_size}
     sketch = None
-    with suppress(Exception), torch.device("meta"):  # what is wrong is told below; some cannot be made there
+    with (
+        suppress(Exception),
+        torch.device("meta"),
+        _Undrawn(),
+    ):  # what is wrong is told below
         sketch = build(config["model"], MemoryModel, **options)
     if sketch is not None:
         check_weights(sketch, weights)

@@ -177,7 +177,7 @@ class NTM(ControlledModel[NTMState]):
         if not self._starts_memory:
             return
         slots, width = memory.memory_slots, memory.memory_width
-        start = torch.empty(slots, width).uniform_(-1, 1) / (slots + width) ** 0.5
+        start = torch.empty(slots, width).uniform_(-1, 1).div_((slots + width) ** 0.5)
         if self.memory_init == "learned":
             self.start_memory = nn.Parameter(start)
         elif self.memory_init == "random":
