@@ -179,7 +179,7 @@ def test_measuring_drawing_and_reporting_load_no_lightning(tmp_path):
         ["report", str(write_run(tmp_path / "run"))],
     ]
     statement = f"from lightning_ntm.cli import main; assert not any(map(main, {words!r}))"
-    assert loaded_after(statement, "lightning", "jsonargparse", "torch._dynamo").endswith("[]")
+    assert loaded_after(statement, "lightning", "jsonargparse", "torch._dynamo", "sympy").endswith("[]")
 
 
 RUNS = """

@@ -103,11 +103,12 @@ def replay(path: Path | str) -> tuple[MemoryModel[Any], Batch, Any]:
 
 
 class _Undrawn(TorchFunctionMode):
-    """Leaves tensors without numbers as they are: to draw numbers for them, PyTorch would load its compiler."""
+    """Leaves tensors without numbers as they are: to draw and scale numbers, PyTorch would load its compiler."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        drawn = func in (nn.init.normal_, nn.init.uniform_, Tensor.normal_, Tensor.uniform_)
-        return [*args, *(kwargs or {}).values()][0] if drawn else func(*args, **(kwargs or {}))
+        if func in (nn.init.normal_, nn.init.uniform_, Tensor.normal_, Tensor.uniform_, Tensor.div_):
+            return [*args, *(kwargs or {}).values()][0]
+        return func(*args, **(kwargs or {}))
 
 
 def _parts(config: dict[str, Any], weights: Path) -> tuple[MemoryModel[Any], Task]:
