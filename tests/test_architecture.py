@@ -168,7 +168,9 @@ def test_importing_loads_nothing_before_it_is_needed():
     assert loaded_after("import lightning_ntm.records", *heavy) == "[]"
     assert loaded_after("import lightning_ntm, lightning_ntm.cli", *heavy) == "[]"
     assert loaded_after("from lightning_ntm import NTM, Copy", *heavy) == "['torch']"
-    assert loaded_after("import lightning_ntm.report", *heavy) == "['matplotlib']"
+    assert loaded_after("import lightning_ntm.report", *heavy) == "[]"
+    drawn = ("lightning_ntm.report.page", "matplotlib.animation")
+    assert loaded_after("from lightning_ntm.report import draw_episode, save_figure", *drawn) == "[]"
     assert loaded_after("import lightning_ntm.cli.report", *heavy) == "[]"
 
 
