@@ -679,6 +679,8 @@ MISTAKES = {
     "train --model.stay_bias -1e-3": "write --model.stay_bias=-1e-3.",
     "train --model.lookup_bias null": "--model.lookup_bias needs a value.",
     "train --task.max_length null": "--task.max_length needs a value.",
+    "train --optimizer.differentiable null": "--optimizer.differentiable needs a value.",
+    "train --scheduler StepLR --scheduler.step_size null": "--scheduler.step_size needs a value.",
     "sweep --seeds": "--seeds needs a value.",
     "train --config papr-copy": "--config papr-copy: there is no such file or preset; did you mean 'paper-copy'?",
     "train --model.hiddn_size 3": "unknown option --model.hiddn_size; did you mean 'hidden_size'?",

@@ -198,9 +198,10 @@ def _check_null(config: Namespace) -> None:
     for group, made in SOURCES.items():
         for source in made:
             _refuse_null(f"--{group}." if group else "--", source, config[group] if group else config)
-    for group in ("model", "task"):
-        with suppress(ValueError):  # jsonargparse finds a class within another
-            _refuse_null(f"--{group}.", class_of(config[group].class_path), config[group].get("init_args", Namespace()))
+    for group in ("model", "task", "optimizer", "scheduler"):
+        if isinstance(chosen := config[group], Namespace):
+            with suppress(ValueError):  # jsonargparse finds a class within another
+                _refuse_null(f"--{group}.", class_of(chosen.class_path), chosen.get("init_args", Namespace()))
 
 
 def _refuse_null(prefix: str, made: Any, values: Namespace) -> None:
