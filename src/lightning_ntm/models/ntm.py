@@ -61,6 +61,10 @@ class NTM(ControlledModel[NTMState]):
             uniform, and reads are uninformative, unless the strength is large.
         append_bias: Initial bias of write heads towards a shift by one slot in each step: it is added to the logits of
             that shift and subtracted from those of their gates.
+        follow_bias: Initial bias of read heads towards a shift by one slot in each step: it is added to the logits of
+            that shift. With `append_bias` a read head then moves along with the write heads, so that it is at what was
+            written last when the answer begins. This helps where the answer is in reverse order, or the memory is used
+            as a stack. Use it with a `stay_bias` of 0.
         gradient_limit: Bound on the absolute value of each number of the gradient with respect to a weighting, in each
             step; 0 sets none. The dynamics of a head that hardly matters can be chaotic: over hundreds of steps its
             gradient can exceed all others and the range of float32. With a loss that is a mean over bits these
@@ -99,7 +103,7 @@ class NTM(ControlledModel[NTMState]):
         ),
     }
     replaced_memory = NTMMemory
-    initial = ("stay_bias", "lookup_bias", "append_bias")
+    initial = ("stay_bias", "lookup_bias", "append_bias", "follow_bias")
 
     memory_slots = property(attrgetter("memory.memory_slots"), doc="Default number of memory slots.")
     memory_width = property(attrgetter("memory.memory_width"), doc="Numbers per memory slot.")
@@ -126,13 +130,15 @@ class NTM(ControlledModel[NTMState]):
         stay_bias: float = 2.0,
         lookup_bias: float = 0.0,
         append_bias: float = 0.0,
+        follow_bias: float = 0.0,
         gradient_limit: float = 0.0,
         memory: Memory | None = None,  # type: ignore[type-arg]
         backend: str = "auto",
         checkpoint_every: int = 0,
     ):
         super().__init__(input_size, output_size, backend, checkpoint_every)
-        biases = {"stay_bias": stay_bias, "lookup_bias": lookup_bias, "append_bias": append_bias}
+        biases = {"stay_bias": stay_bias, "lookup_bias": lookup_bias}
+        biases |= {"append_bias": append_bias, "follow_bias": follow_bias}
         between(-HEAD_LIMIT, HEAD_LIMIT, **biases)
         one_of(("constant", "learned", "random"), memory_init=memory_init)
         one_of(("one_hot", "learned"), head_init=head_init)
