@@ -70,7 +70,7 @@ MAY_IMPORT = {
         "zoo",
     },
     "testing": {"models", "states", "tasks"},
-    "report": {"intervals", "measures", "records"},
+    "report": {"intervals", "lazy", "measures", "records"},
     "sweep": {"measures", "records", "signals"},
     "cli": {
         "checks",

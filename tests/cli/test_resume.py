@@ -44,6 +44,7 @@ REFUSED = {
     "model.stay_bias": "1",
     "model.lookup_bias": "1",
     "model.append_bias": "1",
+    "model.follow_bias": "1",
     "optimizer": "SGD",
     "optimizer.lr": "1e-6",
     "optimizer.alpha": "0.5",

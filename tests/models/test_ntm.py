@@ -372,6 +372,7 @@ def test_extreme_weights_stay_finite(backend):
         ({"max_shift": 4}, r"max_shift \(=4\).*memory_slots \(=7\)"),
         ({"lookup_bias": float("nan")}, r"lookup_bias \(=nan\) must be between -20 and 20"),
         ({"append_bias": -21.0}, r"append_bias \(=-21.0\) must be between -20 and 20"),
+        ({"follow_bias": 20.5}, r"follow_bias \(=20.5\) must be between -20 and 20"),
         ({"gradient_limit": -1.0}, r"gradient_limit \(=-1.0\) must be at least 0"),
         ({"max_shift": -1}, r"max_shift \(=-1\) must be at least 0"),
     ],
@@ -406,3 +407,13 @@ def test_how_heads_begin(bias):
     still = torch.tensor([0.0, 0.0, bias, 0.0, 0.0]).softmax(0)
     onward = torch.tensor([0.0, 0.0, 0.0, 3.0, 0.0]).softmax(0)
     torch.testing.assert_close(seen["shift"], torch.stack([still, still, onward]), **close)
+
+
+def test_read_heads_can_begin_by_moving_on():
+    model = NTM(3, 2, memory_slots=8, stay_bias=0, append_bias=2, follow_bias=1.5)
+    model.heads.weight.data.zero_()
+    seen = {name: values[0, 0] for name, values in model.trace(torch.zeros(1, 1, 3)).items()}
+    shifts = torch.tensor([[0.0, 0.0, 1.5], [0.0, 0.0, 2.0]]).softmax(1)
+    torch.testing.assert_close(seen["shift"], shifts, rtol=0, atol=0.03)
+    torch.testing.assert_close(seen["gate"], torch.tensor([0.0, -2.0]).sigmoid(), rtol=0, atol=0.03)
+    NTM(3, 2, memory_slots=8, max_shift=0, follow_bias=2)  # no such shift

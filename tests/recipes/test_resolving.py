@@ -32,6 +32,13 @@ def test_a_task_brings_its_recipe_and_another_network_drops_what_belongs_to_the_
     assert other["trainer"] == found["trainer"]
 
 
+def test_another_network_has_no_curriculum_of_the_recipe_s():
+    found = resolve("lightning_ntm.StackManipulation", None, {})
+    assert found["data"]["curriculum"]["class_path"] == "lightning_ntm.tasks.curricula.RegularIncrease"
+    other = resolve("lightning_ntm.StackManipulation", LSTM, {"model": {"class_path": LSTM}})
+    assert other["data"] == {name: value for name, value in found["data"].items() if name != "curriculum"}
+
+
 def test_the_tasks_of_csordas_and_schmidhuber_bring_their_dnc():
     for task, name in (("KeyValue", "key-value"), ("CopySeries", "copy-series")):
         found = resolve(f"lightning_ntm.{task}", None, {})

@@ -30,6 +30,10 @@ class NTMState(NamedTuple):
     controller: Any  # `LSTMControllerState`, or that of another controller
 
 
+#: Options that a memory of the user's own takes the place of.
+_OF_MEMORY = ("memory_slots", "memory_width", "num_read_heads", "num_write_heads", "max_shift", "gradient_limit")
+
+
 class NTM(ControlledModel[NTMState]):
     """Neural Turing Machine (Graves et al. 2014, section 3).
 
@@ -61,6 +65,10 @@ class NTM(ControlledModel[NTMState]):
             uniform, and reads are uninformative, unless the strength is large.
         append_bias: Initial bias of write heads towards a shift by one slot in each step: it is added to the logits of
             that shift and subtracted from those of their gates.
+        follow_bias: Initial bias of read heads towards a shift by one slot in each step: it is added to the logits of
+            that shift. With `append_bias` a read head then moves along with the write heads, so that it is at what was
+            written last when the answer begins. This helps where the answer is in reverse order, or the memory is used
+            as a stack. Use it with a `stay_bias` of 0.
         gradient_limit: Bound on the absolute value of each number of the gradient with respect to a weighting, in each
             step; 0 sets none. The dynamics of a head that hardly matters can be chaotic: over hundreds of steps its
             gradient can exceed all others and the range of float32. With a loss that is a mean over bits these
@@ -99,7 +107,7 @@ class NTM(ControlledModel[NTMState]):
         ),
     }
     replaced_memory = NTMMemory
-    initial = ("stay_bias", "lookup_bias", "append_bias")
+    initial = ("stay_bias", "lookup_bias", "append_bias", "follow_bias")
 
     memory_slots = property(attrgetter("memory.memory_slots"), doc="Default number of memory slots.")
     memory_width = property(attrgetter("memory.memory_width"), doc="Numbers per memory slot.")
@@ -126,20 +134,20 @@ class NTM(ControlledModel[NTMState]):
         stay_bias: float = 2.0,
         lookup_bias: float = 0.0,
         append_bias: float = 0.0,
+        follow_bias: float = 0.0,
         gradient_limit: float = 0.0,
         memory: Memory | None = None,  # type: ignore[type-arg]
         backend: str = "auto",
         checkpoint_every: int = 0,
     ):
         super().__init__(input_size, output_size, backend, checkpoint_every)
-        biases = {"stay_bias": stay_bias, "lookup_bias": lookup_bias, "append_bias": append_bias}
+        given = locals()
+        biases = {name: given[name] for name in NTM.initial}
         between(-HEAD_LIMIT, HEAD_LIMIT, **biases)
         one_of(("constant", "learned", "random"), memory_init=memory_init)
         one_of(("one_hot", "learned"), head_init=head_init)
         self.memory_init, self.head_init = memory_init, head_init
-        sizes: dict[str, Any] = {"memory_slots": memory_slots, "memory_width": memory_width}
-        sizes |= {"num_read_heads": num_read_heads, "num_write_heads": num_write_heads}
-        sizes |= {"max_shift": max_shift, "gradient_limit": gradient_limit}
+        sizes = {name: given[name] for name in _OF_MEMORY}
         part: Any = _memory_of(memory, sizes, {"memory_init": memory_init, "head_init": head_init, **biases})
         self.controller = controller_of(NTM, controller, input_size + part.read_size, hidden_size, num_layers)
         self.heads = nn.Linear(self.controller.output_size, part.interface_size)

@@ -188,7 +188,9 @@ class NTMMemory(Memory[NTMMemoryState]):
         )
 
     @torch.no_grad()
-    def bias_heads(self, bias: Float[Tensor, " interface"], stay: float, lookup: float, append: float) -> None:
+    def bias_heads(
+        self, bias: Float[Tensor, " interface"], stay: float, lookup: float, append: float, follow: float
+    ) -> None:
         """Add initial biases, described at `NTM`, to the bias of the layer that computes interface vectors."""
         # While a list is presented the loss does not depend on the positions of read heads. A head that drifts reaches
         # slots that were written on the other side of the circle; one that mixes in content loses its position.
@@ -201,6 +203,7 @@ class NTMMemory(Memory[NTMMemoryState]):
         positives[:reads] += 2 * lookup  # the key strength
         positives[heads:] += stay  # the sharpening
         moves[:reads, still] += stay
+        moves[:reads, still + 1 : still + 2] += follow
         moves[reads:, still + 1 : still + 2] += append
 
 

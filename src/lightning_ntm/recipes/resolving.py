@@ -11,7 +11,7 @@ from lightning_ntm.records.parsing import parse_yaml
 #: How a configuration names a class with its arguments.
 SPEC = ("class_path", "init_args", "dict_kwargs")
 
-#: Options of a recipe that belong to its network.
+#: Options of a recipe that belong to its network, as the curriculum of its data does.
 _OF_NETWORK = ("model", "min_memory_slots", "weight_noise")
 #: Options of the recipe's Trainer that give way to others.
 _REPLACED_BY = {"max_steps": ("max_epochs", "max_time"), "val_check_interval": ("check_val_every_n_epoch",)}
@@ -39,7 +39,8 @@ def resolve(task: str | None, network: str | None, said: Mapping[str, Any], *, w
     for key, value in _read(name).items() if name else ():
         recipe[key] = {**recipe.get(key, {}), **value} if key in ("data", "trainer") else value
     if whole or network not in (None, recipe["model"]["class_path"]):
-        recipe = {key: value for key, value in recipe.items() if key not in _OF_NETWORK}
+        recipe = _without(recipe, *_OF_NETWORK)
+        recipe |= {"data": _without(recipe["data"], "curriculum")} if "data" in recipe else {}
         recipe = recipe if whole else overlay(recipe, _of_network(network))
     for group in ("task", "optimizer", "scheduler"):
         if "class_path" in (said.get(group) or {}):
@@ -81,6 +82,10 @@ def overlay(under: Any, over: Any) -> Any:
         else:
             joined[name] = overlay(before, value)
     return joined
+
+
+def _without(options: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if name not in names}
 
 
 def _with_parts(network: dict[str, Any], said: Mapping[str, Any]) -> dict[str, Any]:
