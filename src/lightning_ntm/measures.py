@@ -93,7 +93,7 @@ class Measure(NamedTuple):
 
 def brief(value: float) -> str:
     """Return a number with two decimals; with two digits if it is small, as `0.0016`."""
-    return f"{value:.2f}" if abs(value) >= 0.1 or value == 0 else f"{value:.2g}"
+    return f"{value:z.2f}" if abs(value) >= 0.1 or value == 0 else f"{value:z.2g}"
 
 
 class Measures(NamedTuple):

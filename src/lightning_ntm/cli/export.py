@@ -1,9 +1,10 @@
 """`ntm export`: a trained network as files for other programs."""
 
+from argparse import ArgumentTypeError
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lightning_ntm.cli.words import Parser, UsageError, explained, filled
+from lightning_ntm.cli.words import Parser, UsageError, explained, file_of, filled, folder_name
 from lightning_ntm.cli.zoo import folder_of
 
 if TYPE_CHECKING:
@@ -19,6 +20,9 @@ def export(argv: list[str]) -> int:
     arguments = _parser().parse_args(argv)
     if arguments.push_to_hub and arguments.format != "safetensors":
         raise UsageError("--push_to_hub is for --format safetensors: the hub takes config.json and model.safetensors.")
+    if arguments.output:
+        with explained(f"--format {arguments.format}: --output "):
+            _check_output(arguments.format, arguments.output)
     from lightning_ntm.cli.terminal import say
     from lightning_ntm.exchange.exporting import export
     from lightning_ntm.exchange.pretrained import open_network
@@ -36,6 +40,14 @@ def export(argv: list[str]) -> int:
             difference = export(opened.model, place, arguments.format)
             say(f"{place}\nLargest difference from PyTorch: {difference:.0e} of the largest logit.")
     return 0
+
+
+def _check_output(form: str, output: str) -> None:
+    """Raise `ValueError` for a name that says that something else is written."""
+    try:
+        (file_of(Path(_FILES[form]).suffix) if _FILES[form] else folder_name)(output)
+    except ArgumentTypeError as error:
+        raise ValueError(str(error)) from None
 
 
 def _share(model: "MemoryModel[Any]", task: "Task | None", place: Path, repository: str | None) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from lightning_ntm.checks import at_least
 from lightning_ntm.cli.inspecting import TOO_LARGE, difficulties, inspecting, opened, parsed, warn_of_memory
 from lightning_ntm.cli.terminal import say
-from lightning_ntm.cli.words import UsageError, explained, filled
+from lightning_ntm.cli.words import UsageError, explained, filled, folder_name
 from lightning_ntm.cli.zoo import folder_of
 from lightning_ntm.evaluation.build import TrainedRun
 from lightning_ntm.records import make_folder
@@ -43,7 +43,7 @@ def _asked_figure(argv: list[str]) -> argparse.Namespace:
     parser = inspecting("figure", "Draw an episode of a run: inputs, outputs and memory, as in the paper.")
     parser.add_argument("run", type=filled, metavar="RUN", help="a run folder, or a name of ntm zoo")
     where = "folder for the pictures (RUN/figures; of a name of ntm zoo ./NAME-figures)"
-    parser.add_argument("--output", type=filled, metavar="FOLDER", help=where)
+    parser.add_argument("--output", type=folder_name, metavar="FOLDER", help=where)
     parser.add_argument("--sequence", type=int, metavar="NUMBER", help="number of the episode, from 0 (0)")
     parser.add_argument(
         "--show", type=_names, metavar="A,B", help="what to draw: names of the trace, addressing, or all"

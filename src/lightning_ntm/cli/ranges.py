@@ -133,4 +133,4 @@ def _mean(rows: list[dict[str, Any]], name: str) -> float:
 
 
 def _shown(value: float | None) -> str:
-    return "" if value is None else f"{value:.4g}"
+    return "" if value is None else f"{value:z.4g}"

@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from lightning_ntm.cli.terminal import say
-from lightning_ntm.cli.words import Parser, UsageError, explained, filled, positive
+from lightning_ntm.cli.words import Parser, UsageError, explained, filled, folder_name, positive
 
 
 def report(argv: list[str]) -> int:
@@ -20,7 +20,7 @@ def report(argv: list[str]) -> int:
     parser.add_argument(
         "folders", nargs="+", type=filled, metavar="FOLDER", help="run folders, or folders that contain run folders"
     )
-    parser.add_argument("--output", type=filled, help="output folder, or file name of the page (the first FOLDER)")
+    parser.add_argument("--output", type=_place, help="output folder, or file name of the page (the first FOLDER)")
     parser.add_argument("--task", type=filled, help="report on this task alone, where there are several")
     every = (
         "write the page again every N seconds (30) until all runs have ended; a browser that shows it reads it again"
@@ -31,6 +31,10 @@ def report(argv: list[str]) -> int:
         return _watch(arguments)
     _write(arguments)
     return 0
+
+
+def _place(text: str) -> str:
+    return text if Path(text).suffix in (".html", ".htm") else folder_name(text)
 
 
 def _write(arguments: argparse.Namespace, refresh: int = 0) -> None:

@@ -77,7 +77,7 @@ def _cell(result: dict[str, Any], name: str) -> str:
     if not isinstance(value, float):
         return str(value)
     if f"{name}_low" in result:
-        return f"{value:.2f} ({result[f'{name}_low']:.2f} to {result[f'{name}_high']:.2f})"
+        return f"{value:z.2f} ({result[f'{name}_low']:.2f} to {result[f'{name}_high']:.2f})"
     largest = max(abs(value), 0.0 if math.isnan(margin) else margin)
     digits = 1 - math.floor(math.log10(largest)) if 1e-9 < largest < 0.1 else 2
     shown = f"{value:.{digits}f}"

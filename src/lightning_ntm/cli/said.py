@@ -1,13 +1,14 @@
 """What a user says to `ntm train`: the command line and its YAML files as one plain mapping."""
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from functools import reduce
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from lightning_ntm.cli.classes import arguments, class_path
+from lightning_ntm.cli.hints import of_option, of_train, of_word
 from lightning_ntm.cli.words import UsageError, explained, near
 from lightning_ntm.recipes import SPEC, overlay, presets
 from lightning_ntm.records import RunFolder
@@ -79,7 +80,7 @@ def _words(argv: list[str], known: Collection[str]) -> Iterator[tuple[str, str]]
         option, equals, value = word.partition("=")
         if not word:
             raise UsageError("an argument is empty (unset shell variable?).")
-        _check_known(option, known)
+        _check_known(option, known, argv)
         if not equals and option not in _ALONE:
             value = next(words, "" if option.endswith(".help") else "--")
             if value.startswith("-") and not re.fullmatch(r"-\d*\.?\d+", value):
@@ -90,13 +91,16 @@ def _words(argv: list[str], known: Collection[str]) -> Iterator[tuple[str, str]]
         yield option, value
 
 
-def _check_known(option: str, known: Collection[str]) -> None:
+def _check_known(option: str, known: Collection[str], words: Sequence[str] = ()) -> None:
     """Raise `UsageError` for an option that there is not; arguments of classes are left to the parser."""
     first, *rest = option.removeprefix("--").split(".")
     if first in GROUPS and rest:
         first, *rest = f"{first}.{rest[0].removesuffix('+')}", *rest[1:]
     if option != "-c" and not (option.startswith("--") and first in known and all(rest)):
-        raise UsageError(f"unknown option {option}{near(option, [f'--{name}' for name in known])}")
+        if words and not option.startswith("-"):
+            raise UsageError(f"{option!r} is one word too many{of_word(option)}")
+        hint = of_train(option, known, words) or near(option, [f"--{name}" for name in known])
+        raise UsageError(f"unknown option {option}{hint or of_option(option, ())}")
 
 
 def _resumed(words: list[tuple[str, str]]) -> tuple[list[tuple[str, str]], RunFolder | None]:

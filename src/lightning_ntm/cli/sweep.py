@@ -12,6 +12,7 @@ from typing import Any
 
 from rich.console import Console
 
+from lightning_ntm.cli.hints import of_word
 from lightning_ntm.cli.streams import make_lasting
 from lightning_ntm.cli.terminal import Terminal
 from lightning_ntm.cli.watch import View, table
@@ -198,7 +199,7 @@ def _plan(given: str) -> dict[str, Any]:
         return read_plan(Path(given))
     known = plans()
     if given not in known:
-        hint = near(given, known) or f"; plans: {', '.join(known)}."
+        hint = of_word(given, several=True) or near(given, known) or f"; plans: {', '.join(known)}."
         raise UsageError(f"there is no plan or folder {given!r}{hint}")
     return read_plan(known[given])
 

@@ -6,6 +6,7 @@ import lightning as L
 import torch
 import yaml
 from jsonargparse import ArgumentParser, Namespace
+from lightning.pytorch.callbacks import Timer
 from lightning.pytorch.utilities import rank_zero_only
 
 from lightning_ntm.cli import words
@@ -172,10 +173,23 @@ def _report(run: Run, result: dict[str, Any]) -> None:
     if not run.keeps:
         say(f"{result['step']} steps; nothing was kept.")
         return
+    if not run.began:
+        say(_ended_before(run, result["step"]))
+        return
     if not run.folder.best.exists():
         say(f"{result['step']} steps in {result['seconds']:.0f} s; no weights were kept.")
         return
     say(told_at_end(run.folder, run.data.task.answer.measures, result))
+
+
+def _ended_before(run: Run, step: int) -> str:
+    """Return what is said of a resumed run that had nothing left to train: the option with which it goes on."""
+    timed = any(isinstance(one, Timer) for one in run.trainer.callbacks)  # type: ignore[attr-defined]
+    option, value = ("max_time", "DD:HH:MM:SS") if timed else ("max_epochs", "N")
+    if 0 <= run.trainer.max_steps <= step:
+        option, value = "max_steps", str(2 * step)
+    further = words.command("train", "--resume", run.folder.path, f"--trainer.{option}", value)
+    return f"{run.folder.path} had ended at step {step}, and nothing was trained; with a larger limit it goes on: {further}"
 
 
 def told_at_end(folder: RunFolder, measures: Measures, result: dict[str, Any]) -> str:

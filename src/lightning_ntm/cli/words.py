@@ -6,11 +6,12 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
+from lightning_ntm.cli.hints import of_option
 from lightning_ntm.records.parsing import printable
 
 _LONGEST = 2000
@@ -75,7 +76,7 @@ class Parser(Prints):
             message = f"{option!r} is one word too many."
             if option.startswith("-"):
                 known = [name for action in self.added for name in action.option_strings]
-                message = f"unknown option {option}{near(option, known)}"
+                message = f"unknown option {option}{of_option(option, known) or near(option, known)}"
         for pattern, told in _ARGPARSE.items():
             message = re.sub(pattern, told, message)
         raise UsageError(message)
@@ -86,6 +87,27 @@ def filled(text: str) -> str:
     if not text:
         raise argparse.ArgumentTypeError("must not be empty.")
     return text
+
+
+def file_of(*endings: str) -> Callable[[str], str]:
+    """Return what checks the name of a file to write: it must say what is written."""
+
+    def checked(text: str) -> str:
+        if Path(filled(text)).suffix.lower() not in endings:
+            raise argparse.ArgumentTypeError(f"{text!r} must end in {' or '.join(endings)}.")
+        return text
+
+    return checked
+
+
+def folder_name(text: str) -> str:
+    """Return the name of a folder to write files into; one that ends as a picture or a page is none."""
+    if Path(filled(text)).suffix.lower() in _OF_FILES and not Path(text).is_dir():
+        raise argparse.ArgumentTypeError(f"{text!r} is the name of a file; give a folder, into which files are written.")
+    return text
+
+
+_OF_FILES = (".png", ".svg", ".pdf", ".jpg", ".jpeg", ".gif", ".mp4", ".npz", ".html", ".onnx", ".pt2", ".safetensors")
 
 
 def whole_number(text: str, minimum: int = 0) -> int:

@@ -50,7 +50,7 @@ def draw_curves(experiment: Experiment, split: str, measure: Measure, scale: Sca
         axis.axhline(drawn.shown(value), **_CHANCE)
         # Not in the legend: the figure beside this one has the same legend, and so the same height.
         place = {"ha": "right", "va": "top", "transform": axis.get_yaxis_transform()}
-        axis.text(1, drawn.shown(value), f"chance: {value:.4g}", fontsize=8, color=SOFT, **place)
+        axis.text(1, drawn.shown(value), f"chance: {value:z.4g}", fontsize=8, color=SOFT, **place)
     drawn.finish(axis)
     axis.set_xlabel("batches")
     _legend(figure, experiment.networks, _named_optimum(optimal))
@@ -193,7 +193,7 @@ def _optimal(experiment: Experiment, split: str, measure: Measure) -> dict[str, 
 
 def _named_optimum(optimal: dict[str, float]) -> list[Any]:
     """Return what names the optimum in a legend, with its number if it is one for all networks."""
-    label = f"optimum ({optimal[INK]:.1f})" if INK in optimal else "optimum on its seeds"
+    label = f"optimum ({optimal[INK]:z.1f})" if INK in optimal else "optimum on its seeds"
     return [Line2D([], [], label=label, **_OPTIMUM)] if optimal else []
 
 

@@ -58,6 +58,6 @@ def cost(trace: Mapping[str, np.ndarray], measures: Measures) -> str:
     """Return in words what an episode cost: the goal, or the measure with an optimum beside that."""
     shown = measures.with_optimum or measures.ordered[0]
     value = float(trace[f"measure: {shown.name}"])
-    text = f"{value:.0f}" if value.is_integer() else brief(value)
+    text = f"{value:z.0f}" if value.is_integer() else brief(value)
     best = trace.get(f"measure: {shown.optimum}")
     return f"{text} {shown.quantity}" + ("" if best is None else f", the optimum {brief(float(best))}")

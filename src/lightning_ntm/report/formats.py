@@ -21,7 +21,7 @@ def count(value: float | None) -> str:
     """Return a number of batches or seconds: whole, with a comma for thousands."""
     if value is None or not math.isfinite(value):
         return number(value)
-    return f"{value:,.0f}" if value >= 10 or value == round(value) else f"{value:.1f}"
+    return f"{value:z,.0f}" if value >= 10 or value == round(value) else f"{value:z.1f}"
 
 
 def mean_and_std(of: Spread, runs: int) -> str:
@@ -33,13 +33,13 @@ def mean_and_std(of: Spread, runs: int) -> str:
 
 def _written(value: float, like: float) -> str:
     if abs(like) >= 100:
-        return f"{value:,.0f}"
-    return f"{value:.2f}" if abs(like) >= 0.005 or abs(value) >= 0.005 or value == 0 else f"{value:.1g}"
+        return f"{value:z,.0f}"
+    return f"{value:z.2f}" if abs(like) >= 0.005 or abs(value) >= 0.005 or value == 0 else f"{value:z.1g}"
 
 
 def chance_of_error(share: float) -> str:
     """Return a p-value."""
-    return "&lt; 0.001" if share < 0.001 else f"{share:.2g}" if share < 0.1 else f"{share:.2f}"
+    return "&lt; 0.001" if share < 0.001 else f"{share:z.2g}" if share < 0.1 else f"{share:z.2f}"
 
 
 def duration(seconds: float | None) -> str:
@@ -48,5 +48,5 @@ def duration(seconds: float | None) -> str:
         return number(seconds)
     for size, unit in ((3600, "h"), (60, "min"), (1, "s")):
         if seconds >= 2 * size:
-            return f"{seconds / size:.1f} {unit}"
-    return f"{seconds * 1000:.3g} ms" if seconds < 0.1 else f"{seconds:.2g} s"
+            return f"{seconds / size:z.1f} {unit}"
+    return f"{seconds * 1000:z.3g} ms" if seconds < 0.1 else f"{seconds:z.2g} s"

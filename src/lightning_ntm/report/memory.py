@@ -164,7 +164,7 @@ def _add_bar(figure: Any, axis: Any, image: Any, panel: Panel, width: float) -> 
         bar.set_ticks([0, 0.1, 0.5, 1] if panel.values.shape[1] > 8 else [0, 1])
     elif not panel.signed:
         bar.set_ticks([0, 0.5, 1] if panel.values.shape[1] > 8 else [0, 1])
-    bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}".replace("-", "\N{MINUS SIGN}")))
+    bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:zg}".replace("-", "\N{MINUS SIGN}")))
     bar.ax.tick_params(labelsize=6)
 
 

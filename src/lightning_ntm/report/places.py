@@ -106,12 +106,12 @@ def _scatter(axis: Any, numbers: np.ndarray, sharpness: np.ndarray, fits: Sequen
         shape = {"color": color(head), "marker": "o^sDvP"[head // len(COLORS) % 6], "linewidths": 0}
         alpha = np.clip(sharpness[:, head], 0.15, 1) * (1 if alone else 0.5)
         axis.scatter(numbers, one.places, s=20 if alone else 7, alpha=alpha, **shape)
-        axis.scatter([], [], s=14, label=f"head {head + 1}, R² {one.explained:.2f}", **shape)
+        axis.scatter([], [], s=14, label=f"head {head + 1}, R² {one.explained:z.2f}", **shape)
     ends, line = np.array([numbers.min(), numbers.max()]), fits[best]
     axis.plot(ends, line.start + line.slope * ends, color=INK, linewidth=1)
     sign = "+" if line.slope >= 0 else "\N{MINUS SIGN}"
     axis.set_title(
-        f"Head {best + 1}: location = {line.start:.1f} {sign} {abs(line.slope):.1f} x", fontsize=8, loc="left"
+        f"Head {best + 1}: location = {line.start:z.1f} {sign} {abs(line.slope):.1f} x", fontsize=8, loc="left"
     )
     _label(axis, "number x, as a priority", "memory location written")
     axis.grid(color=LINE, linewidth=0.8)

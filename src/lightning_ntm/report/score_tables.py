@@ -50,12 +50,12 @@ def _cell(task: TaskScores, score: Score) -> str:
 
 def _shown(value: float, measure: Measure) -> str:
     """Return a share in percent, and other values as they are."""
-    return number(value) if measure.better == "lower" or value != value else f"{100 * value:.1f}"
+    return number(value) if measure.better == "lower" or value != value else f"{100 * value:z.1f}"
 
 
 def _published(task: str, network: str) -> str:
     value = SCORES.get(task, {}).get(network)
-    return "&ndash;" if value is None else f"{value:.1f}"
+    return "&ndash;" if value is None else f"{value:z.1f}"
 
 
 def score_notes(tasks: Sequence[TaskScores], chosen: str) -> list[str]:

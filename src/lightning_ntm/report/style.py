@@ -160,8 +160,8 @@ def scale_share(axis: Any, values: np.ndarray) -> None:
 
 def _count_steps(axis: Any) -> None:
     axis.xaxis.set_major_locator(whole_numbers(6))
-    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:z,.0f}"))
 
 
 def _power(value: float, floor: float) -> str:
-    return f"≤ {value:g}" if value <= floor * 1.001 else f"{value:,.10g}"
+    return f"≤ {value:zg}" if value <= floor * 1.001 else f"{value:z,.10g}"

@@ -97,7 +97,7 @@ def _restyle(element: ET.Element) -> None:
 
 
 def _rounded(text: str) -> str:
-    return _NUMBER.sub(lambda found: f"{float(found[0]):.1f}".removesuffix(".0"), text)
+    return _NUMBER.sub(lambda found: f"{float(found[0]):z.1f}".removesuffix(".0"), text)
 
 
 def _mark(group: ET.Element) -> None:
@@ -121,4 +121,4 @@ def _coordinates(figure: Figure) -> str:
     (width, height), place = 72 * figure.get_size_inches(), axis.get_position()
     box = (width * place.x0, height * (1 - place.y1), width * place.x1, height * (1 - place.y0))
     numbers = {"box": box, "x": axis.get_xlim(), "y": axis.get_ylim()}
-    return " ".join(f'data-{name}="{" ".join(f"{value:.6g}" for value in values)}"' for name, values in numbers.items())
+    return " ".join(f'data-{name}="{" ".join(f"{value:z.6g}" for value in values)}"' for name, values in numbers.items())
