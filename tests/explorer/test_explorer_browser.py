@@ -99,6 +99,8 @@ def test_networks_of_the_package_answer_in_the_page_as_in_pytorch(name, tmp_path
         difference = tab.evaluate(DIFFERENCE)
         assert difference is None or difference < 1e-5
         assert not tab.locator("#check.warning").count()
+        named = bool(open_run(name).task.answer_names)
+        assert tab.locator("#symbols").inner_text().startswith("In this step: input ") == named
 
 
 def test_the_page_says_when_it_does_not_agree(pages, chromium):
@@ -211,12 +213,12 @@ def test_it_plays(pages, chromium):
 def test_the_memory_of_a_dnc_is_shown(pages, chromium):
     with opened(chromium, pages["dnc"], "#i=000.101&r=1&t=2") as tab:
         captions = tab.locator("#panels figcaption").all_inner_texts()
-        for shown in ("write weights", "usage", "allocation weights", "forward weights", "Read modes"):
+        for shown in ("Write weighting", "Usage", "Allocation weighting", "Forward weighting", "Read modes"):
             assert any(caption.startswith(shown) for caption in captions), shown
-        links = colors(tab, "canvas[aria-label=links]")
+        links = colors(tab, "canvas[aria-label=Links]")
         tab.keyboard.press("End")
         expect(tab.locator("#when")).to_have_text("step 4 of 4")
-        assert colors(tab, "canvas[aria-label=links]") != links
+        assert colors(tab, "canvas[aria-label=Links]") != links
 
 
 def test_two_pages_show_the_same_step_of_the_same_episode(pages, chromium):
@@ -247,7 +249,9 @@ def test_two_pages_show_the_same_step_of_the_same_episode(pages, chromium):
 def test_recorded_steps_are_shown(pages, chromium):
     with opened(chromium, pages["recorded"]) as tab:
         assert "cannot run a StackRNN" in tab.locator("#check").inner_text()
-        assert tab.locator("#panels figcaption").count() >= 3
+        captions = tab.locator("#panels figcaption").all_inner_texts()
+        assert captions[3].startswith("Stack 1") and captions[4].startswith("Actions of stack 1")
+        assert "Point at a slot" not in tab.locator("footer").inner_text()
         assert tab.locator("#random").count() == 0
         tab.locator("#sample").select_option("1")
         assert "e=1" in address(tab)

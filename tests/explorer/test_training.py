@@ -152,7 +152,8 @@ def test_a_slider_goes_through_the_training(half, folder, tmp_path, monkeypatch,
     assert "w=" not in tab.evaluate("location.hash")
     run = open_run(folder / "runs/a")
     task, seed = run.task, run.seed
-    inputs = task.batch(seed, "evaluation", 0, 1).inputs
+    drawn = [task.batch(seed, "evaluation", number, 1).inputs for number in range(5)]
+    inputs = max(drawn, key=lambda one: one.shape[1])  # the longest episode comes first
     for number, (_, network) in enumerate(over_training(run.model, folder / "runs/a", 4)):
         if half and number:  # some of the steps are left out
             continue

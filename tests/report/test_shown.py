@@ -1,17 +1,20 @@
 """What `--show` chooses, and how a picture shows quantities of networks that it does not know."""
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 import pytest
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from lightning_ntm import Copy, MemoryModel
 from lightning_ntm.evaluation.trace import trace_episode
-from lightning_ntm.models import DNC, NTM
-from lightning_ntm.report.memory import draw_memory, frames, round_places
+from lightning_ntm.models import DNC, LSTM, NTM, SAM, SDNC
+from lightning_ntm.report.memory import draw_memory, frames
 from lightning_ntm.report.panels import panels_of
 from lightning_ntm.report.quantities import QUANTITIES, chosen, observed
+from lightning_ntm.report.style import round_places
 
 TASK = Copy(max_length=3, bits=2)
 
@@ -120,3 +123,44 @@ def test_a_network_of_ones_own_is_drawn():
     assert panels["Clock"].lines
     assert panels["Table after these steps"].values.shape == (7, 9, 3)
     draw_memory(trace, "a run", "bit").draw_without_rendering()
+
+
+def test_symbols_have_their_names_and_of_many_the_ones_that_are_seen():
+    trace = trace_of(NTM, memory_slots=6, memory_width=4)
+    steps, size = len(trace["mask"]), 40
+    shown = np.zeros((steps, size), np.float32)
+    shown[np.arange(steps), np.arange(steps) % 3 * 10] = 1
+    names = np.array([f"word{number}" if number else "an-uncommonly-long-word" for number in range(size)])
+    named = {"inputs": shown, "names: inputs": names, "names: outputs": np.array(["no", "yes"])}
+    left, right, _ = panels_of({**trace, **named}, "symbol")
+    assert left[0].labels.tolist() == ["an-uncommonly\N{HORIZONTAL ELLIPSIS}", "word10", "word20"]
+    np.testing.assert_array_equal(left[0].values, shown[:, [0, 10, 20]])
+    assert [panel.labels.tolist() for panel in right[:2]] == [["no", "yes"]] * 2
+    draw_memory({**trace, **named}, "a run", "symbol").draw_without_rendering()
+
+
+@pytest.mark.parametrize("model", [SAM, SDNC])
+def test_all_of_a_sparse_memory_is_drawn(model):
+    trace = trace_of(model, memory_slots=8, memory_width=4)
+    for show in ([], ["addressing"], ["all"]):
+        draw_memory(trace, "a run", "bit", show).draw_without_rendering()
+    assert {"accessed", "time", "read_places", "read_entries"} & {*chosen(trace, [])} == set()
+
+
+def test_what_no_head_has_is_not_suggested():
+    with pytest.raises(ValueError, match=r"there is no 'addressing' in the trace of this network; it has hidden, cell"):
+        chosen(trace_of(LSTM), ["addressing"])
+
+
+def test_titles_and_numbers_have_room():
+    trace = trace_of(NTM, memory_slots=128, memory_width=4, num_read_heads=4)
+    figure = draw_memory(trace, "a run", "bit", ["addressing"])
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    figure.draw_without_rendering()
+    for axis in figure.axes:
+        if axis.get_title(loc="left"):
+            box = axis._left_title.get_window_extent(renderer)
+            assert box.x1 <= axis.get_window_extent(renderer).x1 + 2, axis.get_title(loc="left")
+        ticks = [label.get_window_extent(renderer) for label in axis.get_yticklabels() if label.get_text()]
+        inside = sorted((box.y0, box.y1) for box in ticks if axis.bbox.y0 - 9 <= box.y0 and box.y1 <= axis.bbox.y1 + 9)
+        assert all(low[1] <= high[0] + 1 for low, high in pairwise(inside)), axis.get_title(loc="left")

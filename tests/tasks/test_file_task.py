@@ -291,7 +291,7 @@ def test_files_are_read_when_they_are_needed_once_all_sizes_are_known(good, tmp_
     resolved = FileTask(str(good), str(good)).resolved()
     assert resolved == {
         "train": str(good), "validation": str(good), "input_size": 1, "input_symbols": None, "answer": "symbols",
-        "answer_size": 3,
+        "answer_size": 3, "names": None,
     }  # fmt: skip
     later = FileTask(**{**resolved, "train": str(tmp_path / "gone.npz")})
     assert later.stored("evaluation") == 2
@@ -314,3 +314,32 @@ def test_other_content_of_the_same_files_is_another_version(good):
     versions = [FileTask(str(good), str(good)).version for _ in range(2)]
     good.write_text('{"inputs": [0.5], "targets": [1]}\n')
     assert versions[0] == versions[1] != FileTask(str(good), str(good)).version
+
+
+def words(path, *names):
+    path.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+    return str(path)
+
+
+def test_symbols_have_the_names_of_a_file_while_it_is_there(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"inputs": [0, 2, 1], "targets": [0, 0, 1]}\n')
+    path, file = str(tmp_path / "a.jsonl"), tmp_path / "words.txt"
+    task = FileTask(path, path, names=words(file, "-", "mary", "b\u00fcro", "never"))
+    assert (task.input_names, task.answer_names) == (("-", "mary", "b\u00fcro"), ("-", "mary"))
+    assert FileTask(**task.resolved()).input_names == task.input_names
+    file.unlink()
+    assert (task.input_names, task.answer_names) == ((), ())
+    assert FileTask(path, path).input_names == ()
+
+
+def test_files_of_names_that_do_not_fit_are_refused_before_the_training(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"inputs": [0, 2, 1], "targets": [0, 0, 1]}\n')
+    path, file = str(tmp_path / "a.jsonl"), tmp_path / "words.txt"
+    for names, says in (
+        (str(tmp_path), "must be a text file"),
+        (str(tmp_path / "nothing.txt"), "must be a text file"),
+        (words(file, "a", "b"), "has 2 names for 3 symbols"),
+        (words(tmp_path / "gap.txt", "a", "", "b"), "line 2: expected the name of a symbol, got ''"),
+    ):
+        with pytest.raises(ValueError, match=says):
+            FileTask(path, path, names=names)

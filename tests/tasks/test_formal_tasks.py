@@ -216,3 +216,19 @@ def test_a_hole_may_be_anywhere_but_in_the_filler():
 def test_what_is_out_of_range_is_named(make, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         make()
+
+
+@each
+def test_symbols_have_names(task):
+    made = task()
+    assert len({*made.input_names}) == len(made.input_names) == made.input_size
+    assert len({*made.answer_names}) == len(made.answer_names) == made.answer.size
+    assert (made.input_names[-1], "end" in made.answer_names) == ("empty", made.answer.end is not None)
+
+
+def test_an_expression_reads_as_it_is_written():
+    for task in (formal.ModularArithmetic(), formal.ModularArithmeticBrackets()):
+        batch = task.batch(1, "evaluation", 0, 1, length=9)
+        *written, asks = (task.input_names[row] for row in batch.inputs[0].argmax(-1).tolist())
+        assert asks == "empty"
+        assert eval("".join(written)) % 5 == int(task.answer_names[batch.targets[0, -1]])

@@ -115,7 +115,7 @@ def _animate_training(run: TrainedRun, arguments: argparse.Namespace) -> None:
 def _traces(run: TrainedRun, arguments: argparse.Namespace) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
     """Yield for each episode what is special about it, and its trace."""
     from lightning_ntm.evaluation.own_episode import read_episode
-    from lightning_ntm.evaluation.trace import trace_episode, trace_own
+    from lightning_ntm.evaluation.trace import names_of, trace_episode, trace_own
 
     if arguments.input:
         if arguments.lengths or arguments.vary or arguments.sequence is not None or arguments.on:
@@ -123,7 +123,7 @@ def _traces(run: TrainedRun, arguments: argparse.Namespace) -> Iterator[tuple[di
         with explained("--input ", *TOO_LARGE):
             batch, known = read_episode(arguments.input, run.model.input_size, run.task.answer)
             trace = trace_own(run.model, run.task.answer, batch, known=known, memory_slots=run.memory_slots)
-        yield {"input": Path(arguments.input).stem}, trace
+        yield {"input": Path(arguments.input).stem}, trace | names_of(run.task)
         return
     asked = difficulties(arguments, run) if arguments.lengths or arguments.vary else [run.task.difficulty]
     if arguments.animate and len(asked) > 1:

@@ -39,7 +39,8 @@ def trace_episode(
         what the network's `trace` returns, and of the task, where it has them, `optimal` (the best possible outputs),
         `placed_by`, and each of its landmarks as `landmark: NAME`. Outputs, targets and `optimal` are what the task's
         answer shows: probabilities and bits, probabilities and one-hot symbols, or numbers. Each measure of the
-        episode is `measure: NAME`, a single number.
+        episode is `measure: NAME`, a single number. `names: inputs` and `names: outputs` are what their numbers stand
+        for, where the task says it.
 
     Raises:
         ValueError: The network's output does not fit the answer of the task.
@@ -47,7 +48,13 @@ def trace_episode(
     task.answer.check_size(model.output_size)
     batch = task.batch(seed, "evaluation", sequence, 1, **difficulty)
     seen, logits = _traced(model, batch, memory_slots)
-    return _first(seen | _of_answer(task.answer, batch, logits) | _of_task(task, batch, logits))
+    return _first(seen | _of_answer(task.answer, batch, logits) | _of_task(task, batch, logits)) | names_of(task)
+
+
+def names_of(task: Task) -> dict[str, np.ndarray]:
+    """Return what the numbers of inputs and answers stand for, as `names: inputs` and `names: outputs`."""
+    named = {"names: inputs": task.input_names, "names: outputs": task.answer_names}
+    return {name: np.array(names) for name, names in named.items() if names}
 
 
 def trace_own(
@@ -76,7 +83,7 @@ def trace_own(
     seen, logits = _traced(model, batch, memory_slots)
     if known:
         of_task = _of_task(task, batch, logits) if task else {}
-        return _first(seen | _of_answer(answer, batch, logits) | of_task)
+        return _first(seen | _of_answer(answer, batch, logits) | of_task) | (names_of(task) if task else {})
     return _first(
         {name: value for name, value in seen.items() if name != "targets"} | {"outputs": answer.shown(logits)}
     )

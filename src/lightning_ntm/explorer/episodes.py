@@ -1,5 +1,6 @@
 """Episodes for the page: samples of a task with their targets, and the layouts in which a reader draws their own."""
 
+import copy
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from lightning_ntm.evaluation.modes import undisturbed
 from lightning_ntm.evaluation.trace import trace_episode
 from lightning_ntm.models.base import MemoryModel
+from lightning_ntm.report.cells import stack_cells, tape_cells
 from lightning_ntm.tasks.answer import Answer
 from lightning_ntm.tasks.answers import Bits, Numbers, Symbols
 from lightning_ntm.tasks.base import Task
@@ -50,35 +52,50 @@ def samples(model: MemoryModel[Any], task: Task | None, seed: int, *, recorded: 
         )
     for first, (label, difficulty, number) in enumerate(drawn):
         if recorded:
-            yield label, trace_episode(model, task, difficulty, seed=seed, sequence=number)
+            seen = trace_episode(model, task, difficulty, seed=seed, sequence=number)
+            yield label, {**seen, **_cells(seen)}
         else:
             yield label, _episode(model, task, task.batch(seed, "evaluation", number, 1, **difficulty), not first)
+
+
+def _cells(seen: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return what each stack and tape holds, a number for each cell, as `cells_stack_1`; and the row of a tape's head."""
+    found: dict[str, np.ndarray] = {}
+    for number in range(seen["stacks"].shape[1] if "stacks" in seen else 0):
+        found[f"cells_stack_{number + 1}"] = stack_cells(seen["stacks"][:, number]).shades
+    for number in range(seen["tapes"].shape[1] if "tapes" in seen else 0):
+        tape = tape_cells(seen["tapes"][:, number], seen["tape_actions"][:, number], seen["moves"])
+        found[f"cells_tape_{number + 1}"] = tape.shades
+        found[f"head_tape_{number + 1}"] = np.nan_to_num(np.asarray(tape.heads), nan=-1)
+    return found
 
 
 def _drawn(task: Task, seed: int, numbers: tuple[int, int]) -> Iterator[tuple[str, dict[str, int], int]]:
     """Yield label, difficulty and number of episodes: so many of the training range, and of each evaluation."""
     stored = task.stored("evaluation")
     trained, harder = numbers
-    for number in range(trained if stored is None else min(trained, stored)):
-        if _fits(task, seed, number, {}):
-            yield f"{'as in training' if stored is None else 'sequence'} {number + 1}", {}, number
+    steps = [_steps(task, seed, number, {}) for number in range(trained if stored is None else min(trained, stored))]
+    order = sorted(range(len(steps)), key=lambda number: 0 if stored else -steps[number])  # the shortest show little
+    for place, number in enumerate(order, start=1):
+        if steps[number] <= MOST_STEPS:
+            yield f"{'as in training' if stored is None else 'sequence'} {place}", {}, number
     for difficulty in task.evaluations if stored is None else ():
-        if _fits(task, seed, 0, difficulty):
+        if _steps(task, seed, 0, difficulty) <= MOST_STEPS:
             named = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in difficulty.items())
             yield from ((f"{named} ({number + 1})", difficulty, number) for number in range(harder))
 
 
-def _fits(task: Task, seed: int, number: int, difficulty: dict[str, int]) -> bool:
-    return task.batch(seed, "evaluation", number, 1, **difficulty).inputs.shape[1] <= MOST_STEPS
+def _steps(task: Task, seed: int, number: int, difficulty: dict[str, int]) -> int:
+    return task.batch(seed, "evaluation", number, 1, **difficulty).inputs.shape[1]
 
 
 @torch.no_grad()
 def _episode(model: MemoryModel[Any], task: Task, batch: Batch, with_logits: bool) -> dict[str, np.ndarray]:
     seen = {"inputs": batch.inputs, "targets": task.answer.pictured(batch.targets), "mask": batch.mask}
     if with_logits:
-        first = next(model.parameters())
-        with undisturbed(model):
-            seen["logits"] = model(batch.inputs.to(first))[0].cpu()
+        exact = copy.deepcopy(model).cpu().double()  # the page computes in double precision, too
+        with undisturbed(exact):
+            seen["logits"] = exact(batch.inputs.double())[0].float()
     return {name: tensor[0].numpy() for name, tensor in seen.items()}
 
 
@@ -88,6 +105,12 @@ def _without_task(model: MemoryModel[Any], seed: int) -> dict[str, np.ndarray]:
     with undisturbed(model):
         traced = {name: tensor[0].float().cpu().numpy() for name, tensor in model.trace(inputs).items()}
     return {"inputs": bits[0].astype(np.float32), **traced, "outputs": traced["logits"]}
+
+
+def asked(task: Task | None) -> dict[str, Any]:
+    """Return what the script needs to know of the answers of a task, and the names of its symbols."""
+    named = {"inputs": task.input_names if task else (), "outputs": task.answer_names if task else ()}
+    return {"answer": answer(task.answer if task else None), "names": named}
 
 
 def answer(asked: Answer | None) -> dict[str, Any]:

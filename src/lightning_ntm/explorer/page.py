@@ -13,16 +13,20 @@ from torch import Tensor
 
 from lightning_ntm.evaluation.over_training import over_training
 from lightning_ntm.exchange.pretrained import OpenedNetwork, open_network
-from lightning_ntm.explorer.episodes import Sample, answer, layout, samples
+from lightning_ntm.explorer.episodes import Sample, asked, layout, samples
 from lightning_ntm.explorer.network import description, facts, packed, packed_training, why_not
 from lightning_ntm.models.base import MemoryModel
+from lightning_ntm.models.dnc import DNC
 from lightning_ntm.models.ntm import NTM
 from lightning_ntm.records import write_whole
 from lightning_ntm.records.parsing import as_embedded
+from lightning_ntm.report.quantities import ASIDE, QUANTITIES
 from lightning_ntm.tasks.base import Task
 from lightning_ntm.version import __version__
 from lightning_ntm.zoo import located
 
+#: Arrays whose last axis is not that of the slots, though it may be as long.
+_VECTORS = [name for name, of in QUANTITIES.items() if of.kind not in ("weighting", "location")]
 #: Numbers of recorded steps on a page, at most: 4 bytes each.
 _RECORDED = 2**20
 _SCRIPTS = ("dnc.js", "network.js", "episodes.js", "drawing.js", "page.js")
@@ -31,10 +35,20 @@ _ROWS = 16
 #: What the page shows of an episode that it computes itself, and of one that was recorded at least.
 _EPISODE = ("inputs", "targets", "mask")
 _ALWAYS = (*_EPISODE, "outputs")
-_HELP = (
-    "<kbd>←</kbd> <kbd>→</kbd> step, <kbd>Home</kbd> <kbd>End</kbd> first and last, <kbd>Space</kbd> play. Point at a "
-    "slot to see which steps wrote and read it."
-)
+_HELP = "<kbd>←</kbd> <kbd>→</kbd> step, <kbd>Home</kbd> <kbd>End</kbd> first and last, <kbd>Space</kbd> play."
+_HELP_OF_SLOTS = " Point at a slot to see which steps wrote and read it."
+#: What arrays are called on the page, where the report has the same words for two of them.
+_TITLES = {
+    **{name: quantity.title.partition(" (")[0] for name, quantity in QUANTITIES.items()},
+    "write_weights": "Write weighting",
+    "read_weights": "Read weighting",
+    "write_content_weights": "Content weighting for writing",
+    "content_weights": "Content weighting for reading",
+    "add": "Added",
+    "erase": "Erased",
+    "reads": "Read",
+    "cell": "Cells of the LSTM",
+}
 _HELP_TO_CHANGE = (
     " Click an input to change it; or choose it with <kbd>↑</kbd> <kbd>↓</kbd> and press <kbd>Enter</kbd>, or press "
     "the number of its row."
@@ -93,7 +107,8 @@ def explore(network: Network, task: Task | None = None, *, beside: Network | Non
     theirs = first.task if second.task is None else second.task
     if (first.task, first.model.input_size) != (theirs, second.model.input_size):
         raise ValueError(f"two networks side by side must be on one task: {first.task} and {theirs} differ.")
-    return Explorer(_side_by_side(first.model, second.model, first.task, first.seed))
+    steps = [_training(given, one.model) for given, one in ((network, first), (beside, second))]
+    return Explorer(_side_by_side([first.model, second.model], steps, first.task, first.seed))
 
 
 def opened(network: Network, task: Task | None, seed: int) -> OpenedNetwork:
@@ -124,11 +139,12 @@ def _training(network: Network, model: MemoryModel[Any]) -> list[Step]:
     return [(step, dict(one.state_dict())) for step, one in over_training(model, located(Path(network)))]
 
 
-def _side_by_side(first: MemoryModel[Any], second: MemoryModel[Any], task: Task | None, seed: int) -> str:
+def _side_by_side(models: Sequence[MemoryModel[Any]], steps: Sequence[list[Step]], task: Task | None, seed: int) -> str:
     """Return a page with the pages of two networks. If one of them has recorded steps, both have its episodes."""
-    recorded = any(why_not(model) for model in (first, second))
-    names = [type(model).__name__ for model in (first, second)]
-    pages = [render(model, task, seed, paired=True, recorded=recorded) for model in (first, second)]
+    recorded = any(why_not(model) for model in models)
+    names = [type(model).__name__ for model in models]
+    shared: Any = {"paired": True, "recorded": recorded}
+    pages = [render(model, task, seed, training=of, **shared) for model, of in zip(models, steps, strict=True)]
     return Template(_web("pair.html")).substitute(
         title=escape(f"{names[0]} and {names[1]}" + (f" on {type(task).__name__}" if task else "")),
         version=escape(__version__ or ""),
@@ -169,7 +185,7 @@ def render(
     data = {
         **{"paired": paired, "training": trained, "network": None if reason else description(model)},
         "layout": None if recorded else layout(task),
-        "answer": answer(None if task is None else task.answer),
+        **{**asked(task), "titles": _TITLES, "vectors": _VECTORS},
         "samples": [_packed_sample(*sample) for sample in drawn],
         "left_out": left_out,
     }
@@ -177,7 +193,7 @@ def render(
         title=escape(_title(model, task)),
         facts=escape(f"{facts(model)}.{_told(trained)}"),
         how=escape(f"{reason} It shows steps that were recorded." if reason else "The network runs in this page."),
-        help=_help(reason is None, isinstance(model, NTM)),
+        help=_help(reason is None, isinstance(model, NTM), "memory" in drawn[0][1] or isinstance(model, NTM | DNC)),
         version=escape(__version__ or ""),
         style=_web("page.css"),
         data=as_embedded(data),
@@ -193,8 +209,9 @@ def _run_there(drawn: list[Sample]) -> list[Sample]:
     return [(label, _chosen(seen, (*_EPISODE, "logits"))) for label, seen in drawn]
 
 
-def _help(runs: bool, ntm: bool) -> str:
-    return _HELP + (_HELP_TO_CHANGE if runs else "") + (_HELP_OF_HEADS if runs and ntm else "")
+def _help(runs: bool, ntm: bool, slots: bool) -> str:
+    told = {_HELP_OF_SLOTS: slots, _HELP_TO_CHANGE: runs, _HELP_OF_HEADS: runs and ntm}
+    return _HELP + "".join(text for text, holds in told.items() if holds)
 
 
 def _packed_sample(label: str, seen: dict[str, np.ndarray]) -> dict[str, Any]:
@@ -218,7 +235,7 @@ def _recorded(drawn: list[Sample]) -> tuple[list[Sample], list[str]]:
     Small arrays come first. Episodes share the room, and an array that the first has no room for is left out of all.
     """
     time = len(drawn[0][1]["inputs"])
-    first = {name: array for name, array in drawn[0][1].items() if _is_recorded(array, time) and ":" not in name}
+    first = {name: array for name, array in drawn[0][1].items() if _is_told(name) and _is_recorded(array, time)}
     room, names = _RECORDED // 4, [name for name in first if name in _ALWAYS]
     for name, array in sorted(first.items(), key=lambda item: (item[0] != "memory", item[1].size)):
         shown = name == "memory" or array.ndim < 3 or array.shape[1] <= _ROWS
@@ -234,6 +251,10 @@ def _recorded(drawn: list[Sample]) -> tuple[list[Sample], list[str]]:
             kept.append((label, chosen))
             room -= size
     return kept, sorted(first.keys() - {*names, "errors", "logits"})
+
+
+def _is_told(name: str) -> bool:
+    return ":" not in name and name not in ASIDE
 
 
 def _is_recorded(array: np.ndarray, time: int) -> bool:

@@ -9,15 +9,16 @@ from typing import Any
 import numpy as np
 from matplotlib.animation import AbstractMovieWriter, FFMpegWriter, PillowWriter
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from lightning_ntm.report.cells import around
-from lightning_ntm.report.style import INK, WIDTH, color, plain
+from lightning_ntm.report.style import INK, WIDTH, color, plain, round_places, weighting_norm, whole_numbers
 
 #: Steps in a second.
 SPEED = 8
 _DPI = 150
 _SEEN = 0.1
+#: Rows that have room for their names.
+_MOST_NAMES = 12
 
 
 def check_animation(path: Path) -> None:
@@ -101,7 +102,7 @@ class _Drawing:
         episode, step = sides
         self.marks = [_mark(axis) for axis in _draw_episode(episode, trace)]
         heads, memory = step.subplots(1, 2, sharey=True, width_ratios=(max(2, weights.shape[1]), 10))
-        self.step: Any = heads.imshow(self.weights[0].T, aspect="auto", cmap="Greys", vmin=0, vmax=1)
+        self.step: Any = heads.imshow(self.weights[0].T, aspect="auto", cmap="Greys", norm=weighting_norm())
         largest = max(1e-6, float(np.abs(self.memory).max()))
         self.cells: Any = memory.imshow(self.memory[0], aspect="auto", cmap="RdBu_r", vmin=-largest, vmax=largest)
         _label(heads, memory, trace["write_weights"].shape[1], weights.shape[1], self.slots)
@@ -128,7 +129,10 @@ def _draw_episode(figure: Any, trace: Mapping[str, np.ndarray]) -> list[Any]:
         axis.set_title(name, fontsize=8, loc="left", pad=2)
         axis.tick_params(labelsize=7)
         for side in (axis.xaxis, axis.yaxis):
-            side.set_major_locator(MaxNLocator(6, integer=True))
+            side.set_major_locator(whole_numbers(6))
+        names = trace.get("names: inputs" if name == "Inputs" else "names: outputs", ())
+        if 0 < len(names) <= _MOST_NAMES:
+            axis.set_yticks(range(len(names)), names)
     axes[-1].set_xlabel("time (steps)", fontsize=8)
     return list(axes)
 
@@ -141,9 +145,9 @@ def _label(heads: Any, memory: Any, writes: int, count: int, slots: np.ndarray) 
     """Name heads and slots."""
     names = [f"w{head + 1}" for head in range(writes)] + [f"r{head + 1}" for head in range(count - writes)]
     heads.set_xticks(range(count), names)
-    every = -(-len(slots) // 12)
-    heads.set_yticks(range(0, len(slots), every), [str(slot) for slot in slots[::every]])
-    heads.set_ylabel("slot", fontsize=8)
+    places = round_places(slots, 12)
+    heads.set_yticks(places, [str(slot) for slot in slots[places]])
+    heads.set_ylabel("memory location", fontsize=8)
     for axis, title in ((heads, "Heads"), (memory, "Memory after the step")):
         axis.set_title(title, fontsize=8, loc="left", pad=2, color=INK)
         axis.tick_params(labelsize=7)

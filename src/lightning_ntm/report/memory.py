@@ -13,11 +13,25 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 
 from lightning_ntm.records import write_whole
 from lightning_ntm.report.panels import Panel, panels_of
-from lightning_ntm.report.style import INK, WIDTH, Picture, color, peaks, weighting_norm, whole_numbers
+from lightning_ntm.report.style import (
+    INK,
+    WIDTH,
+    Picture,
+    color,
+    peaks,
+    round_down,
+    round_places,
+    weighting_norm,
+    whole_numbers,
+)
 
 _LANDMARK = "landmark: "
 _FAINT = 0.22
 _BLANK = "#e8ecf2"  # where no answer is asked for
+#: Inches of a title and of the room around a panel; of a number on an axis.
+_AROUND, _NUMBER = 0.36, 0.1
+#: Letters of 8 points that have room above a panel in a column, and above a wide one.
+_LETTERS, _LETTERS_WIDE = 44, 100
 #: Most matrices side by side.
 _MOST_FRAMES = 7
 
@@ -45,7 +59,8 @@ def draw_memory(trace: Mapping[str, np.ndarray], title: str, unit: str, show: Se
     figure.suptitle(title, fontsize=10)
     grid = figure.add_gridspec(1 + len(lower), 2, height_ratios=[upper, *lower])
     for place, (side, shares) in enumerate(zip(sides, heights, strict=True)):
-        _draw_column(figure.add_subfigure(grid[0, place]), side, [*shares, *_rest(tallest, shares)], landmarks)
+        column = figure.add_subfigure(grid[0, place])
+        _draw_column(column, side, [*shares, *_rest(tallest, shares)], landmarks, upper - 0.4)
     for row, panel in enumerate(panels.whole, start=1):
         wide = figure.add_subfigure(grid[row, :])
         _draw_frames(wide, wide.subplots(), panel)
@@ -57,7 +72,7 @@ def draw_memory(trace: Mapping[str, np.ndarray], title: str, unit: str, show: Se
 
 def _height(shares: Sequence[int]) -> float:
     """Return the inches of panels of so many rows: of a row, and of a title with the room around it."""
-    return 0.02 * sum(shares) + 0.36 * len(shares)
+    return 0.02 * sum(shares) + _AROUND * len(shares)
 
 
 def _rest(tallest: float, shares: Sequence[int]) -> list[int]:
@@ -67,13 +82,14 @@ def _rest(tallest: float, shares: Sequence[int]) -> list[int]:
 
 
 def _draw_column(
-    column: Any, side: Sequence[Panel], shares: Sequence[int], landmarks: Mapping[str, np.ndarray]
+    column: Any, side: Sequence[Panel], shares: Sequence[int], landmarks: Mapping[str, np.ndarray], inches: float
 ) -> None:
+    row = (inches - _AROUND * len(shares)) / sum(shares)
     axes = column.subplots(len(shares), 1, sharex=True, squeeze=False, height_ratios=shares)[:, 0]
     for axis in axes[len(side) :]:
         axis.set_axis_off()
-    for axis, panel in zip(axes[: len(side)], side, strict=True):
-        _draw(column, axis, panel, landmarks)
+    for axis, panel, share in zip(axes[: len(side)], side, shares, strict=False):
+        _draw(column, axis, panel, landmarks, share * row)
     axes[len(side) - 1].set_xlabel("time (steps)", fontsize=8)
     axes[len(side) - 1].tick_params(labelbottom=True)
 
@@ -102,20 +118,11 @@ def _rows(panel: Panel) -> int:
     if panel.lines:
         return 14
     rows = panel.values.shape[1]
-    return min(30, max(5 * rows if _named(panel) else rows, 22 if "\n" in panel.rows else 8))
+    return max(8, 5 * rows) if _named(panel) else min(30, max(rows, 22 if "\n" in panel.rows else 8))
 
 
 def _named(panel: Panel) -> bool:
     return panel.labels is not None and panel.labels.dtype.kind == "U"
-
-
-def round_places(labels: np.ndarray, most: int) -> list[int]:
-    """Return the places of the labels that are multiples of 1, 2, 5, 10, ..., at most so many."""
-    for step in (number * 10**power for power in range(9) for number in (1, 2, 5)):
-        places = np.flatnonzero(labels % step == 0)
-        if len(places) <= most:
-            return places.tolist()
-    return []
 
 
 def _point_out(axis: Any, landmarks: Mapping[str, np.ndarray]) -> None:
@@ -125,20 +132,25 @@ def _point_out(axis: Any, landmarks: Mapping[str, np.ndarray]) -> None:
             axis.axvspan(first - 0.5, after - 0.5, color=color(number), alpha=_FAINT, linewidth=0)
 
 
-def _draw(figure: Any, axis: Any, panel: Panel, landmarks: Mapping[str, np.ndarray]) -> None:
+def _name(axis: Any, panel: Panel, letters: int) -> None:
+    """Write a title above a panel, in smaller letters where it would reach beyond it, and what its rows are."""
+    axis.set_title(panel.title, fontsize=8 * min(1, letters / len(panel.title)), loc="left", pad=2)
+    axis.set_ylabel(panel.rows, fontsize=7 if "\n" in panel.rows else 8, linespacing=0.9)
+    axis.tick_params(labelsize=7)
+
+
+def _draw(figure: Any, axis: Any, panel: Panel, landmarks: Mapping[str, np.ndarray], inches: float) -> None:
     if panel.lines:
         _draw_lines(axis, panel)
     else:
-        _draw_image(figure, axis, panel)
+        _draw_image(figure, axis, panel, int(inches / _NUMBER))
     if not panel.signed:  # a tint would say another number there
         _point_out(axis, landmarks)
-    axis.set_title(panel.title, fontsize=8, loc="left", pad=2)
-    axis.set_ylabel(panel.rows, fontsize=7 if "\n" in panel.rows else 8, linespacing=0.9)
-    axis.tick_params(labelsize=7)
+    _name(axis, panel, _LETTERS)
     axis.xaxis.set_major_locator(whole_numbers(7))
 
 
-def _draw_image(figure: Any, axis: Any, panel: Panel) -> None:
+def _draw_image(figure: Any, axis: Any, panel: Panel, room: int) -> None:
     steps, rows = panel.values.shape
     narrow = panel.labels is not None and not panel.signed
     values = peaks(panel.values.T) if narrow else panel.values.T  # bits would all but end up black
@@ -147,9 +159,9 @@ def _draw_image(figure: Any, axis: Any, panel: Panel) -> None:
     )
     if panel.heads is not None:
         axis.plot(np.arange(steps), panel.heads, ".", color=INK, markersize=2.5, scalex=False, scaley=False)
-    _name_rows(axis, panel, rows)
+    _name_rows(axis, panel, rows, room)
     axis.set_facecolor(_BLANK)
-    _add_bar(figure, axis, image, panel, 0.03)
+    _add_bar(figure, axis, image, panel, 0.03, room)
 
 
 def _colors(panel: Panel) -> dict[str, Any]:
@@ -158,21 +170,23 @@ def _colors(panel: Panel) -> dict[str, Any]:
     return {"cmap": "Greys", "norm": weighting_norm() if panel.faint else Normalize(0, 1)}
 
 
-def _add_bar(figure: Any, axis: Any, image: Any, panel: Panel, width: float) -> None:
+def _add_bar(figure: Any, axis: Any, image: Any, panel: Panel, width: float, room: int) -> None:
+    """Add the bar of the colours, with room for so many numbers."""
     bar = figure.colorbar(image, cax=axis.inset_axes((1.01, 0, width, 1)))
-    if panel.faint:
-        bar.set_ticks([0, 0.1, 0.5, 1] if panel.values.shape[1] > 8 else [0, 1])
-    elif not panel.signed:
-        bar.set_ticks([0, 0.5, 1] if panel.values.shape[1] > 8 else [0, 1])
+    if panel.signed:
+        end = round_down(panel.largest)
+        bar.set_ticks(MaxNLocator(min(6, room - 1), steps=[1, 2, 5, 10]) if room > 3 else [-end, end])
+    else:
+        bar.set_ticks([0, 1] if room < 3 else [0, 0.1, 0.5, 1] if panel.faint and room > 5 else [0, 0.5, 1])
     bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:zg}".replace("-", "\N{MINUS SIGN}")))
     bar.ax.tick_params(labelsize=6)
 
 
-def _name_rows(axis: Any, panel: Panel, rows: int) -> None:
-    """Label rows at round numbers, or all if they have names."""
-    most = 4 if rows <= 12 else 7  # low panels have no room for more
+def _name_rows(axis: Any, panel: Panel, rows: int, room: int) -> None:
+    """Label rows at round numbers, at most as many as have room, or all if they have names."""
+    most = max(1, min(4 if rows <= 12 else 7, room))
     if panel.labels is None:
-        axis.yaxis.set_major_locator(whole_numbers(most - 1) if rows > 1 else FixedLocator([0]))
+        axis.yaxis.set_major_locator(whole_numbers(max(1, most - 1)) if rows > 1 else FixedLocator([0]))
         return
     labels = dict(enumerate(panel.labels))
     axis.yaxis.set_major_locator(FixedLocator(list(labels) if _named(panel) else round_places(panel.labels, most)))
@@ -214,12 +228,10 @@ def _draw_frames(figure: Any, axis: Any, panel: Panel) -> None:
     )
     middles = [columns / 2 + number * (columns + gap.shape[1]) for number in range(len(chosen))]
     axis.set_xticks(middles, [str(step) for step in chosen])
-    _name_rows(axis, panel, rows)
-    axis.set_title(panel.title, fontsize=8, loc="left", pad=2)
+    _name_rows(axis, panel, rows, 7)
+    _name(axis, panel, _LETTERS_WIDE)
     axis.set_xlabel("time (steps)", fontsize=8)
-    axis.set_ylabel(panel.rows, fontsize=7 if "\n" in panel.rows else 8, linespacing=0.9)
-    axis.tick_params(labelsize=7)
     axis.tick_params(axis="x", length=0)
     axis.set_facecolor(_BLANK)
     axis.spines[:].set_visible(False)
-    _add_bar(figure, axis, image, panel, 0.012)
+    _add_bar(figure, axis, image, panel, 0.012, 6)

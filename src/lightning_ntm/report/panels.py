@@ -12,6 +12,8 @@ from lightning_ntm.report.quantities import CELLS, QUANTITIES, Quantity, chosen
 _MOST_ROWS = 64
 #: The first axis of an array with more is that of a matrix; else it counts heads, layers or the like.
 _MOST_PARTS = 8
+#: Rows with names, and letters of a name, at most; a row counts as used from this value on.
+_MOST_NAMES, _LONGEST_NAME, _SEEN = 24, 14, 0.1
 
 
 class Panel(NamedTuple):
@@ -55,7 +57,7 @@ def panels_of(trace: Mapping[str, np.ndarray], unit: str, show: Sequence[str] = 
     Raises:
         ValueError: A name in `show` is not in the trace.
     """
-    panels = Panels([_inputs(trace["inputs"])], _answers(trace, unit), [])
+    panels = Panels([_inputs(trace)], _answers(trace, unit), [])
     names = chosen(trace, show)
     for name in names:
         if name in QUANTITIES:
@@ -72,9 +74,28 @@ def largest(*arrays: np.ndarray) -> float:
     return max(float(np.abs(array[np.isfinite(array)]).max(initial=1e-6)) for array in arrays)
 
 
-def _inputs(values: np.ndarray) -> Panel:
+def _inputs(trace: Mapping[str, np.ndarray]) -> Panel:
+    values = trace["inputs"]
     signed = bool(values.min() < 0 or values.max() > 1)
-    return Panel("Inputs", values, "channel", signed, largest=largest(values) if signed else 1.0)
+    panel = Panel("Inputs", values, "channel", signed, largest=largest(values) if signed else 1.0)
+    return _with_names(panel, trace.get("names: inputs"), np.abs(values).max(axis=0))
+
+
+def _with_names(panel: Panel, names: np.ndarray | None, used: np.ndarray) -> Panel:
+    """Return a panel whose rows have names, of many the ones that are used most.
+
+    Args:
+        panel: With a row for each name.
+        names: Of the rows, or nothing.
+        used: How much each row is used.
+    """
+    if names is None:
+        return panel
+    rows = np.arange(len(names))
+    if len(names) > _MOST_NAMES:
+        rows = np.sort(np.argsort(-used, kind="stable")[: min(_MOST_NAMES, max(2, int((used > _SEEN).sum())))])
+    cut = [name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…" for name in names[rows].tolist()]
+    return panel._replace(values=panel.values[:, rows], rows="", labels=np.array(cut))
 
 
 def _answers(trace: Mapping[str, np.ndarray], unit: str) -> list[Panel]:
@@ -84,7 +105,11 @@ def _answers(trace: Mapping[str, np.ndarray], unit: str) -> list[Panel]:
     finite = np.concatenate([values[np.isfinite(values)] for values in shown.values()])
     signed = bool(finite.size) and not (finite.min() >= 0 and finite.max() <= 1)
     most = largest(finite) if signed else 1.0
-    return [Panel(name.capitalize(), values, unit, signed, largest=most) for name, values in shown.items()]
+    used = np.nan_to_num(np.stack([*shown.values()])).max(axis=(0, 1))
+    return [
+        _with_names(Panel(name.capitalize(), values, unit, signed, largest=most), trace.get("names: outputs"), used)
+        for name, values in shown.items()
+    ]
 
 
 def _add_known(panels: Panels, trace: Mapping[str, np.ndarray], name: str, names: Sequence[str]) -> None:
@@ -93,7 +118,7 @@ def _add_known(panels: Panels, trace: Mapping[str, np.ndarray], name: str, names
         panels.whole.append(_matrices(trace, name, names))
         return
     if quantity.kind == "number":
-        values = values[:, :, None] if values.ndim == 2 else values
+        values = values.reshape(len(values), -1, 1) if values.ndim < 3 else values
     elif values.ndim == 2:
         values = values[:, None]
     for side, what, part in _sides(trace, quantity, values.reshape(len(values), -1, values.shape[-1])):
@@ -121,9 +146,9 @@ def _image(
     title = quantity.title + (f", {what}" if what.endswith(" head") and part.shape[1] == 1 else _of(what, head, part))
     if quantity.kind in ("weighting", "location"):
         slots = _used_slots(trace, values.shape[-1])
-        title += _shown(slots, values.shape[-1], "")
+        some = f"\nof {values.shape[-1]}" if len(slots) < values.shape[-1] else ""
         faint = quantity.kind == "weighting"
-        return Panel(title, values[:, slots], "memory\nlocation", labels=slots, faint=faint)
+        return Panel(title, values[:, slots], f"memory\nlocation{some}", labels=slots, faint=faint)
     if quantity.kind == "modes":
         return Panel(title, values, "mode", labels=np.array(["backward", "content", "forward"]))
     if quantity.kind == "shift":
@@ -222,8 +247,8 @@ def _of(kind: str, number: int, parts: np.ndarray) -> str:
     return f", {kind} {number + 1}" if parts.shape[1] > 1 else ""
 
 
-def _shown(slots: np.ndarray, all_slots: int, what: str = "slots ") -> str:
-    return f" ({what}{slots[0]} to {slots[-1]} of {all_slots})" if len(slots) < all_slots else ""
+def _shown(slots: np.ndarray, all_slots: int) -> str:
+    return f" (slots {slots[0]} to {slots[-1]} of {all_slots})" if len(slots) < all_slots else ""
 
 
 def _used_slots(trace: Mapping[str, np.ndarray], slots: int) -> np.ndarray:

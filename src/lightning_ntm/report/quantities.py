@@ -48,6 +48,7 @@ QUANTITIES = {
     "allocation_weights": Quantity("Allocation weighting", "weighting", "left"),
     "allocation_gate": Quantity("Allocation gate (0: content)", "number", "left"),
     "write_gate": Quantity("Write gate", "number", "left"),
+    "reuse_gate": Quantity("Reuse gate (1: where was read)", "number", "left"),
     "write_weights": Quantity("Write weightings", "weighting", "left"),
     "precedence": Quantity("Precedence", "weighting", "left"),
     "backward_sharpness": Quantity("Backward sharpness", "number", "right"),
@@ -64,9 +65,9 @@ QUANTITIES = {
 #: Of stacks and tapes, which have pictures of their own.
 CELLS = ("stacks", "stack_actions", "tapes", "tape_actions")
 #: Part of other quantities, or never drawn without being asked for.
-_ASIDE = {"weights", "pushed", "written", "moves"}
+ASIDE = {"weights", "pushed", "written", "moves", "accessed", "time", "read_places", "read_entries"}
 _DEFAULT = (
-    *("add", "write_weights", "usage", "allocation_weights", "reads", "read_weights", "read_modes"),
+    *("add", "reuse_gate", "write_weights", "usage", "allocation_weights", "reads", "read_weights", "read_modes"),
     *CELLS,
     *("memory", "link"),
 )
@@ -97,7 +98,7 @@ def chosen(trace: Mapping[str, np.ndarray], show: Sequence[str]) -> list[str]:
     """
     known = observed(trace)
     if not show:
-        own = [name for name in known if name not in QUANTITIES and name not in CELLS and name not in _ASIDE]
+        own = [name for name in known if name not in QUANTITIES and name not in CELLS and name not in ASIDE]
         return [*(name for name in _DEFAULT if name in known), *own] or [name for name in known if name == "hidden"]
     names: dict[str, None] = {}
     for word in show:
@@ -109,6 +110,6 @@ def chosen(trace: Mapping[str, np.ndarray], show: Sequence[str]) -> list[str]:
 
 
 def _unknown(word: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(word, [*known, *GROUPS], n=1)
+    near = difflib.get_close_matches(word, [*known, *(group for group in GROUPS if {*GROUPS[group]} & {*known})], n=1)
     hint = f"did you mean {near[0]!r}? It" if near else "it"
     return f"there is no {word!r} in the trace of this network; {hint} has {', '.join(known) or 'nothing'}."

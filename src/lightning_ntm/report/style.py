@@ -119,6 +119,21 @@ def whole_numbers(most: int) -> MaxNLocator:
     return MaxNLocator(most, integer=True, steps=_ROUND)
 
 
+def round_places(labels: np.ndarray, most: int) -> list[int]:
+    """Return the places of the labels that are multiples of 1, 2, 5, 10, ..., at most so many."""
+    for step in (number * 10**power for power in range(9) for number in (1, 2, 5)):
+        places = np.flatnonzero(labels % step == 0)
+        if len(places) <= most:
+            return places.tolist()
+    return []
+
+
+def round_down(value: float) -> float:
+    """Return the largest of 1, 2 or 5 times a power of ten that is at most a positive value."""
+    power = 10.0 ** math.floor(math.log10(value))
+    return float(next(step for step in (5, 2, 1, 0.5) if step * power <= value * (1 + 1e-9)) * power)
+
+
 def floor_of(values: np.ndarray, least: float = 1e-3) -> float:
     """Return the power of ten that stands for zero on a logarithmic axis: at or below all values above `least`."""
     positive = values[np.isfinite(values) & (values > 0)]

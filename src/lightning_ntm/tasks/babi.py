@@ -18,6 +18,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+#: The file with the word of each symbol.
+WORDS = "words.txt"
 #: What the network sees while it answers; symbol 0.
 ANSWERING = "-"
 #: Without a file of validation stories, each story of this number in a training file is one.
@@ -120,7 +122,7 @@ def convert(folder: Path, out: Path, tasks: Iterable[int] | None = None, longest
     _write(out / "validation.npz", validation)
     for task, split in splits.items():
         _write(out / file_of(task), [_arrays(story, symbols) for story in split.test])
-    (out / "words.txt").write_text("".join(f"{word}\n" for word in words), encoding="utf-8")
+    (out / WORDS).write_text("".join(f"{word}\n" for word in words), encoding="utf-8")
     return words
 
 
@@ -181,8 +183,9 @@ def main(argv: list[str]) -> int:
         words = convert(given.folder, given.out, given.tasks, given.longest)
     except (ValueError, OSError) as error:
         parser.exit(2, f"{parser.prog}: error: {error}\n")
-    options = {name: given.out / f"{name}.npz" for name in ("train", "validation")}
+    options: dict[str, object] = {name: given.out / f"{name}.npz" for name in ("train", "validation")}
     options |= dict.fromkeys(("input_symbols", "answer_size"), len(words))
+    options["names"] = given.out / WORDS
     said = " ".join(f"--task.{name} {shlex.quote(str(value))}" for name, value in options.items())
     print(f"ntm train --model DNC --task files {said}")
     return 0

@@ -131,6 +131,16 @@ class Task(abc.ABC):
         """
         return None
 
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """Return what each number of an input step stands for, as a word, for pictures; nothing to count them."""
+        return ()
+
+    @property
+    def answer_names(self) -> tuple[str, ...]:
+        """Return what each bit or symbol of an answer stands for, for pictures; nothing to count them."""
+        return ()
+
     def landmarks(self, batch: Batch) -> dict[str, Bool[Tensor, "batch time"]]:
         """Return the steps to point out in a picture of the memory at work, by what they are."""
         return {}

@@ -11,9 +11,10 @@ import numpy as np
 import torch
 
 from lightning_ntm.tasks.answer import Answer
-from lightning_ntm.tasks.answers import Numbers
+from lightning_ntm.tasks.answers import Numbers, Symbols
 from lightning_ntm.tasks.base import Task
 from lightning_ntm.tasks.batch import Batch
+from lightning_ntm.tasks.formats import read_names
 from lightning_ntm.tasks.layout import Kind, Layout
 from lightning_ntm.tasks.randomness import Split, batch_generator
 from lightning_ntm.tasks.sequences import Sequences, sha256_of
@@ -38,6 +39,7 @@ class FileTask(Task):
         input_symbols: Symbols that inputs may be. By default the largest of the training file plus 1, if each step of
             its inputs has one integer.
         tolerance: A number of an answer that is further off than this is wrong.
+        names: A text file with the names of the symbols for pictures, one in each line, that of symbol 0 first.
 
     Raises:
         ValueError: A file cannot be read, or a sequence is not as it should be; the message names file and row. If
@@ -54,7 +56,9 @@ class FileTask(Task):
         input_size: int | None = None,
         input_symbols: int | None = None,
         tolerance: float = 0.04,
+        names: str | None = None,
     ):
+        self._names = None if names is None else str(Path(names).expanduser().absolute())
         paths = {"train": train, "validation": validation}
         self._files = {name: str(Path(path).expanduser().absolute()) for name, path in paths.items()}
         self._read: dict[str, Sequences] = {}
@@ -87,7 +91,7 @@ class FileTask(Task):
             ValueError: A sequence is not as it should be; the message names its row.
         """
         task = cls.__new__(cls)
-        task._files, task._held = {}, "validation"
+        task._files, task._held, task._names = {}, "validation", None
         task._read = {"train": Sequences.of("train", train), "validation": Sequences.of("validation", validation)}
         task._set_up(Layout(None, input_symbols, answer, answer_size), tolerance)
         return task
@@ -102,6 +106,34 @@ class FileTask(Task):
         read = {name: self._read.get(name) or self._open(name) for name in ("train", "validation")}
         self.layout = layout.completed(read["train"])
         self._read = {name: self.layout.fit(sequences) for name, sequences in read.items()}
+        if self._names:
+            self._read_names(Path(self._names))  # reports a damaged file before it is needed
+
+    def _named(self) -> tuple[str, ...]:
+        """Return the names of symbols; none where the file is no longer there, since pictures alone need it."""
+        return self._read_names(Path(self._names)) if self._names and Path(self._names).exists() else ()
+
+    def _read_names(self, path: Path) -> tuple[str, ...]:
+        """Return the names of symbols.
+
+        Raises:
+            ValueError: The file cannot be read, or has fewer names than there are symbols.
+        """
+        found = read_names(path)
+        symbols = max(self.layout.input_symbols or 0, self.answer.size if isinstance(self.answer, Symbols) else 0)
+        if len(found) < symbols:
+            raise ValueError(f"names (={path}) has {len(found)} names for {symbols} symbols.")
+        return found
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """The names of the symbols that inputs may be."""
+        return self._named()[: self.layout.input_symbols or 0]
+
+    @property
+    def answer_names(self) -> tuple[str, ...]:
+        """The names of the symbols that an answer may be."""
+        return self._named()[: self.answer.size] if isinstance(self.answer, Symbols) else ()
 
     def _open(self, name: str) -> Sequences:
         path = self._files[name]
@@ -153,7 +185,7 @@ class FileTask(Task):
         """Return absolute paths, and sizes and kinds as they follow from the training file. Reads both files."""
         for name in ("train", "validation"):
             self._sequences(name)
-        return {**self._files, **self.layout._asdict()}
+        return {**self._files, **self.layout._asdict(), "names": self._names}
 
     def stored(self, split: Split) -> int:
         """Return how many sequences a split has."""

@@ -17,6 +17,8 @@ Rows = dict[str, list[Any]]
 #: What a sequence may have; the last tells the lengths of sequences that share an array.
 _NAMES = ("inputs", "targets", "mask")
 _LENGTHS = "lengths"
+#: Size of a file with names of symbols, at most.
+_NAMES_BYTES = 2**20
 
 
 def read_rows(source: str, path: Path) -> Rows:
@@ -40,6 +42,24 @@ def read_rows(source: str, path: Path) -> Rows:
         raise ValueError(f"{source}: the file does not fit into memory.") from None
     except OSError as error:
         raise ValueError(f"{source}: the file cannot be read ({error.strerror or error}).") from None
+
+
+def read_names(path: Path) -> tuple[str, ...]:
+    """Return the lines of a text file, each of which is the name of a symbol.
+
+    Raises:
+        ValueError: The file cannot be read, or a line is empty or cannot be shown.
+    """
+    if not path.is_file() or path.stat().st_size > _NAMES_BYTES:
+        raise ValueError(f"names (={path}) must be a text file of at most {_NAMES_BYTES:,} bytes.")
+    try:
+        found = tuple(path.read_text(encoding="utf-8-sig").splitlines())
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"names (={path}) cannot be read ({error}).") from None
+    for number, name in enumerate(found, start=1):
+        if not name.strip() or not name.isprintable():
+            raise ValueError(f"names (={path}), line {number}: expected the name of a symbol, got {name[:60]!r}.")
+    return found
 
 
 def split_rows(source: str, arrays: Mapping[str, Any]) -> Rows:

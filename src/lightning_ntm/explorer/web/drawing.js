@@ -86,7 +86,7 @@ const DRAWING = (() => {
   `asked` is 0 are pale, since nothing is asked for there. */
   class Timeline {
     constructor(canvas, rows, rowHeight) {
-      Object.assign(this, { canvas, rows, rowHeight, columns: 1, marks: [], row: null, asked: null });
+      Object.assign(this, { canvas, rows, rowHeight, columns: 1, marks: [], frames: "alarm", row: null, asked: null });
     }
 
     paint(columns, rows, value, kind) {
@@ -100,7 +100,7 @@ const DRAWING = (() => {
       grid(context, width, height, this.columns, this.rows);
       context.fillStyle = `${colors.paper}b0`;
       for (let t = 0; this.asked && t < this.columns; t++) if (!this.asked[t]) context.fillRect(t * cell, 0, cell, height);
-      for (const [t, row] of this.marks) rectangle(context, t * cell, row * high, cell, high, colors.alarm, cell > 6 ? 2 : 1);
+      for (const [t, row] of this.marks) rectangle(context, t * cell, row * high, cell, high, colors[this.frames], cell > 6 ? 2 : 1);
       if (this.row !== null) rectangle(context, 0, this.row * high, width, high, colors.soft, 1);
       rectangle(context, time * cell, 0, Math.max(cell, 2), height, colors.ink);
     }

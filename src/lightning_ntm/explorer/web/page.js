@@ -30,7 +30,11 @@
     return made;
   }
 
-  const brief = (value) => (Math.abs(value) >= 100 ? value.toFixed(0) : value.toFixed(2));
+  /** Return a number with so many decimals; what rounds to zero has no sign. */
+  const fixed = (value, digits) => (Math.round(value * 10 ** digits) / 10 ** digits + 0).toFixed(digits);
+  const brief = (value) => fixed(value, Math.abs(value) >= 100 ? 0 : 2);
+  const titled = (name) => data.titles[name] ?? name[0].toUpperCase() + name.slice(1).replaceAll("_", " ").replaceAll(".", " ");
+  const symbol = (kind, row) => data.names[kind][row] ?? String(row);
   const numbers = (count, word) => `${count} ${word}${count === 1 ? "" : "s"}`;
 
   /** Return a slider with its name and value. */
@@ -148,21 +152,25 @@
     if (!trace.memory) return [];
     const count = trace.memory.shape[1], result = [];
     for (const [name, { shape }] of Object.entries(trace)) {
-      if (shape.at(-1) !== count || shape.length > 3 || shape.length < 2 || name === "weights") continue;
+      if (!ofSlots(name, shape, count)) continue;
       if (dnc && !DNC_WEIGHTINGS.includes(name)) continue;
-      const of = reader(name), label = name.replaceAll("_", " "), kind = /write|alloc/.test(name) ? "write" : "read";
-      result.push({ label, heads: shape.length === 3 ? shape[1] : 1, kind, first: null,
+      const of = reader(name), label = titled(name), kind = /write|alloc/.test(name) ? "write" : "read";
+      result.push({ name, label, heads: shape.length === 3 ? shape[1] : 1, kind, first: null,
                     of: shape.length === 3 ? of : (t, _, slot) => of(t, slot) });
     }
-    return dnc ? result.sort((a, b) => DNC_LABELS.indexOf(a.label) - DNC_LABELS.indexOf(b.label)) : result;
+    return dnc ? result.sort((a, b) => DNC_WEIGHTINGS.indexOf(a.name) - DNC_WEIGHTINGS.indexOf(b.name)) : result;
   }
   const DNC_WEIGHTINGS = ["write_weights", "read_weights", "usage", "allocation_weights", "write_content_weights",
     "content_weights", "forward_weights", "backward_weights"];
-  const DNC_LABELS = DNC_WEIGHTINGS.map((name) => name.replaceAll("_", " "));
+
+  /** Whether an array has a number for each slot; a memory may be as wide as it has slots. */
+  function ofSlots(name, shape, count) {
+    return shape.at(-1) === count && shape.length > 1 && shape.length < 4 && name !== "weights" && !data.vectors.includes(name);
+  }
 
   /** Return the weightings by which heads read and write. */
   function acting() {
-    const all = weightings(), found = all.filter(({ label }) => ntm || /^(read|write) weights$/.test(label));
+    const all = weightings(), found = all.filter(({ name }) => ntm || /^(read|write)_weights$/.test(name));
     return found.length ? found : all;
   }
 
@@ -229,20 +237,26 @@
     const inputs = timeline("Input", episode.inputs.shape[1], of(episode.inputs), {
       kind: kind(episode.inputs), note: network ? "click to change" : "" });
     editable(inputs, focused);
+    tell(inputs, "inputs");
     if (episode.targets) {
       const target = of(episode.targets), masked = (t, row) => (episode.mask.data[t] ? target(t, row) : 0);
-      timeline("Target", episode.targets.shape[1], masked, { kind: kind(episode.targets) });
+      tell(timeline("Target", episode.targets.shape[1], masked, { kind: kind(episode.targets) }), "outputs");
     }
-    timeline("Output", outputs.shape[1], of(outputs), { kind: kind(outputs), marks: found.wrong, note: units() }).asked = episode.mask?.data;
+    const output = timeline("Output", outputs.shape[1], of(outputs), { kind: kind(outputs), marks: found.wrong, note: units() });
+    output.asked = episode.mask?.data;
+    tell(output, "outputs");
     slots = usedSlots();
     for (const weighting of weightings()) {
       for (let head = 0; head < weighting.heads; head++) showWeighting(weighting, head);
     }
     if (dnc) showGates();
+    for (const name of Object.keys(trace)) if (name.startsWith("cells_")) showCells(name);
     if (!trace.memory && trace.hidden) {
-      const [, layers, size] = trace.hidden.shape, hidden = reader("hidden");
+      const { shape } = trace.hidden, hidden = scaled("hidden"), layered = shape.length === 3;
+      const layers = layered ? shape[1] : 1, size = shape.at(-1);
       for (let layer = 0; layer < layers; layer++) {
-        timeline(`Hidden units of layer ${layer + 1}`, size, (t, row) => hidden(t, layer, row), { kind: "signed", height: Math.max(1, 160 / size) });
+        const of = (t, row) => (layered ? hidden(t, layer, row) : hidden(t, row));
+        timeline(layers > 1 ? `Hidden units of layer ${layer + 1}` : "Hidden units", size, of, { kind: "signed", height: Math.max(1, 160 / size) });
       }
     }
     if (!strips || !ntm) prepare(); // the sliders of an NTM stay
@@ -260,15 +274,52 @@
     }
   }
 
+  const ACTIONS = { stack: ["push", "pop", "no-op"], tape: ["stay", "left", "right", "jump left", "jump right"] };
+
+  /** Show what a stack or a tape holds, and what is done to it. */
+  function showCells(name) {
+    const [, kind, number] = name.split("_"), heads = trace[`head_${kind}_${number}`];
+    const line = timeline(`${kind === "stack" ? "Stack" : "Tape"} ${number}`, trace[name].shape[1], scaled(name), {
+      kind: "signed", note: heads ? "a row for each cell, the head is framed" : "a row for each cell, the top above" });
+    if (heads) Object.assign(line, { marks: [...heads.data.entries()], frames: "ink" });
+    const actions = reader(`${kind}_actions`), count = trace[`${kind}_actions`].shape[2];
+    timeline(`Actions of ${kind} ${number}`, count, (t, row) => actions(t, number - 1, row), {
+      height: 10, note: ACTIONS[kind].slice(0, count).join(", ") });
+  }
+
+  /** Tell the name of a row to which the mouse points, where the task has names. */
+  function tell(line, kind) {
+    if (!data.names[kind].length) return;
+    line.canvas.addEventListener("pointermove", (event) => {
+      const [t, row] = line.cell(event);
+      tip(event, `step ${t}: ${symbol(kind, row)}`);
+    });
+    line.canvas.addEventListener("pointerleave", () => tip(null));
+  }
+
+  /** Return the symbols of a step in words. */
+  function symbolsOf(time) {
+    if (answer.kind !== "symbols") return "";
+    const row = ({ shape: [, size], data: values }) => values.subarray(time * size, (time + 1) * size);
+    const largest = (values) => values.indexOf(values.reduce((most, value) => Math.max(most, value)));
+    const told = oneHot ? [`input ${symbol("inputs", largest(row(episode.inputs)))}`] : [];
+    if (!episode.mask || episode.mask.data[time]) {
+      const shown = row(outputs), chosen = largest(shown);
+      if (episode.targets) told.push(`target ${symbol("outputs", largest(row(episode.targets)))}`);
+      told.push(`output ${symbol("outputs", chosen)} (${fixed(shown[chosen], 2)})`);
+    }
+    return told.length ? `In this step: ${told.join(", ")}.` : "";
+  }
+
   const units = () => (answer.kind === "numbers" ? "" : "probabilities");
 
   function showWeighting({ label, heads: number, of, first, kind }, head) {
     const shown = slots.count === slots.total ? `${slots.total} slots` : `slots ${slotOf(0)} to ${slotOf(slots.count - 1)} of ${slots.total}`;
-    const line = timeline(number > 1 || first !== null ? `${label} ${head + 1}` : label, slots.count,
+    const line = timeline(first !== null ? `${label} ${head + 1}` : number > 1 ? `${label}, head ${head + 1}` : label, slots.count,
       (t, row) => of(t, head, slotOf(row)), { className: kind, note: shown });
     line.canvas.addEventListener("pointermove", (event) => {
       const [t, row] = line.cell(event);
-      tip(event, `step ${t}, slot ${slotOf(row)}: ${of(t, head, slotOf(row)).toFixed(3)}`);
+      tip(event, `step ${t}, slot ${slotOf(row)}: ${fixed(of(t, head, slotOf(row)), 3)}`);
       point(slotOf(row));
     });
     line.canvas.addEventListener("pointerleave", () => { tip(null); point(null); });
@@ -313,8 +364,9 @@
   function verdict() {
     const { wrong, asked } = found, unit = answer.unit, said = [];
     if (!episode.targets) said.push(state.edits.size ? "The target of a changed input is not known." : "There is no target.");
+    else if (wrong.length && asked === 1) said.push(element("b", { className: "bad" }, `The ${unit} is wrong`));
     else if (wrong.length) said.push(element("b", { className: "bad" }, `${wrong.length} of ${asked} ${unit}s wrong`));
-    else said.push(element("b", {}, `All ${asked} ${unit}s right`));
+    else said.push(element("b", {}, asked === 1 ? `The ${unit} is right` : `All ${asked} ${unit}s right`));
     if (before) {
       said.push(`, with ${numbers(state.changes.size, "step")} changed`);
       if (episode.targets) said.push(` (without: ${before.wrong.length} wrong)`);
@@ -365,8 +417,8 @@
     const count = trace.memory?.shape[1], result = [];
     for (const name of names) {
       const { shape } = trace[name];
-      if (["inputs", "targets", "mask", "outputs", "errors", "logits", "memory", "weights"].includes(name) || shape.length > 3) continue;
-      if (!network && count && shape.at(-1) === count) continue;
+      if (/^(cells|head)_|^(stack|tape)_actions$/.test(name) || ["inputs", "targets", "mask", "outputs", "errors", "logits", "memory", "weights"].includes(name) || shape.length > 3) continue;
+      if (!network && count && ofSlots(name, shape, count)) continue;
       const [, rows = 1, columns = null] = shape;
       if (columns !== null) result.push([name, rows, columns, scaled(name)]);
       else result.push([name, 1, rows, (t, _, column) => (shape.length === 1 ? scaled(name)(t) : scaled(name)(t, column))]);
@@ -380,12 +432,12 @@
   /** Add a picture of rows and columns: `columns()` of them, with `value(time, row, column)`. */
   function addStrip(grid, name, rows, columns, value, kind, high = rows > 8 ? 4 : 11) {
     const canvas = element("canvas", { role: "img" });
-    canvas.setAttribute("aria-label", name);
-    grid.append(element("span", {}, name.replaceAll("_", " ").replaceAll(".", " ")), canvas);
+    canvas.setAttribute("aria-label", titled(name));
+    grid.append(element("span", {}, titled(name)), canvas);
     canvas.addEventListener("pointermove", (event) => {
       const box = canvas.getBoundingClientRect(), at = (share, count) => Math.min(count - 1, Math.max(0, Math.floor(share * count)));
       const column = at((event.clientX - box.left) / box.width, columns()), row = at((event.clientY - box.top) / box.height, rows);
-      tip(event, `${name.replaceAll("_", " ")} ${rows > 1 ? `${row}, ` : ""}${column}: ${value(state.time, row, column).toFixed(3)}`);
+      tip(event, `${titled(name)} ${rows > 1 ? `${row}, ` : ""}${column}: ${fixed(value(state.time, row, column), 3)}`);
     });
     canvas.addEventListener("pointerleave", () => tip(null));
     strips.push(() => DRAWING.strip(canvas, rows, columns(), (row, column) => value(state.time, row, column), kind, high));
@@ -544,6 +596,7 @@
       reset.hidden = !Object.keys(changed).length;
     }
     $("time").value = time;
+    $("symbols").textContent = symbolsOf(time);
     $("when").textContent = `step ${time} of ${episode.inputs.shape[0] - 1}`;
     share();
     keepAddress();

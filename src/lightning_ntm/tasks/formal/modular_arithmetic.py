@@ -35,6 +35,7 @@ class ModularArithmetic(StringTask):
     max_length: int = 39
 
     symbols, answer, odd = MODULUS + 4, Symbols(MODULUS), True
+    signs = "01234+-*"
 
     def draw(
         self, generator: np.random.Generator, batch_size: int, length: int

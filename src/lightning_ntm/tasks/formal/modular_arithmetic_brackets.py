@@ -30,6 +30,7 @@ class ModularArithmeticBrackets(StringTask):
     """
 
     symbols, answer = MODULUS + 6, Symbols(MODULUS)
+    signs = "01234+-*()"
 
     def draw(
         self, generator: np.random.Generator, batch_size: int, length: int

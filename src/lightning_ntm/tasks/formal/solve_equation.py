@@ -39,6 +39,7 @@ class SolveEquation(StringTask):
     min_length: int = 3
 
     symbols, answer, shortest = MODULUS + 6, Symbols(MODULUS), 3
+    signs = "01234+-()x="
 
     def draw(
         self, generator: np.random.Generator, batch_size: int, length: int

@@ -38,6 +38,8 @@ class StringTask(Task):
 
     #: Symbols that a string may have: 0 to `symbols - 1`.
     symbols: ClassVar[int]
+    #: How they are written, where a number is not enough; the last ones may have no sign.
+    signs: ClassVar[str] = ""
     #: Length of the shortest string of the task.
     shortest: ClassVar[int] = 1
     #: Whether all strings have an odd length.
@@ -58,6 +60,17 @@ class StringTask(Task):
     def input_size(self) -> int:
         """The symbols and the empty symbol."""
         return self.symbols + 1
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """The symbols as they are written, and `empty`."""
+        return (*self.signs, *(str(symbol) for symbol in range(len(self.signs), self.symbols)), "empty")
+
+    @property
+    def answer_names(self) -> tuple[str, ...]:
+        """The symbols of an answer, and `end` for the one that ends it."""
+        end = self.answer.end
+        return tuple("end" if symbol == end else str(symbol) for symbol in range(self.answer.size))
 
     @property
     def difficulty(self) -> dict[str, int]:
