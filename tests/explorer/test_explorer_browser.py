@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import pytest
 import torch
 
-from lightning_ntm import DNC, LSTM, NTM, Copy, StackRNN, explore
+from lightning_ntm import DNC, LSTM, NTM, Copy, StackRNN, explore, open_run
 from lightning_ntm.tasks import ReverseString
 from lightning_ntm.tasks.formal import OddsFirst
 from lightning_ntm.zoo import names

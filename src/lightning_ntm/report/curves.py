@@ -49,8 +49,9 @@ def draw_curves(experiment: Experiment, split: str, measure: Measure, scale: Sca
     for value in chance if split == "validation" else ():
         axis.axhline(drawn.shown(value), **_CHANCE)
         # Not in the legend: the figure beside this one has the same legend, and so the same height.
-        place = {"ha": "right", "va": "top", "transform": axis.get_yaxis_transform()}
-        axis.text(1, drawn.shown(value), f"chance: {value:z.4g}", fontsize=8, color=SOFT, **place)
+        place = {"xycoords": axis.get_yaxis_transform(), "xytext": (0, -4), "textcoords": "offset points"}
+        told = f"chance: {value:z.4g}"
+        axis.annotate(told, (1, drawn.shown(value)), fontsize=8, color=SOFT, ha="right", va="top", **place)
     drawn.finish(axis)
     axis.set_xlabel("batches")
     _legend(figure, experiment.networks, _named_optimum(optimal))

@@ -35,6 +35,8 @@ def title(experiment: Experiment) -> str:
     best = networks[0]
     if not any(network.tried for network in networks):
         return f"{_listed(networks)} on {task}: no run has ended yet"
+    if all(run.final(experiment.measures.ordered[0].name) is None for one in networks for run in one.tried):
+        return f"{_listed(networks)} on {task}: no validation was measured"
     if experiment.measures.goal is None:
         return _without_goal(networks, experiment.measures.ordered[0], task)
     told = f"{_name(best)} solves {task} with {_share(best)}"

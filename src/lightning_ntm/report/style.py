@@ -174,8 +174,13 @@ def scale_share(axis: Any, values: np.ndarray) -> None:
 
 
 def _count_steps(axis: Any) -> None:
+    if not np.isfinite(axis.dataLim.intervalx).all():  # a horizontal line has no steps
+        axis.set_xticks([])
+        axis.text(0.5, 0.5, "nothing was measured", transform=axis.transAxes, ha="center", color=SOFT)
+        return
     axis.xaxis.set_major_locator(whole_numbers(6))
-    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:z,.0f}"))
+    # Around a single step there are no other whole numbers.
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:z,.0f}" if value == round(value) else ""))
 
 
 def _power(value: float, floor: float) -> str:

@@ -154,7 +154,7 @@
     for (const [name, { shape }] of Object.entries(trace)) {
       if (!ofSlots(name, shape, count)) continue;
       if (dnc && !DNC_WEIGHTINGS.includes(name)) continue;
-      const of = reader(name), label = titled(name), kind = /write|alloc/.test(name) ? "write" : "read";
+      const of = reader(name), label = titled(name) + (name === "content_weights" && trace.write_content_weights ? " for reading" : ""), kind = /write|alloc/.test(name) ? "write" : "read";
       result.push({ name, label, heads: shape.length === 3 ? shape[1] : 1, kind, first: null,
                     of: shape.length === 3 ? of : (t, _, slot) => of(t, slot) });
     }
@@ -249,6 +249,7 @@
     for (const weighting of weightings()) {
       for (let head = 0; head < weighting.heads; head++) showWeighting(weighting, head);
     }
+    if (!trace.memory && !trace.hidden) showOwn();
     if (dnc) showGates();
     for (const name of Object.keys(trace)) if (name.startsWith("cells_")) showCells(name);
     if (!trace.memory && trace.hidden) {
@@ -271,6 +272,16 @@
     timeline("Write gate above, allocation gate below", 2, (t, row) => (row ? allocation : write)(t, 0), { height: 10, note: "1 writes; 1 to unused slots" });
     for (let head = 0; head < reads; head++) {
       timeline(`Read modes${reads > 1 ? ` of head ${head + 1}` : ""}`, 3, (t, row) => modes(t, head, row), { height: 10, note: "backward, content, forward" });
+    }
+  }
+
+  /** Show all that a network without a known memory or hidden units observes. */
+  function showOwn() {
+    for (const [name, rows, columns, value] of others()) {
+      for (let part = 0; part < Math.min(rows, 8); part++) {
+        timeline(`${titled(name)}${rows > 1 ? ` ${part + 1}` : ""}`, columns, (t, row) => value(t, part, row), {
+          kind: "signed", height: Math.max(1, Math.min(12, 160 / columns)) });
+      }
     }
   }
 
@@ -313,9 +324,16 @@
 
   const units = () => (answer.kind === "numbers" ? "" : "probabilities");
 
+  /** Return the name of one of so many heads; where all heads are together, those that read come first. */
+  function headOf(number, head) {
+    const [reads, writes] = ["read_weights", "write_weights"].map((name) => trace[name]?.shape.at(-2) ?? 0);
+    if (network || !reads || !writes || number !== reads + writes) return `head ${head + 1}`;
+    return head < reads ? `read head ${head + 1}` : `write head ${head - reads + 1}`;
+  }
+
   function showWeighting({ label, heads: number, of, first, kind }, head) {
     const shown = slots.count === slots.total ? `${slots.total} slots` : `slots ${slotOf(0)} to ${slotOf(slots.count - 1)} of ${slots.total}`;
-    const line = timeline(first !== null ? `${label} ${head + 1}` : number > 1 ? `${label}, head ${head + 1}` : label, slots.count,
+    const line = timeline(first !== null ? `${label} ${head + 1}` : number > 1 ? `${label}, ${headOf(number, head)}` : label, slots.count,
       (t, row) => of(t, head, slotOf(row)), { className: kind, note: shown });
     line.canvas.addEventListener("pointermove", (event) => {
       const [t, row] = line.cell(event);
@@ -508,12 +526,14 @@
   function memoryFigure() {
     const canvas = element("canvas", { role: "img" }), about = element("p", { id: "slot", className: "note" });
     canvas.setAttribute("aria-label", "memory: slots by width");
-    canvas.addEventListener("pointermove", (event) => point(slotAt(canvas, event)));
-    canvas.addEventListener("pointerdown", (event) => point(slotAt(canvas, event)));
-    canvas.addEventListener("pointerleave", () => point(null));
+    const heads = acting().length > 0, caption = element("figcaption", {}, element("span"), "one row a slot");
+    if (heads) {
+      canvas.addEventListener("pointermove", (event) => point(slotAt(canvas, event)));
+      canvas.addEventListener("pointerdown", (event) => point(slotAt(canvas, event)));
+      canvas.addEventListener("pointerleave", () => point(null));
+      caption.firstChild.append(element("span", { className: "key write" }), "write weighting ", element("span", { className: "key read" }), "read weighting");
+    }
     strips.push(() => drawMemory(canvas));
-    const caption = element("figcaption", {});
-    caption.append(element("span", {}, element("span", { className: "key write" }), "write weighting ", element("span", { className: "key read" }), "read weighting"), "one row a slot");
     return element("figure", {}, caption, canvas, about);
   }
 
