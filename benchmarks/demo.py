@@ -1,9 +1,9 @@
 """Runs the commands of the demonstration, docs/demo.md, one after the other, and prints the time of each.
 
-    python benchmarks/demo.py
+    python benchmarks/demo.py           # seconds that the processor computed
+    python benchmarks/demo.py --wall    # and seconds on the clock, on an idle machine
 
-Wall-clock time depends on what else the machine does; the time that the processor computed hardly does. The page that
-opens in a browser is written to a file here.
+The page that opens in a browser is written to a file here.
 """
 
 import argparse
@@ -38,8 +38,10 @@ def commands(text: str) -> list[tuple[str, list[str]]]:
 
 def main() -> None:
     """Run them in a folder of their own."""
-    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
-    print(f"{'':9} {'wall, s':>8} {'cpu, s':>8}")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--wall", action="store_true", help="print seconds on the clock, too")
+    wall, total = parser.parse_args().wall, 0.0
+    print(f"{'cpu, s':>6}  {'wall, s' * wall:7}".rstrip())
     with tempfile.TemporaryDirectory() as folder:
         for heading, words in commands(PAGE.read_text(encoding="utf-8")):
             began, before = time.perf_counter(), os.times()
@@ -47,9 +49,13 @@ def main() -> None:
             if done.returncode:
                 sys.exit(f"{shlex.join(words)}\n{done.stdout}")
             after = os.times()
-            cpu = after.children_user + after.children_system - before.children_user - before.children_system
+            total += (
+                cpu := after.children_user + after.children_system - before.children_user - before.children_system
+            )
             shown = "python ..." if words[1] == "-c" else shlex.join(["ntm", *words[3:]])
-            print(f"{heading:9} {time.perf_counter() - began:8.1f} {cpu:8.1f}  {shown}", flush=True)
+            clock = f"{time.perf_counter() - began:7.1f}  " if wall else ""
+            print(f"{cpu:6.1f}  {clock}{heading}: {shown}", flush=True)
+    print(f"{total:6.1f}  in all")
 
 
 if __name__ == "__main__":

@@ -119,6 +119,19 @@ def test_its_commands_and_scripts_run(page, folder, capsys):
     exec(compile(script, page, "exec"), {})
 
 
+def test_the_times_of_the_demonstration_are_of_its_own_commands():
+    measured = runpy.run_path(str(ROOT / "benchmarks" / "demo.py"))["commands"](text_of(DEMO))
+    ran = [words[3:] for _, words in measured if words[1] == "-m"]
+    assert [[word for word in words if word not in ("--html", "page.html")] for words in ran] == [
+        words[1:] for words in commands(DEMO)
+    ]
+    assert [words[2] for _, words in measured if words[1] == "-c"] == pages.blocks(DEMO, "python")
+    told = pages.blocks(DEMO, "text")[0]
+    for heading, words in measured:
+        shown = "python ..." if words[1] == "-c" else shlex.join(["ntm", *words[3:]])
+        assert f"  {heading}: {shown}\n" in told
+
+
 def test_their_first_lines_are_targets_of_make():
     for page in ("start.md", DEMO):
         first = pages.blocks(page, "sh")[0].splitlines()

@@ -31,6 +31,8 @@ def check_task(task: Task) -> None:
     assert batch.mask.shape == (size, time), f"{name} has a mask of the wrong shape."
     assert batch.mask.any(dim=1).all(), f"{name} has an episode with nothing to answer."
     assert torch.isfinite(batch.inputs).all(), f"{name} has inputs that are not finite."
+    assert len(task.input_names) in (0, task.input_size), f"{name}.input_names must name all numbers of an input."
+    assert len(task.answer_names) in (0, task.answer.size), f"{name}.answer_names must name all of an answer."
     fault = task.answer.fault(batch)
     assert fault is None, f"{name}: {fault}."
     _check_optimum(task, batch)

@@ -250,7 +250,8 @@ def test_recorded_steps_are_shown(pages, chromium):
     with opened(chromium, pages["recorded"]) as tab:
         assert "cannot run a StackRNN" in tab.locator("#check").inner_text()
         captions = tab.locator("#panels figcaption").all_inner_texts()
-        assert captions[3].startswith("Stack 1") and captions[4].startswith("Actions of stack 1")
+        assert captions[3].startswith("Stack 1")
+        assert captions[4].startswith("Actions of stack 1")
         assert "Point at a slot" not in tab.locator("footer").inner_text()
         assert tab.locator("#random").count() == 0
         tab.locator("#sample").select_option("1")

@@ -78,7 +78,7 @@ def test_all_networks_together_are_small_in_a_wheel(tmp_path):
     assert (tmp_path / "wheel").stat().st_size <= MOST_BYTES
 
 
-#: A shipped network for each task with a result in README.md or docs/results.md, or confirmed in docs/formal-languages.md.
+#: Tasks with results in README.md and docs/results.md, or with right seeds in docs/formal-languages.md.
 CLAIMED = {"Copy", "RepeatCopy", "AssociativeRecall", "DynamicNGrams", "KeyValue", "CopySeries", "EvenPairs",
            "ParityCheck", "DuplicateString"}  # fmt: skip
 

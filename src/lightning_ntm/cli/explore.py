@@ -21,7 +21,9 @@ def explore(argv: list[str]) -> int:
     parser.add_argument(
         "beside", nargs="?", type=filled, metavar="RUN2", help="a second network on the same task, to show beside it"
     )
-    parser.add_argument("--html", type=file_of(".html", ".htm"), metavar="FILE", help="write the page to this file, and open no browser")
+    parser.add_argument(
+        "--html", type=file_of(".html", ".htm"), metavar="FILE", help="write the page to this file, and open no browser"
+    )
     parser.add_argument("--no-browser", action="store_true", help="only print where the page is")
     arguments = parser.parse_args(argv)
     from lightning_ntm.cli.terminal import say

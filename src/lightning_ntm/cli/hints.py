@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Collection, Sequence
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 
 from lightning_ntm.recipes import presets
@@ -60,7 +61,7 @@ def of_train(option: str, known: Collection[str], words: Sequence[str]) -> str:
     if option in _MEANT:
         return f"; did you mean {_MEANT[option]!r}?"
     whole = {one.rpartition(".")[2]: one for one in known}
-    said = dict(zip(words, words[1:], strict=False))
+    said = dict(pairwise(words))
     for group, default in (("model", "NTM"), ("task", "Copy"), ("optimizer", "RMSprop")):
         with suppress(UsageError):
             names = arguments(class_path(group, said.get(f"--{group}", default)))

@@ -189,7 +189,7 @@ def _ended_before(run: Run, step: int) -> str:
     if 0 <= run.trainer.max_steps <= step:
         option, value = "max_steps", str(2 * step)
     further = words.command("train", "--resume", run.folder.path, f"--trainer.{option}", value)
-    return f"{run.folder.path} had ended at step {step}, and nothing was trained; with a larger limit it goes on: {further}"
+    return f"{run.folder.path} had ended at step {step}: nothing was trained. With a larger limit it goes on: {further}"
 
 
 def told_at_end(folder: RunFolder, measures: Measures, result: dict[str, Any]) -> str:

@@ -103,7 +103,9 @@ def file_of(*endings: str) -> Callable[[str], str]:
 def folder_name(text: str) -> str:
     """Return the name of a folder to write files into; one that ends as a picture or a page is none."""
     if Path(filled(text)).suffix.lower() in _OF_FILES and not Path(text).is_dir():
-        raise argparse.ArgumentTypeError(f"{text!r} is the name of a file; give a folder, into which files are written.")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is the name of a file; give a folder, into which files are written."
+        )
     return text
 
 

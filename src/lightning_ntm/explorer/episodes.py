@@ -59,7 +59,7 @@ def samples(model: MemoryModel[Any], task: Task | None, seed: int, *, recorded: 
 
 
 def _cells(seen: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return what each stack and tape holds, a number for each cell, as `cells_stack_1`; and the row of a tape's head."""
+    """Return what stacks and tapes hold, a number for each cell, as `cells_stack_1`, and the row of a tape's head."""
     found: dict[str, np.ndarray] = {}
     for number in range(seen["stacks"].shape[1] if "stacks" in seen else 0):
         found[f"cells_stack_{number + 1}"] = stack_cells(seen["stacks"][:, number]).shades

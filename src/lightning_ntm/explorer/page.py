@@ -1,6 +1,6 @@
 """The page on which a trained network runs: one file that needs nothing but itself."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from importlib.resources import files
 from os import PathLike
@@ -192,7 +192,7 @@ def render(
         title=escape(_title(model, task)),
         facts=escape(f"{facts(model)}.{_told(trained)}"),
         how=escape(f"{reason} It shows steps that were recorded." if reason else "The network runs in this page."),
-        help=_help(reason is None, isinstance(model, NTM), isinstance(model, NTM | DNC) or "read_weights" in drawn[0][1]),
+        help=_help(model, reason is None, drawn[0][1]),
         version=escape(__version__ or ""),
         style=_web("page.css"),
         data=as_embedded(data),
@@ -208,8 +208,9 @@ def _run_there(drawn: list[Sample]) -> list[Sample]:
     return [(label, _chosen(seen, (*_EPISODE, "logits"))) for label, seen in drawn]
 
 
-def _help(runs: bool, ntm: bool, slots: bool) -> str:
-    told = {_HELP_OF_SLOTS: slots, _HELP_TO_CHANGE: runs, _HELP_OF_HEADS: runs and ntm}
+def _help(model: MemoryModel[Any], runs: bool, recorded: Mapping[str, Any]) -> str:
+    slots = "read_weights" in recorded or (runs and isinstance(model, NTM | DNC))
+    told = {_HELP_OF_SLOTS: slots, _HELP_TO_CHANGE: runs, _HELP_OF_HEADS: runs and isinstance(model, NTM)}
     return _HELP + "".join(text for text, holds in told.items() if holds)
 
 

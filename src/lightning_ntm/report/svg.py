@@ -121,4 +121,6 @@ def _coordinates(figure: Figure) -> str:
     (width, height), place = 72 * figure.get_size_inches(), axis.get_position()
     box = (width * place.x0, height * (1 - place.y1), width * place.x1, height * (1 - place.y0))
     numbers = {"box": box, "x": axis.get_xlim(), "y": axis.get_ylim()}
-    return " ".join(f'data-{name}="{" ".join(f"{value:z.6g}" for value in values)}"' for name, values in numbers.items())
+    return " ".join(
+        f'data-{name}="{" ".join(f"{value:z.6g}" for value in values)}"' for name, values in numbers.items()
+    )
