@@ -85,7 +85,7 @@ CLAIMED = {"Copy", "RepeatCopy", "AssociativeRecall", "DynamicNGrams", "KeyValue
 
 def test_there_is_a_network_for_each_task_and_kind_of_network_with_a_result():
     assert {one.task for one in described()} >= CLAIMED
-    assert {one.network for one in described()} >= {"NTM", "DNC", "LSTM", "StackRNN"}
+    assert {one.network for one in described()} >= {"NTM", "DNC", "SDNC", "LSTM", "StackRNN"}
 
 
 def test_every_entrance_takes_a_name():
