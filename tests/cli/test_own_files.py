@@ -44,7 +44,7 @@ def test_a_run_can_be_evaluated_and_drawn_from_anywhere(tmp_path, monkeypatch, c
     config = yaml.safe_load(Path(RUN, "config.yaml").read_text())
     assert config["task"]["init_args"] == {
         "train": str(tmp_path / "train.npz"), "validation": str(tmp_path / "valid.npz"), "answer": "bits",
-        "answer_size": 1, "input_size": 1, "input_symbols": None, "tolerance": 0.04,
+        "answer_size": 1, "input_size": 1, "input_symbols": None, "tolerance": 0.04, "names": None,
     }  # fmt: skip
     assert config["data"]["validation_sequences"] is None
     monkeypatch.chdir(tmp_path / "runs")

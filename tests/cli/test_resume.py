@@ -391,3 +391,23 @@ def trained_alike(run, other):
     for each in (state, expected[1]):
         each["callbacks"].pop("RandomStates")  # checks of types in tests draw random numbers
     return (rows, state, best, result) == expected
+
+
+@pytest.mark.parametrize(
+    ("limit", "goes_on"),
+    [
+        ("--trainer.max_steps 4", "--trainer.max_steps 8"),
+        ("--trainer.max_epochs 1 --trainer.limit_train_batches 3", "--trainer.max_epochs N"),
+        ("--trainer.max_steps 4000 --trainer.max_time 00:00:00:01", "--trainer.max_time DD:HH:MM:SS"),
+    ],
+)
+def test_a_run_that_has_ended_says_how_it_goes_on(limit, goes_on, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "--task", "Copy", *BRIEF.split(), "--name", "a", *limit.split()]) == 0
+    capsys.readouterr()
+    step = json.loads(Path("runs/a/result.json").read_text())["step"]
+    assert main(["train", "--resume", "runs/a"]) == 0
+    (said,) = capsys.readouterr().out.splitlines()
+    assert said.startswith(f"runs/a had ended at step {step}: nothing was trained. With a larger limit it goes on: ")
+    assert said.endswith(f" train --resume runs/a {goes_on}")
+    assert json.loads(Path("runs/a/result.json").read_text())["step"] == step
