@@ -67,6 +67,7 @@ class DNC(ControlledModel[DNCState]):
             "lightning_ntm.kernels.dnc.cpu:run",
             "lightning_ntm.kernels.cpu.sequence:refusal",
             loss="lightning_ntm.kernels.dnc.cpu:loss",
+            prepared="lightning_ntm.kernels.dnc.cpu:prepared",
         )
     }
 

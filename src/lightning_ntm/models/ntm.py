@@ -98,6 +98,7 @@ class NTM(ControlledModel[NTMState]):
             "lightning_ntm.kernels.ntm.cpu:run",
             "lightning_ntm.kernels.cpu.sequence:refusal",
             loss="lightning_ntm.kernels.ntm.cpu:loss",
+            prepared="lightning_ntm.kernels.ntm.cpu:prepared",
         ),
         "triton": Kernel(
             "lightning_ntm.kernels.ntm.triton.sequence:run",

@@ -33,13 +33,13 @@ def total_norm(gradients: list[Tensor], *, clipped: bool, unread: bool) -> Tenso
     """Return the norm of all gradients together.
 
     Args:
-        gradients: Of all parameters.
+        gradients: Of all parameters, `together`.
         clipped: Whether they are clipped by it. Then a norm that is too large for the dtype is computed in float64.
         unread: Whether the norm must not be read here, as on a GPU, where that would wait.
     """
     if unread:
         return _norm_on_device(gradients, clipped)
-    norm = torch.nn.utils.get_total_norm(together(gradients))
+    norm = torch.nn.utils.get_total_norm(gradients)
     if clipped and not math.isfinite(norm):
         # Over hundreds of steps a gradient can be so large that its square is infinite in float32. Once clipped it is
         # like any other; not clipped, it would spoil the optimiser's averages for good.
@@ -51,9 +51,11 @@ def total_norm(gradients: list[Tensor], *, clipped: bool, unread: bool) -> Tenso
 
 def clip(gradients: list[Tensor], max_norm: float, norm: Tensor) -> None:
     """Multiply gradients so that their norm is at most `max_norm`; as `clip_grads_with_norm_`, but the norm is read."""
+    if float(norm) < 0.99 * max_norm:
+        return
     factor = max_norm / (norm + 1e-6)
     if not factor >= 1:
-        for gradient in together(gradients):
+        for gradient in gradients:
             gradient.mul_(factor.to(gradient.device))
 
 

@@ -1,0 +1,191 @@
+"""A training step in few operations, for networks whose loss and gradients are one call of a kernel.
+
+Parameters and gradients of all networks of a loop lie in one tensor each, so that the norm, clipping and the optimizer
+are few operations, and nothing passes through autograd but what learned initial states need. It needs a loop in which
+nothing of the user's runs between the steps; everything else takes the general way, with the same bits.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.strategies import SingleDeviceStrategy
+from torch import Tensor, nn
+
+from lightning_ntm.kernels.cpu.prepared import Prepared, losses
+from lightning_ntm.kernels.loss import Loss, obstacle
+from lightning_ntm.kernels.plain import transformed
+from lightning_ntm.kernels.torch_internals import has_gradient_hooks
+from lightning_ntm.models.base import MemoryModel
+from lightning_ntm.states import flatten
+from lightning_ntm.tasks.batch import Batch
+from lightning_ntm.training.flat import Flat, FlatOptimizer
+
+
+class ShortStep:
+    """The loss and all gradients of networks, each on a batch of its own.
+
+    Args:
+        models: The networks.
+        prepared: What computes the loss of each.
+    """
+
+    def __init__(self, models: Sequence[MemoryModel[Any]], prepared: Sequence[Prepared]):
+        self.models, self.prepared = models, prepared
+        runs, self.gradients = list[list[nn.Parameter]](), list[list[Tensor]]()
+        for model, network in zip(models, prepared, strict=True):
+            runs += _runs(model, network)
+        self.flat = Flat(runs)
+        self._bind()
+        self.optimizer: FlatOptimizer | None = None
+        #: Whether the gradients are those of the last call.
+        self.taken = False
+
+    def _bind(self) -> None:
+        """Let kernels write gradients where they lie, and note the gradients of each network."""
+        parts, self.starts = iter(self.flat.runs), list[Tensor]()
+        for model, network in zip(self.models, self.prepared, strict=True):
+            of_model = [self.flat.gradients[next(parts)] for _ in _runs(model, network)]
+            network.bind(of_model[0])
+            self.starts += of_model[1:]
+            # In the order of the parameters, as in the general way, which rounds the norm.
+            order = list(map(id, model.parameters()))
+            first = [min(order.index(id(p)) for p in run) for run in _runs(model, network)]
+            self.gradients.append([of_model[i] for i in sorted(range(len(first)), key=first.__getitem__)])
+
+    def losses(self, batches: Sequence[Batch], slots: Sequence[int | None]) -> list[Loss] | None:
+        """Return the losses, after writing all gradients but those of initial states; `None` if that is not possible.
+
+        Args:
+            batches: Of each network.
+            slots: Memory slots of each network, by default all.
+        """
+        self.taken = False
+        if transformed() or obstacle(self.models[0], batches[0], scaled=False) or not self.flat.holds():
+            return None
+        states = [_start(*call) for call in zip(self.models, batches, slots, strict=True)]
+        found = losses(self.prepared, batches, states)
+        if found is None:
+            return None
+        pairs = [pair for state, of in zip(states, found, strict=True) for pair in zip(flatten(state), of.dstate)]
+        self.of_states = [(part, gradient) for part, gradient in pairs if gradient is not None]
+        self.taken = True
+        return [Loss(of.loss, of.costs, of.logits, of.errors) for of in found]
+
+    def backward(self) -> None:
+        """Compute the gradients of learned initial states, and give all gradients to the parameters."""
+        self.flat.install()
+        for gradient in self.starts:
+            gradient.zero_()
+        if self.of_states:
+            torch.autograd.backward(*zip(*self.of_states, strict=True))
+        self.of_states = []
+
+    def begin_update(self, optimizer: torch.optim.Optimizer) -> None:
+        """Let the optimizer update all parameters as one tensor, where it can."""
+        if not self.taken:
+            return
+        if self.optimizer is None or self.optimizer.optimizer is not optimizer:
+            self.optimizer = FlatOptimizer(optimizer, self.flat)
+        if self.optimizer.suits():
+            self.optimizer.enter()
+
+    def end_update(self) -> None:
+        """Give the optimizer its parameters again."""
+        if self.optimizer is not None:
+            self.optimizer.leave()
+
+    def release(self) -> None:
+        """Give each parameter a tensor of its own again."""
+        self.flat.release()
+
+
+def _start(model: Any, batch: Batch, slots: int | None) -> Any:
+    return model.initial_state(len(batch.inputs), **({} if slots is None else {"slots": slots}))
+
+
+def _runs(model: MemoryModel[Any], network: Prepared) -> list[list[nn.Parameter]]:
+    """Return the parameters of the layers, and each other one by itself."""
+    layers = network.parameters
+    of_layers = set(map(id, layers))
+    return [layers, *([p] for p in model.parameters() if id(p) not in of_layers)]
+
+
+def step_refusal(trainer: L.Trainer, model: MemoryModel[Any], prepared: Prepared | None) -> str | None:
+    """Return why the steps of a training cannot be short, or `None`.
+
+    Args:
+        trainer: Trains the network, alone or beside others.
+        model: The network.
+        prepared: What computes its loss.
+    """
+    if prepared is None:
+        return "no kernel computes loss and gradients of such sequences in one call."
+    if trainer.accumulate_grad_batches != 1:
+        return "gradients are accumulated."
+    if trainer.precision not in ("32-true", "64-true") or not isinstance(trainer.strategy, SingleDeviceStrategy):
+        return f"precision {trainer.precision} or {type(trainer.strategy).__name__} may change gradients."
+    callbacks = trainer.callbacks  # type: ignore[attr-defined]
+    foreign = [type(one).__name__ for one in callbacks if not type(one).__module__.startswith(_OURS)]
+    if foreign:
+        return f"{foreign[0]} may use or change gradients."
+    return _parameters_refusal(model, prepared)
+
+
+_OURS = "lightning_ntm."
+
+
+def _parameters_refusal(model: Any, prepared: Prepared) -> str | None:
+    """Return which parameter gets no gradient from the kernel and none from the initial state, or `None`."""
+    layers, of_layers = prepared.parameters, set(map(id, prepared.parameters))
+    named = dict(model.named_parameters())
+    for name, p in named.items():
+        if type(p) is not nn.Parameter or not p.requires_grad or p.dtype != layers[0].dtype or has_gradient_hooks(p):
+            return f"{name} is not trained, has hooks or another dtype."
+    others = {name: p for name, p in named.items() if id(p) not in of_layers}
+    if len(of_layers) < len(layers) or len(others) + len(layers) != len(named):
+        return "layers share parameters."
+    if not others:
+        return None
+    with torch.enable_grad():
+        learned = [part.sum() for part in flatten(model.initial_state(1)) if part.requires_grad]
+        reached = torch.autograd.grad(learned, list(others.values()), allow_unused=True) if learned else [None]
+    return next((f"{name} is not used." for name, one in zip(others, reached, strict=False) if one is None), None)
+
+
+class TakesShortSteps(L.LightningModule):
+    """A module whose training steps can be those of a `ShortStep`, after its `training_step` has taken one."""
+
+    short: ShortStep | None = None
+
+    def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: torch.optim.Optimizer) -> None:
+        """Set the gradients to `None`; a short step has written all of them anew."""
+        if self.short is None or not self.short.taken:
+            super().optimizer_zero_grad(epoch, batch_idx, optimizer)
+
+    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        """Compute gradients, or what a short step has left to compute."""
+        if self.short is not None and self.short.taken:
+            self.short.backward()
+        else:
+            super().backward(loss, *args, **kwargs)
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Compute the loss and its gradients, and update the parameters."""
+        try:
+            super().optimizer_step(*args, **kwargs)
+        finally:
+            if self.short is not None:
+                self.short.end_update()
+
+    def begin_update(self, optimizer: torch.optim.Optimizer) -> None:
+        """Let the optimizer update the parameters of a short step as one tensor; called after clipping."""
+        if self.short is not None:
+            self.short.begin_update(optimizer)
+
+    def end_short_steps(self) -> None:
+        """Give each parameter a tensor of its own again."""
+        if self.short is not None:
+            self.short.release()
+            self.short = None
