@@ -28,13 +28,13 @@ class ShortStep:
 
     Args:
         models: The networks.
-        prepared: What computes the loss of each.
+        prepared: What computes the loss of each; that of none is `None`.
     """
 
-    def __init__(self, models: Sequence[MemoryModel[Any]], prepared: Sequence[Prepared]):
-        self.models, self.prepared = models, prepared
+    def __init__(self, models: Sequence[MemoryModel[Any]], prepared: Sequence[Prepared | None]):
+        self.models, self.prepared = models, [network for network in prepared if network is not None]
         runs, self.gradients = list[list[nn.Parameter]](), list[list[Tensor]]()
-        for model, network in zip(models, prepared, strict=True):
+        for model, network in zip(models, self.prepared, strict=True):
             runs += _runs(model, network)
         self.flat = Flat(runs)
         self._bind()

@@ -11,10 +11,11 @@ from torch.utils.data import DataLoader, Dataset
 
 from lightning_ntm.tasks.batch import Batch
 from lightning_ntm.training.safety import DivergenceError, FinishStep, LostFolderError
+from lightning_ntm.training.short_step import ShortStep, TakesShortSteps
 from lightning_ntm.training.side_by_side.member import Member, prefix_of
 
 
-class SideBySide(L.LightningModule):
+class SideBySide(TakesShortSteps):
     """The networks of several trainings.
 
     Args:
@@ -34,11 +35,31 @@ class SideBySide(L.LightningModule):
 
     def training_step(self, batches: list[Batch], batch_idx: int) -> dict[str, Any]:
         """Return the sum of the losses. Each network has the gradients of its own."""
-        outputs: list[dict[str, Any]] = []
-        for member, batch in zip(self.members, batches, strict=True):
-            with member.random.installed():
-                outputs.append(member.learner.training_step(batch, batch_idx))
+        outputs = self._short_step(batches) if self.short else None
+        if outputs is None:
+            outputs = []
+            for member, batch in zip(self.members, batches, strict=True):
+                with member.random.installed():
+                    outputs.append(member.learner.training_step(batch, batch_idx))
         return {"loss": torch.stack([output["loss"] for output in outputs]).sum(), "members": outputs}
+
+    def _short_step(self, batches: list[Batch]) -> list[dict[str, Any]] | None:
+        """Return what the members' training steps return if all are short: these draw no random numbers."""
+        assert self.short is not None
+        learners = [member.learner for member in self.members]
+        episodes = [learner.episodes(batch) for learner, batch in zip(learners, batches, strict=True)]
+        found = self.short.losses(episodes, [learner.begin_batch() for learner in learners])
+        for learner, gradients in zip(learners, self.short.gradients, strict=True):
+            learner.gradients = gradients if found else None
+        if found is None:
+            return None
+        return [learner.outputs(*one) for learner, *one in zip(learners, found, episodes, strict=True)]
+
+    def on_train_start(self) -> None:
+        """Take short steps if all members can."""
+        learners = [member.learner for member in self.members]
+        if not any(learner.step_refusal() for learner in learners):
+            self.short = ShortStep([learner.model for learner in learners], [one.prepared() for one in learners])
 
     def on_after_backward(self) -> None:
         """Call the members' own."""
@@ -58,6 +79,7 @@ class SideBySide(L.LightningModule):
             except DivergenceError as error:
                 member.record.keep_step(error)
                 member.fail(error)
+        self.begin_update(optimizer)
 
     def validation_step(self, batches: list[Batch], batch_idx: int) -> None:
         """Measure a batch of the validation set of each member."""
