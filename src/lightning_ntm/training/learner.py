@@ -83,13 +83,14 @@ class SequenceLearner(TakesShortSteps, InOwnTrainer):
         self.min_memory_slots, self.noise = min_memory_slots, WeightNoise(weight_noise)
         self.gradient_norm: float | Tensor = 0.0
         self.gradients: list[Tensor] | None = None  # of a short step
+        self.latest_loss = torch.zeros(())
         self.in_run_folder = False
         self.skipped, self.late_check = False, LateCheck()
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute. `nn.Module` first asks if it is a module: Lightning sets a name 50 times in each step."""
         attributes = self.__dict__  # parameters, modules and buffers are elsewhere
-        if name in attributes and (value is None or type(value) is str):
+        if name in attributes and (value is None or type(value) in _PLAIN):
             attributes[name] = value
         else:
             super().__setattr__(name, value)
@@ -203,8 +204,7 @@ class SequenceLearner(TakesShortSteps, InOwnTrainer):
         Raises:
             DivergenceError: It is not, or the loss is not, and `on_nonfinite` is `stop`.
         """
-        parameters = list(self.parameters())
-        gradients = self.gradients or together([p.grad for p in parameters if p.grad is not None])
+        gradients = self.gradients or together([p.grad for p in self.parameters() if p.grad is not None])
         late = self._checks_late()
         norm = total_norm(gradients, clipped=bool(gradient_clip_val), unread=late)
         if late:
@@ -215,7 +215,7 @@ class SequenceLearner(TakesShortSteps, InOwnTrainer):
             self.zero_grad()  # not the optimizer's: it may train other networks, too
         elif gradient_clip_val and gradient_clip_algorithm in (None, "norm") and self.holds_whole_gradients():
             if late:
-                torch.nn.utils.clip_grads_with_norm_(parameters, gradient_clip_val, norm)
+                torch.nn.utils.clip_grads_with_norm_(self.parameters(), gradient_clip_val, norm)
             else:
                 clip(gradients, gradient_clip_val, norm)
         else:
@@ -303,4 +303,6 @@ class SequenceLearner(TakesShortSteps, InOwnTrainer):
         return late_decay(optimizer, self.decay_after, lambda: self.trainer.estimated_stepping_batches)
 
 
+#: Types of attributes that are set as they are.
+_PLAIN = (str, bool, float, list, Tensor)
 _METHODS = methods_between(SequenceLearner)

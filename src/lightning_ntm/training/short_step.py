@@ -44,14 +44,16 @@ class ShortStep:
 
     def _bind(self) -> None:
         """Let kernels write gradients where they lie, and note the gradients of each network."""
-        parts, self.starts = iter(self.flat.runs), list[Tensor]()
+        parts, views = iter(self.flat.runs), dict(zip(map(id, self.flat.parameters), self.flat.views, strict=True))
+        self.starts = list[_Start]()
         for model, network in zip(self.models, self.prepared, strict=True):
-            of_model = [self.flat.gradients[next(parts)] for _ in _runs(model, network)]
+            runs = _runs(model, network)
+            of_model = [self.flat.gradients[next(parts)] for _ in runs]
             network.bind(of_model[0])
-            self.starts += of_model[1:]
+            self.starts.append(_Start(model, {id(p): views[id(p)] for (p, *_) in runs[1:]}))
             # In the order of the parameters, as in the general way, which rounds the norm.
             order = list(map(id, model.parameters()))
-            first = [min(order.index(id(p)) for p in run) for run in _runs(model, network)]
+            first = [min(order.index(id(p)) for p in run) for run in runs]
             self.gradients.append([of_model[i] for i in sorted(range(len(first)), key=first.__getitem__)])
 
     def losses(self, batches: Sequence[Batch], slots: Sequence[int | None]) -> list[Loss] | None:
@@ -64,23 +66,20 @@ class ShortStep:
         self.taken = False
         if transformed() or obstacle(self.models[0], batches[0], scaled=False) or not self.flat.holds():
             return None
-        states = [_start(*call) for call in zip(self.models, batches, slots, strict=True)]
-        found = losses(self.prepared, batches, states)
+        calls = zip(self.starts, batches, slots, strict=True)
+        states = [start.of(len(batch.inputs), number) for start, batch, number in calls]
+        found = losses(self.prepared, batches, states, [start.needed for start in self.starts])
         if found is None:
             return None
-        pairs = [pair for state, of in zip(states, found, strict=True) for pair in zip(flatten(state), of.dstate)]
-        self.of_states = [(part, gradient) for part, gradient in pairs if gradient is not None]
+        self.dstates = [of.dstate for of in found]
         self.taken = True
         return [Loss(of.loss, of.costs, of.logits, of.errors) for of in found]
 
     def backward(self) -> None:
         """Compute the gradients of learned initial states, and give all gradients to the parameters."""
         self.flat.install()
-        for gradient in self.starts:
-            gradient.zero_()
-        if self.of_states:
-            torch.autograd.backward(*zip(*self.of_states, strict=True))
-        self.of_states = []
+        for start, dstate in zip(self.starts, self.dstates, strict=True):
+            start.backward(dstate)
 
     def begin_update(self, optimizer: torch.optim.Optimizer) -> None:
         """Let the optimizer update all parameters as one tensor, where it can."""
@@ -101,8 +100,50 @@ class ShortStep:
         self.flat.release()
 
 
-def _start(model: Any, batch: Batch, slots: int | None) -> Any:
-    return model.initial_state(len(batch.inputs), **({} if slots is None else {"slots": slots}))
+class _Start:
+    """The initial states of a network, and the gradients of the parameters in them.
+
+    Args:
+        model: The network.
+        gradients: Where the gradients lie, by the `id` of the parameter.
+    """
+
+    def __init__(self, model: Any, gradients: dict[int, Tensor]):
+        self.model, self.gradients = model, gradients
+        self.state = flatten(model.initial_state(1))
+        self.needed = [part.requires_grad for part in self.state]
+        self.simple = all(self._is_simple(batch) for batch in (1, 2))
+
+    def _is_simple(self, batch: int) -> bool:
+        """Return whether the state for kernels is that of `initial_state`."""
+        start, state = self.model.kernel_start(batch, None), flatten(self.model.initial_state(batch))
+        if start is None or len(start.tensors) != len(state):
+            return False
+        learned = {place for place, p in start.learned if id(p) in self.gradients}
+        return all(map(torch.equal, start.tensors, state)) and learned == {i for i, need in enumerate(self.needed) if need}
+
+    def of(self, batch: int, slots: int | None) -> list[Tensor]:
+        """Return the tensors of the state for sequences of a batch, with so many memory slots or, by default, all."""
+        start = self.model.kernel_start(batch, slots) if self.simple else None
+        if start is None:
+            self.learned = None
+            self.state = flatten(self.model.initial_state(batch, **({} if slots is None else {"slots": slots})))
+            return self.state
+        self.learned = start.learned
+        return start.tensors
+
+    def backward(self, dstate: Sequence[Tensor | None]) -> None:
+        """Write the gradients of the parameters, from those of the state."""
+        if self.learned is not None:
+            for place, p in self.learned:
+                torch.sum(dstate[place], 0, out=self.gradients[id(p)])
+            return
+        for gradient in self.gradients.values():
+            gradient.zero_()
+        pairs = [(part, gradient) for part, gradient in zip(self.state, dstate) if gradient is not None]
+        if pairs:
+            torch.autograd.backward([part for part, _ in pairs], [gradient for _, gradient in pairs])
+        self.state = []
 
 
 def _runs(model: MemoryModel[Any], network: Prepared) -> list[list[nn.Parameter]]:

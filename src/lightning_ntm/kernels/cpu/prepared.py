@@ -6,6 +6,7 @@ there. Several networks are called one directly after the other.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from torch import Tensor, nn
@@ -15,7 +16,6 @@ from lightning_ntm.kernels.cpu.blocks import Block
 from lightning_ntm.kernels.cpu.layout import Layout, layout_of
 from lightning_ntm.kernels.loss import KnownLoss
 from lightning_ntm.kernels.plain import PLAIN, is_unreadable, linear_layers
-from lightning_ntm.states import flatten
 
 
 class Prepared:
@@ -36,7 +36,8 @@ class Prepared:
         self.tensors = whole.Tensors((), weights, biases)
         self.nothing = [] if numbers.recurrent else [weights[0].new_empty(0)] * 2
         self.learned: whole.Learned | None = None
-        self.plans: dict[Any, tuple[Layout, whole.Plan]] = {}
+        shapes = tuple(weight.shape for weight in weights)
+        self.plans = _plans(network, shapes, weights[0].dtype, tuple(counts), float(last), known)
 
     @property
     def parameters(self) -> list[nn.Parameter]:
@@ -61,37 +62,52 @@ class Prepared:
             and not is_unreadable(inputs)
         )
 
-    def plan(self, inputs: Tensor, state: Sequence[Tensor]) -> tuple[Layout, whole.Plan]:
+    def plan(self, inputs: Tensor, state: Sequence[Tensor], needed: Sequence[bool]) -> tuple[Layout, whole.Plan]:
         """Return the sizes of a call, and where its arrays are."""
-        needed = [part.requires_grad for part in state]
         key = inputs.shape, state[0].shape, needed[0]
         if key not in self.plans:
+            if len(self.plans) >= _MOST_PLANS:
+                self.plans.clear()
             weights = self.tensors.weights
             layout = layout_of(self.network, inputs, state, weights[:-1], self.options)
             self.plans[key] = layout, whole.planned(layout, self.known, weights[-1], state, needed)
         return self.plans[key]
 
 
+#: Sizes of calls whose plans are kept, a few kilobytes each.
+_MOST_PLANS = 4096
+
+
+@lru_cache(8)
+def _plans(*architecture: Any) -> dict[Any, tuple[Layout, whole.Plan]]:
+    """Return the plans of all networks of an architecture, by the sizes of a call."""
+    return {}
+
+
 def losses(
-    networks: Sequence[Prepared], episodes: Sequence[Sequence[Tensor]], states: Sequence[Any]
+    networks: Sequence[Prepared],
+    episodes: Sequence[Sequence[Tensor]],
+    states: Sequence[Sequence[Tensor]],
+    needed: Sequence[Sequence[bool]],
 ) -> list[whole.Found] | None:
     """Return the losses of networks, each on episodes of its own, or `None` if one cannot be computed so.
 
     Args:
         networks: The networks.
         episodes: Inputs, targets and mask for each of them.
-        states: Before the first step.
+        states: The tensors of the states before the first step.
+        needed: Which of them need a gradient.
     """
     calls, found = [], []
-    for network, parts, state in zip(networks, episodes, states, strict=True):
+    for network, parts, state, of_state in zip(networks, episodes, states, needed, strict=True):
         weight = network.tensors.weights[-1]
         asked = whole.targets_of(network.known, parts, weight) if network.reads(parts[0]) else None
         if asked is None:
             return None
-        inputs, first = parts[0].contiguous(), [*flatten(state), *network.nothing]
-        needed = [part.requires_grad for part in first]
-        calls.append((network, *network.plan(inputs, first), inputs, asked, [part.contiguous() for part in first]))
-        found.append(whole.results_of(inputs, weight, first, needed))
+        inputs, first = parts[0].contiguous(), [*[part.contiguous() for part in state], *network.nothing]
+        wanted = [*of_state, *(False for _ in network.nothing)]
+        calls.append((network, *network.plan(inputs, first, wanted), inputs, asked, first))
+        found.append(whole.results_of(inputs, weight, first, wanted))
     with Block(max(plan.size for _, _, plan, *_ in calls)) as base:
         for (network, layout, plan, *call), results in zip(calls, found, strict=True):
             assert network.learned is not None

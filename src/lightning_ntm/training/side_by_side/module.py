@@ -1,7 +1,6 @@
 """What a Trainer trains if several trainings share it."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import lightning as L
@@ -114,6 +113,10 @@ class SideBySideData(L.LightningDataModule):
         """Return the validation sets."""
         return self._together([member.data.val_dataloader() for member in self._attached()])
 
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """Return the batches as they are: all members train on the CPU."""
+        return batch
+
     def _attached(self) -> Iterator[Member]:
         for member in self.members:
             member.data.trainer = self.trainer
@@ -172,8 +175,10 @@ class Members(FinishStep):
     def _call(self, hook: str, *args: Any, outputs: Sequence[tuple[Any, ...]] = ()) -> None:
         for number, member in enumerate(self.members):
             if not member.left:
-                with _own_fault(member):
+                try:
                     member.call(hook, *(outputs[number] if outputs else ()), *args)
+                except LostFolderError as error:  # ends one member alone
+                    member.fail(error)
 
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Record that training has begun."""
@@ -219,9 +224,11 @@ class Members(FinishStep):
         self._call("on_validation_end")
         for member in self.members:
             if not member.left and member.trainer.should_stop:
-                with _own_fault(member):
+                try:
                     member.call("on_train_end")
                     member.finish(trainer.global_step)
+                except LostFolderError as error:
+                    member.fail(error)
         super().on_validation_end(trainer, module)
 
     def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
@@ -241,12 +248,3 @@ class Members(FinishStep):
         if self.signal:
             super()._end(trainer)
         raise RegroupError
-
-
-@contextmanager
-def _own_fault(member: Member) -> Iterator[None]:
-    """Have an error of its folder end one member alone."""
-    try:
-        yield
-    except LostFolderError as error:
-        member.fail(error)
