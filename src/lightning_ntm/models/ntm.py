@@ -228,7 +228,9 @@ class NTM(ControlledModel[NTMState]):
         if (self.memory_init, self.head_init) != ("constant", "one_hot") or slots <= 2 * memory.max_shift:
             return None
         parameters: Any = own_parameters(self)
-        learned = [p for name in ("start_reads", "start_hidden", "start_cell") if (p := parameters.get(name)) is not None]
+        learned = [
+            p for name in ("start_reads", "start_hidden", "start_cell") if (p := parameters.get(name)) is not None
+        ]
         dtype = learned[0].dtype
         tensors = [
             constant(1e-6, batch_size, slots, memory.memory_width, dtype=dtype),

@@ -22,7 +22,7 @@ from lightning_ntm.records import RunFolder, write_whole
 from lightning_ntm.tasks.answer import in_unit
 from lightning_ntm.tasks.batch import Batch
 from lightning_ntm.training.learner import SequenceLearner
-from lightning_ntm.training.states import check_like
+from lightning_ntm.training.states import by_itself, check_like
 
 
 def rounded(mean: float) -> float:
@@ -283,22 +283,10 @@ class WholeCheckpointIO(TorchCheckpointIO):
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
         """Write a checkpoint."""
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        for part in ("state_dict", "optimizer_states"):
-            if part in checkpoint:
-                checkpoint = {**checkpoint, part: by_itself(checkpoint[part])}
+        tensors = {name: by_itself(checkpoint[name]) for name in ("state_dict", "optimizer_states") if name in checkpoint}
         written = io.BytesIO()  # PyTorch's own writer says of a full disk that an internal check failed
-        torch.save({**checkpoint, "lightning_ntm": FORMAT, "config": self.config}, written)
+        torch.save({**checkpoint, **tensors, "lightning_ntm": FORMAT, "config": self.config}, written)
         write_whole(Path(path), written.getbuffer())
-
-
-def by_itself(state: Any) -> Any:
-    """Return a state in which no tensor is a part of a larger one: a file would hold the larger one."""
-    if isinstance(state, dict):
-        return type(state)((name, by_itself(value)) for name, value in state.items())
-    if isinstance(state, list):
-        return [by_itself(value) for value in state]
-    is_part = isinstance(state, Tensor) and state.untyped_storage().nbytes() > state.nbytes
-    return state.clone() if is_part else state
 
 
 class NoProfiler(PassThroughProfiler):

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import NAdam, RAdam, RMSprop, SGD, Adadelta, Adam, Adamax, AdamW
+from torch.optim import SGD, Adadelta, Adam, Adamax, AdamW, NAdam, RAdam, RMSprop
 
 #: Numbers in a cache line, at which each run begins.
 _LINE = 16

@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
-import lightning as L
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
@@ -12,7 +11,6 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from lightning_ntm.checks import between, one_of
 from lightning_ntm.evaluation.device import HostCopy, works_ahead
 from lightning_ntm.evaluation.noise import WeightNoise
-from lightning_ntm.kernels.cpu.prepared import Prepared
 from lightning_ntm.kernels.loss import Loss
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.tasks.answer import Answer
@@ -83,8 +81,7 @@ class SequenceLearner(TakesShortSteps, InOwnTrainer):
         self.min_memory_slots, self.noise = min_memory_slots, WeightNoise(weight_noise)
         self.gradient_norm: float | Tensor = 0.0
         self.gradients: list[Tensor] | None = None  # of a short step
-        self.latest_loss = torch.zeros(())
-        self.in_run_folder = False
+        self.latest_loss, self.in_run_folder = torch.zeros(()), False
         self.skipped, self.late_check = False, LateCheck()
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -131,12 +128,6 @@ class SequenceLearner(TakesShortSteps, InOwnTrainer):
             return f"the learner is a {type(self).__name__}."
         return learner_refusal(self, _METHODS) or step_refusal(self.trainer, self.model, self.prepared())
 
-    def prepared(self) -> Prepared | None:
-        """Return what computes the losses of a training, if one call of a kernel does."""
-        with torch.enable_grad():
-            inputs = next(self.model.parameters()).new_zeros(1, 1, self.model.input_size)
-            return self.model.prepared_loss(inputs, self._objective)
-
     def _scales_loss(self) -> bool:
         return self.trainer.accumulate_grad_batches != 1 or type(self).backward is not SequenceLearner.backward
 
@@ -144,11 +135,12 @@ class SequenceLearner(TakesShortSteps, InOwnTrainer):
         """Return the loss, and what measuring it needs."""
         batch = self.episodes(batch)
         slots = self.begin_batch()
-        if self.short is not None and (found := self.short.losses([batch], [slots])):
-            self.gradients = self.short.gradients[0]
-            return self.outputs(*found, batch)
-        self.gradients = None
-        found = self._fused_loss(batch, slots) or self._objective.of(self(batch.inputs, slots), batch)
+        short = None if self.short is None else self.short.losses([batch], [slots])
+        if short is None or self.short is None:
+            self.gradients = None
+            found = self._fused_loss(batch, slots) or self._objective.of(self(batch.inputs, slots), batch)
+        else:
+            self.gradients, (found,) = self.short.gradients[0], short
         return self.outputs(found, batch)
 
     def begin_batch(self) -> int | None:

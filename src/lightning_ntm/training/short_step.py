@@ -120,7 +120,9 @@ class _Start:
         if start is None or len(start.tensors) != len(state):
             return False
         learned = {place for place, p in start.learned if id(p) in self.gradients}
-        return all(map(torch.equal, start.tensors, state)) and learned == {i for i, need in enumerate(self.needed) if need}
+        return all(map(torch.equal, start.tensors, state)) and learned == {
+            i for i, need in enumerate(self.needed) if need
+        }
 
     def of(self, batch: int, slots: int | None) -> list[Tensor]:
         """Return the tensors of the state for sequences of a batch, with so many memory slots or, by default, all."""
@@ -140,9 +142,9 @@ class _Start:
             return
         for gradient in self.gradients.values():
             gradient.zero_()
-        pairs = [(part, gradient) for part, gradient in zip(self.state, dstate) if gradient is not None]
-        if pairs:
-            torch.autograd.backward([part for part, _ in pairs], [gradient for _, gradient in pairs])
+        parts = [part for part, need in zip(self.state, self.needed, strict=True) if need]
+        if parts:
+            torch.autograd.backward(parts, [gradient for gradient in dstate if gradient is not None])
         self.state = []
 
 

@@ -162,3 +162,13 @@ def check_settings(
         for name in sorted(names & one.keys()):
             if one[name] != other[name]:
                 raise ValueError(f"{path} was saved with {name} (={other[name]}) of the {what}, not {one[name]}.")
+
+
+def by_itself(state: Any) -> Any:
+    """Return a state in which no tensor is a part of a larger one: a file would hold the larger one."""
+    if isinstance(state, dict):
+        return type(state)((name, by_itself(value)) for name, value in state.items())
+    if isinstance(state, list):
+        return [by_itself(value) for value in state]
+    is_part = isinstance(state, Tensor) and state.untyped_storage().nbytes() > state.nbytes
+    return state.clone() if is_part else state

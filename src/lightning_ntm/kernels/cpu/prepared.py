@@ -7,7 +7,7 @@ there. Several networks are called one directly after the other.
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
@@ -23,7 +23,8 @@ class Prepared:
 
     Args:
         network: One of `layout.NETWORKS`.
-        model: The network, a `DeclaredNetwork`. The kernel can run its calls; its layers and their parameters stay the same.
+        model: The network, a `DeclaredNetwork` whose calls the kernel can run. Its layers and their parameters stay the
+            same.
         known: The loss.
     """
 
@@ -98,7 +99,7 @@ def losses(
         states: The tensors of the states before the first step.
         needed: Which of them need a gradient.
     """
-    calls, found = [], []
+    calls, found = list[_Call](), list[whole.Found]()
     for network, parts, state, of_state in zip(networks, episodes, states, needed, strict=True):
         weight = network.tensors.weights[-1]
         asked = whole.targets_of(network.known, parts, weight) if network.reads(parts[0]) else None
@@ -106,12 +107,25 @@ def losses(
             return None
         inputs, first = parts[0].contiguous(), [*[part.contiguous() for part in state], *network.nothing]
         wanted = [*of_state, *(False for _ in network.nothing)]
-        calls.append((network, *network.plan(inputs, first, wanted), inputs, asked, first))
+        calls.append(_Call(network, *network.plan(inputs, first, wanted), inputs, asked, first))
         found.append(whole.results_of(inputs, weight, first, wanted))
-    with Block(max(plan.size for _, _, plan, *_ in calls)) as base:
-        for (network, layout, plan, *call), results in zip(calls, found, strict=True):
-            assert network.learned is not None
-            pointers = whole.pointers_of(plan, base, *call, network.learned, results)
-            if not native.call_loss(network.tensors.weights[-1], layout, plan.judged, pointers):
-                return None
+    with Block(max(call.plan.size for call in calls)) as base:
+        if not all(call.run(base, results) for call, results in zip(calls, found, strict=True)):
+            return None
     return found
+
+
+class _Call(NamedTuple):
+    network: Prepared
+    layout: Layout
+    plan: whole.Plan
+    inputs: Tensor
+    asked: tuple[Tensor, Tensor]
+    state: Sequence[Tensor]
+
+    def run(self, base: int, found: whole.Found) -> bool:
+        """Call the kernel; return whether all targets are among the symbols."""
+        network, layout, plan = self.network, self.layout, self.plan
+        assert network.learned is not None
+        pointers = whole.pointers_of(plan, base, self.inputs, self.asked, self.state, network.learned, found)
+        return native.call_loss(network.tensors.weights[-1], layout, plan.judged, pointers)

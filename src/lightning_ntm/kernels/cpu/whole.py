@@ -138,9 +138,7 @@ class Plan(NamedTuple):
     dstate: list[int]
 
 
-def planned(
-    layout: Layout, known: KnownLoss, weight: Tensor, state: Sequence[Tensor], needed: Sequence[bool]
-) -> Plan:
+def planned(layout: Layout, known: KnownLoss, weight: Tensor, state: Sequence[Tensor], needed: Sequence[bool]) -> Plan:
     """Return where the arrays of a call are; the arguments are those of `loss`."""
     key = known, weight.shape[0], weight.dtype, needed[0]
     if key not in layout.plans:
@@ -188,14 +186,7 @@ def pointers_of(
 ) -> tuple[list[tuple[int, ...]], tuple[int, ...], tuple[int, ...]]:
     """Return the pointers of a call in the order of `LAYER`, `ARRAYS` and `PLACES`.
 
-    Args:
-        plan: Of the call.
-        base: Address of its block.
-        inputs: As for `loss`, and contiguous, like the state.
-        asked: What `targets_of` returned.
-        state: Before the first step.
-        learned: Weights, biases and their gradients.
-        found: The results.
+    The block of the plan is at `base`. `asked` is what `targets_of` returned. All tensors are contiguous.
     """
     weights, biases, dweights, dbiases = learned
     layers = [

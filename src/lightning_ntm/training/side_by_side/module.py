@@ -52,7 +52,8 @@ class SideBySide(TakesShortSteps):
             learner.gradients = gradients if found else None
         if found is None:
             return None
-        return [learner.outputs(*one) for learner, *one in zip(learners, found, episodes, strict=True)]
+        calls = zip(learners, found, episodes, strict=True)
+        return [learner.outputs(one, batch) for learner, one, batch in calls]
 
     def on_train_start(self) -> None:
         """Take short steps if all members can."""
