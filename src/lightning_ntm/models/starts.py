@@ -24,13 +24,14 @@ class KernelStart(NamedTuple):
     learned: list[tuple[int, nn.Parameter]]
 
 
+@lru_cache(1024)
 def constant(value: float, *shape: int, dtype: torch.dtype) -> Tensor:
     """Return a tensor on the CPU with one value everywhere; it must not be changed."""
     count = math.prod(shape)
     return _block(value, 1 << (count - 1).bit_length(), dtype)[:count].view(shape)
 
 
-@lru_cache(8)
+@lru_cache(8)  # views keep further ones alive
 def _block(value: float, count: int, dtype: torch.dtype) -> Tensor:
     return torch.full((count,), value, dtype=dtype, device="cpu")
 

@@ -1,5 +1,6 @@
 """Training states as Lightning saves them, checked before anything in them is used."""
 
+import copy
 import inspect
 import pickle
 import zipfile
@@ -166,9 +167,12 @@ def check_settings(
 
 def by_itself(state: Any) -> Any:
     """Return a state in which no tensor is a part of a larger one: a file would hold the larger one."""
-    if isinstance(state, dict):
-        return type(state)((name, by_itself(value)) for name, value in state.items())
-    if isinstance(state, list):
-        return [by_itself(value) for value in state]
+    if isinstance(state, (dict, list)):
+        places = list(state) if isinstance(state, dict) else range(len(state))
+        parts = [(place, part) for place in places if (part := by_itself(state[place])) is not state[place]]
+        made = copy.copy(state) if parts else state
+        for place, part in parts:
+            made[place] = part
+        return made
     is_part = isinstance(state, Tensor) and state.untyped_storage().nbytes() > state.nbytes
     return state.clone() if is_part else state
