@@ -120,7 +120,7 @@ class FlatOptimizer:
     def _gathered(self) -> bool:
         """Return whether the state of all parameters is that of one tensor, after gathering it if it is new."""
         states = [self.optimizer.state.get(p) for p in self.flat.parameters]
-        if self.own and all(state is own for state, own in zip(states, self.own, strict=True)):
+        if self.own and all(state is own for state, own in zip(states, self.own, strict=True)) and self._is_current():
             return True
         found = [state for state in states if state]
         self.state, self.own = {}, []
@@ -133,6 +133,10 @@ class FlatOptimizer:
                 return False
         self._spread()
         return True
+
+    def _is_current(self) -> bool:
+        """Return whether the parameters took no step since by themselves, perhaps not all of them."""
+        return all(bool((each == self.state[name]).all()) for name, each in self.single)
 
     def _gather(self, name: str, parts: list[Any]) -> bool:
         if not all(isinstance(part, Tensor) for part in parts):

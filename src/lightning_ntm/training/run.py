@@ -63,7 +63,6 @@ class Run:
         keep_weights_every: int = 0,
     ):
         self.learner, self.data, self.folder = learner, data, folder
-        learner.in_run_folder = True
         self.keep_weights_every = keep_weights_every
         data.task.answer.check_size(learner.model.output_size)
         # fast_dev_run and barebones write nothing.
@@ -110,6 +109,7 @@ class Run:
         if state and self.trainer.precision == "64-true":
             # Lightning loads the state before it converts the network, which would round the state.
             self.learner.double()
+        self.learner.in_run_folder = True
         try:
             self.trainer.fit(self.learner, datamodule=self.data, ckpt_path=state, weights_only=True)
         except Exception as error:
@@ -120,6 +120,7 @@ class Run:
             self.record.abandon()
             raise ValueError(f"training cannot begin: {type(error).__name__}: {error}") from error
         finally:
+            self.learner.in_run_folder = False
             self.learner.end_short_steps()
         self.record.check_began(self.trainer.global_step)
 
