@@ -1,8 +1,8 @@
 """Where the time of a training step goes: python benchmarks/where.py [--seeds 0] [--steps 2000] [OPTIONS OF ntm train].
 
 Trains with the recipe of copy, or other options, with short steps and with general ones, which give the same bits, and
-looks every millisecond of processor time at what the training does. `--seeds 10` trains ten seeds in one loop, 0 one run
-alone. Prints the time of each part for a step of one network. Run it on one idle core (`taskset -c 1`).
+looks every millisecond of processor time at what the training does. `--seeds 10` trains ten seeds in one loop, 0 one
+run alone. Prints the time of each part for a step of one network. Run it on one idle core (`taskset -c 1`).
 """
 
 import argparse

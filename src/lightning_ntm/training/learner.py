@@ -197,7 +197,7 @@ class SequenceLearner(TakesShortSteps, InOwnTrainer):
             DivergenceError: It is not, or the loss is not, and `on_nonfinite` is `stop`.
         """
         gradients = self.gradients or together([p.grad for p in self.parameters() if p.grad is not None])
-        late = self._checks_late()
+        late = self.gradients is None and self._checks_late()
         norm = total_norm(gradients, clipped=bool(gradient_clip_val), unread=late)
         if late:
             self._check_late(norm, optimizer)
