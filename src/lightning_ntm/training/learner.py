@@ -129,7 +129,7 @@ class SequenceLearner(TakesShortSteps, InOwnTrainer):
         return learner_refusal(self, _METHODS) or step_refusal(self.trainer, self.model, self.prepared())
 
     def _scales_loss(self) -> bool:
-        return self.trainer.accumulate_grad_batches != 1 or type(self).backward is not SequenceLearner.backward
+        return self.trainer.accumulate_grad_batches != 1 or type(self).backward is not InOwnTrainer.backward
 
     def training_step(self, batch: Any, batch_idx: int) -> dict[str, Tensor | None]:
         """Return the loss, and what measuring it needs."""
@@ -167,7 +167,7 @@ class SequenceLearner(TakesShortSteps, InOwnTrainer):
         self.late_check = LateCheck()
         self.gradients = None
         if self.in_run_folder and not self.step_refusal():
-            self.short = ShortStep([self.model], [self.prepared()])
+            self.begin_short_steps(ShortStep([self.model], [self.prepared()]))
 
     def on_validation_start(self) -> None:
         """Validate no step that was not finite."""

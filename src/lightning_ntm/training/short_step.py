@@ -198,26 +198,42 @@ def _parameters_refusal(model: Any, prepared: Prepared) -> str | None:
 
 
 class TakesShortSteps(L.LightningModule):
-    """A module whose training steps can be those of a `ShortStep`, after its `training_step` has taken one."""
+    """A module whose training steps can be those of a `ShortStep`, where its `training_step` has taken one."""
 
     short: ShortStep | None = None
 
-    def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: torch.optim.Optimizer) -> None:
+    def begin_short_steps(self, short: ShortStep) -> None:
+        """Take short steps from now on.
+
+        The hooks are set here and not by the class: Lightning warns of classes that have them and accumulate gradients.
+        """
+        self.short = short
+        self.__dict__.update(optimizer_zero_grad=self._zero_grad, backward=self._backward, optimizer_step=self._step)
+
+    def end_short_steps(self) -> None:
+        """Give each parameter a tensor of its own again."""
+        if self.short is not None:
+            for hook in ("optimizer_zero_grad", "backward", "optimizer_step"):
+                del self.__dict__[hook]
+            self.short.release()
+            self.short = None
+
+    def _zero_grad(self, *args: Any) -> None:
         """Set the gradients to `None`; a short step has written all of them anew."""
         if self.short is None or not self.short.taken:
-            super().optimizer_zero_grad(epoch, batch_idx, optimizer)
+            L.LightningModule.optimizer_zero_grad(self, *args)
 
-    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+    def _backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
         """Compute gradients, or what a short step has left to compute."""
         if self.short is not None and self.short.taken:
             self.short.backward()
         else:
-            super().backward(loss, *args, **kwargs)
+            L.LightningModule.backward(self, loss, *args, **kwargs)
 
-    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+    def _step(self, *args: Any, **kwargs: Any) -> None:
         """Compute the loss and its gradients, and update the parameters."""
         try:
-            super().optimizer_step(*args, **kwargs)
+            L.LightningModule.optimizer_step(self, *args, **kwargs)
         finally:
             if self.short is not None:
                 self.short.end_update()
@@ -226,9 +242,3 @@ class TakesShortSteps(L.LightningModule):
         """Let the optimizer update the parameters of a short step as one tensor; called after clipping."""
         if self.short is not None:
             self.short.begin_update(optimizer)
-
-    def end_short_steps(self) -> None:
-        """Give each parameter a tensor of its own again."""
-        if self.short is not None:
-            self.short.release()
-            self.short = None

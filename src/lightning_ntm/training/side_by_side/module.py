@@ -59,7 +59,8 @@ class SideBySide(TakesShortSteps):
         """Take short steps if all members can."""
         learners = [member.learner for member in self.members]
         if not any(learner.step_refusal() for learner in learners):
-            self.short = ShortStep([learner.model for learner in learners], [one.prepared() for one in learners])
+            models, prepared = [one.model for one in learners], [one.prepared() for one in learners]
+            self.begin_short_steps(ShortStep(models, prepared))
 
     def on_after_backward(self) -> None:
         """Call the members' own."""
