@@ -26,6 +26,7 @@ CHECKED = {
         "2.13",
         {
             "_C",
+            "_backward_hooks",
             "_cuda_clearCublasWorkspaces",
             "_cuda_endAllocateToPool",
             "_cuda_releasePool",
