@@ -26,6 +26,7 @@ CHECKED = {
         "2.13",
         {
             "_C",
+            "_backward_hooks",
             "_cuda_clearCublasWorkspaces",
             "_cuda_endAllocateToPool",
             "_cuda_releasePool",
@@ -37,6 +38,7 @@ CHECKED = {
             "_higher_order_ops",
             "_get_current_function_mode_stack",
             "_len_torch_dispatch_stack",
+            "_post_accumulate_grad_hooks",
             "_pytree",
             "_register_namedtuple",
             "_sleep",
@@ -229,6 +231,16 @@ def test_each_kind_of_hook_is_found(register):
     assert internals.has_hooks(module)
     handle.remove()
     assert not internals.has_hooks(module)
+
+
+@pytest.mark.parametrize("register", ["register_hook", "register_post_accumulate_grad_hook"])
+def test_each_kind_of_hook_of_a_parameter_is_found(register):
+    parameter = nn.Parameter(torch.zeros(2))
+    assert not internals.has_gradient_hooks(parameter)
+    handle = getattr(parameter, register)(lambda *arguments: None)
+    assert internals.has_gradient_hooks(parameter)
+    handle.remove()
+    assert not internals.has_gradient_hooks(parameter)
 
 
 def test_hooks_of_all_modules_are_found():

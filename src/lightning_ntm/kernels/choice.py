@@ -20,12 +20,15 @@ class Kernel(NamedTuple):
         loss: `"module:function"`; called as `function(model, episodes, state, criterion, scaled=...)`, for several
             networks with a model as for `stacked`. Returns a `kernels.loss.Loss` with the gradients of the model's own
             loop. Without it, autograd computes the gradients of what `program` returns.
+        prepared: `"module:function"`; called as `function(model, known)` with a `kernels.loss.KnownLoss`. Returns a
+            `kernels.cpu.prepared.Prepared`, for losses of the same network in each step of a training.
     """
 
     program: str
     refusal: str
     stacked: str | None = None
     loss: str | None = None
+    prepared: str | None = None
 
 
 def choose(kernels: Mapping[str, Kernel], backend: str, *call: Any) -> Callable[..., Any] | None:

@@ -12,7 +12,8 @@ from torch.utils.checkpoint import checkpoint
 
 from lightning_ntm.checks import at_least, one_of
 from lightning_ntm.kernels.choice import Kernel, choose, choose_kernel, chosen, load, prepare
-from lightning_ntm.kernels.loss import Criterion, Loss, obstacle
+from lightning_ntm.kernels.cpu.prepared import Prepared
+from lightning_ntm.kernels.loss import Criterion, Loss, known_loss, obstacle
 from lightning_ntm.kernels.plain import Part, Shapes
 from lightning_ntm.models import lengths as padding
 from lightning_ntm.models.pretrained import Pretrained
@@ -171,6 +172,18 @@ class MemoryModel(Pretrained, nn.Module, abc.ABC, Generic[State]):
         """Return why `loss_by_kernel` returns `None` for such inputs, or `None` if it returns a loss."""
         kernel = choose_kernel(self.all_kernels, self.backend, self, inputs, self._checked(inputs, None))
         return self._loss_refusal(kernel, [inputs], scaled=scaled)
+
+    def prepared_loss(self, inputs: Float[Tensor, "batch time inputs"], criterion: Criterion) -> Prepared | None:
+        """Return what computes losses of such inputs again and again, as `loss_by_kernel`, or `None`.
+
+        Criterion and network must stay as they are, except for the numbers in the parameters.
+        """
+        kernel = choose_kernel(self.all_kernels, self.backend, self, inputs, self._checked(inputs, None))
+        known, refusal = known_loss(criterion), self._loss_refusal(kernel, [inputs], scaled=False)
+        if known is None or refusal or kernel is None or kernel.prepared is None:
+            return None
+        found: Prepared = load(kernel.prepared)(self, known)
+        return found
 
     def _loss_refusal(self, kernel: Kernel | None, episodes: Sequence[Tensor], *, scaled: bool) -> str | None:
         if kernel is None or kernel.loss is None:

@@ -14,6 +14,7 @@ from lightning_ntm.models.base import MemoryModel, State
 from lightning_ntm.models.controllers import FeedForwardController, LSTMController, replaced_parts
 from lightning_ntm.models.parts import Controller, Memory
 from lightning_ntm.models.precision import linear
+from lightning_ntm.models.starts import KernelStart
 from lightning_ntm.states import named
 
 
@@ -53,6 +54,13 @@ class ControlledModel(MemoryModel[State]):
         yield "memory", parts["memory"], (self.replaced_memory,)
         yield "heads", parts["heads"], LINEAR
         yield "output", parts["output"], LINEAR
+
+    def kernel_start(self, batch_size: int, slots: int | None) -> KernelStart | None:
+        """Return the numbers of `initial_state` for a kernel that only reads them; `None` if they are not that simple.
+
+        The network is on the CPU, and its parameters are in float32 or float64.
+        """
+        return None
 
     def _start_like(self, state: Any) -> State:
         slots = self.memory.slots_of(state.memory) if isinstance(state, self.state_type) else None

@@ -13,6 +13,8 @@ from lightning_ntm.models.dnc_memory import DNCMemory
 from lightning_ntm.models.dnc_shapes import shapes_of
 from lightning_ntm.models.exported import exportable
 from lightning_ntm.models.parts import Controller
+from lightning_ntm.models.starts import KernelStart, constant
+from lightning_ntm.states import flatten
 
 
 @exportable
@@ -67,6 +69,7 @@ class DNC(ControlledModel[DNCState]):
             "lightning_ntm.kernels.dnc.cpu:run",
             "lightning_ntm.kernels.cpu.sequence:refusal",
             loss="lightning_ntm.kernels.dnc.cpu:loss",
+            prepared="lightning_ntm.kernels.dnc.cpu:prepared",
         )
     }
 
@@ -146,3 +149,9 @@ class DNC(ControlledModel[DNCState]):
             ValueError: `slots` is below 2 or below the number of read heads.
         """
         return DNCState(self.memory.initial_state(*batch, slots=slots), self.controller.initial_state(*batch))
+
+    def kernel_start(self, batch_size: int, slots: int | None) -> KernelStart | None:
+        """Return the zeros of `initial_state`."""
+        start, dtype = self.initial_state(1, slots=slots), self.output.weight.dtype
+        shapes = [part.shape[1:] for part in flatten(start)]
+        return KernelStart([constant(0.0, batch_size, *shape, dtype=dtype) for shape in shapes], [])

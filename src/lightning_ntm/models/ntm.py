@@ -12,7 +12,7 @@ from lightning_ntm.checks import between, one_of
 from lightning_ntm.kernels.choice import Kernel
 from lightning_ntm.kernels.ntm.numbers import Numbers
 from lightning_ntm.kernels.plain import Shapes
-from lightning_ntm.kernels.torch_internals import children_of
+from lightning_ntm.kernels.torch_internals import children_of, own_parameters
 from lightning_ntm.models.controlled import ControlledModel
 from lightning_ntm.models.controllers import LSTMController, LSTMControllerState, controller_of
 from lightning_ntm.models.exported import exportable
@@ -20,6 +20,7 @@ from lightning_ntm.models.ntm_memory import HEAD_LIMIT, NTMMemory
 from lightning_ntm.models.ntm_shapes import shapes_of
 from lightning_ntm.models.parts import Controller, Memory, keep_defaults
 from lightning_ntm.models.precision import repeated, state_dtype
+from lightning_ntm.models.starts import KernelStart, constant, on_first_slot, repeated_for_kernel
 
 
 @exportable
@@ -98,6 +99,7 @@ class NTM(ControlledModel[NTMState]):
             "lightning_ntm.kernels.ntm.cpu:run",
             "lightning_ntm.kernels.cpu.sequence:refusal",
             loss="lightning_ntm.kernels.ntm.cpu:loss",
+            prepared="lightning_ntm.kernels.ntm.cpu:prepared",
         ),
         "triton": Kernel(
             "lightning_ntm.kernels.ntm.triton.sequence:run",
@@ -215,6 +217,27 @@ class NTM(ControlledModel[NTMState]):
             ValueError: The memory cannot have this number of slots.
         """
         return NTMState(self._initial_memory(batch, slots), self._initial_controller(batch))
+
+    def kernel_start(self, batch_size: int, slots: int | None) -> KernelStart | None:
+        """Return the numbers of `initial_state`, unless memory or heads are learned or random."""
+        memory: Any = children_of(self)["memory"]
+        slots = memory.memory_slots if slots is None else slots
+        recurrent = type(children_of(self)["controller"]) is LSTMController
+        if not self._starts_memory or (recurrent and not self._starts_controller):
+            return None
+        if (self.memory_init, self.head_init) != ("constant", "one_hot") or slots <= 2 * memory.max_shift:
+            return None
+        parameters: Any = own_parameters(self)
+        learned = [
+            p for name in ("start_reads", "start_hidden", "start_cell") if (p := parameters.get(name)) is not None
+        ]
+        dtype = learned[0].dtype
+        tensors = [
+            constant(1e-6, batch_size, slots, memory.memory_width, dtype=dtype),
+            on_first_slot(batch_size, memory.num_heads, slots, dtype=dtype),
+            *(repeated_for_kernel(start, batch_size) for start in learned),
+        ]
+        return KernelStart(tensors, list(enumerate(learned, start=2)))
 
     def _initial_memory(self, batch: tuple[int, ...], slots: int | None) -> Any:
         memory: Any = self.memory

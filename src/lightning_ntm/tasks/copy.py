@@ -66,10 +66,11 @@ class Copy(Task):
 
         time = np.arange(2 * items.shape[1] + 1)[None]
         inputs = np.zeros((batch_size, time.size, self.input_size), np.float32)
-        inputs[:, : items.shape[1], : self.bits] = items * (time[:, : items.shape[1]] < lengths)[..., None]
+        shown = time[:, : items.shape[1]] < lengths  # batch time
+        inputs[:, : items.shape[1], : self.bits] = items * shown[..., None]
         inputs[:, :, self.bits] = time == lengths
 
-        answered = time - lengths - 1  # batch time: place in the answer
-        mask = (answered >= 0) & (answered < lengths)
-        targets = np.take_along_axis(items, (answered * mask)[..., None], axis=1) * mask[..., None]
+        mask = (time > lengths) & (time <= 2 * lengths)
+        targets = np.zeros((batch_size, time.size, self.bits), np.float32)
+        targets[mask] = items[shown]  # as many in each row, in the same order
         return Batch(torch.from_numpy(inputs), torch.from_numpy(targets), torch.from_numpy(mask))

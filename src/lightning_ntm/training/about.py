@@ -46,16 +46,20 @@ def about(**more: Any) -> dict[str, Any]:
 
 
 def computation(trainer: L.Trainer, learner: SequenceLearner, task: Task) -> dict[str, str]:
-    """Return the backend of a training, and how gradients are computed.
+    """Return the backend of a training, how gradients are computed, and whether its steps are short.
 
     Raises:
         ValueError: The backend that was asked for by name cannot run the sequences of the task.
     """
     inputs = next(learner.model.parameters()).new_zeros(1, 1, task.input_size)
     with trainer.precision_plugin.forward_context(), torch.enable_grad():
-        refusal = learner.loss_refusal(inputs)
+        refusal, of_steps = learner.loss_refusal(inputs), learner.step_refusal()
     backend = backend_of(trainer, learner.model, task)
-    return {"backend": backend, "gradients": f"by autograd: {refusal}" if refusal else "in one call of the kernel"}
+    return {
+        "backend": backend,
+        "gradients": f"by autograd: {refusal}" if refusal else "in one call of the kernel",
+        "steps": f"general: {of_steps}" if of_steps else "short",
+    }
 
 
 #: Settings of a repository with which git runs programs when it compares files with a commit.

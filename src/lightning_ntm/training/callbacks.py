@@ -22,7 +22,7 @@ from lightning_ntm.records import RunFolder, write_whole
 from lightning_ntm.tasks.answer import in_unit
 from lightning_ntm.tasks.batch import Batch
 from lightning_ntm.training.learner import SequenceLearner
-from lightning_ntm.training.states import check_like
+from lightning_ntm.training.states import by_itself, check_like
 
 
 def rounded(mean: float) -> float:
@@ -36,8 +36,8 @@ def validated(trainer: L.Trainer) -> dict[str, float]:
     return {name: rounded(float(seen[name])) for name in seen if name.startswith("validation_")}
 
 
-#: Batches whose measures are added up at once.
-_MOST_WAITING = 64
+_OF_TENSORS = ("state_dict", "optimizer_states")  # in a training state
+_MOST_WAITING = 64  # batches whose measures are added up at once
 
 
 class Recorder(Callback):
@@ -283,8 +283,9 @@ class WholeCheckpointIO(TorchCheckpointIO):
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
         """Write a checkpoint."""
         Path(path).parent.mkdir(parents=True, exist_ok=True)
+        saved = {key: by_itself(part) if key in _OF_TENSORS else part for key, part in checkpoint.items()}
         written = io.BytesIO()  # PyTorch's own writer says of a full disk that an internal check failed
-        torch.save({**checkpoint, "lightning_ntm": FORMAT, "config": self.config}, written)
+        torch.save({**saved, "lightning_ntm": FORMAT, "config": self.config}, written)
         write_whole(Path(path), written.getbuffer())
 
 

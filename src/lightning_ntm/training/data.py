@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import lightning as L
 import torch
@@ -93,6 +94,12 @@ class EpisodeData(L.LightningDataModule):
     def predict_dataloader(self) -> DataLoader[Batch]:
         """Return the episodes of `test_dataloader`."""
         return self._fixed("evaluation")
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """Return a batch on a device, as Lightning does; it stays as it is on the CPU, where it was sampled."""
+        if device.type == "cpu" and type(batch) is Batch:
+            return batch
+        return super().transfer_batch_to_device(batch, device, dataloader_idx)
 
     def units_per_sequence(self) -> float:
         """Return how many bits, symbols or numbers the answer of a validation sequence has, a mean over some."""

@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
-import lightning as L
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
@@ -20,17 +19,18 @@ from lightning_ntm.tasks.batch import Batch
 from lightning_ntm.training.hyperparameters import hyperparameters
 from lightning_ntm.training.late_check import LateCheck
 from lightning_ntm.training.loss import fused_loss, learner_refusal, loss_refusal, methods_between
-from lightning_ntm.training.optimizer import clip, default_optimizer, late_decay, prefer_fused, total_norm
+from lightning_ntm.training.optimizer import clip, default_optimizer, late_decay, prefer_fused, together, total_norm
 from lightning_ntm.training.own_trainer import InOwnTrainer
 from lightning_ntm.training.precision import check_eps
 from lightning_ntm.training.safety import DivergenceError, largest_gradients
+from lightning_ntm.training.short_step import ShortStep, TakesShortSteps, step_refusal
 from lightning_ntm.training.slots import check_slots, drawn_slots
 
 OptimizerFactory = Callable[[Iterable[Any]], torch.optim.Optimizer]
 SchedulerFactory = Callable[[torch.optim.Optimizer], LRScheduler | ReduceLROnPlateau]
 
 
-class SequenceLearner(InOwnTrainer):
+class SequenceLearner(TakesShortSteps, InOwnTrainer):
     """Trains any `MemoryModel` on the batches of any `Task`, by the cost of the task's answer.
 
     In a Trainer of your own the answer is that of the datamodule's `task`. Without one it is `Bits(model.output_size)`.
@@ -80,12 +80,14 @@ class SequenceLearner(InOwnTrainer):
         self.decay_after, self.loss, self.on_nonfinite = decay_after, loss, on_nonfinite
         self.min_memory_slots, self.noise = min_memory_slots, WeightNoise(weight_noise)
         self.gradient_norm: float | Tensor = 0.0
+        self.gradients: list[Tensor] | None = None  # of a short step
+        self.latest_loss, self.in_run_folder = torch.zeros(()), False
         self.skipped, self.late_check = False, LateCheck()
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute. `nn.Module` first asks if it is a module: Lightning sets a name 50 times in each step."""
         attributes = self.__dict__  # parameters, modules and buffers are elsewhere
-        if name in attributes and (value is None or type(value) is str):
+        if name in attributes and (value is None or type(value) in _PLAIN):
             attributes[name] = value
         else:
             super().__setattr__(name, value)
@@ -120,18 +122,36 @@ class SequenceLearner(InOwnTrainer):
             self.model, self._objective, inputs, scaled=self._scales_loss()
         )
 
+    def step_refusal(self) -> str | None:
+        """Return why training steps are not short, or `None` if they are; see `ShortStep`."""
+        if type(self) is not SequenceLearner:
+            return f"the learner is a {type(self).__name__}."
+        return learner_refusal(self, _METHODS) or step_refusal(self.trainer, self.model, self.prepared())
+
     def _scales_loss(self) -> bool:
-        return self.trainer.accumulate_grad_batches != 1 or type(self).backward is not L.LightningModule.backward
+        return self.trainer.accumulate_grad_batches != 1 or type(self).backward is not InOwnTrainer.backward
 
     def training_step(self, batch: Any, batch_idx: int) -> dict[str, Tensor | None]:
         """Return the loss, and what measuring it needs."""
         batch = self.episodes(batch)
+        slots = self.begin_batch()
+        short = None if self.short is None else self.short.losses([batch], [slots])
+        if short is None or self.short is None:
+            self.gradients = None
+            found = self._fused_loss(batch, slots) or self._objective.of(self(batch.inputs, slots), batch)
+        else:
+            self.gradients, (found,) = self.short.gradients[0], short
+        return self.outputs(found, batch)
+
+    def begin_batch(self) -> int | None:
+        """Put the noise of the next batch on the weights, and return its memory slots if they vary."""
         if self.noise.deviation:
             self.noise.put_on(self.model.parameters(), self._seed, self._batch_number())
-        slots = self.slots_of(self._batch_number()) if self.min_memory_slots else None
-        loss, costs, logits, errors = self._fused_loss(batch, slots) or self._objective.of(
-            self(batch.inputs, slots), batch
-        )
+        return self.slots_of(self._batch_number()) if self.min_memory_slots else None
+
+    def outputs(self, found: Loss, batch: Batch) -> dict[str, Tensor | None]:
+        """Return what a training step returns for a loss."""
+        loss, costs, logits, errors = found
         self.latest_loss = loss.detach()
         if self.logs_itself:
             self.log_training(self.latest_loss, costs, logits, batch)
@@ -143,8 +163,11 @@ class SequenceLearner(InOwnTrainer):
         self.noise.take_off()
 
     def on_train_start(self) -> None:
-        """Forget the last step of an earlier training that ended with an error."""
+        """Forget the last step of an earlier training that ended with an error; take short steps if possible."""
         self.late_check = LateCheck()
+        self.gradients = None
+        if self.in_run_folder and not self.step_refusal():
+            self.begin_short_steps(ShortStep([self.model], [self.prepared()]))
 
     def on_validation_start(self) -> None:
         """Validate no step that was not finite."""
@@ -173,9 +196,8 @@ class SequenceLearner(InOwnTrainer):
         Raises:
             DivergenceError: It is not, or the loss is not, and `on_nonfinite` is `stop`.
         """
-        parameters = list(self.parameters())
-        gradients = [p.grad for p in parameters if p.grad is not None]
-        late = self._checks_late()
+        gradients = self.gradients or together([p.grad for p in self.parameters() if p.grad is not None])
+        late = self.gradients is None and self._checks_late()
         norm = total_norm(gradients, clipped=bool(gradient_clip_val), unread=late)
         if late:
             self._check_late(norm, optimizer)
@@ -185,11 +207,12 @@ class SequenceLearner(InOwnTrainer):
             self.zero_grad()  # not the optimizer's: it may train other networks, too
         elif gradient_clip_val and gradient_clip_algorithm in (None, "norm") and self.holds_whole_gradients():
             if late:
-                torch.nn.utils.clip_grads_with_norm_(parameters, gradient_clip_val, norm)
+                torch.nn.utils.clip_grads_with_norm_(self.parameters(), gradient_clip_val, norm)
             else:
                 clip(gradients, gradient_clip_val, norm)
         else:
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+        self.begin_update(optimizer)
 
     def _check(self, norm: Tensor) -> None:
         """See that a step is finite before it is taken."""
@@ -272,4 +295,6 @@ class SequenceLearner(InOwnTrainer):
         return late_decay(optimizer, self.decay_after, lambda: self.trainer.estimated_stepping_batches)
 
 
+#: Types of attributes that are set as they are.
+_PLAIN = (str, bool, float, list, Tensor)
 _METHODS = methods_between(SequenceLearner)

@@ -12,6 +12,7 @@ from lightning.fabric.utilities.cloud_io import get_filesystem
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from torch import Tensor, nn
 
+from lightning_ntm.kernels.cpu.prepared import Prepared
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.records.files import read_yaml
 from lightning_ntm.tasks.answer import Answer, exact, mean
@@ -106,6 +107,12 @@ class InOwnTrainer(L.LightningModule):
     @property
     def _task(self) -> Task | None:
         return getattr(getattr(self.trainer, "datamodule", None), "task", None)
+
+    def prepared(self) -> Prepared | None:
+        """Return what computes the losses of a training, if one call of a kernel does."""
+        with torch.enable_grad():
+            inputs = next(self.model.parameters()).new_zeros(1, 1, self.model.input_size)
+            return self.model.prepared_loss(inputs, self._objective)
 
     @property
     def _objective(self) -> Objective:

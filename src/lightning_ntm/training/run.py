@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-from lightning.pytorch.callbacks import Callback, LambdaCallback, ProgressBar
+from lightning.pytorch.callbacks import Callback, ProgressBar
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
@@ -109,6 +109,7 @@ class Run:
         if state and self.trainer.precision == "64-true":
             # Lightning loads the state before it converts the network, which would round the state.
             self.learner.double()
+        self.learner.in_run_folder = True
         try:
             self.trainer.fit(self.learner, datamodule=self.data, ckpt_path=state, weights_only=True)
         except Exception as error:
@@ -118,11 +119,13 @@ class Run:
                 raise
             self.record.abandon()
             raise ValueError(f"training cannot begin: {type(error).__name__}: {error}") from error
+        finally:
+            self.learner.in_run_folder = False
+            self.learner.end_short_steps()
         self.record.check_began(self.trainer.global_step)
 
     def _completed(self, trainer: dict[str, Any], stop_when_solved: int) -> dict[str, Any]:
-        begin = LambdaCallback(on_train_start=lambda trainer, _: self.record.begin(trainer))
-        callbacks: list[Callback] = [begin, KeepLock(lambda: self.record.claim), self.record.recorder]
+        callbacks: list[Callback] = [_Begin(self.record), KeepLock(lambda: self.record.claim), self.record.recorder]
         extra = _as_list(trainer.get("callbacks"))
         if trainer.get("enable_progress_bar") is not False and not any(isinstance(c, ProgressBar) for c in extra):
             callbacks.append(CostBar(self.folder.path.name, self.data.task.answer.measures))
@@ -151,6 +154,16 @@ class Run:
             return [TensorBoardLogger(self.folder.path)]
         except ModuleNotFoundError:
             return [CSVLogger(self.folder.path)]
+
+
+class _Begin(Callback):
+    """Records that training has begun."""
+
+    def __init__(self, record: RecordedRun):
+        self.record = record
+
+    def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        self.record.begin(trainer)
 
 
 def recorder_of(trainer: dict[str, Any], data: EpisodeData) -> Recorder:

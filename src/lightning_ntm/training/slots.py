@@ -4,6 +4,7 @@ A network that always has slots to spare comes to rely on them: its heads spread
 it fails once a list fills the memory. With a number that varies it uses only the slots it needs.
 """
 
+from functools import lru_cache
 from typing import Any
 
 from lightning_ntm.checks import at_least, ordered
@@ -14,7 +15,18 @@ from lightning_ntm.tasks.randomness import batch_generator
 
 def drawn_slots(least: int, most: int, seed: int, number: int) -> int:
     """Return the memory slots of the batch of this number: like its episodes, a function of the seed and the number."""
-    return int(batch_generator(seed, "memory", number).integers(least, most, endpoint=True))
+    block, place = divmod(number, _BLOCK)
+    return _block_of_slots(least, most, seed, block)[place]
+
+
+#: Batches whose slots are drawn at once: one alone, between training steps, takes as long as six.
+_BLOCK = 64
+
+
+@lru_cache(256)
+def _block_of_slots(least: int, most: int, seed: int, block: int) -> list[int]:
+    numbers = range(_BLOCK * block, _BLOCK * (block + 1))
+    return [int(batch_generator(seed, "memory", number).integers(least, most, endpoint=True)) for number in numbers]
 
 
 def check_slots(model: MemoryModel[Any], least: int) -> None:

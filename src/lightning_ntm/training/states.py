@@ -1,5 +1,6 @@
 """Training states as Lightning saves them, checked before anything in them is used."""
 
+import copy
 import inspect
 import pickle
 import zipfile
@@ -162,3 +163,16 @@ def check_settings(
         for name in sorted(names & one.keys()):
             if one[name] != other[name]:
                 raise ValueError(f"{path} was saved with {name} (={other[name]}) of the {what}, not {one[name]}.")
+
+
+def by_itself(state: Any) -> Any:
+    """Return a state in which no tensor is a part of a larger one: a file would hold the larger one."""
+    if isinstance(state, (dict, list)):
+        places = list(state) if isinstance(state, dict) else range(len(state))
+        parts = [(place, part) for place in places if (part := by_itself(state[place])) is not state[place]]
+        made = copy.copy(state) if parts else state
+        for place, part in parts:
+            made[place] = part
+        return made
+    is_part = isinstance(state, Tensor) and state.untyped_storage().nbytes() > state.nbytes
+    return state.clone() if is_part else state

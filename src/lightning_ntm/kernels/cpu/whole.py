@@ -66,26 +66,63 @@ def loss(
     """
     inputs, tensors = inputs.contiguous(), Tensors(*([part.contiguous() for part in parts] for parts in tensors))
     learned, weight = [*tensors.weights, *tensors.biases], tensors.weights[-1]
-    dstate = [torch.empty_like(part) if need else None for part, need in zip(tensors.state, needed, strict=True)]
     flat = weight.new_empty(sum(part.numel() for part in learned))
-    gradients = [part.view(like.shape) for part, like in zip(_split(flat, learned), learned, strict=True)]
-    logits, found = weight.new_empty(*inputs.shape[:2], len(weight)), weight.new_empty(())
-    costs, errors = weight.new_empty(2, len(inputs))
-    results = [flat, logits, costs, errors, found]
-    plan = _planned(layout, known, weight, tensors.state, needed)
+    plan = planned(layout, known, weight, tensors.state, needed)
     with Block(plan.size) as base:
-        pointers = _pointers(plan, base, inputs, asked, tensors, dstate, results)
+        results = results_of(inputs, weight, tensors.state, needed)
+        pointers = pointers_of(plan, base, inputs, asked, tensors.state, learned_in(tensors, flat), results)
         allowed = native.call_loss(weight, layout, plan.judged, pointers)
-    middle = len(tensors.weights)
+    gradients, middle = parts_of(flat, learned), len(tensors.weights)
     layers, output = [*gradients[: middle - 1], *gradients[middle:-1]], [gradients[middle - 1], gradients[-1]]
-    return Results(found, costs, logits, Gradients([*dstate, *layers, *output]), errors) if allowed else None
+    every = Gradients([*results.dstate, *layers, *output])
+    return Results(results.loss, results.costs, results.logits, every, results.errors) if allowed else None
 
 
-def _split(flat: Tensor, like: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    return flat.split([part.numel() for part in like])
+def parts_of(flat: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
+    """Return what lies in one tensor, one part after the other, in the shapes of other tensors."""
+    parts = flat.split([part.numel() for part in like])
+    return [part if one.ndim == 1 else part.view(one.shape) for part, one in zip(parts, like, strict=True)]
 
 
-class _Plan(NamedTuple):
+class Found(NamedTuple):
+    """Tensors that a call fills."""
+
+    loss: Tensor
+    costs: Tensor
+    errors: Tensor
+    logits: Tensor
+    dstate: Sequence[Tensor | None]
+
+
+def results_of(inputs: Tensor, weight: Tensor, state: Sequence[Tensor], needed: Sequence[bool]) -> Found:
+    """Return tensors for the results of a call; the arguments are those of `loss`."""
+    costs, errors = weight.new_empty(2, len(inputs))
+    return Found(
+        weight.new_empty(()),
+        costs,
+        errors,
+        weight.new_empty(*inputs.shape[:2], len(weight)),
+        [torch.empty_like(part) if need else None for part, need in zip(state, needed, strict=True)],
+    )
+
+
+class Learned(NamedTuple):
+    """Pointers to weights and biases, and to their gradients, those of the output layer last."""
+
+    weights: Sequence[int]
+    biases: Sequence[int]
+    dweights: Sequence[int]
+    dbiases: Sequence[int]
+
+
+def learned_in(tensors: Tensors, flat: Tensor) -> Learned:
+    """Return the pointers of a call whose gradients, of the weights and then of the biases, lie in one tensor."""
+    starts, middle = _starts(flat, [*tensors.weights, *tensors.biases]), len(tensors.weights)
+    weights, biases = ([part.data_ptr() for part in parts] for parts in (tensors.weights, tensors.biases))
+    return Learned(weights, biases, starts[:middle], starts[middle:])
+
+
+class Plan(NamedTuple):
     """Where the arrays of a call are in its block, in bytes; -1 for none."""
 
     judged: Judged
@@ -101,16 +138,15 @@ class _Plan(NamedTuple):
     dstate: list[int]
 
 
-def _planned(
-    layout: Layout, known: KnownLoss, weight: Tensor, state: Sequence[Tensor], needed: Sequence[bool]
-) -> _Plan:
+def planned(layout: Layout, known: KnownLoss, weight: Tensor, state: Sequence[Tensor], needed: Sequence[bool]) -> Plan:
+    """Return where the arrays of a call are; the arguments are those of `loss`."""
     key = known, weight.shape[0], weight.dtype, needed[0]
     if key not in layout.plans:
         layout.plans[key] = _plan(layout, known, weight, [part.numel() for part in state], of_memory=needed[0])
     return layout.plans[key]
 
 
-def _plan(layout: Layout, known: KnownLoss, weight: Tensor, state: Sequence[int], *, of_memory: bool) -> _Plan:
+def _plan(layout: Layout, known: KnownLoss, weight: Tensor, state: Sequence[int], *, of_memory: bool) -> Plan:
     sizes, outputs, size, used = layout.sizes, weight.shape[0], weight.element_size(), 0
     steps = sizes.batch * sizes.time
 
@@ -136,23 +172,23 @@ def _plan(layout: Layout, known: KnownLoss, weight: Tensor, state: Sequence[int]
         # The call computes in the gradient of the state, except that of the memory.
         "dstate": [-1 if i == 0 and not of_memory else room(count) for i, count in enumerate(state)],
     }
-    return _Plan(judged=judged, size=used, **places)  # type: ignore[arg-type]
+    return Plan(judged=judged, size=used, **places)  # type: ignore[arg-type]
 
 
-def _pointers(
-    plan: _Plan,
+def pointers_of(
+    plan: Plan,
     base: int,
     inputs: Tensor,
     asked: tuple[Tensor, Tensor],
-    tensors: Tensors,
-    dstate: Sequence[Tensor | None],
-    results: Sequence[Tensor],
+    state: Sequence[Tensor],
+    learned: Learned,
+    found: Found,
 ) -> tuple[list[tuple[int, ...]], tuple[int, ...], tuple[int, ...]]:
-    """Return the pointers in the order of `LAYER`, `ARRAYS` and `PLACES`."""
-    flat, *others = results
-    gradients = _starts(flat, [*tensors.weights, *tensors.biases])
-    weights, biases = ([part.data_ptr() for part in parts] for parts in (tensors.weights, tensors.biases))
-    dweights, dbiases = gradients[: len(weights)], gradients[len(weights) :]
+    """Return the pointers of a call in the order of `LAYER`, `ARRAYS` and `PLACES`.
+
+    The block of the plan is at `base`. `asked` is what `targets_of` returned. All tensors are contiguous.
+    """
+    weights, biases, dweights, dbiases = learned
     layers = [
         (
             weights[i], biases[i], base + plan.arranged[i], *_at(base, plan.of_layers[i]), base + dgates,
@@ -160,17 +196,18 @@ def _pointers(
         )
         for i, dgates in enumerate(plan.dgates)
     ]  # fmt: skip
-    nothing = (0,) * len(dstate)
+    nothing = (0,) * len(state)
     arrays = (
         inputs.data_ptr(), weights[-2], biases[-2], base + plan.arranged[-1], base + plan.output,
-        *_at(base, plan.saved), *map(Tensor.data_ptr, tensors.state), *nothing, base + plan.doutput,
+        *_at(base, plan.saved), *map(Tensor.data_ptr, state), *nothing, base + plan.doutput,
         base + plan.demitted, dweights[-2], dbiases[-2], 0,
-        *(at if own is None else own.data_ptr() for own, at in zip(dstate, _at(base, plan.dstate), strict=True)),
+        *(at if own is None else own.data_ptr() for own, at in zip(found.dstate, _at(base, plan.dstate), strict=True)),
         *nothing,
     )  # fmt: skip
     places = (
-        weights[-1], biases[-1], *map(Tensor.data_ptr, asked), others[0].data_ptr(), base + plan.dlogits,
-        base + plan.doutput, dweights[-1], dbiases[-1], *map(Tensor.data_ptr, others[1:]),
+        weights[-1], biases[-1], *map(Tensor.data_ptr, asked), found.logits.data_ptr(), base + plan.dlogits,
+        base + plan.doutput, dweights[-1], dbiases[-1],
+        *map(Tensor.data_ptr, (found.costs, found.errors, found.loss)),
     )  # fmt: skip
     return layers, arrays, places
 

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from lightning_ntm.kernels.call import DeclaredNetwork
 from lightning_ntm.kernels.cpu import sequence
-from lightning_ntm.kernels.loss import Criterion, Loss
+from lightning_ntm.kernels.cpu.prepared import Prepared
+from lightning_ntm.kernels.loss import Criterion, KnownLoss, Loss
 
 
 def run(model: DeclaredNetwork, inputs: Tensor, state: Any) -> tuple[Tensor, Any]:
@@ -18,3 +19,8 @@ def run(model: DeclaredNetwork, inputs: Tensor, state: Any) -> tuple[Tensor, Any
 def loss(model: DeclaredNetwork, episodes: Sequence[Tensor], state: Any, criterion: Criterion, *, scaled: bool) -> Loss:
     """Return the loss of a whole sequence, with all gradients."""
     return sequence.loss("ntm", model, episodes, state, criterion, scaled=scaled)
+
+
+def prepared(model: DeclaredNetwork, known: KnownLoss) -> Prepared:
+    """Return the network for losses in each step of a training."""
+    return Prepared("ntm", model, known)

@@ -1,7 +1,6 @@
 """What a Trainer trains if several trainings share it."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import lightning as L
@@ -11,10 +10,11 @@ from torch.utils.data import DataLoader, Dataset
 
 from lightning_ntm.tasks.batch import Batch
 from lightning_ntm.training.safety import DivergenceError, FinishStep, LostFolderError
+from lightning_ntm.training.short_step import ShortStep, TakesShortSteps
 from lightning_ntm.training.side_by_side.member import Member, prefix_of
 
 
-class SideBySide(L.LightningModule):
+class SideBySide(TakesShortSteps):
     """The networks of several trainings.
 
     Args:
@@ -34,11 +34,33 @@ class SideBySide(L.LightningModule):
 
     def training_step(self, batches: list[Batch], batch_idx: int) -> dict[str, Any]:
         """Return the sum of the losses. Each network has the gradients of its own."""
-        outputs: list[dict[str, Any]] = []
-        for member, batch in zip(self.members, batches, strict=True):
-            with member.random.installed():
-                outputs.append(member.learner.training_step(batch, batch_idx))
+        outputs = self._short_step(batches) if self.short else None
+        if outputs is None:
+            outputs = []
+            for member, batch in zip(self.members, batches, strict=True):
+                with member.random.installed():
+                    outputs.append(member.learner.training_step(batch, batch_idx))
         return {"loss": torch.stack([output["loss"] for output in outputs]).sum(), "members": outputs}
+
+    def _short_step(self, batches: list[Batch]) -> list[dict[str, Any]] | None:
+        """Return what the members' training steps return if all are short: these draw no random numbers."""
+        assert self.short is not None
+        learners = [member.learner for member in self.members]
+        episodes = [learner.episodes(batch) for learner, batch in zip(learners, batches, strict=True)]
+        found = self.short.losses(episodes, [learner.begin_batch() for learner in learners])
+        for learner, gradients in zip(learners, self.short.gradients, strict=True):
+            learner.gradients = gradients if found else None
+        if found is None:
+            return None
+        calls = zip(learners, found, episodes, strict=True)
+        return [learner.outputs(one, batch) for learner, one, batch in calls]
+
+    def on_train_start(self) -> None:
+        """Take short steps if all members can."""
+        learners = [member.learner for member in self.members]
+        if not any(learner.step_refusal() for learner in learners):
+            models, prepared = [one.model for one in learners], [one.prepared() for one in learners]
+            self.begin_short_steps(ShortStep(models, prepared))
 
     def on_after_backward(self) -> None:
         """Call the members' own."""
@@ -58,6 +80,7 @@ class SideBySide(L.LightningModule):
             except DivergenceError as error:
                 member.record.keep_step(error)
                 member.fail(error)
+        self.begin_update(optimizer)
 
     def validation_step(self, batches: list[Batch], batch_idx: int) -> None:
         """Measure a batch of the validation set of each member."""
@@ -91,6 +114,10 @@ class SideBySideData(L.LightningDataModule):
     def val_dataloader(self) -> DataLoader[Any]:
         """Return the validation sets."""
         return self._together([member.data.val_dataloader() for member in self._attached()])
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """Return the batches as they are: all members train on the CPU."""
+        return batch
 
     def _attached(self) -> Iterator[Member]:
         for member in self.members:
@@ -150,8 +177,10 @@ class Members(FinishStep):
     def _call(self, hook: str, *args: Any, outputs: Sequence[tuple[Any, ...]] = ()) -> None:
         for number, member in enumerate(self.members):
             if not member.left:
-                with _own_fault(member):
+                try:
                     member.call(hook, *(outputs[number] if outputs else ()), *args)
+                except LostFolderError as error:  # ends one member alone
+                    member.fail(error)
 
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Record that training has begun."""
@@ -197,9 +226,11 @@ class Members(FinishStep):
         self._call("on_validation_end")
         for member in self.members:
             if not member.left and member.trainer.should_stop:
-                with _own_fault(member):
+                try:
                     member.call("on_train_end")
                     member.finish(trainer.global_step)
+                except LostFolderError as error:
+                    member.fail(error)
         super().on_validation_end(trainer, module)
 
     def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
@@ -219,12 +250,3 @@ class Members(FinishStep):
         if self.signal:
             super()._end(trainer)
         raise RegroupError
-
-
-@contextmanager
-def _own_fault(member: Member) -> Iterator[None]:
-    """Have an error of its folder end one member alone."""
-    try:
-        yield
-    except LostFolderError as error:
-        member.fail(error)

@@ -86,6 +86,8 @@ class SideBySideRun:
             for member in members:
                 if not member.left:
                     member.finish(trainer.global_step)
+        finally:
+            module.end_short_steps()
         return int(trainer.global_step)
 
     def _trainer(self, members: Sequence[Member], until: int | None) -> L.Trainer:
