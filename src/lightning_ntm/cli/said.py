@@ -206,10 +206,10 @@ def _parsed(value: Any, where: str) -> Any:
 def _with_shared_arguments(said: dict[str, Any], layer: dict[str, Any]) -> dict[str, Any]:
     """Return what was said, where another class of a layer keeps the arguments that it has as well."""
     for group in layer.keys() & said.keys() & {*CLASSES}:
-        before, now = said[group] or {}, (layer[group] or {}).get("class_path")
-        if now and before.get("class_path") != now:
+        before, now = {"class_path": None, **(said[group] or {})}, (layer[group] or {}).get("class_path")
+        if now and before["class_path"] != now:
             options = before.get("init_args", {})
-            shared = arguments(now) if "class_path" in before else options
+            shared = arguments(now) if before["class_path"] else options
             kept = {name: value for name, value in options.items() if name in shared}
             said = {**said, group: {**before, "class_path": now, "init_args": kept}}
     return said
