@@ -30,6 +30,7 @@ class CycleNavigation(StringTask):
     """
 
     symbols, answer = 3, Symbols(PLACES)
+    signs = "back", "stay", "forward"
 
     def draw(
         self, generator: np.random.Generator, batch_size: int, length: int

@@ -34,6 +34,7 @@ class MissingDuplicate(StringTask):
     min_length: int = 2
 
     symbols, answer, shortest = 4, Symbols(2), 2
+    signs = "0", "1", "hidden", "fill"
 
     def draw(
         self, generator: np.random.Generator, batch_size: int, length: int

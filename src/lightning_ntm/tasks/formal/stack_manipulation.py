@@ -38,6 +38,7 @@ class StackManipulation(StringTask):
     """
 
     symbols, answer = 5, Symbols(3, end=END)
+    signs = "0", "1", "pop", "push 0", "push 1"
 
     def draw(
         self, generator: np.random.Generator, batch_size: int, length: int

@@ -1,6 +1,7 @@
 """What the tasks on strings have in common: one-hot symbols, empty steps for the answer, one length for a batch."""
 
 import abc
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -39,7 +40,7 @@ class StringTask(Task):
     #: Symbols that a string may have: 0 to `symbols - 1`.
     symbols: ClassVar[int]
     #: How they are written, where a number is not enough; the last ones may have no sign.
-    signs: ClassVar[str] = ""
+    signs: ClassVar[Sequence[str]] = ""
     #: Length of the shortest string of the task.
     shortest: ClassVar[int] = 1
     #: Whether all strings have an odd length.
