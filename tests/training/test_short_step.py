@@ -64,6 +64,70 @@ def test_members_take_short_steps_and_each_file_has_the_tensors_of_one(tmp_path)
         assert all(p.untyped_storage().nbytes() == p.nbytes for p in member.learner.parameters())
 
 
+def some(parameters):
+    return torch.optim.SGD(list(parameters)[:4], lr=0.1)
+
+
+def hooked(parameters):
+    optimizer = torch.optim.SGD(parameters, lr=0.1)
+
+    def clamp(optimizer, *arguments):
+        for p in optimizer.param_groups[0]["params"]:
+            if p.ndim > 1:
+                p.data.clamp_(-0.1, 0.1)
+
+    optimizer.register_step_post_hook(clamp)
+    return optimizer
+
+
+def at(step, change):
+    """Return a schedule of PyTorch's class that changes something at a step."""
+
+    def scheduler(optimizer):
+        def factor(number):
+            if number == step:
+                change(optimizer)
+            return 1.0
+
+        return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+
+    return scheduler
+
+
+def forget(optimizer):
+    for state in optimizer.state.values():
+        state["exp_avg"] = torch.zeros_like(state["exp_avg"])
+
+
+def freeze(optimizer):
+    for p in optimizer.param_groups[0]["params"]:
+        p.requires_grad_(p.ndim > 1)
+
+
+def halve(optimizer):
+    for p in optimizer.param_groups[0]["params"]:
+        p.register_hook(lambda gradient: gradient / 2)
+
+
+@pytest.mark.parametrize(
+    "varied",
+    [
+        {"optimizer": some},
+        {"optimizer": lambda p: torch.optim.Adam(list(p)[2:], lr=0.01, foreach=True)},
+        {"optimizer": hooked},
+        {"optimizer": lambda p: torch.optim.Adam(p, lr=0.01, foreach=True), "scheduler": at(3, forget)},
+        {"scheduler": at(3, freeze)},
+        {"scheduler": at(3, halve)},
+    ],
+    ids=["some", "others", "hooked", "state", "frozen", "gradients"],
+)
+def test_what_a_user_does_to_the_optimizer_and_the_parameters_is_done(tmp_path, monkeypatch, varied):
+    alone(tmp_path / "short", 1, **varied).fit()
+    general(monkeypatch)
+    alone(tmp_path / "general", 1, **varied).fit()
+    same(*(without_times(training_state(ntm(), tmp_path / name / "last.ckpt")) for name in ("short", "general")))
+
+
 class Watching(Callback):
     def on_after_backward(self, trainer, module):
         for p in module.parameters():

@@ -360,3 +360,13 @@ def test_each_run_keeps_the_weights_of_its_steps(tmp_path):
         mine, other = (RunFolder(path).weights_by_step() for path in (tmp_path / str(seed), tmp_path / f"alone/{seed}"))
         assert list(mine) == list(other) != []
         assert all(mine[step].read_bytes() == other[step].read_bytes() for step in mine)
+
+
+def test_networks_with_other_parameters_are_refused(tmp_path):
+    members = [
+        Member(*parts(seed, make=make), OPTIONS, RunFolder(tmp_path / str(seed)), "seed: 1\n")
+        for seed, make in ((1, ntm), (2, lambda: ntm(controller="feedforward")))
+    ]
+    with pytest.raises(ValueError, match="side by side: their networks have different parameters"):
+        SideBySideRun(members, OPTIONS)
+    assert not list(tmp_path.iterdir())

@@ -19,7 +19,7 @@ look-up. With PyTorch 2.13:
 import copy
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from operator import itemgetter, methodcaller
+from operator import methodcaller
 from typing import Any
 
 import torch
@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.autograd.graph import disable_saved_tensors_hooks
 from torch.nn.modules import module as nn_module
+from torch.optim import optimizer as optimizer_module
 from torch.overrides import _get_current_function_mode_stack, has_torch_function
 from torch.utils import _pytree
 
@@ -43,13 +44,30 @@ def _filled_by(*changes: Callable[[nn.Module], Any]) -> tuple[str, ...]:
 
 
 _KINDS_OF_HOOKS = ("forward_pre", "forward", "full_backward_pre", "full_backward")
-_hooks = itemgetter(*_filled_by(*(methodcaller(f"register_{kind}_hook", print) for kind in _KINDS_OF_HOOKS)))
+_HOOKS = _filled_by(*(methodcaller(f"register_{kind}_hook", print) for kind in _KINDS_OF_HOOKS))
 (_PARAMETERS,) = _filled_by(methodcaller("register_parameter", "any", nn.Parameter(_PROBE)))
 (_CHILDREN,) = _filled_by(methodcaller("add_module", "any", nn.Module()))
 #: What a module only has after `compile`.
 _COMPILED = [name for name, value in vars(nn.Module).items() if value is None]
-#: Of all modules; some of them are called when a module is made, which is no reason against a kernel, but rare.
-_GLOBAL_HOOKS = [table for table in vars(nn_module).values() if isinstance(table, OrderedDict)]
+
+
+def _registrations() -> list[Any]:
+    """Return the tables of hooks that are called when a part of a module is set, as `torch.export` does."""
+    kinds = ("buffer", "module", "parameter")
+    handles = [getattr(nn_module, f"register_module_{kind}_registration_hook")(print) for kind in kinds]
+    for handle in handles:
+        handle.remove()
+    return [handle.hooks_dict_ref() for handle in handles]
+
+
+#: Of calls of all modules.
+_GLOBAL_HOOKS = [
+    table
+    for table in vars(nn_module).values()
+    if isinstance(table, OrderedDict) and not any(table is other for other in _registrations())
+]
+#: Of all optimizers.
+_GLOBAL_STEP_HOOKS = [table for table in vars(optimizer_module).values() if isinstance(table, OrderedDict)]
 
 
 def has_dispatch_modes() -> bool:
@@ -104,12 +122,20 @@ def is_batched(tensor: Tensor) -> bool:
 
 def has_hooks(module: nn.Module) -> bool:
     """Return whether a call of a module also calls hooks."""
-    return any(_hooks(module.__dict__))
+    own = module.__dict__
+    return any(own[name] for name in _HOOKS)
 
 
 def has_gradient_hooks(parameter: Tensor) -> bool:
     """Return whether hooks see or change the gradient of a parameter; public names add and remove them only."""
     return bool(parameter._backward_hooks or parameter._post_accumulate_grad_hooks)
+
+
+def has_step_hooks(optimizer: torch.optim.Optimizer) -> bool:
+    """Return whether hooks of an optimizer, or of all optimizers, run around its steps or around saving its state."""
+    return any(_GLOBAL_STEP_HOOKS) or any(
+        isinstance(table, OrderedDict) and table for table in vars(optimizer).values()
+    )
 
 
 def is_compiled(module: nn.Module) -> bool:

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adadelta, Adam, Adamax, AdamW, NAdam, RAdam, RMSprop
 
+from lightning_ntm.kernels.torch_internals import has_step_hooks
+
 #: Numbers in a cache line, at which each run begins.
 _LINE = 16
 
@@ -82,12 +84,13 @@ class FlatOptimizer:
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer, flat: Flat):
-        self.optimizer, self.flat = optimizer, flat
+        self.optimizer, self.flat, self.known = optimizer, flat, sorted(map(id, flat.parameters))
         self.whole = nn.Parameter(flat.values)
         self.whole.grad = flat.gradients
         self.state: dict[str, Any] = {}
         self.own: list[dict[str, Any]] = []  # of each parameter, as they were given to the optimizer
         self.spread: list[int] = []  # of which tensors
+        self.parts: list[tuple[str, list[Tensor]]] = []  # the states of the parameters, by name
         self.single: list[tuple[str, Tensor]] = []  # numbers of the state, with one for each parameter
         self.swapped: list[nn.Parameter] | None = None
 
@@ -96,6 +99,8 @@ class FlatOptimizer:
         if type(self.optimizer) not in _BY_NUMBER or len(self.optimizer.param_groups) != 1:
             return False
         (group,) = self.optimizer.param_groups
+        if sorted(map(id, group["params"])) != self.known or has_step_hooks(self.optimizer):
+            return False
         return bool(group["foreach"]) and not any(group.get(way) for way in ("fused", "capturable", "differentiable"))
 
     def enter(self) -> None:
@@ -135,7 +140,11 @@ class FlatOptimizer:
         return True
 
     def _is_current(self) -> bool:
-        """Return whether the parameters took no step since by themselves, perhaps not all of them."""
+        """Return whether the states hold the same tensors, and the parameters took no step since by themselves."""
+        if any(
+            own.get(name) is not part for name, parts in self.parts for own, part in zip(self.own, parts, strict=True)
+        ):
+            return False
         return all(bool((each == self.state[name]).all()) for name, each in self.single)
 
     def _gather(self, name: str, parts: list[Any]) -> bool:
@@ -151,7 +160,7 @@ class FlatOptimizer:
 
     def _spread(self) -> None:
         """Give the optimizer a state for each parameter."""
-        self.own, self.single = [{} for _ in self.flat.parameters], []
+        self.own, self.single, self.parts = [{} for _ in self.flat.parameters], [], []
         self.spread = [id(value) for value in self.state.values()]
         for name, value in self.state.items():
             if value.ndim:
@@ -161,6 +170,7 @@ class FlatOptimizer:
                 each.copy_(value)
                 self.single.append((name, each))
                 parts = list(each.unbind())
+            self.parts.append((name, parts))
             for own, part in zip(self.own, parts, strict=True):
                 own[name] = part
         for p, own in zip(self.flat.parameters, self.own, strict=True):

@@ -66,6 +66,8 @@ class ShortStep:
         self.taken = False
         if transformed() or obstacle(self.models[0], batches[0], scaled=False) or not self.flat.holds():
             return None
+        if any(not p.requires_grad or has_gradient_hooks(p) for p in self.flat.parameters):  # since the start
+            return None
         calls = zip(self.starts, batches, slots, strict=True)
         states = [start.of(len(batch.inputs), number) for start, batch, number in calls]
         found = losses(self.prepared, batches, states, [start.needed for start in self.starts])
@@ -169,14 +171,21 @@ def step_refusal(trainer: L.Trainer, model: MemoryModel[Any], prepared: Prepared
         return "gradients are accumulated."
     if trainer.precision not in ("32-true", "64-true") or not isinstance(trainer.strategy, SingleDeviceStrategy):
         return f"precision {trainer.precision} or {type(trainer.strategy).__name__} may change gradients."
-    callbacks = trainer.callbacks  # type: ignore[attr-defined]
-    foreign = [type(one).__name__ for one in callbacks if not type(one).__module__.startswith(_OURS)]
+    used = [*trainer.optimizers, *(config.scheduler for config in trainer.lr_scheduler_configs)]
+    called = trainer.callbacks  # type: ignore[attr-defined]
+    foreign = [one for one in called if not _is_of(one, _OURS)] + [
+        one for one in used if not _is_of(one, _OURS, "torch.")
+    ]
     if foreign:
-        return f"{foreign[0]} may use or change gradients."
+        return f"{type(foreign[0]).__name__} may use or change gradients."
     return _parameters_refusal(model, prepared)
 
 
 _OURS = "lightning_ntm."
+
+
+def _is_of(one: Any, *packages: str) -> bool:
+    return type(one).__module__.startswith(packages)
 
 
 def _parameters_refusal(model: Any, prepared: Prepared) -> str | None:

@@ -137,12 +137,18 @@ _SOME: dict[str, tuple[Any, ...]] = {
 }  # fmt: skip
 
 
+def _shapes(member: Member) -> list[tuple[Any, ...]]:
+    return [(name, p.shape, p.dtype) for name, p in member.learner.model.named_parameters()]
+
+
 def why_alone(members: Sequence[Member], trainer: dict[str, Any]) -> str | None:
     """Return why runs are trained alone, each with a Trainer of its own; or `None`."""
     for name, value in trainer.items():
         if name not in _ANY and value not in _SOME.get(name, ()) and value:
             return f"each has its own --trainer.{name}."
     learner = members[0].learner
+    if any(_shapes(member) != _shapes(members[0]) for member in members):
+        return "their networks have different parameters."
     optimizer = learner.optimizer(learner.model.parameters())
     if not type(optimizer).__module__.startswith("torch.optim.") or isinstance(optimizer, (LBFGS, SparseAdam)):
         return f"{type(optimizer).__name__} may not treat each parameter by itself."
