@@ -356,3 +356,19 @@ def test_released_parameters_have_tensors_of_their_own():
         assert torch.equal(p, value)
         assert (p.grad == 2).all()
         assert p.untyped_storage().nbytes() == p.nbytes
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "reason"),
+    [
+        (lambda p: torch.optim.Adam(p, capturable=True), "If capturable=True"),
+        (lambda p: torch.optim.SGD(p, lr=0.1, differentiable=True), "a leaf Variable"),
+        (lambda p: torch.optim.LBFGS(p, line_search_fn="foo"), "only 'strong_wolfe' is supported"),
+        (lambda p: torch.optim.LBFGS(p, history_size=0), ""),
+    ],
+    ids=["capturable", "differentiable", "line search", "history"],
+)
+def test_an_optimizer_that_cannot_take_a_step_is_refused_before_the_folder_is_made(tmp_path, optimizer, reason):
+    with pytest.raises(ValueError, match=f"cannot take a step with these settings: .*{reason}"):
+        alone(tmp_path / "run", 1, optimizer=optimizer).fit()
+    assert not (tmp_path / "run").exists()

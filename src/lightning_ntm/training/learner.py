@@ -19,9 +19,8 @@ from lightning_ntm.tasks.batch import Batch
 from lightning_ntm.training.hyperparameters import hyperparameters
 from lightning_ntm.training.late_check import LateCheck
 from lightning_ntm.training.loss import fused_loss, learner_refusal, loss_refusal, methods_between
-from lightning_ntm.training.optimizer import clip, default_optimizer, late_decay, prefer_fused, together, total_norm
+from lightning_ntm.training.optimizer import clip, default_optimizer, late_decay, prepare, together, total_norm
 from lightning_ntm.training.own_trainer import InOwnTrainer
-from lightning_ntm.training.precision import check_eps
 from lightning_ntm.training.safety import DivergenceError, largest_gradients
 from lightning_ntm.training.short_step import ShortStep, TakesShortSteps, step_refusal
 from lightning_ntm.training.slots import check_slots, drawn_slots
@@ -275,15 +274,14 @@ class SequenceLearner(TakesShortSteps, InOwnTrainer):
         """Return the optimiser and its schedule.
 
         Raises:
-            ValueError: The parameters are in float16, where the optimiser's `eps` is 0.
+            ValueError: The optimiser cannot take a step with its settings, or its `eps` is 0 in float16.
         """
         return self.optimizers_for(self.model.parameters())
 
     def optimizers_for(self, parameters: Iterable[nn.Parameter]) -> dict[str, Any]:
         """Return the optimiser of these parameters and its schedule, as `configure_optimizers`."""
         optimizer = self.optimizer(parameters)
-        check_eps(optimizer)
-        prefer_fused(optimizer)
+        prepare(optimizer)
         scheduler = self.scheduler(optimizer) if self.scheduler else self._decay(optimizer)
         schedule: dict[str, Any] = {"scheduler": scheduler, "interval": "step"}
         if isinstance(scheduler, ReduceLROnPlateau):

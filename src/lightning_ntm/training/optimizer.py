@@ -8,10 +8,43 @@ import torch
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
+from lightning_ntm.training.precision import check_eps
+
 
 def default_optimizer(parameters: Iterable[Any]) -> torch.optim.Optimizer:
     """Return the optimiser of the default recipe."""
     return torch.optim.RMSprop(parameters, lr=3e-4, alpha=0.95, momentum=0.9)
+
+
+def prepare(optimizer: torch.optim.Optimizer) -> None:
+    """Let an optimizer update many parameters in one call.
+
+    Raises:
+        ValueError: It cannot take a step with its settings.
+    """
+    check_eps(optimizer)
+    _try_step(optimizer)
+    prefer_fused(optimizer)
+
+
+def _try_step(optimizer: torch.optim.Optimizer) -> None:
+    """Let a copy of an optimizer of PyTorch take a step."""
+    if not type(optimizer).__module__.startswith("torch.optim."):
+        return
+    for group in optimizer.param_groups:
+        p = torch.nn.Parameter(torch.ones_like(group["params"][0].detach().new_empty(2, 2)))
+        settings: Any = {name: group[name] for name in optimizer.defaults if name in group}
+        kind: Any = type(optimizer)
+        try:
+            kind([p], **settings).step(lambda p=p: _square(p))
+        except Exception as error:  # of any kind: PyTorch asserts, divides, or takes from an empty list
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise ValueError(f"{kind.__name__} cannot take a step with these settings: {reason}") from error
+
+
+def _square(p: Tensor) -> Tensor:
+    p.grad = p.detach().clone()
+    return (p.detach() ** 2).sum() / 2
 
 
 def prefer_fused(optimizer: torch.optim.Optimizer) -> None:
