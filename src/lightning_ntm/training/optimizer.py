@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable
+from inspect import signature
 from typing import Any
 
 import torch
@@ -23,8 +24,8 @@ def prepare(optimizer: torch.optim.Optimizer) -> None:
         ValueError: It cannot take a step with its settings.
     """
     check_eps(optimizer)
-    _try_step(optimizer)
     prefer_fused(optimizer)
+    _try_step(optimizer)
 
 
 def _try_step(optimizer: torch.optim.Optimizer) -> None:
@@ -33,10 +34,13 @@ def _try_step(optimizer: torch.optim.Optimizer) -> None:
         return
     for group in optimizer.param_groups:
         p = torch.nn.Parameter(torch.ones_like(group["params"][0].detach().new_empty(2, 2)))
-        settings: Any = {name: group[name] for name in optimizer.defaults if name in group}
+        settings = {name: group[name] for name in optimizer.defaults if name in group}
+        if isinstance(settings.get("lr"), float):
+            settings["lr"] = 1e-3  # one that is too large is a matter of the training
         kind: Any = type(optimizer)
+        arguments = {name: settings[name] for name in settings.keys() & signature(kind).parameters.keys()}
         try:
-            kind([p], **settings).step(lambda p=p: _square(p))
+            kind([{**settings, "params": [p]}], **arguments).step(lambda p=p: _square(p))
         except Exception as error:  # of any kind: PyTorch asserts, divides, or takes from an empty list
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise ValueError(f"{kind.__name__} cannot take a step with these settings: {reason}") from error
