@@ -124,8 +124,4 @@ _PLACES = {
     **dict.fromkeys(_TASKS, "tasks"),
 }
 __all__ = list(_PLACES)
-__getattr__ = _loader(__name__, _PLACES)
-
-
-def __dir__() -> list[str]:
-    return sorted(_PLACES)
+__getattr__, __dir__ = _loader(__name__, _PLACES)

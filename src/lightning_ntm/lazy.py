@@ -5,8 +5,8 @@ from importlib import import_module
 from typing import Any
 
 
-def loader(package: str, places: Mapping[str, str]) -> Callable[[str], Any]:
-    """Return a module's `__getattr__` that imports each name from its submodule.
+def loader(package: str, places: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """Return a module's `__getattr__`, which imports each name from its submodule, and its `__dir__`.
 
     Args:
         package: The module's `__name__`.
@@ -19,4 +19,4 @@ def loader(package: str, places: Mapping[str, str]) -> Callable[[str], Any]:
         module = import_module(f"{package}.{places[name]}")
         return module if places[name] == name else getattr(module, name)
 
-    return find
+    return find, lambda: sorted(places)

@@ -21,6 +21,8 @@ MEANT = {
     "train --task RepeatCopy --max_repeats 3": "did you mean '--task.max_repeats'?",
     "train --optimizer Adam --amsgrad true": "did you mean '--optimizer.amsgrad'?",
     "train --batch_size 8": "did you mean '--data.batch_size'?",
+    "train --html x.html": "unknown option --html; it is an option of ntm explore\n",
+    "train --trainer.max_step 3": "unknown option --trainer.max_step; did you mean '--trainer.max_steps'?\n",
     "train --lengths 10": "it is an option of ntm evaluate, ntm figure",
     "sweep Copy": "did you mean '--tasks Copy'?",
     "sweep --tasks Copy --device cuda": "did you mean '--trainer.accelerator gpu'?",

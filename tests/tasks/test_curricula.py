@@ -74,6 +74,11 @@ class Broken(Uniform):
         return self.given
 
 
+def test_a_rule_of_ones_own_may_choose_with_numpy():
+    task = Copy(max_length=12)
+    assert Broken(np.int64(5)).batch(task, 1, 2, 3).inputs.equal(Broken(5).batch(task, 1, 2, 3).inputs)
+
+
 @pytest.mark.parametrize("given", [99, 0, 3.0, "3", None, True])
 def test_a_rule_of_ones_own_keeps_to_the_values_of_training(given):
     with pytest.raises(ValueError, match=r"Broken.choose must return one of the values of length in training, 1 to 12"):

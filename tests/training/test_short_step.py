@@ -1,11 +1,13 @@
 """Short steps give the bits of general ones, and are taken only where nothing could look at what they leave out."""
 
 import json
+from types import MethodType
 
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.plugins.precision import Precision
 from test_side_by_side import alone, ntm, rows, same, together, without_times
 
 from lightning_ntm import DNC, LSTM, NTM, Copy
@@ -26,6 +28,15 @@ def general(monkeypatch):
     monkeypatch.setattr(SequenceLearner, "step_refusal", lambda learner: "a test asked for it.")
 
 
+def train_both_ways(folder, monkeypatch, **varied):
+    """Train as ever and with general steps, and see that weights and states are the same."""
+    make = varied.get("make", ntm)
+    alone(folder / "short", 1, **varied).fit()
+    general(monkeypatch)
+    alone(folder / "general", 1, **varied).fit()
+    same(*(without_times(training_state(make(), folder / name / "last.ckpt")) for name in ("short", "general")))
+
+
 def steps(folder):
     return json.loads((folder / "about.jsonl").read_text().splitlines()[-1])["steps"]
 
@@ -43,14 +54,10 @@ def steps(folder):
     ids=["slots and noise", "learned starts", "dnc", "adam", "sgd by value", "float64, clipped"],
 )
 def test_short_steps_give_the_bits_of_general_ones(tmp_path, monkeypatch, varied):
-    make = varied.get("make", ntm)
-    alone(tmp_path / "short", 1, **varied).fit()
-    general(monkeypatch)
-    alone(tmp_path / "general", 1, **varied).fit()
+    train_both_ways(tmp_path, monkeypatch, **varied)
     assert steps(tmp_path / "short") == "short"
     assert steps(tmp_path / "general") == "general: a test asked for it."
     assert rows(tmp_path / "short") == rows(tmp_path / "general")
-    same(*(without_times(training_state(make(), tmp_path / name / "last.ckpt")) for name in ("short", "general")))
 
 
 def test_members_take_short_steps_and_each_file_has_the_tensors_of_one(tmp_path):
@@ -77,6 +84,18 @@ def hooked(parameters):
                 p.data.clamp_(-0.1, 0.1)
 
     optimizer.register_step_post_hook(clamp)
+    return optimizer
+
+
+def stepping(parameters):
+    optimizer = torch.optim.SGD(parameters, lr=0.1)
+
+    def signed(optimizer, closure):
+        closure()
+        for p in optimizer.param_groups[0]["params"]:
+            p.data -= 0.01 * p.grad.sum().sign()
+
+    optimizer.step = MethodType(signed, optimizer)
     return optimizer
 
 
@@ -115,23 +134,29 @@ def halve(optimizer):
         {"optimizer": some},
         {"optimizer": lambda p: torch.optim.Adam(list(p)[2:], lr=0.01, foreach=True)},
         {"optimizer": hooked},
+        {"optimizer": stepping},
         {"optimizer": lambda p: torch.optim.Adam(p, lr=0.01, foreach=True), "scheduler": at(3, forget)},
         {"scheduler": at(3, freeze)},
         {"scheduler": at(3, halve)},
     ],
-    ids=["some", "others", "hooked", "state", "frozen", "gradients"],
+    ids=["some", "others", "hooked", "stepping", "state", "frozen", "gradients"],
 )
 def test_what_a_user_does_to_the_optimizer_and_the_parameters_is_done(tmp_path, monkeypatch, varied):
-    alone(tmp_path / "short", 1, **varied).fit()
-    general(monkeypatch)
-    alone(tmp_path / "general", 1, **varied).fit()
-    same(*(without_times(training_state(ntm(), tmp_path / name / "last.ckpt")) for name in ("short", "general")))
+    train_both_ways(tmp_path, monkeypatch, **varied)
 
 
 class Watching(Callback):
     def on_after_backward(self, trainer, module):
         for p in module.parameters():
             p.grad = torch.zeros_like(p)
+
+
+class Rounding(Precision):
+    pass
+
+
+class Waiting(torch.optim.lr_scheduler.LambdaLR):
+    pass
 
 
 class Own(SequenceLearner):
@@ -154,13 +179,15 @@ def unused():
     ("varied", "reason"),
     [
         ({"trainer": {"callbacks": [Watching()]}}, "general: Watching may use or change gradients."),
+        ({"trainer": {"plugins": [Rounding()]}}, "general: Rounding may use or change gradients."),
+        ({"scheduler": lambda o: Waiting(o, lambda _: 1.0)}, "general: Waiting may use or change gradients."),
         ({"trainer": {"accumulate_grad_batches": 2}}, "general: gradients are accumulated."),
         ({"make": lambda: LSTM(4, 3)}, "general: no kernel computes loss and gradients of such sequences in one call."),
         ({"make": lambda: ntm(backend="reference")}, "general: no kernel computes loss and gradients"),
         ({"make": frozen}, "general: start_reads is not trained, has hooks or another dtype."),
         ({"make": unused}, "general: extra is not used."),
     ],
-    ids=["callback", "accumulation", "lstm", "reference", "frozen", "unused"],
+    ids=["callback", "plugin", "scheduler", "accumulation", "lstm", "reference", "frozen", "unused"],
 )
 def test_what_a_short_step_cannot_serve_takes_the_general_way_and_the_folder_says_why(tmp_path, varied, reason):
     run = alone(tmp_path / "run", 1, **varied)

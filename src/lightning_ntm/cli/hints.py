@@ -43,7 +43,15 @@ def of_option(option: str, known: Collection[str]) -> str:
     """Return which of the options of a verb was meant, or which verbs have the option, or nothing."""
     if (short := f"--{option.rpartition('.')[2]}") in known or (short := _ALIKE.get(option, "")) in known:
         return f"; did you mean {short!r}?"
-    verbs = ("train",) if option.startswith(_GROUPS) else OWNERS.get(option, ())
+    return _of_verbs(["train"]) if option.startswith(_GROUPS) else of_others(option)
+
+
+def of_others(option: str) -> str:
+    """Return which verbs have an option that others do not, or nothing."""
+    return _of_verbs(OWNERS.get(option, ()))
+
+
+def _of_verbs(verbs: Sequence[str]) -> str:
     return f"; it is an option of {', '.join(f'ntm {verb}' for verb in verbs)}" if verbs else ""
 
 

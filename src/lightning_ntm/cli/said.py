@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lightning_ntm.cli.classes import arguments, class_path
-from lightning_ntm.cli.hints import of_option, of_train, of_word
+from lightning_ntm.cli.hints import of_others, of_train, of_word
 from lightning_ntm.cli.words import UsageError, explained, near
 from lightning_ntm.recipes import SPEC, overlay, presets
 from lightning_ntm.records import RunFolder
@@ -99,8 +99,9 @@ def _check_known(option: str, known: Collection[str], words: Sequence[str] = ())
     if option != "-c" and not (option.startswith("--") and first in known and all(rest)):
         if words and not option.startswith("-"):
             raise UsageError(f"{option!r} is one word too many{of_word(option)}")
-        hint = of_train(option, known, words) or near(option, [f"--{name}" for name in known])
-        raise UsageError(f"unknown option {option}{hint or of_option(option, ())}")
+        meant = of_train(option, known, words) or of_others(option)
+        hint = meant or near(option, [f"--{name}" for name in known])
+        raise UsageError(f"unknown option {option}{hint}")
 
 
 def _resumed(words: list[tuple[str, str]]) -> tuple[list[tuple[str, str]], RunFolder | None]:

@@ -19,8 +19,4 @@ _PLACES = {
     "word_errors": "babi",
 }
 __all__ = list(_PLACES)
-__getattr__ = _loader(__name__, _PLACES)
-
-
-def __dir__() -> list[str]:
-    return sorted(_PLACES)
+__getattr__, __dir__ = _loader(__name__, _PLACES)

@@ -116,11 +116,8 @@ def _parts(config: dict[str, Any], weights: Path) -> tuple[MemoryModel[Any], Tas
     task = build(config["task"], Task)
     options = {"input_size": task.input_size, "output_size": task.output_size}
     sketch = None
-    with (
-        suppress(Exception),
-        torch.device("meta"),
-        _Undrawn(),
-    ):  # what is wrong is told below
+    # What is wrong is told below; some networks cannot be made without numbers.
+    with suppress(Exception), torch.device("meta"), _Undrawn():
         sketch = build(config["model"], MemoryModel, **options)
     if sketch is not None:
         check_weights(sketch, weights)

@@ -10,8 +10,4 @@ if TYPE_CHECKING:
 
 _PLACES = {"Explorer": "page", "explore": "page", "figure": "picture"}
 __all__ = list(_PLACES)
-__getattr__ = _loader(__name__, _PLACES)
-
-
-def __dir__() -> list[str]:
-    return sorted(_PLACES)
+__getattr__, __dir__ = _loader(__name__, _PLACES)

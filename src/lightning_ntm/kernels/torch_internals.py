@@ -131,11 +131,13 @@ def has_gradient_hooks(parameter: Tensor) -> bool:
     return bool(parameter._backward_hooks or parameter._post_accumulate_grad_hooks)
 
 
-def has_step_hooks(optimizer: torch.optim.Optimizer) -> bool:
-    """Return whether hooks of an optimizer, or of all optimizers, run around its steps or around saving its state."""
-    return any(_GLOBAL_STEP_HOOKS) or any(
-        isinstance(table, OrderedDict) and table for table in vars(optimizer).values()
-    )
+def has_own_steps(optimizer: torch.optim.Optimizer) -> bool:
+    """Return whether an optimizer has another `step` than its class, or hooks, or all optimizers have hooks."""
+    own = vars(optimizer)
+    step = own.get("step")  # a scheduler wraps that of the class, to see that it is called before itself
+    replaced = step is not None and getattr(step, "__wrapped__", None) is not type(optimizer).step
+    hooked = any(isinstance(table, OrderedDict) and table for table in own.values())
+    return replaced or hooked or any(_GLOBAL_STEP_HOOKS)
 
 
 def is_compiled(module: nn.Module) -> bool:

@@ -40,7 +40,8 @@ def resolve(task: str | None, network: str | None, said: Mapping[str, Any], *, w
         recipe[key] = {**recipe.get(key, {}), **value} if key in ("data", "trainer") else value
     if whole or network not in (None, recipe["model"]["class_path"]):
         recipe = _without(recipe, *_OF_NETWORK)
-        recipe |= {"data": _without(recipe["data"], "curriculum")} if "data" in recipe else {}
+        if "data" in recipe:
+            recipe["data"] = _without(recipe["data"], "curriculum")
         recipe = recipe if whole else overlay(recipe, _of_network(network))
     for group in ("task", "optimizer", "scheduler"):
         if "class_path" in (said.get(group) or {}):

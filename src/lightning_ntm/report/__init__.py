@@ -25,8 +25,4 @@ _PLACES = {
     "write_report": "page",
 }
 __all__ = list(_PLACES)
-__getattr__ = _loader(__name__, _PLACES)
-
-
-def __dir__() -> list[str]:
-    return sorted(_PLACES)
+__getattr__, __dir__ = _loader(__name__, _PLACES)

@@ -44,6 +44,8 @@ class Curriculum(abc.ABC):
         name = self._name(task)
         values = task.training_values(name)
         chosen: object = self.choose(batch_generator(seed, "curriculum", number), number, values)
+        if isinstance(chosen, np.integer):  # as NumPy's generators draw
+            chosen = int(chosen)
         if type(chosen) is not int or chosen not in values:
             raise ValueError(
                 f"{type(self).__name__}.choose must return one of the values of {name} in training, {values[0]} to "

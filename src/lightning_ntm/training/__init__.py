@@ -12,8 +12,4 @@ if TYPE_CHECKING:
 
 _PLACES = {"CostBar": "progress", "EpisodeData": "data", "Run": "run", "SequenceLearner": "learner"}
 __all__ = list(_PLACES)
-__getattr__ = _loader(__name__, _PLACES)
-
-
-def __dir__() -> list[str]:
-    return sorted(_PLACES)
+__getattr__, __dir__ = _loader(__name__, _PLACES)

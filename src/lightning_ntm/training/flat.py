@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adadelta, Adam, Adamax, AdamW, NAdam, RAdam, RMSprop
 
-from lightning_ntm.kernels.torch_internals import has_step_hooks
+from lightning_ntm.kernels.torch_internals import has_own_steps
 
 #: Numbers in a cache line, at which each run begins.
 _LINE = 16
@@ -99,7 +99,7 @@ class FlatOptimizer:
         if type(self.optimizer) not in _BY_NUMBER or len(self.optimizer.param_groups) != 1:
             return False
         (group,) = self.optimizer.param_groups
-        if sorted(map(id, group["params"])) != self.known or has_step_hooks(self.optimizer):
+        if sorted(map(id, group["params"])) != self.known or has_own_steps(self.optimizer):
             return False
         return bool(group["foreach"]) and not any(group.get(way) for way in ("fused", "capturable", "differentiable"))
 

@@ -33,7 +33,9 @@ def _try_step(optimizer: torch.optim.Optimizer) -> None:
     if not type(optimizer).__module__.startswith("torch.optim."):
         return
     for group in optimizer.param_groups:
-        p = torch.nn.Parameter(torch.ones_like(group["params"][0].detach().new_empty(2, 2)))
+        if not group["params"]:
+            continue
+        p = torch.nn.Parameter(group["params"][0].detach().new_ones(2, 2))
         settings = {name: group[name] for name in optimizer.defaults if name in group}
         if isinstance(settings.get("lr"), float):
             settings["lr"] = 1e-3  # one that is too large is a matter of the training
@@ -86,14 +88,15 @@ def total_norm(gradients: list[Tensor], *, clipped: bool, unread: bool) -> Tenso
     return norm
 
 
+#: Up to so many gradients, as those of a short step, calls cost more than the numbers.
+_FEW = 8
+
+
 def _norm(gradients: list[Tensor]) -> Tensor:
     """Return what `get_total_norm` returns, for gradients on one device in fewer calls."""
     if len(gradients) > _FEW or any(type(one) is not Tensor or one.device.type != "cpu" for one in gradients):
         return torch.nn.utils.get_total_norm(gradients)
     return torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(one) for one in gradients]))
-
-
-_FEW = 8
 
 
 def clip(gradients: list[Tensor], max_norm: float, norm: Tensor) -> None:

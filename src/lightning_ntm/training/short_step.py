@@ -5,7 +5,7 @@ are few operations, and nothing passes through autograd but what learned initial
 nothing of the user's runs between the steps; everything else takes the general way, with the same bits.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import lightning as L
@@ -169,23 +169,27 @@ def step_refusal(trainer: L.Trainer, model: MemoryModel[Any], prepared: Prepared
         return "no kernel computes loss and gradients of such sequences in one call."
     if trainer.accumulate_grad_batches != 1:
         return "gradients are accumulated."
-    if trainer.precision not in ("32-true", "64-true") or not isinstance(trainer.strategy, SingleDeviceStrategy):
-        return f"precision {trainer.precision} or {type(trainer.strategy).__name__} may change gradients."
-    used = [*trainer.optimizers, *(config.scheduler for config in trainer.lr_scheduler_configs)]
-    called = trainer.callbacks  # type: ignore[attr-defined]
-    foreign = [one for one in called if not _is_of(one, _OURS)] + [
-        one for one in used if not _is_of(one, _OURS, "torch.")
+    if trainer.precision not in ("32-true", "64-true"):
+        return f"precision {trainer.precision} may change gradients."
+    foreign = next(_foreign(trainer), None)
+    return _parameters_refusal(model, prepared) if foreign is None else f"{foreign} may use or change gradients."
+
+
+def _foreign(trainer: L.Trainer) -> Iterator[str]:
+    """Yield the names of what a Trainer calls in a step and may do more than this package knows of."""
+    schedulers = [config.scheduler for config in trainer.lr_scheduler_configs]
+    called: list[tuple[Sequence[Any], tuple[str, ...]]] = [
+        (trainer.callbacks, ()),  # type: ignore[attr-defined]
+        ([*trainer.optimizers, *schedulers], ("torch.",)),
+        ([trainer.strategy, trainer.precision_plugin, trainer.accelerator], ("lightning.",)),
     ]
-    if foreign:
-        return f"{type(foreign[0]).__name__} may use or change gradients."
-    return _parameters_refusal(model, prepared)
+    for parts, packages in called:
+        yield from (type(one).__name__ for one in parts if not type(one).__module__.startswith((_OURS, *packages)))
+    if type(trainer.strategy) is not SingleDeviceStrategy:
+        yield type(trainer.strategy).__name__
 
 
 _OURS = "lightning_ntm."
-
-
-def _is_of(one: Any, *packages: str) -> bool:
-    return type(one).__module__.startswith(packages)
 
 
 def _parameters_refusal(model: Any, prepared: Prepared) -> str | None:
