@@ -5,17 +5,22 @@ import json
 import os
 import shutil
 import signal
+from typing import NamedTuple
 
 import lightning as L
 import pytest
 import torch
 from lightning.pytorch.callbacks import Timer
+from torch import nn
+from torch.nn import functional as F
 from torch.optim.lr_scheduler import ReduceLROnPlateau, StepLR
 
-from lightning_ntm import LSTM, NTM, Copy
+from lightning_ntm import LSTM, NTM, Copy, MemoryModel, StackRNN, TapeRNN
 from lightning_ntm.records import RunFolder
 from lightning_ntm.training import EpisodeData, Run, SequenceLearner
 from lightning_ntm.training.safety import DivergenceError, InterruptionError, LostFolderError
+from lightning_ntm.training.side_by_side import module
+from lightning_ntm.training.side_by_side.loop import logits_of
 from lightning_ntm.training.side_by_side.member import Member, OwnRandomStates
 from lightning_ntm.training.side_by_side.module import Members
 from lightning_ntm.training.side_by_side.run import SideBySideRun
@@ -134,6 +139,69 @@ def test_each_run_is_the_one_that_it_is_alone(varied, tmp_path):
         same_runs(tmp_path / str(seed), tmp_path / "alone" / str(seed), varied.get("make", ntm))
     noted = RunFolder(tmp_path / "2").notes()
     assert [note["side_by_side"] for note in noted] == [3]
+
+
+class PlainState(NamedTuple):
+    """The sum of what was seen, and the number of steps."""
+
+    total: torch.Tensor
+    steps: torch.Tensor
+
+
+class Plain(MemoryModel):
+    """A network without a kernel, and with what prevents that several run at once."""
+
+    def __init__(self, *, noisy=False, counts=False, chooses=False, mixes=False, hooked=False):
+        super().__init__(4, 3)
+        self.noisy, self.counts, self.chooses, self.mixes = noisy, counts, chooses, mixes
+        self.layer = nn.Linear(8, 3)
+        self.register_buffer("scale", torch.full((4,), 0.5))
+        if hooked:
+            self.register_forward_hook(lambda *call: None)
+
+    def initial_state(self, *batch):
+        return PlainState(torch.zeros(*batch, 4), torch.zeros(*batch, 1))
+
+    def step(self, x, state):
+        if self.noisy:
+            x = F.dropout(x, 0.1, self.training)
+        if self.counts:
+            self.scale.add_(1)
+        if self.chooses and float(x.sum()) < 0:
+            x = -x
+        if self.mixes and torch._C._functorch.maybe_current_level() is not None:
+            x = 2 * x
+        total = torch.tanh(state.total * self.scale + x)
+        return self.layer(torch.cat([x, total], dim=-1)), PlainState(total, state.steps + 1)
+
+
+@pytest.mark.parametrize(
+    ("make", "varied"),
+    [
+        (Plain, {}),
+        (lambda: ntm(backend="reference"), {"min_memory_slots": 3, "weight_noise": 0.01}),
+        (lambda: ntm(backend="reference"), {"trainer": {"precision": "64-true"}}),
+        (lambda: StackRNN(4, 3, hidden_size=6, memory_slots=5, controller="gru"), {"loss": "sum"}),
+        (lambda: TapeRNN(4, 3, hidden_size=6, memory_slots=5, length_oracle=True), {}),
+    ],
+    ids=["own network", "slots and noise", "float64", "StackRNN", "length oracle"],
+)
+def test_networks_without_a_kernel_run_at_once(make, varied, tmp_path, monkeypatch):
+    called = []
+    monkeypatch.setattr(
+        module, "logits_of", lambda models, *call: called.append(len(models)) or logits_of(models, *call)
+    )
+    together(tmp_path, make=make, **varied).fit()
+    assert called == [3] * 12
+    for seed in (1, 2, 3):
+        alone(tmp_path / "alone" / str(seed), seed, make=make, **varied).fit()
+        mine, other = (rows(path) for path in (tmp_path / str(seed), tmp_path / "alone" / str(seed)))
+        assert [row.keys() for row in mine] == [row.keys() for row in other]
+        for row, same_row in zip(mine, other, strict=True):
+            assert row == pytest.approx(same_row, rel=1e-4, abs=1e-5)
+        states = [training_state(make(), path / str(seed) / "last.ckpt") for path in (tmp_path, tmp_path / "alone")]
+        for name, weight in states[0]["state_dict"].items():
+            torch.testing.assert_close(weight, states[1]["state_dict"][name], rtol=1e-3, atol=1e-4)
 
 
 def test_each_run_has_random_numbers_of_its_own():
@@ -314,7 +382,11 @@ def test_a_run_that_loses_its_folder_leaves_and_the_others_go_on(tmp_path, monke
         ({"trainer": {"max_time": "00:00:01:00"}}, r"--trainer\.max_time"),
         ({"trainer": {"precision": "bf16-true"}}, r"--trainer\.precision"),
         ({"trainer": {"fast_dev_run": True}}, r"--trainer\.fast_dev_run"),
-        ({"make": lambda: ntm(backend="reference")}, "no kernel runs the network"),
+        ({"make": lambda: Plain(noisy=True)}, "no kernel runs the network, and Plain draws random numbers"),
+        ({"make": lambda: Plain(counts=True)}, "no kernel runs the network, and Plain changes its buffers"),
+        ({"make": lambda: Plain(chooses=True)}, r"no kernel runs the network, and torch\.func\.vmap cannot run Plain"),
+        ({"make": lambda: Plain(mixes=True)}, "no kernel runs the network, and Plain computes other numbers at once"),
+        ({"make": lambda: Plain(hooked=True)}, "no kernel runs the network, and Plain has a forward or hooks"),
         ({"optimizer": lambda p: torch.optim.LBFGS(p)}, "LBFGS may not treat each parameter by itself"),
         ({"scheduler": lambda o: ReduceLROnPlateau(o)}, "ReduceLROnPlateau may depend on more than the step"),
     ],

@@ -186,8 +186,7 @@ class Stack(nn.Module, Generic[State]):
 
     def _side_by_side(self, function: Callable[..., Any], *args: Any) -> Any:
         """Call a function with all networks at once; arguments and results have a leading axis of networks."""
-        program = vmap(lambda *call: self._call(function, *call), randomness="different")
-        return program(tensors_of(self), *args)
+        return at_once(self.networks, tensors_of(self), function, *args)
 
     def _one_by_one(
         self, program: Callable[..., tuple[Tensor, State]], inputs: Tensor, state: State
@@ -209,6 +208,23 @@ class Stack(nn.Module, Generic[State]):
     def _call(self, function: Callable[..., Any], tensors: dict[str, Tensor], *args: Any) -> Any:
         """Call a function with a network that temporarily has these tensors."""
         return functional_call(_Caller(self.networks), tensors, (function, *args))
+
+
+def at_once(network: MemoryModel[Any], tensors: dict[str, Tensor], function: Callable[..., Any], *args: Any) -> Any:
+    """Call a function with several networks of one architecture in each of its operations, by `torch.func.vmap`.
+
+    Args:
+        network: One of the networks.
+        tensors: The parameters and buffers of all, as `tensors_of` names them in a `Stack`. All tensors, and so all
+            results, have a leading axis of networks.
+        function: Is called with a network and `args`.
+        args: Tensors and tuples of tensors.
+    """
+
+    def of_one(own: dict[str, Tensor], *call: Any) -> Any:
+        return functional_call(_Caller(network), own, (function, *call))
+
+    return vmap(of_one, randomness="different")(tensors, *args)
 
 
 class _Caller(nn.Module):

@@ -137,10 +137,14 @@ class SequenceLearner(TakesShortSteps, InOwnTrainer):
         short = None if self.short is None else self.short.losses([batch], [slots])
         if short is None or self.short is None:
             self.gradients = None
-            found = self._fused_loss(batch, slots) or self._objective.of(self(batch.inputs, slots), batch)
+            found = self._fused_loss(batch, slots) or self.loss_of(self(batch.inputs, slots), batch)
         else:
             self.gradients, (found,) = self.short.gradients[0], short
         return self.outputs(found, batch)
+
+    def loss_of(self, logits: Tensor, batch: Batch) -> Loss:
+        """Return the loss of the network's answer to a batch."""
+        return self._objective.of(logits, batch)
 
     def begin_batch(self) -> int | None:
         """Put the noise of the next batch on the weights, and return its memory slots if they vary."""

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 from lightning_ntm.tasks.batch import Batch
 from lightning_ntm.training.safety import DivergenceError, FinishStep, LostFolderError
 from lightning_ntm.training.short_step import ShortStep, TakesShortSteps
+from lightning_ntm.training.side_by_side.loop import logits_of
 from lightning_ntm.training.side_by_side.member import Member, prefix_of
 
 
@@ -19,11 +20,12 @@ class SideBySide(TakesShortSteps):
 
     Args:
         members: The trainings.
+        at_once: Whether all networks are run at once, since no kernel runs them.
     """
 
-    def __init__(self, members: Sequence[Member]):
+    def __init__(self, members: Sequence[Member], *, at_once: bool = False):
         super().__init__()
-        self.members = members
+        self.members, self.at_once = members, at_once
         self.networks = nn.ModuleList([member.learner.model for member in members])
 
     def setup(self, stage: str) -> None:
@@ -34,7 +36,7 @@ class SideBySide(TakesShortSteps):
 
     def training_step(self, batches: list[Batch], batch_idx: int) -> dict[str, Any]:
         """Return the sum of the losses. Each network has the gradients of its own."""
-        outputs = self._short_step(batches) if self.short else None
+        outputs = self._step_at_once(batches) if self.at_once else self._short_step(batches) if self.short else None
         if outputs is None:
             outputs = []
             for member, batch in zip(self.members, batches, strict=True):
@@ -54,6 +56,15 @@ class SideBySide(TakesShortSteps):
             return None
         calls = zip(learners, found, episodes, strict=True)
         return [learner.outputs(one, batch) for learner, one, batch in calls]
+
+    def _step_at_once(self, batches: list[Batch]) -> list[dict[str, Any]]:
+        """Return what the members' training steps return, from networks that draw no random numbers."""
+        learners = [member.learner for member in self.members]
+        episodes = [learner.episodes(batch) for learner, batch in zip(learners, batches, strict=True)]
+        slots = [learner.begin_batch() for learner in learners]
+        logits = logits_of([learner.model for learner in learners], [batch.inputs for batch in episodes], slots)
+        calls = zip(learners, logits, episodes, strict=True)
+        return [learner.outputs(learner.loss_of(one, batch), batch) for learner, one, batch in calls]
 
     def on_train_start(self) -> None:
         """Take short steps if all members can."""

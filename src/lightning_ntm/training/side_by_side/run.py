@@ -12,6 +12,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from lightning_ntm.training.callbacks import NoProfiler
 from lightning_ntm.training.processes import plugins_of
 from lightning_ntm.training.refusals import backend_of
+from lightning_ntm.training.side_by_side.loop import refusal
 from lightning_ntm.training.side_by_side.member import Member
 from lightning_ntm.training.side_by_side.module import Members, RegroupError, SideBySide, SideBySideData
 from lightning_ntm.training.side_by_side.states import MembersCheckpointIO
@@ -40,9 +41,10 @@ class SideBySideRun:
         if (device := trial.strategy.root_device.type) != "cpu":
             raise ValueError(f"the runs cannot be trained side by side: they train on {device}, not on a CPU.")
         rank_zero_only.rank = 0  # type: ignore[attr-defined]
-        if backend_of(trial, members[0].learner.model, members[0].data.task) == "reference":
-            # It would save little, and memory for the gradients of all networks would be needed at once.
-            raise ValueError("the runs cannot be trained side by side: no kernel runs the network.")
+        models = [member.learner.model for member in members]
+        self.at_once = backend_of(trial, models[0], members[0].data.task) == "reference"
+        if self.at_once and (reason := refusal(models)):
+            raise ValueError(f"the runs cannot be trained side by side: no kernel runs the network, and {reason}")
         with self._closing_after_errors():
             for member in members:
                 member.record.open(trial, saves=True)
@@ -67,7 +69,7 @@ class SideBySideRun:
 
     def _train(self, members: Sequence[Member], until: int | None) -> int:
         """Train members until they end or the members change. Return their step."""
-        trainer, module = self._trainer(members, until), SideBySide(members)
+        trainer, module = self._trainer(members, until), SideBySide(members, at_once=self.at_once)
         state = members[0].folder.last if members[0].record.goes_on() else None
         if state and trainer.precision == "64-true":
             module.double()  # as in `Run`
