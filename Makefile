@@ -41,7 +41,7 @@ demo: $(CORE)
 	$(BIN)/ntm figure runs/$$run --lengths 20
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -q -n 4 --dist loadfile
+	$(BIN)/python -m pytest -q -n 4 --dist loadfile --no-loadscope-reorder
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check .

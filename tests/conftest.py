@@ -6,9 +6,12 @@ from pathlib import Path
 import interpreter
 import pytest
 import torch
+import typechecker
 from hypothesis import settings
 
 from lightning_ntm.kernels.cpu import library
+from lightning_ntm.sweep import processes
+from lightning_ntm.sweep.server import Server
 
 # Triton reads the variable when it is first imported, which no import above does.
 if not torch.cuda.is_available():
@@ -35,7 +38,22 @@ def pytest_collectstart(collector):
         torch.manual_seed(0)
 
 
+#: Files whose tests take longest, beginning with the longest. They begin first, so that none of them ends last.
+LONG = (
+    "sweep/test_sweep.py", "cli/test_cli.py", "kernels/test_cpu.py", "training/test_safety.py", "test_everywhere.py",
+    "kernels/test_triton.py", "test_readme.py", "test_notebooks.py", "report/test_page.py", "models/test_exported.py",
+    "sweep/test_together.py", "exchange/test_export.py", "training/test_side_by_side.py", "kernels/test_build.py",
+    "explorer/test_explorer_browser.py", "report/test_browser.py", "kernels/test_plain.py", "test_own_trainer_page.py",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items):
+    order = {f"tests/{name}": place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: order.get(item.nodeid.partition("::")[0], len(LONG)))
+
+
 def pytest_runtest_setup(item):
+    typechecker.check_calls_of(item.nodeid)
     if item.get_closest_marker("gpu") and not torch.cuda.is_available():
         pytest.skip("needs a CUDA device")
 
@@ -43,6 +61,15 @@ def pytest_runtest_setup(item):
 @pytest.fixture(scope="session", autouse=True)
 def _fast_interpreter():
     interpreter.hasten()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_servers_left():
+    """End the servers of sweeps that tests ran in this process."""
+    yield
+    for server in processes._started.values():
+        if isinstance(server, Server):
+            server.close()
 
 
 @pytest.fixture(autouse=True)
