@@ -19,7 +19,7 @@ from lightning_ntm.tasks.batch import Batch
 from lightning_ntm.training.hyperparameters import hyperparameters
 from lightning_ntm.training.late_check import LateCheck
 from lightning_ntm.training.loss import fused_loss, learner_refusal, loss_refusal, methods_between
-from lightning_ntm.training.optimizer import clip, default_optimizer, late_decay, prepare, together, total_norm
+from lightning_ntm.training.optimizer import clip, default_optimizer, late_decay, together, total_norm, with_schedule
 from lightning_ntm.training.own_trainer import InOwnTrainer
 from lightning_ntm.training.safety import DivergenceError, largest_gradients
 from lightning_ntm.training.short_step import ShortStep, TakesShortSteps, step_refusal
@@ -284,14 +284,7 @@ class SequenceLearner(TakesShortSteps, InOwnTrainer):
 
     def optimizers_for(self, parameters: Iterable[nn.Parameter]) -> dict[str, Any]:
         """Return the optimiser of these parameters and its schedule, as `configure_optimizers`."""
-        optimizer = self.optimizer(parameters)
-        prepare(optimizer)
-        scheduler = self.scheduler(optimizer) if self.scheduler else self._decay(optimizer)
-        schedule: dict[str, Any] = {"scheduler": scheduler, "interval": "step"}
-        if isinstance(scheduler, ReduceLROnPlateau):
-            # Lightning saves and restores it, but counts batches within an epoch: it is stepped here.
-            schedule |= {"monitor": "validation_loss", "frequency": 2**62}
-        return {"optimizer": optimizer, "lr_scheduler": schedule}
+        return with_schedule(self.optimizer(parameters), self.scheduler or self._decay)
 
     def _decay(self, optimizer: torch.optim.Optimizer) -> LRScheduler:
         return late_decay(optimizer, self.decay_after, lambda: self.trainer.estimated_stepping_batches)

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim.lr_scheduler import LambdaLR, LRScheduler
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 
 from lightning_ntm.training.precision import check_eps
 
@@ -163,3 +163,20 @@ def late_decay(optimizer: torch.optim.Optimizer, decay_after: float, all_steps: 
         return min(1.0, max(0.0, (steps - step) / tail)) if 0 < tail < float("inf") else 1.0
 
     return LambdaLR(optimizer, share)
+
+
+def with_schedule(
+    optimizer: torch.optim.Optimizer, schedule: Callable[[torch.optim.Optimizer], LRScheduler | ReduceLROnPlateau]
+) -> dict[str, Any]:
+    """Return an optimiser and its schedule as Lightning takes them: the schedule moves on with every step.
+
+    Raises:
+        ValueError: The optimiser cannot take a step with its settings.
+    """
+    prepare(optimizer)
+    made = schedule(optimizer)
+    settings: dict[str, Any] = {"scheduler": made, "interval": "step"}
+    if isinstance(made, ReduceLROnPlateau):
+        # Lightning saves and restores it, but counts batches within an epoch: the learner moves it on.
+        settings |= {"monitor": "validation_loss", "frequency": 2**62}
+    return {"optimizer": optimizer, "lr_scheduler": settings}

@@ -90,7 +90,10 @@ def _gradients(models: Sequence[MemoryModel[Any]], *outputs: Sequence[Tensor]) -
     parameters = [p for model in models for p in model.parameters() if p.requires_grad]
     found = [
         torch.autograd.grad(
-            sum(logits.square().sum() for logits in of_all), parameters, allow_unused=True, materialize_grads=True
+            torch.stack([logits.square().sum() for logits in of_all]).sum(),
+            parameters,
+            allow_unused=True,
+            materialize_grads=True,
         )
         for of_all in outputs
     ]
