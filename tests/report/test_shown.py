@@ -33,7 +33,7 @@ def titles(side):
     return [panel.title for panel in side]
 
 
-def test_how_heads_find_a_location_is_drawn_stage_by_stage(ntm):
+def test_how_heads_find_a_slot_is_drawn_stage_by_stage(ntm):
     left, right, whole = panels_of(ntm, "bit", ["addressing"])
     stages = ["Key", "Key strength", "Content weighting", "Gate (1: content)", "Gated weighting", "Shift",
               "Shifted weighting", "Sharpening"]  # fmt: skip
@@ -64,7 +64,7 @@ def test_everything_that_a_network_returns_can_be_drawn(model):
     draw_memory(trace, "a run", "bit", ["all"]).draw_without_rendering()
 
 
-def test_heads_have_one_scale_and_weightings_over_many_locations_can_be_seen(ntm):
+def test_heads_have_one_scale_and_weightings_over_many_slots_can_be_seen(ntm):
     ntm = {**ntm, "reads": ntm["reads"] * np.array([1.0, 5.0])[:, None]}
     axes = {axis.get_title(loc="left"): axis for axis in draw_memory(ntm, "a run", "bit").axes}
     scales = {title: axis.images[0].get_clim() for title, axis in axes.items() if title.startswith(("Reads", "Adds"))}

@@ -26,7 +26,7 @@ from lightning_ntm.version import __version__
 from lightning_ntm.zoo import located
 
 #: Arrays whose last axis is not that of the slots, though it may be as long.
-_VECTORS = [name for name, of in QUANTITIES.items() if of.kind not in ("weighting", "location")]
+_VECTORS = [name for name, of in QUANTITIES.items() if of.kind not in ("weighting", "slots")]
 #: Numbers of recorded steps on a page, at most: 4 bytes each.
 _RECORDED = 2**20
 _SCRIPTS = ("dnc.js", "network.js", "episodes.js", "drawing.js", "page.js")
