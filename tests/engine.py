@@ -23,6 +23,8 @@ const DO = {
   run: ({ network, inputs, changed }) =>
     NETWORK.run(NETWORK.opened(network), NETWORK.unpacked(inputs), changes(changed ?? [])),
   make: ({ layout, items, repeats }) => EPISODES.made(layout, items, repeats),
+  presented: ({ layout, inputs, mask }) =>
+    EPISODES.presented(layout, { inputs: NETWORK.unpacked(inputs), mask: NETWORK.unpacked(mask) }),
   judge: ({ answer, logits, targets, mask }) => {
     const unpacked = NETWORK.unpacked, outputs = EPISODES.shown(answer, unpacked(logits));
     return { outputs, ...EPISODES.errors(answer, outputs, { targets: unpacked(targets), mask: unpacked(mask) }) };

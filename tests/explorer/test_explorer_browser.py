@@ -180,6 +180,17 @@ def test_length_and_random_inputs(pages, chromium):
         assert tab.locator("#when").inner_text() == "step 0 of 10"
 
 
+def test_the_slider_shows_the_length_of_the_chosen_episode(pages, chromium):
+    with opened(chromium, pages["ntm"]) as tab:
+        slider, shown = tab.locator("#episode input[type=range]").first, set()
+        for number in range(tab.locator("#sample option").count() - 1):
+            tab.locator("#sample").select_option(str(number))
+            steps = int(re.search(r"of (\d+)$", tab.locator("#when").inner_text())[1])
+            assert int(tab.locator("#episode output").first.inner_text()) == steps // 2
+            shown.add(slider.input_value())
+        assert len(shown) > 1
+
+
 def test_what_a_head_emits_is_changed_and_changed_back(pages, chromium):
     with opened(chromium, pages["ntm"], "#i=010.110.001&r=1&t=1") as tab:
         output = colors(tab, "#panels figure:nth-child(3) canvas")

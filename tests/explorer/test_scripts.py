@@ -101,6 +101,24 @@ def test_episodes_that_are_drawn_are_those_of_the_task():
         np.testing.assert_array_equal(made["targets"], targets)
 
 
+def test_sliders_show_the_length_and_the_repeats_of_an_episode_of_the_task():
+    drawn = [(task, task.batch(1, "evaluation", number, 1)) for task in TASKS for number in range(4)]
+    calls = [
+        (
+            "presented",
+            {
+                "layout": layout(task),
+                **{name: packed(getattr(batch, name)[0].float().numpy()) for name in ("inputs", "mask")},
+            },
+        )
+        for task, batch in drawn
+    ]
+    for (task, batch), found in zip(drawn, run(*calls), strict=True):
+        items, repeats = presented(task, batch)
+        asked = 2 if isinstance(task, DuplicateString) else repeats
+        assert found == {"length": len(items), "repeats": asked}
+
+
 def test_errors_are_those_of_the_answer():
     generator = np.random.default_rng(0)
     answers = [Bits(4), Symbols(4), Symbols(4, end=3), Numbers(4, tolerance=0.5)]

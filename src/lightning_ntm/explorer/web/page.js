@@ -799,8 +799,10 @@
 
   /** Set the controls to the state. */
   function follow() {
-    if (state.items) lengths.set(state.items.length);
-    repeats?.set(state.repeats);
+    const { length, repeats: count } = own() ? { length: state.items.length, repeats: state.repeats }
+      : layout ? EPISODES.presented(layout, samples[state.sample].arrays) : {};
+    lengths?.set(length);
+    repeats?.set(count);
     trained?.();
     choice.value = state.items ? "own" : state.sample;
   }
