@@ -343,6 +343,17 @@ def test_nothing_measured_at_all_still_makes_a_page(tmp_path):
     assert "no run has ended yet. 1 not finished yet." in text(report(tmp_path), "<h1>", "<main>")
 
 
+@pytest.mark.parametrize("scale", ["linear", "log"])
+def test_a_single_validation_is_drawn_as_a_dot(tmp_path, scale):
+    write_run(tmp_path / "one", costs=[4.0])
+    write_run(tmp_path / "two", model="LSTM", costs=[4.0, 2.0])
+    [axis] = drawn(read_experiment(tmp_path), "wrong_bits", scale).axes
+    dots = {line.get_gid(): line.get_xydata().tolist() for line in axis.lines if line.get_marker() == "o"}
+    assert sorted(name.partition("-")[0] for name in dots) == ["mean", "run"]
+    assert "run-0" in dots
+    assert all(points == [[100, 4]] for points in dots.values())
+
+
 def test_networks_of_one_class_are_told_apart_by_what_differs(tmp_path):
     for hidden in (50, 100):
         for seed in (1, 2):

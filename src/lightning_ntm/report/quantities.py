@@ -74,6 +74,7 @@ _DEFAULT = (
 #: Groups of names: `addressing` is how heads find a slot.
 _ADDRESSING = [name for name, quantity in QUANTITIES.items() if quantity.kind not in ("contents", "matrices")]
 GROUPS = {"addressing": [name for name in _ADDRESSING if name not in ("erase", "hidden", "cell", "precedence")]}
+_DRAWN = {"addressing": "how heads find a slot", "all": "everything"}
 _OF_EPISODE = {"inputs", "targets", "mask", "outputs", "errors", "optimal", "placed_by"}
 
 
@@ -110,6 +111,10 @@ def chosen(trace: Mapping[str, np.ndarray], show: Sequence[str]) -> list[str]:
 
 
 def _unknown(word: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(word, [*known, *(group for group in GROUPS if {*GROUPS[group]} & {*known})], n=1)
+    if not known:
+        return f"there is no {word!r} in the trace of this network; it has nothing."
+    groups = [*(group for group in GROUPS if {*GROUPS[group]} & {*known}), "all"]
+    near = difflib.get_close_matches(word, [*known, *groups], n=1)
     hint = f"did you mean {near[0]!r}? It" if near else "it"
-    return f"there is no {word!r} in the trace of this network; {hint} has {', '.join(known) or 'nothing'}."
+    several = ", ".join(f"{group} draws {_DRAWN[group]}" for group in groups)
+    return f"there is no {word!r} in the trace of this network; {hint} has {', '.join(known)}; {several}."
