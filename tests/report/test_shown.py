@@ -152,7 +152,10 @@ def test_all_of_a_sparse_memory_is_drawn(model):
 
 
 def test_what_no_head_has_is_not_suggested():
-    with pytest.raises(ValueError, match=r"there is no 'addressing' in the trace of this network; it has hidden, cell; all draws everything\.$"):
+    with pytest.raises(
+        ValueError,
+        match=r"there is no 'addressing' in the trace of this network; it has hidden, cell; all draws everything\.$",
+    ):
         chosen(trace_of(LSTM), ["addressing"])
 
 

@@ -140,6 +140,7 @@ def test_the_list_has_results_and_commands(capsys):
     told = capsys.readouterr().out
     assert "copy: NTM on Copy\n    length 20: 0.00 wrong bits, 100% without an error\n" in told
     assert "\n    ntm train --task Copy --seed 1 --name copy\n" in told
+    assert "\n    length 200: 0.30 ± 0.15 bits of regret\n" in told
     assert main(["zoo", "--json"]) == 0
     assert [one["name"] for one in json.loads(capsys.readouterr().out)] == names()
 

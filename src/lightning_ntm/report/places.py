@@ -110,9 +110,7 @@ def _scatter(axis: Any, numbers: np.ndarray, sharpness: np.ndarray, fits: Sequen
     ends, line = np.array([numbers.min(), numbers.max()]), fits[best]
     axis.plot(ends, line.start + line.slope * ends, color=INK, linewidth=1)
     sign = "+" if line.slope >= 0 else "\N{MINUS SIGN}"
-    axis.set_title(
-        f"Head {best + 1}: slot = {line.start:z.1f} {sign} {abs(line.slope):.1f} x", fontsize=8, loc="left"
-    )
+    axis.set_title(f"Head {best + 1}: slot = {line.start:z.1f} {sign} {abs(line.slope):.1f} x", fontsize=8, loc="left")
     _label(axis, "number x, as a priority", "memory slot written")
     axis.grid(color=LINE, linewidth=0.8)
     axis.set_axisbelow(True)
