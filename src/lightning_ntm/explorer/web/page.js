@@ -62,6 +62,7 @@
     episode = presented();
     const seen = samples[state.sample].arrays;
     trace = network ? NETWORK.run(network, episode.inputs, state.changes) : seen;
+    if (network) Object.assign(trace, CELLS.shown(trace));
     outputs = network ? EPISODES.shown(answer, trace.logits) : seen.outputs;
     found = EPISODES.errors(answer, outputs, episode);
     before = null;
