@@ -701,7 +701,9 @@
     const [step, ...others] = shown.split("&");
     shared = shown;
     if (common().split("&").slice(1).join("&") === others.join("&") && step.startsWith("t=")) return go(Number(step.slice(2)) || 0);
+    const trained = state.trained; // each page has a slider of its own
     restore(shown);
+    if (training) train(trained);
     rerun();
     follow();
   }
