@@ -100,7 +100,7 @@ def main() -> None:
         counted = arguments.repeats if run.task.number == "unary" else most
         if run.model.controller.num_layers and counted > 1:
             tell_cell(run, arguments.length, counted)
-        elif run.task.number == "scalar":  # in unary the location of a head is the count: see ntm figure
+        elif run.task.number == "scalar":  # in unary the slot of a head is the count: see ntm figure
             tell_count(run, arguments.length, most)
 
 

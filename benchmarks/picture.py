@@ -1,4 +1,4 @@
-"""Takes a picture of the page of a run, for docs/explorer.md: `python benchmarks/picture.py RUN docs/explorer.png`.
+"""Takes a picture of the page of a run, for docs/explorer.md: `python benchmarks/picture.py copy docs/explorer.png`.
 
 Needs Chromium, and Playwright for Python.
 """
@@ -12,12 +12,16 @@ from playwright.sync_api import sync_playwright
 
 from lightning_ntm import explore
 
+#: A list of ten vectors, and the step after the delimiter in which the sixth is answered.
+LIST = "11100000.01111111.11110110.01101110.01010000.00000111.01100111.01111110.10111100.00110110"
+ADDRESS = f"#t=16&i={LIST}&r=1"
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("run", help="the run folder")
+    parser.add_argument("run", help="a run folder, or a name of ntm zoo")
     parser.add_argument("picture", help="the file, as docs/explorer.png")
-    parser.add_argument("--address", default="#e=1&t=12", help="what the page shows, as its address has it")
+    parser.add_argument("--address", default=ADDRESS, help="what the page shows, as its address has it")
     arguments = parser.parse_args()
     browser = next(path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name)))
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:

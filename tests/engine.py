@@ -10,7 +10,8 @@ import pytest
 
 WEB = files("lightning_ntm.explorer") / "web"
 PROGRAM = """
-const NETWORK = require(process.argv[1] + "/network.js"), EPISODES = require(process.argv[1] + "/episodes.js");
+const files = ["network", "episodes", "cells"].map((name) => `${process.argv[1]}/${name}.js`);
+const [NETWORK, EPISODES, CELLS] = files.map(require);
 const plain = (value) => value instanceof Float64Array || value instanceof Float32Array ? Array.from(value)
   : value && typeof value === "object" && !Array.isArray(value)
     ? Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, plain(inner)])) : value;
@@ -22,7 +23,10 @@ const changes = (listed) => {
 const DO = {
   run: ({ network, inputs, changed }) =>
     NETWORK.run(NETWORK.opened(network), NETWORK.unpacked(inputs), changes(changed ?? [])),
+  cells: ({ network, inputs }) => CELLS.shown(NETWORK.run(NETWORK.opened(network), NETWORK.unpacked(inputs))),
   make: ({ layout, items, repeats }) => EPISODES.made(layout, items, repeats),
+  presented: ({ layout, inputs, mask }) =>
+    EPISODES.presented(layout, { inputs: NETWORK.unpacked(inputs), mask: NETWORK.unpacked(mask) }),
   judge: ({ answer, logits, targets, mask }) => {
     const unpacked = NETWORK.unpacked, outputs = EPISODES.shown(answer, unpacked(logits));
     return { outputs, ...EPISODES.errors(answer, outputs, { targets: unpacked(targets), mask: unpacked(mask) }) };

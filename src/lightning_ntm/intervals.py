@@ -4,7 +4,7 @@ import math
 
 
 def wilson(solved: int, tried: int, z: float = 1.959963984540054) -> tuple[float, float]:
-    """Return the confidence interval of Wilson (1927) for the share `solved` / `tried`.
+    """Return the two-sided confidence interval of Wilson (1927) for the share `solved` / `tried`.
 
     Args:
         solved: From 0 to `tried`.
@@ -24,7 +24,9 @@ def wilson(solved: int, tried: int, z: float = 1.959963984540054) -> tuple[float
 
 
 def none_of(tried: int) -> float:
-    """Return the upper 95 % confidence bound of a share with no success in `tried` trials: about 3 / `tried`.
+    """Return the one-sided upper 95 % confidence bound of a share with no success in `tried` trials: about 3 / `tried`.
+
+    The interval of `wilson` is two-sided, so its end is a little further: 3.7 in 100, where this one is 3 in 100.
 
     Args:
         tried: At least 1.

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import pytest
 import torch
 
-from lightning_ntm import DNC, LSTM, NTM, Copy, StackRNN, explore, open_run
+from lightning_ntm import DNC, LSTM, NTM, SAM, Copy, StackRNN, TapeRNN, explore, open_run
 from lightning_ntm.tasks import ReverseString
 from lightning_ntm.tasks.formal import OddsFirst
 from lightning_ntm.zoo import names
@@ -18,7 +18,9 @@ PAGES = {
     "feedforward": lambda: explore(NTM(4, 3, **SMALL, controller="feedforward", num_write_heads=2), TASK),
     "lstm": lambda: explore(LSTM(4, 3, hidden_size=6, num_layers=2), TASK),
     "dnc": lambda: explore(DNC(4, 3, **SMALL), TASK),
-    "recorded": lambda: explore(StackRNN(4, 3, hidden_size=6, memory_slots=12, memory_width=4), TASK),
+    "stack": lambda: explore(StackRNN(4, 3, hidden_size=6, memory_slots=12, memory_width=4), TASK),
+    "tape": lambda: explore(TapeRNN(4, 3, hidden_size=6, memory_slots=12, memory_width=4, num_tapes=2), TASK),
+    "recorded": lambda: explore(SAM(4, 3, hidden_size=6, memory_slots=12, memory_width=4), TASK),
     "pair": lambda: explore(NTM(4, 3, **SMALL), TASK, beside=LSTM(4, 3, hidden_size=6)),
     "symbols": lambda: explore(NTM(3, 2, **SMALL), ReverseString(max_length=6)),
     "other": lambda: explore(NTM(3, 2, **SMALL), OddsFirst(max_length=6)),
@@ -180,6 +182,17 @@ def test_length_and_random_inputs(pages, chromium):
         assert tab.locator("#when").inner_text() == "step 0 of 10"
 
 
+def test_the_slider_shows_the_length_of_the_chosen_episode(pages, chromium):
+    with opened(chromium, pages["ntm"]) as tab:
+        slider, shown = tab.locator("#episode input[type=range]").first, set()
+        for number in range(tab.locator("#sample option").count() - 1):
+            tab.locator("#sample").select_option(str(number))
+            steps = int(re.search(r"of (\d+)$", tab.locator("#when").inner_text())[1])
+            assert int(tab.locator("#episode output").first.inner_text()) == steps // 2
+            shown.add(slider.input_value())
+        assert len(shown) > 1
+
+
 def test_what_a_head_emits_is_changed_and_changed_back(pages, chromium):
     with opened(chromium, pages["ntm"], "#i=010.110.001&r=1&t=1") as tab:
         output = colors(tab, "#panels figure:nth-child(3) canvas")
@@ -246,13 +259,29 @@ def test_two_pages_show_the_same_step_of_the_same_episode(pages, chromium):
         assert first.locator("#episode input").first.input_value() == "2"
 
 
+TAPES = ["Tape 1", "Actions of tape 1", "Tape 2", "Actions of tape 2"]
+
+
+@pytest.mark.parametrize(("name", "shown"), [("stack", ["Stack 1", "Actions of stack 1"]), ("tape", TAPES)])
+def test_cells_of_stacks_and_tapes_follow_the_input(name, shown, pages, chromium):
+    with opened(chromium, pages[name], "#i=000.101&r=1&t=2") as tab:
+        captions = tab.locator("#panels figcaption span:first-child").all_inner_texts()
+        assert captions == ["Input", "Target", "Output", *shown, "Hidden units"]
+        assert "Point at a slot" not in tab.locator("footer").inner_text()
+        before = colors(tab, "#panels figure:nth-child(4) canvas")
+        tab.locator("#inputs").focus()
+        tab.keyboard.press("ArrowLeft")
+        tab.keyboard.press("1")
+        assert "i=000.111" in address(tab)
+        assert colors(tab, "#panels figure:nth-child(4) canvas") != before
+
+
 def test_recorded_steps_are_shown(pages, chromium):
     with opened(chromium, pages["recorded"]) as tab:
-        assert "cannot run a StackRNN" in tab.locator("#check").inner_text()
+        assert "cannot run a SAM" in tab.locator("#check").inner_text()
         captions = tab.locator("#panels figcaption").all_inner_texts()
-        assert captions[3].startswith("Stack 1")
-        assert captions[4].startswith("Actions of stack 1")
-        assert "Point at a slot" not in tab.locator("footer").inner_text()
+        assert any(caption.startswith("Write weighting") for caption in captions)
+        assert "Click an input" not in tab.locator("footer").inner_text()
         assert tab.locator("#random").count() == 0
         tab.locator("#sample").select_option("1")
         assert "e=1" in address(tab)
@@ -277,7 +306,7 @@ def test_dark_where_the_reader_wants_it(pages, chromium):
     assert paper == {"light": "rgb(255, 255, 255)", "dark": "rgb(20, 23, 26)"}
 
 
-@pytest.mark.parametrize("name", ["ntm", "dnc", "lstm", "recorded", "pair"])
+@pytest.mark.parametrize("name", ["ntm", "dnc", "lstm", "stack", "tape", "recorded", "pair"])
 def test_on_a_phone_nothing_sticks_out(name, pages, chromium):
     with opened(chromium, pages[name], viewport={"width": 360, "height": 700}, has_touch=True) as tab:
         assert tab.evaluate("document.documentElement.scrollWidth") <= 360

@@ -8,8 +8,8 @@ import torch
 from engine import run
 from torch import nn
 
-from lightning_ntm import DNC, LSTM, NTM, Batch, Copy, RepeatCopy, StackRNN, functional
-from lightning_ntm.explorer.episodes import answer, layout
+from lightning_ntm import DNC, GRU, LSTM, NTM, RNN, Batch, Copy, RepeatCopy, StackRNN, TapeRNN, Transformer, functional
+from lightning_ntm.explorer.episodes import answer, cells_of, layout
 from lightning_ntm.explorer.network import description, packed, why_not
 from lightning_ntm.tasks import Bits, DuplicateString, Numbers, ReverseString, Symbols
 from lightning_ntm.tasks.formal import BinaryAddition
@@ -26,6 +26,14 @@ NETWORKS = [
     DNC(5, 3, **SIZES),
     DNC(5, 3, **SIZES, controller="feedforward", num_read_heads=3),
     DNC.mds(5, 3, **SIZES, num_layers=2, num_read_heads=2, mask_floor=0.1),
+    RNN(5, 3, hidden_size=6, num_layers=2),
+    GRU(5, 3, hidden_size=6, num_layers=2),
+    StackRNN(5, 3, **SIZES),
+    StackRNN(5, 3, **{**SIZES, "memory_slots": 3}, num_stacks=2, controller="gru", num_layers=2),
+    StackRNN(5, 3, **{**SIZES, "memory_slots": 1}, controller="lstm"),
+    TapeRNN(5, 3, **SIZES),
+    TapeRNN(5, 3, **{**SIZES, "memory_slots": 2}, num_tapes=2, write_hidden_size=0, controller="lstm", num_layers=2),
+    TapeRNN(5, 3, **SIZES, num_tapes=2, write_hidden_size=6, length_oracle=True),
 ]
 
 
@@ -39,16 +47,37 @@ def shaken(network, seed):
 
 def test_traces_are_those_of_python():
     networks = [shaken(network, seed) for seed, network in enumerate(NETWORKS)]
+    assert [why_not(network) for network in networks] == [None] * len(networks)
     inputs = torch.randn(12, 5, generator=torch.Generator().manual_seed(1))
     calls = [("run", {"network": description(one), "inputs": packed(inputs.numpy())}) for one in networks]
     for network, found in zip(networks, run(*calls), strict=True):
         single, double = network.trace(inputs[None]), network.double().trace(inputs[None].double())
         left_out = {"read_weights", "write_weights", "gated_weights", "shifted_weights"}
-        assert found.keys() == double.keys() - (set() if isinstance(network, DNC) else left_out)
+        assert found.keys() == double.keys() - (left_out if isinstance(network, NTM) else set())
         for name, values in found.items():
             np.testing.assert_allclose(values, double[name][0], rtol=1e-9, atol=1e-9, err_msg=name)
         probabilities = torch.from_numpy(found["logits"]).sigmoid()
         torch.testing.assert_close(probabilities.float(), single["logits"][0].sigmoid(), rtol=0, atol=1e-5)
+
+
+def test_what_stacks_and_tapes_hold_is_drawn_as_in_the_report():
+    networks = [
+        shaken(network, seed) for seed, network in enumerate(NETWORKS) if isinstance(network, StackRNN | TapeRNN)
+    ]
+    networks.append(shaken(TapeRNN(5, 3, hidden_size=7, memory_slots=64, memory_width=4), 20))  # not all cells are used
+    inputs = torch.randn(12, 5, generator=torch.Generator().manual_seed(1))
+    calls = [("cells", {"network": description(one), "inputs": packed(inputs.numpy())}) for one in networks]
+    shown = set()
+    for network, found in zip(networks, run(*calls), strict=True):
+        seen = {name: values[0].numpy() for name, values in network.double().trace(inputs[None].double()).items()}
+        expected = cells_of(seen)
+        assert found.keys() == expected.keys()
+        for name, values in expected.items():
+            np.testing.assert_allclose(
+                found[name], values, rtol=0, atol=1e-5 * max(1, np.abs(values).max()), err_msg=name
+            )
+        shown |= {values.shape[1] for name, values in found.items() if name == "cells_tape_1"}
+    assert len(shown) > 2
 
 
 def test_a_changed_head_addresses_as_the_equations_say():
@@ -101,6 +130,24 @@ def test_episodes_that_are_drawn_are_those_of_the_task():
         np.testing.assert_array_equal(made["targets"], targets)
 
 
+def test_sliders_show_the_length_and_the_repeats_of_an_episode_of_the_task():
+    drawn = [(task, task.batch(1, "evaluation", number, 1)) for task in TASKS for number in range(4)]
+    calls = [
+        (
+            "presented",
+            {
+                "layout": layout(task),
+                **{name: packed(getattr(batch, name)[0].float().numpy()) for name in ("inputs", "mask")},
+            },
+        )
+        for task, batch in drawn
+    ]
+    for (task, batch), found in zip(drawn, run(*calls), strict=True):
+        items, repeats = presented(task, batch)
+        asked = 2 if isinstance(task, DuplicateString) else repeats
+        assert found == {"length": len(items), "repeats": asked}
+
+
 def test_errors_are_those_of_the_answer():
     generator = np.random.default_rng(0)
     answers = [Bits(4), Symbols(4), Symbols(4, end=3), Numbers(4, tolerance=0.5)]
@@ -124,7 +171,8 @@ def test_errors_are_those_of_the_answer():
 @pytest.mark.parametrize(
     ("network", "reason"),
     [
-        (StackRNN(3, 2), "cannot run a StackRNN"),
+        (Transformer(3, 2), "cannot run a Transformer"),
+        (StackRNN(3, 2, memory_slots=8192, num_stacks=2), "a memory of more than 65,536 numbers"),
         (DNC(3, 2, memory_slots=257, memory_width=4), "a DNC with more than 65,536 links"),
         (NTM(3, 2, **SIZES).bfloat16(), "in torch.bfloat16"),
         (NTM(3, 2, memory=DNC(3, 2).memory), "with a controller or a memory of one's own"),
@@ -140,9 +188,15 @@ def test_a_network_with_hooks_is_not_run_by_the_scripts():
     assert why_not(network) is None
     network.controller.register_forward_hook(lambda *_: None)
     assert "controller has hooks" in why_not(network)
-    network = LSTM(3, 2)
-    nn.utils.parametrizations.weight_norm(network.output)
-    assert why_not(network) is not None
+    for network in (LSTM(3, 2), TapeRNN(3, 2)):
+        nn.utils.parametrizations.weight_norm(network.output)
+        assert why_not(network) is not None
+    network = StackRNN(3, 2, controller="gru")
+    network.memory.register_forward_hook(lambda *_: None)
+    assert why_not(network) == "The page cannot run this StackRNN: memory has hooks."
+    network = StackRNN(3, 2)
+    network.heads.forward = lambda x: 2 * x
+    assert why_not(network) == "The page cannot run this StackRNN: heads was replaced."
 
 
 def test_only_tasks_with_a_known_layout_have_one():

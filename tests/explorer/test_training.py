@@ -164,3 +164,34 @@ def test_a_slider_goes_through_the_training(half, folder, tmp_path, monkeypatch,
     assert re.search(r"weights of \d steps of the training" + (", rounded to float16" if half else r"\."), told)
     tab.close()
     again.close()
+
+
+def test_two_networks_side_by_side_have_a_slider_each_that_keeps_its_step(folder, tmp_path, monkeypatch, chromium):
+    monkeypatch.chdir(folder)
+    assert train("--trainer.max_steps", "4", "--keep_weights_every", "2", "--name", "d", "--seed", "2") == 0
+    assert main(["explore", "runs/a", "runs/d", "--html", str(tmp_path / "pair.html")]) == 0
+    tab = chromium.new_page()
+    failures = []
+    tab.on("pageerror", lambda error: failures.append(str(error)))
+    tab.goto((tmp_path / "pair.html").as_uri() + "#t=1&i=000.101&r=1")
+    first, second = tab.frame_locator("iframe >> nth=0"), tab.frame_locator("iframe >> nth=1")
+    sliders, output = [page.locator("#training") for page in (first, second)], "canvas => canvas.toDataURL()"
+    assert [slider.get_attribute("max") for slider in sliders] == ["4", "3"]
+    pictures = [page.locator("figure", has_text="Output").locator("canvas") for page in (first, second)]
+    before = [picture.evaluate(output) for picture in pictures]
+    sliders[0].focus()
+    tab.keyboard.press("Home")
+    tab.evaluate(SETTLED)
+    assert [slider.input_value() for slider in sliders] == ["0", "3"]
+    after = [picture.evaluate(output) for picture in pictures]
+    assert (after[0] != before[0], after[1] == before[1]) == (True, True)
+    second.locator("#inputs").focus()
+    tab.keyboard.press("1")  # the other network sees the changed input, too, and stays at its step
+    for frame in tab.frames:
+        frame.evaluate(SETTLED)
+    assert "t=1&i=000.111" in tab.evaluate("location.hash")
+    assert "step 1 of 4" in first.locator("body").inner_text()
+    assert [slider.input_value() for slider in sliders] == ["0", "3"]
+    assert "step 0" in first.locator("#episode").inner_text()
+    assert failures == []
+    tab.close()

@@ -13,7 +13,7 @@ from lightning_ntm.measures import BITS, UNCERTAIN_BITS
 from lightning_ntm.models import DNC, LSTM, NTM
 from lightning_ntm.report.episode import cost, draw_episode
 from lightning_ntm.report.memory import draw_memory
-from lightning_ntm.report.places import draw_places, fit, locations
+from lightning_ntm.report.places import centres, draw_places, fit
 from lightning_ntm.report.predictions import draw_predictions
 from lightning_ntm.tasks.answer import Answer
 from lightning_ntm.tasks.answers import Numbers, Symbols
@@ -33,15 +33,15 @@ def drawn_of(trace, task):
     return draw_episode(trace, "a run", task.answer.measures, task.answer.unit)
 
 
-def test_a_location_is_the_slot_that_is_looked_at():
-    found, sharpness = locations(one_hot([[0], [3], [7]], 8))
+def test_the_centre_of_a_weighting_on_one_slot_is_that_slot():
+    found, sharpness = centres(one_hot([[0], [3], [7]], 8))
     np.testing.assert_allclose(found, [[0], [3], [7]], atol=1e-9)
     np.testing.assert_allclose(sharpness, 1)
 
 
-def test_a_location_between_two_slots_and_one_that_is_nowhere():
+def test_a_centre_between_two_slots_and_one_that_is_nowhere():
     halves = one_hot([[7], [0]], 8).mean(axis=0, keepdims=True)  # across the end of the circle
-    found, sharpness = locations(np.concatenate([halves, np.full((1, 1, 8), 1 / 8)]))
+    found, sharpness = centres(np.concatenate([halves, np.full((1, 1, 8), 1 / 8)]))
     assert found[0, 0] == pytest.approx(7.5)
     assert sharpness[0, 0] == pytest.approx(np.cos(np.pi / 8))
     assert sharpness[1, 0] == pytest.approx(0, abs=1e-9)
@@ -78,7 +78,7 @@ def test_the_head_that_follows_the_numbers_is_the_one_shown():
         "read_weights": np.zeros((13, 1, 64)),
     }
     against, image, read = draw_places(trace, "a run").axes
-    assert against.get_title(loc="left") == "Head 2: location = 40.0 + 20.0 x"
+    assert against.get_title(loc="left") == "Head 2: slot = 40.0 + 20.0 x"
     assert image.get_title(loc="left") == "Writes of head 2, and its line"
     np.testing.assert_array_equal(image.images[0].get_array().T, written[:9, 1])
     assert read.get_xlim() == (8.5, 12.5)
@@ -107,7 +107,7 @@ def test_numbers_in_some_steps_in_all_or_in_none():
 def test_more_heads_than_colours_differ_by_their_marks():
     weights = one_hot(np.arange(7)[None].repeat(3, axis=0), 8)
     trace = {"write_weights": weights, "read_weights": weights, "placed_by": np.arange(3.0)}
-    keys = draw_places(trace, "a run").axes[0].collections[1::2]  # the others are the locations
+    keys = draw_places(trace, "a run").axes[0].collections[1::2]  # the others are the slots
     looks = {(str(key.get_facecolor()), key.get_paths()[0].vertices.shape) for key in keys}
     assert len(keys) == len(looks) == 7
 

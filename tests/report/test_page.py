@@ -236,8 +236,9 @@ def test_shares_of_sequences_without_an_error_say_how_far_they_can_be_trusted(tm
         ]
         RunFolder(write_run(tmp_path / name, seed=ord(name))).keep_evaluation(300, rows, 2)
     low, high = (f"{100 * bound:.3g}" for bound in wilson(297, 300))
+    least = f"{100 * wilson(300, 300)[0]:.3g}"
     assert [row[-1] for row in table(report(tmp_path), 'id="lengths"')[1:]] == [
-        "100 % (none of 300 is wrong: at most 0.99 in 100 are)",
+        f"100 % ({least} to 100 %)",
         f"99 % ({low} to {high} %)",
         "0 % (0 to 1.26 %)",
     ]
@@ -341,6 +342,17 @@ def test_what_did_not_finish_is_named(tmp_path):
 def test_nothing_measured_at_all_still_makes_a_page(tmp_path):
     write_run(tmp_path / "begun", costs=[], result=False)
     assert "no run has ended yet. 1 not finished yet." in text(report(tmp_path), "<h1>", "<main>")
+
+
+@pytest.mark.parametrize("scale", ["linear", "log"])
+def test_a_single_validation_is_drawn_as_a_dot(tmp_path, scale):
+    write_run(tmp_path / "one", costs=[4.0])
+    write_run(tmp_path / "two", model="LSTM", costs=[4.0, 2.0])
+    [axis] = drawn(read_experiment(tmp_path), "wrong_bits", scale).axes
+    dots = {line.get_gid(): line.get_xydata().tolist() for line in axis.lines if line.get_marker() == "o"}
+    assert sorted(name.partition("-")[0] for name in dots) == ["mean", "run"]
+    assert "run-0" in dots
+    assert all(points == [[100, 4]] for points in dots.values())
 
 
 def test_networks_of_one_class_are_told_apart_by_what_differs(tmp_path):

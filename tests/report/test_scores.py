@@ -10,6 +10,7 @@ from runs import ANSWERED, write_answered, write_run
 
 from lightning_ntm.cli import main
 from lightning_ntm.records import RunFolder
+from lightning_ntm.report import write_report
 from lightning_ntm.report.experiment import read_experiments
 from lightning_ntm.report.published import NETWORKS, SCORES
 from lightning_ntm.report.range_figures import draw_range
@@ -193,3 +194,11 @@ def test_texts_of_a_damaged_or_hostile_evaluation_have_no_effect_on_the_page(see
     page = (seeds / "report.html").read_text(encoding="utf-8")
     assert "alert(1)" in page
     assert "<script>alert" not in page
+
+
+def test_networks_that_were_not_evaluated_are_named(seeds):
+    for seed in (1, 2):
+        symbols(seeds / f"other-{seed}", seed, task="EvenPairs", model="NTM")
+    (page, *_) = write_report([seeds])
+    told = "2 runs without this evaluation: NTM on EvenPairs (2)</p>"
+    assert told in page.read_text()

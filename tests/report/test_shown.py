@@ -33,7 +33,7 @@ def titles(side):
     return [panel.title for panel in side]
 
 
-def test_how_heads_find_a_location_is_drawn_stage_by_stage(ntm):
+def test_how_heads_find_a_slot_is_drawn_stage_by_stage(ntm):
     left, right, whole = panels_of(ntm, "bit", ["addressing"])
     stages = ["Key", "Key strength", "Content weighting", "Gate (1: content)", "Gated weighting", "Shift",
               "Shifted weighting", "Sharpening"]  # fmt: skip
@@ -53,6 +53,10 @@ def test_what_is_chosen_is_drawn_and_nothing_else(ntm):
     assert whole[0].title.startswith("Memory after these steps")
     with pytest.raises(ValueError, match=r"there is no 'gates' in the trace of this network; did you mean 'gate'\? It"):
         panels_of(ntm, "bit", ["gates"])
+    with pytest.raises(ValueError, match=r", weights; addressing draws how heads find a slot, all draws everything\.$"):
+        panels_of(ntm, "bit", ["gates"])
+    with pytest.raises(ValueError, match="did you mean 'all'"):
+        panels_of(ntm, "bit", ["al"])
 
 
 @pytest.mark.parametrize("model", [NTM, DNC])
@@ -64,7 +68,7 @@ def test_everything_that_a_network_returns_can_be_drawn(model):
     draw_memory(trace, "a run", "bit", ["all"]).draw_without_rendering()
 
 
-def test_heads_have_one_scale_and_weightings_over_many_locations_can_be_seen(ntm):
+def test_heads_have_one_scale_and_weightings_over_many_slots_can_be_seen(ntm):
     ntm = {**ntm, "reads": ntm["reads"] * np.array([1.0, 5.0])[:, None]}
     axes = {axis.get_title(loc="left"): axis for axis in draw_memory(ntm, "a run", "bit").axes}
     scales = {title: axis.images[0].get_clim() for title, axis in axes.items() if title.startswith(("Reads", "Adds"))}
@@ -148,7 +152,10 @@ def test_all_of_a_sparse_memory_is_drawn(model):
 
 
 def test_what_no_head_has_is_not_suggested():
-    with pytest.raises(ValueError, match=r"there is no 'addressing' in the trace of this network; it has hidden, cell"):
+    with pytest.raises(
+        ValueError,
+        match=r"there is no 'addressing' in the trace of this network; it has hidden, cell; all draws everything\.$",
+    ):
         chosen(trace_of(LSTM), ["addressing"])
 
 

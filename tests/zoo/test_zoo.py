@@ -12,6 +12,7 @@ import torch
 import yaml
 from engine import run as run_scripts
 from runs import write_run
+from safetensors.torch import load_file
 
 from lightning_ntm import NTM, MemoryModel, explore, open_run
 from lightning_ntm.cli import main
@@ -29,6 +30,7 @@ from lightning_ntm.zoo import described, located, names
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "src" / "lightning_ntm" / "zoo"
 MOST_BYTES = 3 * 10**6
+SHIP = runpy.run_path(str(ROOT / "benchmarks" / "zoo.py"))
 
 
 @pytest.fixture(autouse=True)
@@ -71,6 +73,12 @@ def test_a_folder_says_what_was_trained_and_nothing_of_who_did():
         assert "/" not in note["machine"]
 
 
+def test_weights_are_rounded():
+    for name in names():
+        for tensor in load_file(RunFolder(FOLDER / name).best).values():
+            assert torch.equal(SHIP["rounded"](tensor, 18), tensor)
+
+
 def test_all_networks_together_are_small_in_a_wheel(tmp_path):
     with zipfile.ZipFile(tmp_path / "wheel", "w", zipfile.ZIP_DEFLATED) as wheel:
         for path in files_of_the_zoo():
@@ -80,7 +88,7 @@ def test_all_networks_together_are_small_in_a_wheel(tmp_path):
 
 #: Tasks with results in README.md and docs/results.md, or with right seeds in docs/formal-languages.md.
 CLAIMED = {"Copy", "RepeatCopy", "AssociativeRecall", "DynamicNGrams", "KeyValue", "CopySeries", "EvenPairs",
-           "ParityCheck", "DuplicateString"}  # fmt: skip
+           "PrioritySort", "ParityCheck", "DuplicateString", "ReverseString", "OddsFirst", "BucketSort"}  # fmt: skip
 
 
 def test_there_is_a_network_for_each_task_and_kind_of_network_with_a_result():
@@ -132,6 +140,7 @@ def test_the_list_has_results_and_commands(capsys):
     told = capsys.readouterr().out
     assert "copy: NTM on Copy\n    length 20: 0.00 wrong bits, 100% without an error\n" in told
     assert "\n    ntm train --task Copy --seed 1 --name copy\n" in told
+    assert "\n    length 200: 0.30 ± 0.15 bits of regret\n" in told
     assert main(["zoo", "--json"]) == 0
     assert [one["name"] for one in json.loads(capsys.readouterr().out)] == names()
 
@@ -152,17 +161,24 @@ def test_the_scripts_of_the_page_compute_what_python_computes():
         np.testing.assert_allclose(shown, run.task.answer.shown(expected), rtol=0, atol=1e-5)
 
 
-SHIP = runpy.run_path(str(ROOT / "benchmarks" / "zoo.py"))
-
-
 def trained(folder):
     run = RunFolder(write_run(folder, costs=[2.0] * 150))
+    torch.manual_seed(0)
     network = build({"class_path": "lightning_ntm.NTM", "init_args": {}}, MemoryModel, input_size=9, output_size=8)
     save_weights(network, run.best, step=15000)
     (folder / "measures.json").write_text(json.dumps(open_run("copy").task.answer.measures.as_object()))
     note = {"command": ["/home/me/.venv/bin/ntm", "train", "--seed", "1"], "host": "mine", "machine": "Linux"}
     run.about.write_text(json.dumps(note) + "\n")
     return run
+
+
+def test_weights_are_rounded_to_so_many_significant_bits():
+    given = torch.tensor([0.0, 1.0, -1.5, 1 + 2**-7, 1 + 2**-8 + 2**-20, -3e-30, 65504.0])
+    rounded = SHIP["rounded"](given, 8)
+    assert rounded.tolist()[:5] == [0, 1, -1.5, 1 + 2**-7, 1 + 2**-7]
+    assert torch.all((rounded - given).abs() <= 2**-8 * given.abs())
+    assert not (rounded.view(torch.int32) & 0xFFFF).any()  # 7 of 23 bits that are stored
+    assert torch.equal(SHIP["rounded"](given.double(), 8), given.double())
 
 
 def test_a_run_is_shipped_in_miniature(tmp_path):
@@ -173,13 +189,18 @@ def test_a_run_is_shipped_in_miniature(tmp_path):
     SHIP["ship"](run, target)
     shipped = RunFolder(target)
     assert open_run(target).step == 15000
-    assert shipped.results() == run.results()
+    for mine, theirs in zip(shipped.results().rows, run.results().rows, strict=True):
+        assert mine == pytest.approx(theirs, rel=1e-3)
     assert shipped.notes() == [{"command": ["ntm", "train", "--seed", "1"], "machine": "Linux"}]
     rows = shipped.rows()
     assert [row["step"] for row in rows if "validation_loss" in row] == [*range(100, 15001, 100)]
     trained_at = [row["step"] for row in rows if "train_loss" in row]
     assert len(trained_at) == 50
     assert trained_at[-1] == 15000
+    before = {path: path.read_bytes() for path in target.iterdir()}
+    with pytest.raises(ValueError, match=r"rounding changes \w+ of mine from .*: raise --bits"):
+        SHIP["ship"](run, target, 1)
+    assert {path: path.read_bytes() for path in target.iterdir()} == before
     run.result.unlink()
     with pytest.raises(ValueError, match="has not ended"):
         SHIP["ship"](run, target)

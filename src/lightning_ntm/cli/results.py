@@ -53,10 +53,10 @@ def _title(measured: list[Measured], slots: int | None, alone: bool) -> str:
 
 def _confidence(results: list[dict[str, Any]]) -> str:
     """Return the notes below the table: what the intervals are, and what no error in so many sequences shows."""
-    text = "±, and in brackets: 95 % confidence."
+    text = "±, and in brackets: two-sided intervals, 95 % confidence."
     if clean := [result for result in results if "share_wrong_at_most" in result]:
         share = in_words(clean[0]["share_wrong_at_most"])
-        text += f"\nNot one error in {clean[0]['sequences']} sequences shows that {share} have one (95 % confidence)."
+        text += f"\nNot one error in {clean[0]['sequences']} sequences shows that {share} have one (one-sided, 95 %)."
     return text
 
 
@@ -78,6 +78,11 @@ def _cell(result: dict[str, Any], name: str) -> str:
         return str(value)
     if f"{name}_low" in result:
         return f"{value:z.2f} ({result[f'{name}_low']:.2f} to {result[f'{name}_high']:.2f})"
+    return with_margin(value, margin)
+
+
+def with_margin(value: float, margin: float) -> str:
+    """Return a mean with half the width of its interval, if that is known; both with as many decimals."""
     largest = max(abs(value), 0.0 if math.isnan(margin) else margin)
     digits = 1 - math.floor(math.log10(largest)) if 1e-9 < largest < 0.1 else 2
     shown = f"{value:.{digits}f}"

@@ -1,11 +1,13 @@
 """`ntm zoo`: the trained networks that come with the package."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from lightning_ntm.cli.results import with_margin
 from lightning_ntm.cli.words import Parser
-from lightning_ntm.measures import Measures, brief
+from lightning_ntm.measures import Measures
 from lightning_ntm.records import as_json, difficulty_of
 from lightning_ntm.zoo import Shipped, described, is_shipped
 
@@ -24,9 +26,9 @@ def zoo(argv: list[str]) -> int:
     """List the networks that come with the package."""
     parser = Parser(
         prog="ntm zoo",
-        description="List the trained networks that come with the package, what they reach on 100 new episodes, and "
-        "the commands that trained them. A name takes the place of a run folder in ntm explore, evaluate, figure and "
-        "export, unless there is a folder of this name.",
+        description="List the trained networks that come with the package, what they reach on 100 new episodes or more "
+        "(±: 95 % confidence), and the commands that trained them. A name takes the place of a run folder in ntm "
+        "explore, evaluate, figure and export, unless there is a folder of this name.",
         allow_abbrev=False,
     )
     parser.add_argument("--json", action="store_true", help="print only JSON: a list of objects")
@@ -54,6 +56,7 @@ def _results(one: Shipped) -> Iterator[str]:
 
 def _told(row: dict[str, Any], measures: Measures) -> str:
     shown = measures.goal or measures.each[0]
-    told = f"{brief(row[shown.name])} {shown.quantity}"
+    margin = row.get(f"{shown.name}_margin")
+    told = f"{with_margin(row[shown.name], math.nan if margin is None else margin)} {shown.quantity}"
     uncertain = measures.with_optimum is not None
     return told if uncertain else f"{told}, {row['perfect']:.0%} without an error"

@@ -53,12 +53,12 @@ def samples(model: MemoryModel[Any], task: Task | None, seed: int, *, recorded: 
     for first, (label, difficulty, number) in enumerate(drawn):
         if recorded:
             seen = trace_episode(model, task, difficulty, seed=seed, sequence=number)
-            yield label, {**seen, **_cells(seen)}
+            yield label, {**seen, **cells_of(seen)}
         else:
             yield label, _episode(model, task, task.batch(seed, "evaluation", number, 1, **difficulty), not first)
 
 
-def _cells(seen: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def cells_of(seen: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Return what stacks and tapes hold, a number for each cell, as `cells_stack_1`, and the row of a tape's head."""
     found: dict[str, np.ndarray] = {}
     for number in range(seen["stacks"].shape[1] if "stacks" in seen else 0):

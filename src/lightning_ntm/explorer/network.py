@@ -5,14 +5,23 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from lightning_ntm.evaluation.device import device_of
 from lightning_ntm.kernels.plain import changed
+from lightning_ntm.kernels.torch_internals import has_global_hooks, has_hooks
 from lightning_ntm.models.base import MemoryModel
-from lightning_ntm.models.controllers import LSTMController
+from lightning_ntm.models.controllers import FeedForwardController
 from lightning_ntm.models.dnc import DNC
+from lightning_ntm.models.gru import GRU
 from lightning_ntm.models.lstm import LSTM
 from lightning_ntm.models.ntm import NTM
+from lightning_ntm.models.recurrent_controllers import RECURRENT
+from lightning_ntm.models.rnn import RNN
+from lightning_ntm.models.stack_memory import StackMemory
+from lightning_ntm.models.stack_rnn import StackRNN
+from lightning_ntm.models.tape_memory import TapeMemory
+from lightning_ntm.models.tape_rnn import TapeRNN
 from lightning_ntm.states import flatten
 
 #: Numbers in a memory or in the links of a DNC, at most: the page keeps them for each of up to 500 steps, 8 bytes a
@@ -20,6 +29,8 @@ from lightning_ntm.states import flatten
 MOST_NUMBERS = 2**16
 
 
+#: Layers of units, by the names of the script.
+UNITS: dict[str, Any] = {**RECURRENT, "feedforward": FeedForwardController}
 #: Bytes of the weights of steps of a training on a page; base64 takes a third more.
 TRAINING_BYTES = 500_000
 #: Largest number of float16.
@@ -62,40 +73,66 @@ def _packed_weights(tensor: torch.Tensor, whole: bool) -> dict[str, Any]:
 def why_not(model: MemoryModel[Any]) -> str | None:
     """Return why the script cannot run a network, or `None`."""
     name = type(model).__name__
-    if type(model) not in (NTM, DNC, LSTM):
+    if type(model) not in (NTM, DNC, StackRNN, TapeRNN, LSTM, GRU, RNN):
         return f"The page cannot run a {name}."
     if model.made_with is None or any(isinstance(value, dict) for value in model.made_with.values()):
         return "The page cannot run a network with a controller or a memory of one's own."
     dtype = next(model.parameters()).dtype
     if dtype not in (torch.float32, torch.float64):
         return f"The page cannot run a network in {dtype}."
-    if isinstance(model, NTM | DNC) and model.memory_slots * model.memory_width > MOST_NUMBERS:
+    if isinstance(model, NTM | DNC | StackRNN | TapeRNN) and _numbers(model) > MOST_NUMBERS:
         return f"The page cannot run a memory of more than {MOST_NUMBERS:,} numbers."
     if isinstance(model, DNC) and model.memory_slots**2 > MOST_NUMBERS:
         return f"The page cannot run a DNC with more than {MOST_NUMBERS:,} links."
-    state = model.initial_state(1)
-    inputs = torch.zeros(1, 1, model.input_size, dtype=flatten(state)[0].dtype, device=device_of(model))
-    reason = changed(model, inputs, state)  # type: ignore[arg-type]
+    if isinstance(model, StackRNN | TapeRNN):  # their kernels run fewer controllers than the script
+        reason = _replaced(model)
+    else:
+        state = model.initial_state(1)
+        inputs = torch.zeros(1, 1, model.input_size, dtype=flatten(state)[0].dtype, device=device_of(model))
+        reason = changed(model, inputs, state)  # type: ignore[arg-type]
     return reason and f"The page cannot run this {name}: {reason}"
+
+
+def _replaced(model: StackRNN | TapeRNN) -> str | None:
+    """Return which part of a network is not as it was made, or `None`."""
+    known = (type(model), StackMemory, TapeMemory, nn.Linear, nn.ModuleList, *RECURRENT.values())
+    if has_global_hooks():
+        return "there are hooks of all modules."
+    for name, part in model.named_modules():
+        if has_hooks(part):
+            return f"{name or 'the network'} has hooks."
+        if type(part) not in known or {"forward", "step"} & part.__dict__.keys():
+            return f"{name or 'the network'} was replaced."
+    return None
 
 
 def description(model: MemoryModel[Any]) -> dict[str, Any]:
     """Return sizes and weights of a network that the script can run."""
     controller: Any = model.controller
-    recurrent = isinstance(controller, LSTMController)
     return {
-        "recurrent": recurrent,
-        "skip": recurrent and controller.skip,
+        "units": next(name for name, kind in UNITS.items() if type(controller) is kind),
+        "skip": getattr(controller, "skip", False),
         "hidden_size": controller.hidden_size,
         "num_layers": controller.num_layers,
         "output_size": model.output_size,
-        "memory": _memory(model) if isinstance(model, NTM | DNC) else None,
+        "memory": _memory(model) if isinstance(model, NTM | DNC | StackRNN | TapeRNN) else None,
         "tensors": {name: packed(tensor.detach().cpu().numpy()) for name, tensor in model.state_dict().items()},
     }
 
 
-def _memory(model: NTM | DNC) -> dict[str, Any]:
-    sizes = {"slots": model.memory_slots, "width": model.memory_width, "reads": model.num_read_heads}
+def _numbers(model: NTM | DNC | StackRNN | TapeRNN) -> int:
+    """Return how many numbers a memory has."""
+    parts = getattr(model, "num_stacks", 1) * getattr(model, "num_tapes", 1)
+    return int(parts * model.memory_slots * model.memory_width)
+
+
+def _memory(model: NTM | DNC | StackRNN | TapeRNN) -> dict[str, Any]:
+    size = {"slots": model.memory_slots, "width": model.memory_width}
+    if isinstance(model, StackRNN):
+        return {"kind": "stacks", **size, "count": model.num_stacks, "actions": 3}
+    if isinstance(model, TapeRNN):
+        return {"kind": "tapes", **size, "count": model.num_tapes, "actions": 5 if model.length_oracle else 3}
+    sizes = {**size, "reads": model.num_read_heads}
     if isinstance(model, DNC):
         switches = ("masking", "mask_floor", "deallocation", "sharpening")
         return {"kind": "dnc", **sizes, "writes": 1, **{name: getattr(model, name) for name in switches}}

@@ -26,10 +26,10 @@ from lightning_ntm.version import __version__
 from lightning_ntm.zoo import located
 
 #: Arrays whose last axis is not that of the slots, though it may be as long.
-_VECTORS = [name for name, of in QUANTITIES.items() if of.kind not in ("weighting", "location")]
+_VECTORS = [name for name, of in QUANTITIES.items() if of.kind not in ("weighting", "slots")]
 #: Numbers of recorded steps on a page, at most: 4 bytes each.
 _RECORDED = 2**20
-_SCRIPTS = ("dnc.js", "network.js", "episodes.js", "drawing.js", "page.js")
+_SCRIPTS = ("dnc.js", "cells.js", "network.js", "episodes.js", "drawing.js", "page.js")
 #: Heads or layers of a recorded array, at most; matrices as the links of a DNC have more rows.
 _ROWS = 16
 #: What the page shows of an episode that it computes itself, and of one that was recorded at least.
@@ -87,8 +87,8 @@ Step = tuple[int, dict[str, Tensor]]
 def explore(network: Network, task: Task | None = None, *, beside: Network | None = None, seed: int = 1) -> Explorer:
     """Return a page on which a trained network runs step by step, on inputs that the reader draws.
 
-    NTMs and DNCs with an LSTM or a feed-forward controller and the LSTM baseline run in the page itself. Of other
-    networks it has the recorded steps of a few episodes.
+    An NTM, DNC, Stack-RNN, Tape-RNN, RNN, GRU or LSTM runs in the page itself. Of other networks it has the recorded
+    steps of a few episodes.
 
     Args:
         network: A network, a run folder, a folder of `save_pretrained`, or a name that `ntm zoo` lists, as `copy`.

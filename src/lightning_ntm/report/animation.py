@@ -147,7 +147,7 @@ def _label(heads: Any, memory: Any, writes: int, count: int, slots: np.ndarray) 
     heads.set_xticks(range(count), names)
     places = round_places(slots, 12)
     heads.set_yticks(places, [str(slot) for slot in slots[places]])
-    heads.set_ylabel("memory location", fontsize=8)
+    heads.set_ylabel("memory slot", fontsize=8)
     for axis, title in ((heads, "Heads"), (memory, "Memory after the step")):
         axis.set_title(title, fontsize=8, loc="left", pad=2, color=INK)
         axis.tick_params(labelsize=7)

@@ -153,7 +153,12 @@ def _draw_seeds(axis: Any, network: Network, split: str, drawn: Vertical, alpha:
     for run in network.runs:
         step, value = _curve(run, split, drawn.measure)
         line = {"color": color(network.color), "alpha": alpha, "linewidth": 0.9, "solid_joinstyle": "round"}
-        axis.plot(step, drawn.shown(value), gid=f"run-{run.number}", **line)
+        axis.plot(step, drawn.shown(value), gid=f"run-{run.number}", **line, **_dot(value, 3))
+
+
+def _dot(values: np.ndarray, size: float) -> dict[str, Any]:
+    """Return how a single value is drawn, which has no line: a dot."""
+    return {"marker": "o", "markersize": size, "markeredgewidth": 0} if np.isfinite(values).sum() == 1 else {}
 
 
 def _faint(network: Network, darkest: float = 0.3) -> float:
@@ -170,6 +175,7 @@ def _draw_summary(axis: Any, network: Network, aligned: Aligned, drawn: Vertical
     )
     axis.fill_between(aligned.step, low, high, alpha=0.14, linewidth=0, gid=f"deviation-{number}", **own)
     axis.plot(aligned.step, median, linestyle=(0, (1, 1.6)), linewidth=1.4, gid=f"median-{number}", **own)
+    more = {**_dot(mean, 5), **more}
     axis.plot(aligned.step, mean, linestyle=dashes(number), linewidth=2, gid=f"mean-{number}", **own, **more)
 
 

@@ -1,5 +1,6 @@
 """The report on several tasks: one table of scores, and a figure for each task."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -88,12 +89,20 @@ def scores_section(tasks: Sequence[TaskScores], chosen: str) -> str:
 
 
 def _warning(tasks: Sequence[TaskScores]) -> str:
-    """Return how many runs have no score, if there are any."""
+    """Return how many runs of which networks have no score, if there are any."""
     scored = {id(run) for task in tasks for score in task.scores for run, _ in score.seeds}
-    missing = sum(id(run) not in scored for task in tasks for run in task.experiment.runs)
+    experiments = [task.experiment for task in tasks]
+    missing = Counter(
+        f"{network.label} on {experiment.task}"
+        for experiment in experiments
+        for network in experiment.networks
+        for run in network.runs
+        if id(run) not in scored
+    )
     if not missing:
         return ""
-    return f'<p class="warning">{missing} run{"s" * (missing != 1)} without this evaluation</p>'
+    runs, listed = missing.total(), ", ".join(f"{escape(name)} ({count})" for name, count in missing.items())
+    return f'<p class="warning">{runs} run{"s" * (runs != 1)} without this evaluation: {listed}</p>'
 
 
 def _not_finished(tasks: Sequence[TaskScores]) -> str:

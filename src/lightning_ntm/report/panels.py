@@ -17,7 +17,7 @@ _MOST_NAMES, _LONGEST_NAME, _SEEN = 24, 14, 0.1
 
 
 class Panel(NamedTuple):
-    """One picture over time: a row for each channel or location, a column for each step.
+    """One picture over time: a row for each channel or slot, a column for each step.
 
     Args:
         title: Above the picture.
@@ -27,7 +27,7 @@ class Panel(NamedTuple):
         labels: Of the rows, where they are not counted from 0; of lines their names.
         largest: The absolute value with the darkest colour.
         heads: The row at which a head is in each step, NaN for none.
-        faint: Whether small values are darkened, so that weightings over many locations can be seen.
+        faint: Whether small values are darkened, so that weightings over many slots can be seen.
         lines: Whether values are lines, within `limits`.
     """
 
@@ -144,11 +144,11 @@ def _image(
 ) -> Panel:
     quantity, values = QUANTITIES[name], part[:, head]
     title = quantity.title + (f", {what}" if what.endswith(" head") and part.shape[1] == 1 else _of(what, head, part))
-    if quantity.kind in ("weighting", "location"):
+    if quantity.kind in ("weighting", "slots"):
         slots = _used_slots(trace, values.shape[-1])
         some = f"\nof {values.shape[-1]}" if len(slots) < values.shape[-1] else ""
         faint = quantity.kind == "weighting"
-        return Panel(title, values[:, slots], f"memory\nlocation{some}", labels=slots, faint=faint)
+        return Panel(title, values[:, slots], f"memory\nslot{some}", labels=slots, faint=faint)
     if quantity.kind == "modes":
         return Panel(title, values, "mode", labels=np.array(["backward", "content", "forward"]))
     if quantity.kind == "shift":
@@ -156,7 +156,7 @@ def _image(
         return Panel(
             title,
             values,
-            "locations",
+            "slots",
             labels=np.array([f"{move:+d}".replace("-", "\N{MINUS SIGN}") if move else "0" for move in moves]),
         )
     if quantity.kind == "share":
@@ -188,9 +188,9 @@ def _matrices(trace: Mapping[str, np.ndarray], name: str, names: Sequence[str]) 
     if name == "memory":
         most = _contents_scale(trace, names)
         title = f"Memory after these steps{shown}: a column for each number of a slot"
-        return Panel(title, values[:, slots], "memory\nlocation", True, slots, most)
+        return Panel(title, values[:, slots], "memory\nslot", True, slots, most)
     title = f"Links after these steps{shown}: dark where the row's slot was written right after the column's"
-    return Panel(title, values[:, slots][:, :, slots], "memory\nlocation", labels=slots, faint=True)
+    return Panel(title, values[:, slots][:, :, slots], "memory\nslot", labels=slots, faint=True)
 
 
 def _add_unknown(panels: Panels, name: str, values: np.ndarray) -> None:
@@ -240,7 +240,7 @@ def _add_cells(panels: Panels, trace: Mapping[str, np.ndarray], name: str) -> No
         title = f"{kind.capitalize()}{of}{_shown(cells.slots, part.shape[1])}"
         title += ": top in slot 0" if stack else ": head as dots"
         shades = largest(cells.shades)
-        panels.left.append(Panel(title, cells.shades, "memory\nlocation", True, cells.slots, shades, cells.heads))
+        panels.left.append(Panel(title, cells.shades, "memory\nslot", True, cells.slots, shades, cells.heads))
 
 
 def _of(kind: str, number: int, parts: np.ndarray) -> str:

@@ -21,10 +21,10 @@ from lightning_ntm.report.style import (
 
 
 class Fit(NamedTuple):
-    """A line through the locations of one head: location = `start` + `slope` times the number.
+    """A line through the slots of one head: slot = `start` + `slope` times the number.
 
-    `places` are the locations that it goes through: slots, counted on past the last one where the head goes on to
-    the first. `explained` is the share of their variance, R squared.
+    `places` are the slots that it goes through, counted on past the last one where the head goes on to the first.
+    `explained` is the share of their variance, R squared.
     """
 
     start: float
@@ -34,7 +34,7 @@ class Fit(NamedTuple):
 
 
 def draw_places(trace: Mapping[str, np.ndarray], title: str) -> Picture:
-    """Draw write locations against the numbers, with the line that fits best, and both weightings over time.
+    """Draw the slots written against the numbers, with the line that fits best, and both weightings over time.
 
     Args:
         trace: Arrays with time first: `placed_by`, `(time,)`, NaN in steps without a number; `write_weights` and
@@ -44,7 +44,7 @@ def draw_places(trace: Mapping[str, np.ndarray], title: str) -> Picture:
     numbered = np.isfinite(trace["placed_by"])
     steps, numbers, weights = np.flatnonzero(numbered), trace["placed_by"][numbered], trace["write_weights"][numbered]
     slots = weights.shape[-1]
-    found, sharpness = locations(weights)
+    found, sharpness = centres(weights)
     fits = [fit(numbers, *head, slots) for head in zip(found.T, sharpness.T, strict=True)]
     best = int(np.argmax([one.explained for one in fits]))
     with styled():
@@ -60,10 +60,10 @@ def draw_places(trace: Mapping[str, np.ndarray], title: str) -> Picture:
     return figure
 
 
-def locations(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def centres(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return where weightings are, in [0, slots), and how much of each is there.
 
-    The slots are a circle: a location is the direction of the weighting's mean on it, and how much is there is the
+    The slots are a circle: a centre is the direction of the weighting's mean on it, and how much is there is the
     length of that mean, 1 for a single slot and 0 for all alike.
 
     Shape:
@@ -76,11 +76,11 @@ def locations(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def fit(numbers: np.ndarray, places: np.ndarray, counts: np.ndarray, slots: int) -> Fit:
-    """Fit a line to locations on the circle, which is cut open where the line fits best.
+    """Fit a line to centres on the circle, which is cut open where the line fits best.
 
     Args:
-        numbers: What the locations may follow.
-        places: Locations, in [0, slots).
+        numbers: What the centres may follow.
+        places: Centres, in [0, slots).
         counts: How much each counts.
         slots: Slots on the circle.
     """
@@ -99,7 +99,7 @@ def _line(numbers: np.ndarray, places: np.ndarray, counts: np.ndarray) -> Fit:
 
 
 def _scatter(axis: Any, numbers: np.ndarray, sharpness: np.ndarray, fits: Sequence[Fit], best: int) -> None:
-    """Draw the locations of all heads, those of the best one in front and larger."""
+    """Draw the slots of all heads, those of the best one in front and larger."""
     others = [head for head in range(len(fits)) if head != best]
     for head in (*others, best):
         one, alone = fits[head], head == best
@@ -110,14 +110,12 @@ def _scatter(axis: Any, numbers: np.ndarray, sharpness: np.ndarray, fits: Sequen
     ends, line = np.array([numbers.min(), numbers.max()]), fits[best]
     axis.plot(ends, line.start + line.slope * ends, color=INK, linewidth=1)
     sign = "+" if line.slope >= 0 else "\N{MINUS SIGN}"
-    axis.set_title(
-        f"Head {best + 1}: location = {line.start:z.1f} {sign} {abs(line.slope):.1f} x", fontsize=8, loc="left"
-    )
-    _label(axis, "number x, as a priority", "memory location written")
+    axis.set_title(f"Head {best + 1}: slot = {line.start:z.1f} {sign} {abs(line.slope):.1f} x", fontsize=8, loc="left")
+    _label(axis, "number x, as a priority", "memory slot written")
     axis.grid(color=LINE, linewidth=0.8)
     axis.set_axisbelow(True)
     axis.spines[["top", "right"]].set_visible(False)
-    # Below the axis: within it, it would hide locations.
+    # Below the axis: within it, it would hide dots.
     below = {"loc": "upper center", "bbox_to_anchor": (0.45, -0.2), "frameon": False}
     handles, labels = axis.get_legend_handles_labels()
     ordered = sorted(zip(labels, handles, strict=True), key=lambda pair: pair[0])
@@ -141,4 +139,4 @@ def _weightings(axis: Any, weights: np.ndarray, shown: np.ndarray, title: str) -
     axis.xaxis.set_major_locator(whole_numbers(6))
     axis.yaxis.set_major_locator(whole_numbers(7))
     axis.set_title(title, fontsize=8, loc="left")
-    _label(axis, "time (steps)", "memory location")
+    _label(axis, "time (steps)", "memory slot")

@@ -6,10 +6,10 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-#: `weighting` and `location`: a number for each memory location, weightings so that diffuse ones can be seen;
+#: `weighting` and `slots`: a number for each memory slot, weightings so that diffuse ones can be seen;
 #: `contents`: numbers of a slot, in the colours of the memory; `vector` and `share`: other numbers, signed and from 0
 #: to 1; `number`: one, drawn as a line; `modes` and `shift`: shares with names; `matrices`: rows and columns.
-Kind = Literal["weighting", "location", "contents", "vector", "share", "number", "modes", "shift", "matrices"]
+Kind = Literal["weighting", "slots", "contents", "vector", "share", "number", "modes", "shift", "matrices"]
 #: `heads`: of all heads of an NTM, those that read first.
 Side = Literal["left", "right", "heads", "whole"]
 
@@ -43,8 +43,8 @@ QUANTITIES = {
     "shifted_weights": Quantity("Shifted weighting", "weighting", "heads"),
     "sharpening": Quantity("Sharpening", "number", "heads"),
     "free_gates": Quantity("Free gates", "number", "right"),
-    "retention": Quantity("Retention", "location", "left"),
-    "usage": Quantity("Usage", "location", "left"),
+    "retention": Quantity("Retention", "slots", "left"),
+    "usage": Quantity("Usage", "slots", "left"),
     "allocation_weights": Quantity("Allocation weighting", "weighting", "left"),
     "allocation_gate": Quantity("Allocation gate (0: content)", "number", "left"),
     "write_gate": Quantity("Write gate", "number", "left"),
@@ -71,9 +71,10 @@ _DEFAULT = (
     *CELLS,
     *("memory", "link"),
 )
-#: Groups of names: `addressing` is how heads find a location.
+#: Groups of names: `addressing` is how heads find a slot.
 _ADDRESSING = [name for name, quantity in QUANTITIES.items() if quantity.kind not in ("contents", "matrices")]
 GROUPS = {"addressing": [name for name in _ADDRESSING if name not in ("erase", "hidden", "cell", "precedence")]}
+_DRAWN = {"addressing": "how heads find a slot", "all": "everything"}
 _OF_EPISODE = {"inputs", "targets", "mask", "outputs", "errors", "optimal", "placed_by"}
 
 
@@ -110,6 +111,10 @@ def chosen(trace: Mapping[str, np.ndarray], show: Sequence[str]) -> list[str]:
 
 
 def _unknown(word: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(word, [*known, *(group for group in GROUPS if {*GROUPS[group]} & {*known})], n=1)
+    if not known:
+        return f"there is no {word!r} in the trace of this network; it has nothing."
+    groups = [*(group for group in GROUPS if {*GROUPS[group]} & {*known}), "all"]
+    near = difflib.get_close_matches(word, [*known, *groups], n=1)
     hint = f"did you mean {near[0]!r}? It" if near else "it"
-    return f"there is no {word!r} in the trace of this network; {hint} has {', '.join(known) or 'nothing'}."
+    several = ", ".join(f"{group} draws {_DRAWN[group]}" for group in groups)
+    return f"there is no {word!r} in the trace of this network; {hint} has {', '.join(known)}; {several}."

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
 
-from lightning_ntm.intervals import in_words, none_of, wilson
+from lightning_ntm.intervals import wilson
 from lightning_ntm.measures import Measure
 from lightning_ntm.records.labels import differences, shorten, shown
 from lightning_ntm.report.experiment import Experiment, Network
@@ -168,8 +168,6 @@ def _without_error(rows: list[dict[str, Any]]) -> str:
     """Return the share of sequences without an error, and its confidence interval."""
     tried = sum(row["sequences"] for row in rows)
     right = sum(round(row["perfect"] * row["sequences"]) for row in rows)
-    if right == tried:
-        return f"100 % (none of {tried:,} is wrong: {in_words(none_of(tried))} are)"
     low, high = wilson(right, tried)
     return f"{100 * right / tried:.3g} % ({100 * low:.3g} to {100 * high:.3g} %)"
 

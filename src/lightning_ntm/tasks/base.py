@@ -148,7 +148,7 @@ class Task(abc.ABC):
     def placed_by(self, batch: Batch) -> Float[Tensor, "batch time"] | None:
         """Return the number that may decide where in its memory a network writes what it sees in a step.
 
-        NaN in steps without one; `None` where there is no such number. `ntm figure` then shows locations against it.
+        NaN in steps without one; `None` where there is no such number. `ntm figure` then shows the slots against it.
         """
         return None
 

@@ -87,5 +87,5 @@ class PrioritySort(Task):
         return Batch(torch.from_numpy(inputs), torch.from_numpy(targets), torch.from_numpy(mask))
 
     def placed_by(self, batch: Batch) -> Float[Tensor, "batch time"]:
-        """Return the priorities: the paper's network writes to locations that follow them (figure 17)."""
+        """Return the priorities: the paper's network writes to slots that follow them (figure 17)."""
         return batch.inputs[..., self.bits].masked_fill(batch.mask, math.nan)

@@ -46,6 +46,16 @@ const EPISODES = (() => {
   const made = (layout, items, repeats = 1) =>
     layout.kind === "string" ? ofString(layout, items) : ofVectors(layout, items, repeats);
 
+  /** Return how many items an episode presents, before the delimiter or the first empty symbol, and how often they are
+   *  asked for. */
+  function presented(layout, { inputs: { shape: [time, size], data }, mask }) {
+    const channel = layout.kind === "string" ? layout.symbols : layout.delimiter;
+    let length = 0;
+    while (length < time && data[length * size + channel] !== 1) length++;
+    const asked = (mask ? mask.data.reduce((sum, one) => sum + one, 0) : 0) - (Number.isInteger(layout.end) ? 1 : 0);
+    return { length, repeats: Math.max(1, Math.floor(asked / Math.max(1, length))) };
+  }
+
   /** Return random items: vectors of bits, or single symbols. */
   function random(layout, length, draw = Math.random) {
     const size = layout.kind === "string" ? 1 : layout.bits, choices = layout.kind === "string" ? layout.symbols : 2;
@@ -89,6 +99,6 @@ const EPISODES = (() => {
   }
 
   const NUMBERS = typeof module === "undefined" ? NETWORK : require("./network.js");
-  return { made, random, shown, errors, zeros };
+  return { made, presented, random, shown, errors, zeros };
 })();
 if (typeof module !== "undefined") module.exports = EPISODES;

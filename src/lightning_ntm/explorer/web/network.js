@@ -1,5 +1,5 @@
 "use strict";
-/* The mathematics of an NTM, a DNC and the LSTM baseline, one sequence at a time, in double precision.
+/* The mathematics of networks, one sequence at a time, in double precision.
 
 `run(network, inputs, changes)` returns what `MemoryModel.trace` of the package returns, by the same names:
 {name: {shape: [time, ...], data}}. A head may be changed in a step: `changes.get(time)` is a map from the number of a
@@ -58,18 +58,37 @@ const NETWORK = (() => {
     return result;
   }
 
-  /** Run one step of the LSTM layers; `hidden` and `cell` are changed. */
-  function lstm(network, x, { hidden, cell }) {
+  /** Each runs one step of one layer of recurrent units; `hidden` and `cell` are those of the layer, and are changed. */
+  const UNITS = {
+    rnn(tensors, layer, below, hidden) {
+      hidden.set(linear(tensors, `controller.layers.${layer}`, joined(below, hidden)).map(Math.tanh));
+    },
+    gru(tensors, layer, below, hidden) {
+      const size = hidden.length;
+      const own = linear(tensors, `controller.layers.${layer}`, below), last = linear(tensors, `controller.recurrent.${layer}`, hidden);
+      for (let i = 0; i < size; i++) {
+        const reset = sigmoid(own[i] + last[i]), update = sigmoid(own[size + i] + last[size + i]);
+        const candidate = Math.tanh(own[2 * size + i] + reset * last[2 * size + i]);
+        hidden[i] = candidate + update * (hidden[i] - candidate);
+      }
+    },
+    lstm(tensors, layer, below, hidden, cell) {
+      const size = hidden.length, gates = linear(tensors, `controller.layers.${layer}`, joined(below, hidden));
+      for (let i = 0; i < size; i++) {
+        const candidate = Math.tanh(gates[2 * size + i]);
+        cell[i] = sigmoid(gates[i]) * candidate + sigmoid(gates[size + i]) * cell[i];
+        hidden[i] = sigmoid(gates[3 * size + i]) * Math.tanh(cell[i]);
+      }
+    },
+  };
+
+  /** Run one step of recurrent layers; `hidden` and `cell` are changed. */
+  function recurrent(network, x, { hidden, cell }) {
     const size = network.hidden_size, outputs = [];
     let below = x;
     for (let layer = 0; layer < network.num_layers; layer++) {
-      const from = layer * size, own = hidden.subarray(from, from + size);
-      const gates = linear(network.tensors, `controller.layers.${layer}`, joined(below, own));
-      for (let i = 0; i < size; i++) {
-        const candidate = Math.tanh(gates[2 * size + i]);
-        cell[from + i] = sigmoid(gates[i]) * candidate + sigmoid(gates[size + i]) * cell[from + i];
-        own[i] = sigmoid(gates[3 * size + i]) * Math.tanh(cell[from + i]);
-      }
+      const [own, ownCell] = [hidden, cell].map((of) => of?.subarray(layer * size, (layer + 1) * size));
+      UNITS[network.units](network.tensors, layer, below, own, ownCell);
       outputs.push(own);
       below = network.skip ? joined(x, own) : own;
     }
@@ -182,8 +201,10 @@ const NETWORK = (() => {
   function start(network) {
     const { tensors, memory } = network, state = {}, of = (name) => Float64Array.from(tensors[name].data);
     const layers = (name) => (tensors[name] ? of(name) : new Float64Array(network.num_layers * network.hidden_size));
-    if (network.recurrent) Object.assign(state, { hidden: layers("start_hidden"), cell: layers("start_cell") });
+    if (network.units in UNITS) state.hidden = layers("start_hidden");
+    if (network.units === "lstm") state.cell = layers("start_cell");
     if (!memory) return state;
+    if (ofCells(memory)) return Object.assign(state, CELLS_MEMORY.start(memory));
     if (memory.kind === "dnc") return Object.assign(state, DNC_MEMORY.start(memory));
     const { slots, width, reads, writes } = memory, heads = reads + writes;
     state.reads = of("start_reads");
@@ -198,9 +219,11 @@ const NETWORK = (() => {
   }
 
   function shapes(network) {
-    const { hidden_size, num_layers, memory, recurrent } = network, found = { logits: [network.output_size] };
-    if (recurrent) Object.assign(found, { hidden: [num_layers, hidden_size], cell: [num_layers, hidden_size] });
+    const { hidden_size, num_layers, memory, units } = network, found = { logits: [network.output_size] };
+    if (units in UNITS) found.hidden = [num_layers, hidden_size];
+    if (units === "lstm") found.cell = [num_layers, hidden_size];
     if (!memory) return found;
+    if (ofCells(memory)) return Object.assign(found, CELLS_MEMORY.shapes(memory));
     if (memory.kind === "dnc") return Object.assign(found, DNC_MEMORY.shapes(memory));
     const { slots, width, reads, writes, max_shift } = memory, heads = reads + writes;
     Object.assign(found, {
@@ -211,6 +234,32 @@ const NETWORK = (() => {
     return found;
   }
 
+  const ofCells = ({ kind }) => kind === "stacks" || kind === "tapes";
+
+  /** Return what the heads of stacks and tapes emit: actions, then what is pushed or written. */
+  function commands({ tensors }, x) {
+    const said = linear(tensors, "heads", x);
+    if (!tensors["writer.0.weight"]) return said;
+    for (let layer = 0; layer < 3; layer++) x = linear(tensors, `writer.${layer}`, layer ? x.map((value) => Math.max(0, value)) : x);
+    return joined(said, x);
+  }
+
+  /** Return the steps before the first one whose last input is not 0. */
+  function lengthOf({ shape: [time, size], data }) {
+    let length = 0;
+    while (length < time && data[(length + 1) * size - 1] === 0) length++;
+    return length;
+  }
+
+  /** Run one step of memory and heads, and return what the output layer sees and what happened; `state` is changed. */
+  function remember(network, x, state, changes, length) {
+    const { memory, tensors } = network;
+    if (ofCells(memory)) return [x, CELLS_MEMORY.access(memory, commands(network, x), state, length, softmax)];
+    const said = linear(tensors, "heads", x);
+    const heads = memory.kind === "dnc" ? DNC_MEMORY.access(memory, said, state) : access(network, said, state, changes);
+    return [joined(x, state.reads), heads];
+  }
+
   /** Run a sequence; `inputs` are {shape: [time, inputs], data}. */
   function run(network, inputs, changes = new Map()) {
     const [time, size] = inputs.shape, state = start(network), trace = {}, sizes = {};
@@ -218,15 +267,12 @@ const NETWORK = (() => {
       sizes[name] = shape.reduce((product, axis) => product * axis, 1);
       trace[name] = { shape: [time, ...shape], data: new Float64Array(time * sizes[name]) };
     }
+    const length = lengthOf(inputs);
     for (let t = 0; t < time; t++) {
       let x = Float64Array.from(inputs.data.subarray(t * size, (t + 1) * size)), heads = {};
       if (network.memory) x = joined(x, state.reads);
-      x = network.recurrent ? lstm(network, x, state) : feedForward(network, x);
-      if (network.memory) {
-        const said = linear(network.tensors, "heads", x);
-        heads = network.memory.kind === "dnc" ? DNC_MEMORY.access(network.memory, said, state) : access(network, said, state, changes.get(t));
-        x = joined(x, state.reads);
-      }
+      x = network.units in UNITS ? recurrent(network, x, state) : feedForward(network, x);
+      if (network.memory) [x, heads] = remember(network, x, state, changes.get(t), length);
       const seen = { ...state, ...heads, logits: linear(network.tensors, "output", x) };
       for (const name in sizes) trace[name].data.set(seen[name], t * sizes[name]);
     }
@@ -234,6 +280,7 @@ const NETWORK = (() => {
   }
 
   const DNC_MEMORY = typeof module === "undefined" ? DNC : require("./dnc.js");
+  const CELLS_MEMORY = typeof module === "undefined" ? CELLS : require("./cells.js");
   return { unpacked, opened, run, softmax, sigmoid };
 })();
 if (typeof module !== "undefined") module.exports = NETWORK;

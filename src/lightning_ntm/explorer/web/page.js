@@ -62,6 +62,7 @@
     episode = presented();
     const seen = samples[state.sample].arrays;
     trace = network ? NETWORK.run(network, episode.inputs, state.changes) : seen;
+    if (network) Object.assign(trace, CELLS.shown(trace));
     outputs = network ? EPISODES.shown(answer, trace.logits) : seen.outputs;
     found = EPISODES.errors(answer, outputs, episode);
     before = null;
@@ -700,7 +701,9 @@
     const [step, ...others] = shown.split("&");
     shared = shown;
     if (common().split("&").slice(1).join("&") === others.join("&") && step.startsWith("t=")) return go(Number(step.slice(2)) || 0);
+    const trained = state.trained; // each page has a slider of its own
     restore(shown);
+    if (training) train(trained);
     rerun();
     follow();
   }
@@ -799,8 +802,10 @@
 
   /** Set the controls to the state. */
   function follow() {
-    if (state.items) lengths.set(state.items.length);
-    repeats?.set(state.repeats);
+    const { length, repeats: count } = own() ? { length: state.items.length, repeats: state.repeats }
+      : layout ? EPISODES.presented(layout, samples[state.sample].arrays) : {};
+    lengths?.set(length);
+    repeats?.set(count);
     trained?.();
     choice.value = state.items ? "own" : state.sample;
   }
