@@ -631,4 +631,4 @@ def test_sizes_are_properties_and_every_option_is_described():
     with pytest.raises(AttributeError):
         model.memory_slots = 9
     for name in inspect.signature(DNC).parameters:
-        assert f"        {name}: " in DNC.__doc__
+        assert f"\n    {name}: " in inspect.getdoc(DNC)

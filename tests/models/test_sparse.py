@@ -395,7 +395,7 @@ def test_a_network_that_was_changed_runs_the_loop():
 @pytest.mark.parametrize("kind", [SAM, SDNC])
 def test_every_option_is_described(kind):
     for name in inspect.signature(kind).parameters:
-        assert f"        {name}: " in kind.__doc__
+        assert f"\n    {name}: " in inspect.getdoc(kind)
 
 
 class Narrow(SAM):
