@@ -1,5 +1,7 @@
 """Batches are a function of their number: no worker, epoch or interruption changes them."""
 
+import pickle
+
 import lightning as L
 import numpy as np
 import pytest
@@ -52,6 +54,23 @@ def test_batch_k_of_a_training_is_drawn_from_its_number_alone():
 def test_epochs_and_workers_do_not_change_the_batches():
     assert same(fed(batches_per_epoch=100), fed(batches_per_epoch=2))
     assert same(fed(num_workers=2), fed())
+
+
+def test_workers_that_are_not_forked_get_the_batches():
+    """As on macOS, on Windows, and from Python 3.14 on."""
+    seen = []
+
+    class Pickles(L.Callback):
+        def on_train_start(self, trainer, module):
+            seen.append(pickle.loads(pickle.dumps(trainer.datamodule.train_dataloader().dataset)))
+
+    learner = SequenceLearner(NTM(9, 8, hidden_size=2, memory_slots=3, memory_width=2))
+    data = EpisodeData(Copy(max_length=3), 5, batch_size=2, curriculum=RegularIncrease())
+    L.Trainer(
+        max_steps=1, callbacks=[Pickles()], limit_val_batches=0, logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False,
+    ).fit(learner, data)  # fmt: skip
+    assert same([seen[0][k] for k in range(5)], [data.train_dataloader().dataset[k] for k in range(5)])
 
 
 def test_seeds_splits_and_numbers_give_unrelated_batches():

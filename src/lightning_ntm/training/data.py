@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import lightning as L
@@ -79,8 +80,10 @@ class EpisodeData(L.LightningDataModule):
         assert self.trainer is not None
         sampler = _Numbers(self.batches_per_epoch, self.trainer.global_rank, self.trainer.world_size, self._trained)
         step = self.trainer.world_size * max(1, self.num_workers)  # difference of successive numbers in one process
-        batches = _TrainingBatches(self._batch, self.batches_per_epoch, step)
-        self._check(self._batch(0))
+        # Not a method: a worker that is not forked gets it pickled, and this object has the Trainer.
+        batch = partial(training_batch, self.task, self.curriculum, self.seed, batch_size=self.batch_size)
+        self._check(batch(0))
+        batches = _TrainingBatches(batch, self.batches_per_epoch, step)
         return self._loader(batches, sampler, self.num_workers)
 
     def val_dataloader(self) -> DataLoader[Batch]:
@@ -105,9 +108,6 @@ class EpisodeData(L.LightningDataModule):
         """Return how many bits, symbols or numbers the answer of a validation sequence has, a mean over some."""
         batch = next(chunks(self.task, self.seed, "validation", self.validation_sequences, self.task.difficulty))
         return float(self.task.answer.units(batch).double().mean())
-
-    def _batch(self, number: int) -> Batch:
-        return training_batch(self.task, self.curriculum, self.seed, number, self.batch_size)
 
     def _fixed(self, split: Split) -> DataLoader[Batch]:
         batches = list(chunks(self.task, self.seed, split, self.validation_sequences, self.task.difficulty))
