@@ -734,7 +734,9 @@ MISTAKES = {
     "train --optimizer nosuch.Foo": "--optimizer nosuch.Foo: No module named 'nosuch'.",
     "train --scheduler StepLR": "--scheduler.step_size needs a value.",
     "train --task files": "--task.train and --task.validation need a value.",
-    "train --scheduler StepLR --scheduler.step_size 0": "--scheduler: integer modulo by zero",
+    "train --scheduler StepLR --scheduler.step_size 0": (
+        "--scheduler: StepLR cannot take a step with these settings: it divides by zero."
+    ),
     "train --data.batch_size 99999999999": "--data.batch_size (=99999999999) must be at most 1000000.",
     "train --task Copy --task.bits 99999999999": None,
     "train --model.hidden_size 99999999999": (
@@ -754,6 +756,7 @@ MISTAKES = {
     "train --model.hidden_size x": "--model.hidden_size (=x) must be a whole number.",
     "train --model.memory_slots 0": "--model.memory_slots (=0) must be at least 1.",
     "train --weight_noise -1": "--weight_noise (=-1.0) must be between 0 and 1.",
+    "train --noise_warmup 2": "--noise_warmup (=2.0) must be between 0 and 1.",
     "train --weight_noise inf": "--weight_noise (=inf) must be a number.",
     "train --min_memory_slots -1": "--min_memory_slots (=-1) must be at least 0.",
     "train --task PrioritySort --model.memory_slots -5": "--model.memory_slots (=-5) must be at least 1.",

@@ -56,7 +56,7 @@ def test_a_network_brings_its_own_recipe_to_a_task_of_another():
     assert found["model"]["init_args"] == {**dnc["model"]["init_args"], "memory_slots": 9}
     assert found["optimizer"] == dnc["optimizer"]
     assert found["loss"] == recipe("repeat-copy")["loss"]
-    assert found.keys() & {"min_memory_slots", "weight_noise"} == set()
+    assert found.keys() & {"min_memory_slots", "weight_noise", "noise_warmup"} == set()
     own = {"class_path": "torch.optim.SGD", "init_args": {"lr": 1}}
     assert resolve(None, "lightning_ntm.DNC", {**said, "optimizer": own})["optimizer"] == own
     assert resolve(None, "mine.DNC", {"model": {"class_path": "mine.DNC"}})["model"] == {"class_path": "mine.DNC"}

@@ -284,6 +284,27 @@ def test_the_gradient_is_that_of_the_weights_with_their_noise(tmp_path):
     assert all(torch.equal(mine, its) for mine, its in zip(other.parameters(), model.parameters(), strict=True))
 
 
+def test_noise_rises_over_a_share_of_the_training(tmp_path):
+    torch.manual_seed(3)
+    model = Watched(4, 3, hidden_size=8, memory_slots=6, memory_width=4)
+    began = model._weights()
+    frozen = SequenceLearner(model, lambda p: torch.optim.SGD(p, lr=0.0), weight_noise=0.1, noise_warmup=0.5)
+    run(tmp_path / "a", steps=8, learner=frozen).fit()
+    seen = [(weights - began).std().item() for trained, weights in model.calls if trained]
+    expected = [0.1 * min(1, step / 4) for step in range(8)]
+    assert seen == pytest.approx(expected, rel=0.1)
+
+
+def test_in_a_training_without_a_known_end_noise_does_not_rise(tmp_path):
+    torch.manual_seed(3)
+    model = Watched(4, 3, hidden_size=8, memory_slots=6, memory_width=4)
+    began = model._weights()
+    varied = {"weight_noise": 0.1, "noise_warmup": 0.5}
+    run(tmp_path / "a", steps=-1, model=model, varied=varied, max_epochs=-1, max_time="00:00:00:01").fit()
+    first = next(weights for trained, weights in model.calls if trained)
+    assert (first - began).std() == pytest.approx(0.1, rel=0.1)
+
+
 class Sized(NTM):
     """Its memory is as large as it was made."""
 
@@ -528,7 +549,13 @@ def test_parameters_are_updated_together_unless_the_user_chose_otherwise(kind, g
 
 @pytest.mark.parametrize(
     "given",
-    [{"loss": "median"}, {"decay_after": 1.5}, {"weight_noise": -0.1}, *({"min_memory_slots": n} for n in (-1, 2, 7))],
+    [
+        {"loss": "median"},
+        {"decay_after": 1.5},
+        {"weight_noise": -0.1},
+        {"noise_warmup": 1.5},
+        *({"min_memory_slots": n} for n in (-1, 2, 7)),
+    ],
     ids=str,
 )
 def test_what_is_out_of_range_is_named(given):

@@ -44,7 +44,12 @@ def steps(folder):
 @pytest.mark.parametrize(
     "varied",
     [
-        {"make": lambda: ntm(controller="feedforward"), "min_memory_slots": 3, "weight_noise": 0.01},
+        {
+            "make": lambda: ntm(controller="feedforward"),
+            "min_memory_slots": 3,
+            "weight_noise": 0.01,
+            "noise_warmup": 0.5,
+        },
         {"make": lambda: ntm(memory_init="learned", head_init="learned", num_layers=2), "min_memory_slots": 3},
         {"make": lambda: DNC(4, 3, **SMALL), "optimizer": torch.optim.RMSprop, "loss": "sum"},
         {"optimizer": lambda p: torch.optim.Adam(p, lr=1e-2, foreach=True), "trainer": {"gradient_clip_val": None}},

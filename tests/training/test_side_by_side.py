@@ -124,7 +124,12 @@ def same_runs(one, other, make=ntm):
     "varied",
     [
         {},
-        {"make": lambda: ntm(controller="feedforward"), "min_memory_slots": 3, "weight_noise": 0.01},
+        {
+            "make": lambda: ntm(controller="feedforward"),
+            "min_memory_slots": 3,
+            "weight_noise": 0.01,
+            "noise_warmup": 0.5,
+        },
         {"make": lambda: LSTM(4, 3, hidden_size=8), "loss": "sum"},
         {"optimizer": lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9), "trainer": {"gradient_clip_val": None}},
         {"scheduler": lambda o: StepLR(o, 5), "trainer": {"gradient_clip_algorithm": "value"}},

@@ -134,21 +134,31 @@ def _check_training(made: Namespace, config: Namespace) -> None:
     if config.trainer.precision == "16-true":
         with explained("--optimizer."):
             check_eps(optimizer, torch.float16)
-    with explained("--scheduler: ", TypeError, RuntimeError, ArithmeticError, LookupError):
-        _try_out(optimizer, made.scheduler, config.trainer.max_steps)
+    with explained("--scheduler: ", TypeError, RuntimeError):
+        _try_out(optimizer, made.scheduler, config)
 
 
-def _try_out(optimizer: torch.optim.Optimizer, scheduler: SchedulerFactory | None, steps: int) -> None:
+def _try_out(optimizer: torch.optim.Optimizer, scheduler: SchedulerFactory | None, config: Namespace) -> None:
     """Make a scheduler and let it go a step, in which some find that they cannot."""
-    made = scheduler and scheduler(optimizer)
+    try:
+        made = scheduler and scheduler(optimizer)
+        _let_go_a_step(made)
+    except (ArithmeticError, LookupError) as error:  # which names no setting
+        reason = "it divides by zero" if isinstance(error, ZeroDivisionError) else one_line(error)
+        name = config.scheduler.class_path.rpartition(".")[2]
+        raise ValueError(f"{name} cannot take a step with these settings: {reason}.") from error
+    steps = config.trainer.max_steps
     if (most := getattr(made, "total_steps", steps)) < steps:
         raise ValueError(
             f"a {type(made).__name__} of {most} steps ends before the training, after max_steps (={steps})."
         )
-    if isinstance(made, LRScheduler) and not isinstance(made, ReduceLROnPlateau):
+
+
+def _let_go_a_step(scheduler: Any) -> None:
+    if isinstance(scheduler, LRScheduler) and not isinstance(scheduler, ReduceLROnPlateau):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that the optimiser has not gone one
-            made.step()
+            scheduler.step()
 
 
 def _too_large(config: Namespace, reason: Exception) -> str | None:

@@ -5,7 +5,8 @@ other weights in each batch the drift gives errors in training, so the network l
 input changes them.
 """
 
-from collections.abc import Iterable
+import math
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
@@ -18,11 +19,26 @@ class WeightNoise:
 
     Args:
         deviation: Standard deviation of the noise, at least 0.
+        warmup: Share of a training in which it rises linearly from 0, so that what is to be learned is not hidden; 0
+            begins with all of it.
     """
 
-    def __init__(self, deviation: float):
-        self.deviation = deviation
+    def __init__(self, deviation: float, warmup: float = 0.0):
+        self.deviation, self.warmup = deviation, warmup
+        self.now = deviation  # the standard deviation of the current batch
         self.clean: list[tuple[Tensor, Tensor]] = []  # each parameter with its value without noise
+
+    def warm_up(self, step: int, all_steps: Callable[[], float]) -> None:
+        """Set the standard deviation of the next batch.
+
+        Args:
+            step: The steps that are taken.
+            all_steps: Returns how many steps there are; infinity for a training without a known end, whose noise does
+                not rise.
+        """
+        if self.warmup:
+            rise = self.warmup * all_steps()
+            self.now = self.deviation * min(1.0, step / rise if rise < math.inf else 1.0)
 
     @torch.no_grad()
     def put_on(self, parameters: Iterable[nn.Parameter], seed: int, number: int) -> None:
@@ -44,7 +60,7 @@ class WeightNoise:
         if gpu is not None:
             drawn = drawn.to(gpu, non_blocking=True)  # one copy, which does not wait for the GPU's queue
         for (p, _), noise in zip(self.clean, drawn.split(sizes), strict=True):
-            p.add_(noise.view_as(p).to(p), alpha=self.deviation)
+            p.add_(noise.view_as(p).to(p), alpha=self.now)
 
     @torch.no_grad()
     def take_off(self) -> None:

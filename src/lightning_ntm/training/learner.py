@@ -52,6 +52,7 @@ class SequenceLearner(TakesShortSteps, InOwnTrainer):
             that the network has, so that it cannot rely on slots that stay free. 0 always trains with all.
         weight_noise: Standard deviation of Gaussian noise on the weights, in [0, 1]: drawn batch by batch, for its
             forward and backward, so that what is remembered cannot creep. 0 puts none; validation never has any.
+        noise_warmup: Share of all steps in which this noise rises linearly from 0, in [0, 1]; see `WeightNoise`.
         answer: What is asked for, if no datamodule tells, as `Symbols(5)` of `lightning_ntm.tasks.answers`.
     """
 
@@ -65,19 +66,19 @@ class SequenceLearner(TakesShortSteps, InOwnTrainer):
         on_nonfinite: Literal["stop", "skip"] = "stop",
         min_memory_slots: int = 0,
         weight_noise: float = 0.0,
+        noise_warmup: float = 0.0,
         answer: Answer | None = None,
     ):
         super().__init__()
         self.save_hyperparameters(hyperparameters(locals()))
         one_of(("mean", "sum"), loss=loss)
         one_of(("stop", "skip"), on_nonfinite=on_nonfinite)
-        between(0, 1, decay_after=decay_after)
-        between(0, 1, weight_noise=weight_noise)
+        between(0, 1, decay_after=decay_after, weight_noise=weight_noise, noise_warmup=noise_warmup)
         check_slots(model, min_memory_slots)
         self.model, self.optimizer, self.scheduler = model, optimizer, scheduler
         self.own_answer, self.answer = answer, answer or Bits(model.output_size)
         self.decay_after, self.loss, self.on_nonfinite = decay_after, loss, on_nonfinite
-        self.min_memory_slots, self.noise = min_memory_slots, WeightNoise(weight_noise)
+        self.min_memory_slots, self.noise = min_memory_slots, WeightNoise(weight_noise, noise_warmup)
         self.gradient_norm: float | Tensor = 0.0
         self.gradients: list[Tensor] | None = None  # of a short step
         self.latest_loss, self.in_run_folder = torch.zeros(()), False
@@ -149,6 +150,7 @@ class SequenceLearner(TakesShortSteps, InOwnTrainer):
     def begin_batch(self) -> int | None:
         """Put the noise of the next batch on the weights, and return its memory slots if they vary."""
         if self.noise.deviation:
+            self.noise.warm_up(self.trainer.global_step, self._all_steps)
             self.noise.put_on(self.model.parameters(), self._seed, self._batch_number())
         return self.slots_of(self._batch_number()) if self.min_memory_slots else None
 
@@ -284,12 +286,12 @@ class SequenceLearner(TakesShortSteps, InOwnTrainer):
 
     def optimizers_for(self, parameters: Iterable[nn.Parameter]) -> dict[str, Any]:
         """Return the optimiser of these parameters and its schedule, as `configure_optimizers`."""
-        return with_schedule(self.optimizer(parameters), self.scheduler or self._decay)
+        make = self.scheduler or (lambda optimizer: late_decay(optimizer, self.decay_after, self._all_steps))
+        return with_schedule(self.optimizer(parameters), make)
 
-    def _decay(self, optimizer: torch.optim.Optimizer) -> LRScheduler:
-        return late_decay(optimizer, self.decay_after, lambda: self.trainer.estimated_stepping_batches)
+    def _all_steps(self) -> float:
+        return self.trainer.estimated_stepping_batches
 
 
-#: Types of attributes that are set as they are.
-_PLAIN = (str, bool, float, list, Tensor)
+_PLAIN = (str, bool, float, list, Tensor)  # types of attributes that are set as they are
 _METHODS = methods_between(SequenceLearner)

@@ -176,7 +176,7 @@ class RecordedRun:
         step["seed"] = self.data.seed
         if self.learner.min_memory_slots:
             step["memory_slots"] = self.learner.slots_of(error.batch)
-        if deviation := self.learner.noise.deviation:
+        if deviation := self.learner.noise.now:
             step["weight_noise"] = deviation
         write_whole(self.folder.nonfinite, as_json(step, indent=2) + "\n")
 
