@@ -40,8 +40,9 @@ demo: $(CORE)
 	echo "3/3 Plotting its memory while it copies a list of 20 vectors ..." && \
 	$(BIN)/ntm figure runs/$$run --lengths 20
 
+# Many tests start interpreters, which would compile the package each time where no bytecode may be written.
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -q -n 4 --dist loadfile --no-loadscope-reorder
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -q -n 4 --dist loadfile --no-loadscope-reorder
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check .
