@@ -33,7 +33,7 @@ install: $(INSTALLED)
 # A name of its own each time: a run is never written over.
 demo: $(CORE)
 	@run=demo-$$(date +%Y%m%d-%H%M%S) && \
-	echo "1/3 Training an NTM to copy lists of up to 20 vectors (about a minute) ..." && \
+	echo "1/3 Training an NTM to copy lists of up to 20 vectors (less than a minute) ..." && \
 	$(BIN)/ntm train --config demo --name $$run && \
 	echo "2/3 Evaluating it on lists of 10 to 120 vectors ..." && \
 	$(BIN)/ntm evaluate runs/$$run --lengths 10,20,40,80,120 && \
