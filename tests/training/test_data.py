@@ -73,6 +73,18 @@ def test_workers_that_are_not_forked_get_the_batches():
     assert same([seen[0][k] for k in range(5)], [data.train_dataloader().dataset[k] for k in range(5)])
 
 
+def test_a_task_that_cannot_be_sent_to_a_worker_is_named(monkeypatch):
+    monkeypatch.setattr("lightning_ntm.training.data.get_start_method", lambda allow_none: "spawn")
+
+    class Own(Copy):
+        pass
+
+    data = EpisodeData(Own(max_length=3), 5, batch_size=2, num_workers=1)
+    data.trainer = L.Trainer(max_steps=1, logger=False, enable_progress_bar=False, enable_checkpointing=False)
+    with pytest.raises(ValueError, match=r"num_workers \(=1\) must be 0 for Own here: "):
+        data.train_dataloader()
+
+
 def test_seeds_splits_and_numbers_give_unrelated_batches():
     draws = {
         tuple(batch_generator(seed, split, number).integers(2**31, size=4))

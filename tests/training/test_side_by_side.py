@@ -156,10 +156,17 @@ class PlainState(NamedTuple):
 class Plain(MemoryModel):
     """A network without a kernel, and with what prevents that several run at once."""
 
-    def __init__(self, *, noisy=False, counts=False, chooses=False, mixes=False, hooked=False):
+    def __init__(
+        self, *, noisy=False, counts=False, chooses=False, mixes=False, hooked=False, clamps=False, own=False,
+        inner=False,
+    ):  # fmt: skip
         super().__init__(4, 3)
         self.noisy, self.counts, self.chooses, self.mixes = noisy, counts, chooses, mixes
+        self.clamps = clamps
         self.layer = nn.Linear(8, 3)
+        self.factors = [float(torch.rand(()))] if own else [1.0]
+        if inner:
+            self.layer.register_forward_hook(lambda *call: None)
         self.register_buffer("scale", torch.full((4,), 0.5))
         if hooked:
             self.register_forward_hook(lambda *call: None)
@@ -176,7 +183,10 @@ class Plain(MemoryModel):
             x = -x
         if self.mixes and torch._C._functorch.maybe_current_level() is not None:
             x = 2 * x
-        total = torch.tanh(state.total * self.scale + x)
+        if self.clamps:
+            with torch.no_grad():
+                self.layer.bias.clamp_(-1e-3, 1e-3)
+        total = torch.tanh(self.factors[0] * state.total * self.scale + x)
         return self.layer(torch.cat([x, total], dim=-1)), PlainState(total, state.steps + 1)
 
 
@@ -187,9 +197,9 @@ class Plain(MemoryModel):
         (lambda: ntm(backend="reference"), {"min_memory_slots": 3, "weight_noise": 0.01}),
         (lambda: ntm(backend="reference"), {"trainer": {"precision": "64-true"}}),
         (lambda: StackRNN(4, 3, hidden_size=6, memory_slots=5, controller="gru"), {"loss": "sum"}),
-        (lambda: TapeRNN(4, 3, hidden_size=6, memory_slots=5, length_oracle=True), {}),
+        (lambda: TapeRNN(4, 3, hidden_size=6, memory_slots=5, controller="lstm"), {}),
     ],
-    ids=["own network", "slots and noise", "float64", "StackRNN", "length oracle"],
+    ids=["own network", "slots and noise", "float64", "StackRNN", "TapeRNN"],
 )
 def test_networks_without_a_kernel_run_at_once(make, varied, tmp_path, monkeypatch):
     called = []
@@ -388,7 +398,11 @@ def test_a_run_that_loses_its_folder_leaves_and_the_others_go_on(tmp_path, monke
         ({"trainer": {"precision": "bf16-true"}}, r"--trainer\.precision"),
         ({"trainer": {"fast_dev_run": True}}, r"--trainer\.fast_dev_run"),
         ({"make": lambda: Plain(noisy=True)}, "no kernel runs the network, and Plain draws random numbers"),
-        ({"make": lambda: Plain(counts=True)}, "no kernel runs the network, and Plain changes its buffers"),
+        ({"make": lambda: Plain(counts=True)}, "no kernel runs the network, and Plain changes its parameters or"),
+        ({"make": lambda: TapeRNN(4, 3, length_oracle=True)}, "no kernel runs the network, and TapeRNN computes other"),
+        ({"make": lambda: Plain(clamps=True)}, "no kernel runs the network, and "),
+        ({"make": lambda: Plain(own=True)}, "no kernel runs the network, and Plain computes other numbers at once"),
+        ({"make": lambda: Plain(inner=True)}, "no kernel runs the network, and Plain has a forward or hooks"),
         ({"make": lambda: Plain(chooses=True)}, r"no kernel runs the network, and torch\.func\.vmap cannot run Plain"),
         ({"make": lambda: Plain(mixes=True)}, "no kernel runs the network, and Plain computes other numbers at once"),
         ({"make": lambda: Plain(hooked=True)}, "no kernel runs the network, and Plain has a forward or hooks"),

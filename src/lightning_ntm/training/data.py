@@ -1,8 +1,10 @@
 """Any task as Lightning data. A batch is a function of its number, so there is no state to save."""
 
+import pickle
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
+from multiprocessing import get_all_start_methods, get_start_method
 from typing import Any
 
 import lightning as L
@@ -84,6 +86,8 @@ class EpisodeData(L.LightningDataModule):
         batch = partial(training_batch, self.task, self.curriculum, self.seed, batch_size=self.batch_size)
         self._check(batch(0))
         batches = _TrainingBatches(batch, self.batches_per_epoch, step)
+        if self.num_workers and (get_start_method(allow_none=True) or get_all_start_methods()[0]) != "fork":
+            self._check_sent(batches)
         return self._loader(batches, sampler, self.num_workers)
 
     def val_dataloader(self) -> DataLoader[Batch]:
@@ -114,6 +118,13 @@ class EpisodeData(L.LightningDataModule):
         for batch in batches:
             self._check(batch)
         return self._loader(_FixedBatches(batches), None, 0)
+
+    def _check_sent(self, batches: Dataset[Batch]) -> None:
+        try:
+            pickle.dumps(batches)
+        except Exception as error:  # PicklingError, AttributeError, TypeError
+            name, reason = type(self.task).__name__, str(error).splitlines()[0]
+            raise ValueError(f"num_workers (={self.num_workers}) must be 0 for {name} here: {reason}") from error
 
     def _check(self, batch: Batch) -> None:
         check_targets(self.task.answer, batch, type(self.task).__name__)

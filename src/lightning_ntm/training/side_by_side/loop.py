@@ -6,12 +6,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from lightning_ntm.kernels.torch_internals import has_hooks, is_compiled
 from lightning_ntm.models.alike import check_alike, tensors_of
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.models.stack import at_once
+from lightning_ntm.states import mapped
 
 
 def logits_of(
@@ -19,70 +19,85 @@ def logits_of(
 ) -> list[Tensor]:
     """Return the logits of networks of one architecture, each on inputs of its own, `(batch, time, inputs)`.
 
-    Shorter inputs are padded at their ends. Networks with equal numbers of sequences and of memory slots are run at
-    once.
+    Networks with equal numbers of sequences and of memory slots are run at once. One whose inputs end before those of
+    others takes no further step.
 
     Args:
         models: The networks.
         inputs: Of each network.
         slots: Memory slots of each network, by default all.
+
+    Raises:
+        ValueError: The networks cannot be run at once.
     """
     alike = defaultdict[tuple[int, int | None], list[int]](list)
     for i, (own, number) in enumerate(zip(inputs, slots, strict=True)):
         alike[len(own), number].append(i)
-    found = dict[int, Tensor]()
+    found, name, before = dict[int, Tensor](), type(models[0]).__name__, torch.get_rng_state()
     for (_, number), group in alike.items():
-        logits = _of_group([models[i] for i in group], [inputs[i] for i in group], number)
+        try:
+            logits = _of_group([models[i] for i in group], [inputs[i] for i in group], number)
+        except Exception as error:  # whatever a network raises
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise ValueError(f"torch.func.vmap cannot run {name}: {reason}") from error
         found |= dict(zip(group, logits, strict=True))
+    if not torch.equal(torch.get_rng_state(), before):
+        torch.set_rng_state(before)
+        raise ValueError(f"{name} draws random numbers.")
     return [found[i] for i in range(len(models))]
 
 
 def _of_group(models: Sequence[MemoryModel[Any]], inputs: Sequence[Tensor], slots: int | None) -> list[Tensor]:
-    options = {} if slots is None else {"slots": slots}
-    longest = max(own.shape[1] for own in inputs)
-    padded = torch.stack([F.pad(own, (0, 0, 0, longest - own.shape[1])) for own in inputs])
     named = [tensors_of(model) for model in models]
     tensors = {f"networks.{name}": torch.stack([own[name] for own in named]) for name in named[0]}
+    options, batch, begun = {} if slots is None else {"slots": slots}, len(inputs[0]), 0
+    state = at_once(models[0], tensors, lambda network: network.initial_state(batch, **options))
+    running, parts = list(range(len(models))), [list[Tensor]() for _ in models]
+    for end in sorted({own.shape[1] for own in inputs}):
+        kept = [place for place, i in enumerate(running) if inputs[i].shape[1] >= end]
+        if len(kept) < len(running):
+            running = [running[place] for place in kept]
+            state = mapped(lambda part, kept=kept: part[kept], state)
+            tensors = {name: tensor[kept] for name, tensor in tensors.items()}
+        segment = torch.stack([inputs[i][:, begun:end] for i in running])
+        logits, state = at_once(models[0], tensors, lambda network, *call: network.unroll(*call), segment, state)
+        for i, own in zip(running, logits.unbind(), strict=True):
+            parts[i].append(own)
+        begun = end
+    return [torch.cat(of_one, dim=1) for of_one in parts]
 
-    def run(network: Any, own: Tensor) -> Tensor:
-        logits: Tensor = network.unroll(own, network.initial_state(len(own), **options))[0]
-        return logits
 
-    together = at_once(models[0], tensors, run, padded).unbind()
-    return [logits[:, : own.shape[1]] for logits, own in zip(together, inputs, strict=True)]
-
-
-def refusal(models: Sequence[MemoryModel[Any]]) -> str | None:
-    """Return why networks cannot be run at once, or `None`. The first two are tried on short sequences."""
+def refusal(models: Sequence[MemoryModel[Any]], inputs: Sequence[Tensor]) -> str | None:
+    """Return why networks cannot be run at once, or `None`. They are tried on inputs, each on its own."""
+    name = type(models[0]).__name__
     for model in models:
-        if type(model).forward is not MemoryModel.forward or has_hooks(model) or is_compiled(model):
-            return f"{type(model).__name__} has a forward or hooks of its own, or was compiled."
+        if type(model).forward is not MemoryModel.forward or any(map(has_hooks, model.modules())) or is_compiled(model):
+            return f"{name} has a forward or hooks of its own, or was compiled."
         if model.checkpoint_every:
             return f"checkpoint_every is {model.checkpoint_every}."
+    before = [tensor.detach().clone() for model in models for tensor in tensors_of(model).values()]
+    random = torch.get_rng_state()
     try:
         check_alike(models)
-        return _tried(models[:2])
-    except Exception as error:  # whatever a network raises
-        return f"torch.func.vmap cannot run {type(models[0]).__name__}: {str(error).splitlines()[0]}"
+        same = _computes_the_same(models, inputs)
+    except Exception as error:  # whatever a network raises alone, too
+        return str(error).splitlines()[0] if str(error) else type(error).__name__
+    finally:
+        drawn = not torch.equal(torch.get_rng_state(), random)
+        torch.set_rng_state(random)
+    if drawn:
+        return f"{name} draws random numbers."
+    if not all(map(torch.equal, before, (tensor for model in models for tensor in tensors_of(model).values()))):
+        return f"{name} changes its parameters or buffers."
+    return None if same else f"{name} computes other numbers at once than alone."
 
 
-def _tried(models: Sequence[MemoryModel[Any]]) -> str | None:
-    name, generator = type(models[0]).__name__, torch.Generator().manual_seed(0)
-    like = next(models[0].parameters())
-    steps = range(3, 3 + len(models))
-    inputs = [torch.rand(2, time, models[0].input_size, generator=generator).to(like) for time in steps]
-    before, buffers = torch.get_rng_state(), [buffer.clone() for buffer in models[0].buffers()]
+def _computes_the_same(models: Sequence[MemoryModel[Any]], inputs: Sequence[Tensor]) -> bool:
+    """Return whether logits and gradients are those of the networks alone."""
     alone = [model(own)[0] for model, own in zip(models, inputs, strict=True)]
     together = logits_of(models, inputs, [None] * len(models))
-    if not torch.equal(torch.get_rng_state(), before):
-        torch.set_rng_state(before)
-        return f"{name} draws random numbers."
-    if not all(map(torch.equal, buffers, models[0].buffers())):
-        return f"{name} changes its buffers."
     pairs = [*zip(alone, together, strict=True), *_gradients(models, alone, together)]
-    if all(torch.allclose(one, other, rtol=1e-3, atol=1e-4) for one, other in pairs):
-        return None
-    return f"{name} computes other numbers at once than alone."
+    return all(torch.allclose(one, other, rtol=1e-3, atol=1e-4, equal_nan=True) for one, other in pairs)
 
 
 def _gradients(models: Sequence[MemoryModel[Any]], *outputs: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:

@@ -6,9 +6,11 @@ from typing import Any
 
 import lightning as L
 from lightning.pytorch.utilities import rank_zero_only
+from torch import Tensor
 from torch.optim import LBFGS, SparseAdam
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from lightning_ntm.evaluation.episodes import chunks
 from lightning_ntm.training.callbacks import NoProfiler
 from lightning_ntm.training.processes import plugins_of
 from lightning_ntm.training.refusals import backend_of
@@ -22,7 +24,8 @@ from lightning_ntm.training.states import training_state
 class SideBySideRun:
     """Trains networks side by side, each into its own run folder.
 
-    Each run trains as `Run` trains it alone, with the same bits. A run that ends before the others, since it is solved,
+    Each run trains as `Run` trains it alone: with the same bits where a kernel runs the network, up to rounding where
+    none does and all networks are run at once. A run that ends before the others, since it is solved,
     diverges or loses its folder, leaves; runs that were resumed at different steps join when they have the same step.
 
     Args:
@@ -43,7 +46,7 @@ class SideBySideRun:
         rank_zero_only.rank = 0  # type: ignore[attr-defined]
         models = [member.learner.model for member in members]
         self.at_once = backend_of(trial, models[0], members[0].data.task) == "reference"
-        if self.at_once and (reason := refusal(models)):
+        if self.at_once and (reason := refusal(models, _longest(members))):
             raise ValueError(f"the runs cannot be trained side by side: no kernel runs the network, and {reason}")
         with self._closing_after_errors():
             for member in members:
@@ -115,6 +118,13 @@ class SideBySideRun:
             for member in self.members:
                 member.record.close()
             raise
+
+
+def _longest(members: Sequence[Member]) -> list[Tensor]:
+    """Return inputs of each member, some as long as any in training, the others shorter."""
+    data = members[0].data
+    inputs = next(chunks(data.task, data.seed, "validation", 2, data.task.difficulty)).inputs
+    return [inputs[:, : -(-inputs.shape[1] // (1 + number % 3))] for number in range(len(members))]
 
 
 def _step(member: Member) -> int:
