@@ -15,9 +15,9 @@ from runs import write_answered, write_run
 from tests.forked import Forked, finished
 from tests.torture.runs import NTM, OFTEN, TINY, end_sweep, environment, remains
 
-from lightning_ntm.cli.watch import View, table
+from lightning_ntm.cli.watch import View, all_left, table
 from lightning_ntm.records import RunFolder, claim
-from lightning_ntm.sweep import LocalEngine, Plan, Worker, status_of
+from lightning_ntm.sweep import LocalEngine, Plan, Status, Worker, status_of
 from lightning_ntm.sweep.plan import PlannedRun
 
 WORDS = f"{TINY} {OFTEN} --trainer.max_steps 40".removeprefix("--model tests.torture.parts.Forgetful ")
@@ -44,6 +44,13 @@ def test_a_run_that_ended_before_anything_was_logged_stands_at_its_end(tmp_path)
     assert (status.state, status.step) == ("done", 20)
     RunFolder(tmp_path / "a").append({"step": 30, "train_wrong_bits": 3.0})  # it was resumed, by an earlier version
     assert status_of(tmp_path, PlannedRun("a", ())).state == "interrupted"
+
+
+def test_the_time_that_is_left_is_at_least_that_of_the_slowest_run():
+    quick, slow = (Status(str(pace), "running", 0, 1000, steps_per_second=pace) for pace in (100.0, 1.0))
+    waiting, begun = Status("waiting", "waiting"), Status("begun", "running", 0, 1000)
+    said = [all_left(runs) for runs in ([quick, slow], [quick, quick, waiting], [quick, begun], [waiting])]
+    assert said == [["about 16 min 40 s left"], ["about 15 s left"], [], []]
 
 
 @pytest.mark.parametrize(("measured", "cell", "words"), [

@@ -88,17 +88,21 @@ def table(statuses: list[Status], height: int | None = None) -> Group:
         )
     counts = Counter(status.state for status in statuses)
     told = [f"{counts[state]} {state}" for state in _ORDER if counts[state]]
-    return Group(table, Text(", ".join([*told, *_all_left(statuses)])))
+    return Group(table, Text(", ".join([*told, *all_left(statuses)])))
 
 
-def _all_left(statuses: list[Status]) -> list[str]:
-    """Return in words how long all runs need at the present pace; a run that was not begun counts as an average one."""
-    lengths, pace = [status.steps for status in statuses if status.steps], [s.pace for s in statuses]
-    if not lengths or not sum(pace):
+def all_left(statuses: list[Status]) -> list[str]:
+    """Return in words how long all runs need at the present pace, once each that is running has a pace.
+
+    As many are assumed to run until the end; a run that is not running is assumed to take as long as those that are.
+    """
+    running = [status for status in statuses if status.state == "running"]
+    left = [status.seconds_left for status in running if status.seconds_left is not None]
+    if not left or len(left) < len(running):
         return []
-    usual = sum(lengths) / len(lengths)
-    left = [(s.steps or usual) - s.step for s in statuses if s.state in ("running", "interrupted", "waiting")]
-    return [f"about {_duration(max(0.0, sum(left)) / sum(pace))} left"]
+    usual = sum(status.steps / status.pace for status in running) / len(running)
+    others = [1 - s.step / max(1, s.steps, s.step) for s in statuses if s.state in ("interrupted", "waiting")]
+    return [f"about {_duration(max([*left, (sum(left) + usual * sum(others)) / len(running)]))} left"]
 
 
 _STYLES = {"running": "bold", "failed": "bold red", "unreadable": "red", "done": "green", "waiting": "dim"}
