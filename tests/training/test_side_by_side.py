@@ -1,5 +1,6 @@
 """Runs that train side by side are the runs that each is alone."""
 
+import copy
 import itertools
 import json
 import os
@@ -20,7 +21,7 @@ from lightning_ntm.records import RunFolder
 from lightning_ntm.training import EpisodeData, Run, SequenceLearner
 from lightning_ntm.training.safety import DivergenceError, InterruptionError, LostFolderError
 from lightning_ntm.training.side_by_side import module
-from lightning_ntm.training.side_by_side.loop import logits_of
+from lightning_ntm.training.side_by_side.loop import logits_of, refusal
 from lightning_ntm.training.side_by_side.member import Member, OwnRandomStates
 from lightning_ntm.training.side_by_side.module import Members
 from lightning_ntm.training.side_by_side.run import SideBySideRun
@@ -188,6 +189,19 @@ class Plain(MemoryModel):
                 self.layer.bias.clamp_(-1e-3, 1e-3)
         total = torch.tanh(self.factors[0] * state.total * self.scale + x)
         return self.layer(torch.cat([x, total], dim=-1)), PlainState(total, state.steps + 1)
+
+
+@pytest.mark.parametrize("changing", ["counts", "clamps", "noisy"])
+def test_networks_that_are_refused_stay_as_they_were(changing):
+    models = [Plain(**{changing: True}) for _ in range(2)]
+    with torch.no_grad():
+        for model in models:
+            model.layer.bias.fill_(0.5)
+    inputs = [torch.rand(2, 5, 4), torch.rand(2, 3, 4)]
+    before, random = [copy.deepcopy(dict(model.state_dict())) for model in models], torch.get_rng_state()
+    assert refusal(models, inputs)
+    same(before, [dict(model.state_dict()) for model in models])
+    assert torch.equal(torch.get_rng_state(), random)
 
 
 @pytest.mark.parametrize(

@@ -75,19 +75,22 @@ def refusal(models: Sequence[MemoryModel[Any]], inputs: Sequence[Tensor]) -> str
             return f"{name} has a forward or hooks of its own, or was compiled."
         if model.checkpoint_every:
             return f"checkpoint_every is {model.checkpoint_every}."
-    before = [tensor.detach().clone() for model in models for tensor in tensors_of(model).values()]
-    random = torch.get_rng_state()
+    tensors = [tensor for model in models for tensor in tensors_of(model).values()]
+    before, random = [tensor.detach().clone() for tensor in tensors], torch.get_rng_state()
     try:
         check_alike(models)
         same = _computes_the_same(models, inputs)
     except Exception as error:  # whatever a network raises alone, too
         return str(error).splitlines()[0] if str(error) else type(error).__name__
     finally:
-        drawn = not torch.equal(torch.get_rng_state(), random)
+        drawn, changed = not torch.equal(torch.get_rng_state(), random), not all(map(torch.equal, before, tensors))
         torch.set_rng_state(random)
+        with torch.no_grad():
+            for tensor, value in zip(tensors, before, strict=True):
+                tensor.copy_(value)
     if drawn:
         return f"{name} draws random numbers."
-    if not all(map(torch.equal, before, (tensor for model in models for tensor in tensors_of(model).values()))):
+    if changed:
         return f"{name} changes its parameters or buffers."
     return None if same else f"{name} computes other numbers at once than alone."
 
