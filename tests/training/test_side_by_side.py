@@ -191,6 +191,14 @@ class Plain(MemoryModel):
         return self.layer(torch.cat([x, total], dim=-1)), PlainState(total, state.steps + 1)
 
 
+def test_networks_that_draw_random_numbers_later_end_before_a_step_is_taken(tmp_path):
+    run = together(tmp_path, make=Plain)
+    for member in run.members:
+        member.learner.model.noisy = True
+    with pytest.raises(ValueError, match=r"side by side any longer: Plain draws random numbers\."):
+        run.fit()
+
+
 @pytest.mark.parametrize("changing", ["counts", "clamps", "noisy"])
 def test_networks_that_are_refused_stay_as_they_were(changing):
     models = [Plain(**{changing: True}) for _ in range(2)]

@@ -58,11 +58,18 @@ class SideBySide(TakesShortSteps):
         return [learner.outputs(one, batch) for learner, one, batch in calls]
 
     def _step_at_once(self, batches: list[Batch]) -> list[dict[str, Any]]:
-        """Return what the members' training steps return, from networks that draw no random numbers."""
+        """Return what the members' training steps return, from networks that draw no random numbers.
+
+        Raises:
+            ValueError: The networks cannot be run at once any longer.
+        """
         learners = [member.learner for member in self.members]
         episodes = [learner.episodes(batch) for learner, batch in zip(learners, batches, strict=True)]
         slots = [learner.begin_batch() for learner in learners]
-        logits = logits_of([learner.model for learner in learners], [batch.inputs for batch in episodes], slots)
+        try:
+            logits = logits_of([learner.model for learner in learners], [batch.inputs for batch in episodes], slots)
+        except ValueError as error:
+            raise ValueError(f"the runs cannot be trained side by side any longer: {error}") from error
         calls = zip(learners, logits, episodes, strict=True)
         return [learner.outputs(learner.loss_of(one, batch), batch) for learner, one, batch in calls]
 
