@@ -26,8 +26,8 @@ def zoo(argv: list[str]) -> int:
     """List the networks that come with the package."""
     parser = Parser(
         prog="ntm zoo",
-        description="List the trained networks that come with the package, what they reach on 100 new episodes or more "
-        "(±: 95 % confidence), and the commands that trained them. A name takes the place of a run folder in ntm "
+        description="List the trained networks that come with the package, what they reach on 100 new episodes, or as many as "
+        "are listed (±: 95 % confidence), and the commands that trained them. A name takes the place of a run folder in ntm "
         "explore, evaluate, figure and export, unless there is a folder of this name.",
         allow_abbrev=False,
     )
@@ -55,8 +55,9 @@ def _results(one: Shipped) -> Iterator[str]:
 
 
 def _told(row: dict[str, Any], measures: Measures) -> str:
-    shown = measures.goal or measures.each[0]
-    margin = row.get(f"{shown.name}_margin")
-    told = f"{with_margin(row[shown.name], math.nan if margin is None else margin)} {shown.quantity}"
+    goal = measures.goal or measures.each[0]
+    margin = row.get(f"{goal.name}_margin")
+    told = f"{with_margin(row[goal.name], math.nan if margin is None else margin)} {goal.quantity}"
     uncertain = measures.with_optimum is not None
-    return told if uncertain else f"{told}, {row['perfect']:.0%} without an error"
+    shown = told if uncertain else f"{told}, {row['perfect']:.0%} without an error"
+    return shown if row["sequences"] == 100 else f"{shown} ({row['sequences']} sequences)"
