@@ -26,9 +26,9 @@ def zoo(argv: list[str]) -> int:
     """List the networks that come with the package."""
     parser = Parser(
         prog="ntm zoo",
-        description="List the trained networks that come with the package, what they reach on 100 new episodes, or as many as "
-        "are listed (±: 95 % confidence), and the commands that trained them. A name takes the place of a run folder in ntm "
-        "explore, evaluate, figure and export, unless there is a folder of this name.",
+        description="List the trained networks that come with the package, what they reach on 100 new episodes, or as "
+        "many as are listed (±: 95 % confidence), and the commands that trained them. A name takes the place of a run "
+        "folder in ntm explore, evaluate, figure and export, unless there is a folder of this name.",
         allow_abbrev=False,
     )
     parser.add_argument("--json", action="store_true", help="print only JSON: a list of objects")
