@@ -61,6 +61,29 @@ def test_threads_that_wait_sleep_soon_unless_the_user_says_otherwise(said, expec
     assert f"GOMP_SPINCOUNT = '{expected}'" in done.stderr  # as the library of PyTorch tells
 
 
+REGISTERS = """
+import atexit
+from lightning_ntm import Copy
+
+class Own(Copy):
+    pass
+
+atexit.register(lambda: open("done", "w").write("done"))
+atexit.register(lambda: print("last words"))
+"""
+
+
+def test_what_is_registered_for_the_end_of_the_process_is_done(tmp_path):
+    (tmp_path / "own.py").write_text(REGISTERS)
+    words = ["train", "--task", "own.Own", *TINY.split(), "--name", "a"]
+    done = subprocess.run([*NTM, *words], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[-1] == "last words"
+    assert (tmp_path / "done").read_text() == "done"
+    measured = subprocess.run([*NTM, "evaluate", "runs/a", "--lengths", "3,x"], cwd=tmp_path, capture_output=True)
+    assert measured.returncode == 2
+
+
 @pytest.mark.parametrize(
     "words", [f"sweep {TINY} --tasks Copy".replace("--model LSTM", "--models LSTM"), f"train {TINY}"]
 )

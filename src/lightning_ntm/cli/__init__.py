@@ -1,14 +1,14 @@
 """The command `ntm`: words to calls. Rooms are imported when a verb needs them, so that help is quick."""
 
 import io
-import locale
 import os
 import sys
 import warnings
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from importlib import import_module
 from importlib.metadata import version
 
+from lightning_ntm.cli.process import end_at_once, imported_at_once, start
 from lightning_ntm.cli.streams import open_closed
 from lightning_ntm.cli.words import UsageError, near, one_line
 
@@ -57,17 +57,18 @@ def main(argv: list[str] | None = None) -> int:
     """Run one verb and return the exit code: 0, 1 for a run that ended, 2 for a usage error, 130 when interrupted."""
     open_closed()
     if argv is None:
-        _in_utf8()
-        os.environ["PYTHONSAFEPATH"] = "1"  # the working folder comes last in all processes started from here, too
-        _let_threads_sleep()
+        start()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal may have no such letters
     try:
         try:
-            return _said(sys.argv[1:] if argv is None else argv)
+            code = _said(sys.argv[1:] if argv is None else argv, own=argv is None)
         finally:
             sys.stdout.flush()
+        if argv is None:
+            end_at_once(code)
+        return code
     except UsageError as error:
         return _error(error)
     except KeyboardInterrupt:
@@ -91,29 +92,8 @@ def _error(error: Exception) -> int:
     return error.code if isinstance(error, UsageError) else 2
 
 
-def _in_utf8() -> None:
-    """Start again in Python's UTF-8 mode if the locale uses another encoding: files and names are UTF-8 everywhere.
-
-    On Windows file names are Unicode, and `os.execv` would return to the shell at once.
-    """
-    encodings = (sys.getfilesystemencoding(), locale.getpreferredencoding(False).casefold())
-    if os.name != "nt" and not set(encodings) <= {"utf-8", "utf8"}:
-        os.environ["PYTHONUTF8"] = "1"
-        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
-
-
-def _let_threads_sleep() -> None:
-    """Let threads that wait for others sleep soon, if the user has not said how they wait.
-
-    By default GNU's OpenMP library, which PyTorch uses on Linux, waits in a loop for milliseconds. Where another
-    process uses a core, two threads then take up to five times as long as one. The library reads the variable when
-    PyTorch is imported. Threads that sleep at once are a tenth slower on idle cores.
-    """
-    if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
-        os.environ["GOMP_SPINCOUNT"] = "10000"
-
-
-def _said(argv: list[str]) -> int:
+def _said(argv: list[str], *, own: bool) -> int:
+    """Run what the words say. `own`: the process is that of the command."""
     verb, *rest = [_readable(word) for word in argv] or ["--help"]
     if verb in ("-h", "--help", "help"):
         print(_HELP.format(verbs="\n".join(f"  {name:<10} {what}" for name, what in _VERBS.items())))
@@ -132,7 +112,7 @@ def _said(argv: list[str]) -> int:
         raise UsageError("the folder you work in does not exist any more.") from None
     with warnings.catch_warnings():
         warnings.showwarning = _warn
-        return _run(verb, rest)
+        return _run(verb, rest, own=own)
 
 
 def _readable(word: str) -> str:
@@ -151,7 +131,7 @@ def _warn(message: Warning | str, *_: object, **__: object) -> None:
     print(f"ntm: warning: {said}", file=sys.stderr)
 
 
-def _run(verb: str, argv: list[str]) -> int:
+def _run(verb: str, argv: list[str], *, own: bool = False) -> int:
     if verb not in _VERBS:
         raise UsageError(f"unknown verb {verb!r}{near(verb, _VERBS) or '; known: ' + ', '.join(_VERBS) + '.'}")
     if verb == "train" and {"-h", "--help"} & {*argv}:
@@ -160,5 +140,7 @@ def _run(verb: str, argv: list[str]) -> int:
         print(train_help(), end="")
         return 0
     place, name = _PLACES.get(verb, (verb, verb))
-    code: int = getattr(import_module(f"lightning_ntm.cli.{place}"), name)(argv)
+    with imported_at_once() if own else nullcontext():
+        module = import_module(f"lightning_ntm.cli.{place}")
+    code: int = getattr(module, name)(argv)
     return code

@@ -7,9 +7,10 @@ from typing import Any
 
 from lightning_ntm.checks import at_least, at_most
 from lightning_ntm.cli.inspecting import MOST, TOO_LARGE, difficulties, inspecting, opened, parsed, warn_of_memory
+from lightning_ntm.cli.output import warn
 from lightning_ntm.cli.ranges import add_range, check_alone, evaluate_lengths, range_table
 from lightning_ntm.cli.results import Measured, table
-from lightning_ntm.cli.terminal import Terminal, warn
+from lightning_ntm.cli.terminal import Terminal
 from lightning_ntm.cli.words import UsageError, explained, filled
 from lightning_ntm.evaluation.build import TrainedRun
 from lightning_ntm.evaluation.episodes import EVALUATION_VERSION

@@ -26,7 +26,7 @@ def explore(argv: list[str]) -> int:
     )
     parser.add_argument("--no-browser", action="store_true", help="only print where the page is")
     arguments = parser.parse_args(argv)
-    from lightning_ntm.cli.terminal import say
+    from lightning_ntm.cli.output import say
     from lightning_ntm.explorer import explore
 
     with explained("", MemoryError, OverflowError, RuntimeError):

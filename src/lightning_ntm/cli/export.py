@@ -23,7 +23,7 @@ def export(argv: list[str]) -> int:
     if arguments.output:
         with explained(f"--format {arguments.format}: --output "):
             _check_output(arguments.format, arguments.output)
-    from lightning_ntm.cli.terminal import say
+    from lightning_ntm.cli.output import say
     from lightning_ntm.exchange.exporting import export
     from lightning_ntm.exchange.pretrained import open_network
     from lightning_ntm.records import make_folder
@@ -52,7 +52,7 @@ def _check_output(form: str, output: str) -> None:
 
 def _share(model: "MemoryModel[Any]", task: "Task | None", place: Path, repository: str | None) -> None:
     """Write the files that people share, and upload them if a repository is given."""
-    from lightning_ntm.cli.terminal import say
+    from lightning_ntm.cli.output import say
 
     kept = None if task is None or task.files else task
     model.save_pretrained(place, task=kept)

@@ -7,7 +7,7 @@ from typing import Any
 
 from lightning_ntm.checks import at_least
 from lightning_ntm.cli.inspecting import TOO_LARGE, difficulties, inspecting, opened, parsed, warn_of_memory
-from lightning_ntm.cli.terminal import say
+from lightning_ntm.cli.output import say
 from lightning_ntm.cli.words import UsageError, explained, filled, folder_name
 from lightning_ntm.cli.zoo import folder_of
 from lightning_ntm.evaluation.build import TrainedRun

@@ -14,7 +14,7 @@ def import_run(argv: list[str]) -> int:
     if arguments.kind not in FORMATS:
         known = f"; known: {', '.join(FORMATS)}."
         raise UsageError(f"--from: unknown format {arguments.kind!r}{near(arguments.kind, FORMATS) or known}")
-    from lightning_ntm.cli.terminal import say
+    from lightning_ntm.cli.output import say
     from lightning_ntm.exchange.importing import import_run as make
 
     name = arguments.name or f"{arguments.kind}-{Path(arguments.checkpoint).stem}"

@@ -4,7 +4,7 @@ import argparse
 import itertools
 
 from lightning_ntm.checks import at_least
-from lightning_ntm.cli.terminal import warn
+from lightning_ntm.cli.output import warn
 from lightning_ntm.cli.words import Parser, UsageError, add_device, explained, filled
 from lightning_ntm.evaluation.build import TrainedRun, open_run, warn_beyond_memory
 from lightning_ntm.evaluation.contents import changed_file

@@ -15,9 +15,9 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from lightning_ntm.checks import at_least, at_most, between
 from lightning_ntm.cli.classes import types
+from lightning_ntm.cli.output import warn
 from lightning_ntm.cli.parser import LINKED, SOURCES, arguments_for
 from lightning_ntm.cli.said import Said
-from lightning_ntm.cli.terminal import warn
 from lightning_ntm.cli.words import UsageError, explained, one_line
 from lightning_ntm.evaluation.build import class_of, warn_beyond_memory
 from lightning_ntm.kernels.cpu.library import missing as kernel_missing

@@ -8,8 +8,9 @@ from typing import Any
 
 from rich.table import Column, Table
 
+from lightning_ntm.cli.output import warn
 from lightning_ntm.cli.results import Measured
-from lightning_ntm.cli.terminal import progress_of, warn
+from lightning_ntm.cli.terminal import progress_of
 from lightning_ntm.cli.words import Parser, UsageError
 from lightning_ntm.evaluation.build import TrainedRun
 from lightning_ntm.evaluation.episodes import EVALUATION_VERSION, sequences_of

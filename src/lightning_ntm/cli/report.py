@@ -5,7 +5,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from lightning_ntm.cli.terminal import say
+from lightning_ntm.cli.output import say
 from lightning_ntm.cli.words import Parser, UsageError, explained, filled, folder_name, positive
 
 

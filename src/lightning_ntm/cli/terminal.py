@@ -1,4 +1,4 @@
-"""Output to a terminal. Escape sequences in names and messages from files are made harmless."""
+"""Tables and bars on a terminal. Escape sequences in names and messages from files are made harmless."""
 
 import sys
 import time
@@ -10,26 +10,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from lightning_ntm.records import printable
+from lightning_ntm.cli.output import plain, say
 from lightning_ntm.training.notebook import is_live
 
 #: Seconds between two lines on the progress where there is no terminal.
 _EVERY = 30.0
-
-
-def plain(text: str) -> str:
-    """Return a text with its control characters, except line breaks, as escapes."""
-    return "\n".join(map(printable, text.split("\n")))
-
-
-def say(text: str, file: Any = None) -> None:
-    """Print a text."""
-    print(plain(text), file=file)
-
-
-def warn(text: str) -> None:
-    """Print a warning."""
-    say(f"ntm: warning: {text}", sys.stderr)
 
 
 class Terminal(Console):

@@ -7,9 +7,9 @@ from functools import partial
 from pathlib import Path
 
 from lightning_ntm.checks import at_least
+from lightning_ntm.cli.output import say
 from lightning_ntm.cli.parser import parsed
 from lightning_ntm.cli.streams import lasting, make_lasting
-from lightning_ntm.cli.terminal import say
 from lightning_ntm.cli.train import prepared, told_at_end
 from lightning_ntm.cli.words import explained
 from lightning_ntm.records.writing import open_to_write

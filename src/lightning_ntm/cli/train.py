@@ -10,12 +10,12 @@ from lightning.pytorch.callbacks import Timer
 from lightning.pytorch.utilities import rank_zero_only
 
 from lightning_ntm.cli import words
+from lightning_ntm.cli.output import say
 from lightning_ntm.cli.parser import parsed, saved
 from lightning_ntm.cli.parts import Parts, explained_trainer, make_parts, make_settings
 from lightning_ntm.cli.resumed import check_resumed
 from lightning_ntm.cli.said import Said
 from lightning_ntm.cli.streams import make_lasting
-from lightning_ntm.cli.terminal import say
 from lightning_ntm.cli.words import EndedError, UsageError, explained
 from lightning_ntm.measures import Measures
 from lightning_ntm.records import RunFolder

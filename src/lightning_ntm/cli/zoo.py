@@ -33,7 +33,7 @@ def zoo(argv: list[str]) -> int:
     )
     parser.add_argument("--json", action="store_true", help="print only JSON: a list of objects")
     arguments = parser.parse_args(argv)
-    from lightning_ntm.cli.terminal import say
+    from lightning_ntm.cli.output import say
 
     if arguments.json:
         print(as_json([_object(one) for one in described()]))

@@ -21,6 +21,7 @@ from lightning_ntm.report.style import (
     peaks,
     round_down,
     round_places,
+    saved,
     weighting_norm,
     whole_numbers,
 )
@@ -99,10 +100,7 @@ def save_figure(figure: Figure, stem: Path) -> list[Path]:
     stem.parent.mkdir(parents=True, exist_ok=True)
     paths = [stem.with_name(f"{stem.name}.{suffix}") for suffix in ("png", "svg")]
     for path in paths:
-        drawn = io.BytesIO()
-        figure.savefig(drawn, format=path.suffix[1:], dpi=300)
-        figure.set_layout_engine(None)  # the next format has the places found now
-        write_whole(path, drawn.getbuffer())
+        write_whole(path, saved(figure, path.suffix[1:], dpi=300))
     return paths
 
 

@@ -64,6 +64,16 @@ def styled() -> Iterator[None]:
         yield
 
 
+def saved(figure: Figure, kind: str, **options: Any) -> bytes:
+    """Return a figure as a file of a format, such as "png". Files of one figure have all parts at the same places."""
+    if engine := figure.get_layout_engine():
+        engine.execute(figure)  # in `savefig` it would cost drawing everything once more
+        figure.set_layout_engine(None)
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format=kind, **options)
+    return drawn.getvalue()
+
+
 def plain(text: str) -> str:
     """Return a text that matplotlib draws as it is: of dollars it would make formulas."""
     return text.replace("$", r"\$")

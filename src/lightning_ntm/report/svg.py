@@ -1,13 +1,12 @@
 """A figure made ready for a page: its colours follow the page, its curves carry their run, its ids are its own."""
 
-import io
 import re
 import xml.etree.ElementTree as ET
 from html import escape
 
 from matplotlib.figure import Figure
 
-from lightning_ntm.report.style import COLORS, INK, LINE, PAPER, SOFT
+from lightning_ntm.report.style import COLORS, INK, LINE, PAPER, SOFT, saved
 
 #: By this a file that was made by a report is known again.
 MARK = "lightning-ntm report"
@@ -25,17 +24,12 @@ _NUMBER = re.compile(r"-?\d+\.\d+")
 
 def png_of(figure: Figure) -> bytes:
     """Return a figure as PNG."""
-    drawn = io.BytesIO()
-    figure.savefig(drawn, format="png", metadata={"Software": MARK})
-    return drawn.getvalue()
+    return saved(figure, "png", metadata={"Software": MARK})
 
 
 def svg_of(figure: Figure) -> bytes:
     """Return a figure as SVG; the same figure gives the same bytes."""
-    drawn = io.BytesIO()
-    figure.savefig(drawn, format="svg", metadata={"Creator": MARK, "Date": None})
-    figure.set_layout_engine(None)  # what is saved next keeps the places found now
-    return drawn.getvalue()
+    return saved(figure, "svg", metadata={"Creator": MARK, "Date": None})
 
 
 def inline(figure: Figure, svg: bytes, prefix: str, label: str) -> str:
