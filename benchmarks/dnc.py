@@ -5,11 +5,13 @@ alternate, and the lowest CPU time of each counts. Prints
 - a DNC as most implementations write it (peers.py), after a check that it gives the numbers of our loop, our loop and
   the native program, for 40 and 100 steps;
 - the native program by steps and by slots, in microseconds per step and sequence;
-- what a sequence of 1,000 steps takes with 256 slots, in MB.
+- what a sequence of 1,000 steps takes with 256 slots, in MB;
+- how many floating-point operations a step needs, and how long they take at the rate of a large matrix product.
 """
 
 import argparse
 import resource
+import time
 
 import torch
 from peers import ModulePerPartDNC
@@ -49,6 +51,38 @@ def compare(length: int, repeats: int) -> None:
         print(f"{length:>4} steps  {name:<16} {took:8.1f} ms, {took / found['cpu']:5.1f} times the native program")
 
 
+def operations(slots: int = 128) -> float:
+    """Return the floating-point operations of a step of one sequence, forward and backward, without exponentials.
+
+    A backward of a product is two products. Of the link matrix each number is updated, and read for each head in both
+    directions: 4 + 4 R operations forward, 8 R + 9 backward, and the update once more where it was not saved.
+    """
+    hidden = SIZES["hidden_size"]
+    emitted = (READS + 3) * WIDTH + 5 * READS + 3
+    controller = 4 * hidden * (9 + READS * WIDTH + hidden) + emitted * hidden
+    memory = (2 * READS + 1 + 1 + 1) * slots * WIDTH  # lookups, reads, the write, the lengths of the slots
+    return 6.0 * (controller + memory) + (12 * READS + 17) * slots**2
+
+
+def rate(size: int = 768) -> float:
+    """Return the floating-point operations in a microsecond of a product of square matrices."""
+    left, right = torch.randn(2, size, size)
+    took = []
+    for _ in range(20):
+        start = time.process_time()
+        torch.mm(left, right)
+        took.append(time.process_time() - start)
+    return 2 * size**3 / min(took) / 1e6
+
+
+def print_bound() -> None:
+    needed, fastest = operations(), rate()
+    print(
+        f"a step needs {needed / 1e6:.2f} million operations: {needed / fastest:.1f} us at the rate of a matrix product,"
+    )
+    print(f"{fastest / 1e3:.0f} operations in a nanosecond")
+
+
 def scale(length: int, slots: int, repeats: int) -> None:
     inputs, model = torch.randn(BATCH, length, 9), network(slots)
     took = milliseconds({"cpu": lambda: model(inputs)[0]}, repeats)["cpu"]
@@ -81,6 +115,7 @@ def main() -> None:
         scale(length, 128, repeats)
     for slots in (64, 256, 512):
         scale(50, slots, repeats)
+    print_bound()
 
 
 if __name__ == "__main__":
