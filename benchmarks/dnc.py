@@ -77,10 +77,8 @@ def rate(size: int = 768) -> float:
 
 def print_bound() -> None:
     needed, fastest = operations(), rate()
-    print(
-        f"a step needs {needed / 1e6:.2f} million operations: {needed / fastest:.1f} us at the rate of a matrix product,"
-    )
-    print(f"{fastest / 1e3:.0f} operations in a nanosecond")
+    print(f"a step needs {needed / 1e6:.2f} million operations: {needed / fastest:.1f} us at the rate of a")
+    print(f"matrix product, {fastest / 1e3:.0f} in a nanosecond")
 
 
 def scale(length: int, slots: int, repeats: int) -> None:
