@@ -6,7 +6,8 @@ from contextlib import contextmanager
 import pytest
 import torch
 
-from lightning_ntm import DNC, LSTM, NTM, SAM, Copy, StackRNN, TapeRNN, explore, open_run
+from lightning_ntm import DNC, LSTM, NTM, SAM, SDNC, Copy, StackRNN, TapeRNN, explore, open_run
+from lightning_ntm.models import DNCMemory
 from lightning_ntm.tasks import ReverseString
 from lightning_ntm.tasks.formal import OddsFirst
 from lightning_ntm.zoo import names
@@ -20,7 +21,9 @@ PAGES = {
     "dnc": lambda: explore(DNC(4, 3, **SMALL), TASK),
     "stack": lambda: explore(StackRNN(4, 3, hidden_size=6, memory_slots=12, memory_width=4), TASK),
     "tape": lambda: explore(TapeRNN(4, 3, hidden_size=6, memory_slots=12, memory_width=4, num_tapes=2), TASK),
-    "recorded": lambda: explore(SAM(4, 3, hidden_size=6, memory_slots=12, memory_width=4), TASK),
+    "sam": lambda: explore(SAM(4, 3, **SMALL), TASK),
+    "sdnc": lambda: explore(SDNC(4, 3, **SMALL, num_read_heads=2), TASK),
+    "recorded": lambda: explore(NTM(4, 3, hidden_size=6, memory=DNCMemory(12, 4)), TASK),
     "pair": lambda: explore(NTM(4, 3, **SMALL), TASK, beside=LSTM(4, 3, hidden_size=6)),
     "symbols": lambda: explore(NTM(3, 2, **SMALL), ReverseString(max_length=6)),
     "other": lambda: explore(NTM(3, 2, **SMALL), OddsFirst(max_length=6)),
@@ -234,6 +237,24 @@ def test_the_memory_of_a_dnc_is_shown(pages, chromium):
         assert colors(tab, "canvas[aria-label=Links]") != links
 
 
+@pytest.mark.parametrize(("name", "modes"), [("sam", 0), ("sdnc", 2)])
+def test_a_sparse_memory_is_shown(name, modes, pages, chromium):
+    with opened(chromium, pages[name], "#i=000.101&r=1&t=2") as tab:
+        captions = tab.locator("#panels figcaption span:first-child").all_inner_texts()
+        assert captions[3] == "Write weighting"
+        assert "Write gate above, reuse gate below" in captions
+        assert sum(caption.startswith("Read weighting") for caption in captions) == max(1, modes)
+        assert sum(caption.startswith("Read modes") for caption in captions) == modes
+        parts = tab.locator("#step .strips > span").all_inner_texts()
+        assert {"Reuse gate", "Added", "Read", "Hidden units"} - {*parts} == set()
+        before = colors(tab, "#panels figure:nth-child(4) canvas")
+        tab.locator("#inputs").focus()
+        tab.keyboard.press("ArrowLeft")
+        tab.keyboard.press("1")
+        assert "i=000.111" in address(tab)
+        assert colors(tab, "#panels figure:nth-child(4) canvas") != before
+
+
 def test_two_pages_show_the_same_step_of_the_same_episode(pages, chromium):
     with opened(chromium, pages["pair"], "#t=1&i=000.101&r=1") as tab:
         first, second = tab.frame_locator("iframe >> nth=0"), tab.frame_locator("iframe >> nth=1")
@@ -278,7 +299,7 @@ def test_cells_of_stacks_and_tapes_follow_the_input(name, shown, pages, chromium
 
 def test_recorded_steps_are_shown(pages, chromium):
     with opened(chromium, pages["recorded"]) as tab:
-        assert "cannot run a SAM" in tab.locator("#check").inner_text()
+        assert "cannot run a network with a controller or a memory of one's own" in tab.locator("#check").inner_text()
         captions = tab.locator("#panels figcaption").all_inner_texts()
         assert any(caption.startswith("Write weighting") for caption in captions)
         assert "Click an input" not in tab.locator("footer").inner_text()
@@ -306,7 +327,7 @@ def test_dark_where_the_reader_wants_it(pages, chromium):
     assert paper == {"light": "rgb(255, 255, 255)", "dark": "rgb(20, 23, 26)"}
 
 
-@pytest.mark.parametrize("name", ["ntm", "dnc", "lstm", "stack", "tape", "recorded", "pair"])
+@pytest.mark.parametrize("name", ["ntm", "dnc", "sdnc", "lstm", "stack", "tape", "recorded", "pair"])
 def test_on_a_phone_nothing_sticks_out(name, pages, chromium):
     with opened(chromium, pages[name], viewport={"width": 360, "height": 700}, has_touch=True) as tab:
         assert tab.evaluate("document.documentElement.scrollWidth") <= 360

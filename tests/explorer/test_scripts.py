@@ -8,9 +8,25 @@ import torch
 from engine import run
 from torch import nn
 
-from lightning_ntm import DNC, GRU, LSTM, NTM, RNN, Batch, Copy, RepeatCopy, StackRNN, TapeRNN, Transformer, functional
+from lightning_ntm import (
+    DNC,
+    GRU,
+    LSTM,
+    NTM,
+    RNN,
+    SAM,
+    SDNC,
+    Batch,
+    Copy,
+    RepeatCopy,
+    StackRNN,
+    TapeRNN,
+    Transformer,
+    functional,
+)
 from lightning_ntm.explorer.episodes import answer, cells_of, layout
 from lightning_ntm.explorer.network import description, packed, why_not
+from lightning_ntm.models.sparse import SparseModel
 from lightning_ntm.tasks import Bits, DuplicateString, Numbers, ReverseString, Symbols
 from lightning_ntm.tasks.formal import BinaryAddition
 
@@ -34,7 +50,17 @@ NETWORKS = [
     TapeRNN(5, 3, **SIZES),
     TapeRNN(5, 3, **{**SIZES, "memory_slots": 2}, num_tapes=2, write_hidden_size=0, controller="lstm", num_layers=2),
     TapeRNN(5, 3, **SIZES, num_tapes=2, write_hidden_size=6, length_oracle=True),
+    SAM(5, 3, **SIZES),
+    SAM(5, 3, **{**SIZES, "memory_slots": 2}, num_nearest=2, num_read_heads=2, controller="feedforward"),
+    SDNC(5, 3, **SIZES),
+    SDNC(5, 3, **SIZES, num_read_heads=3, num_nearest=2, num_links=3, num_layers=2),
+    SDNC(5, 3, **{**SIZES, "memory_slots": 3}, num_nearest=3, num_links=3, controller="feedforward"),
 ]
+#: What a trace of Python has and the page does not show.
+LEFT_OUT = {
+    NTM: {"read_weights", "write_weights", "gated_weights", "shifted_weights"},
+    SparseModel: {"accessed", "time", "read_places", "read_entries"},
+}
 
 
 def shaken(network, seed):
@@ -52,8 +78,8 @@ def test_traces_are_those_of_python():
     calls = [("run", {"network": description(one), "inputs": packed(inputs.numpy())}) for one in networks]
     for network, found in zip(networks, run(*calls), strict=True):
         single, double = network.trace(inputs[None]), network.double().trace(inputs[None].double())
-        left_out = {"read_weights", "write_weights", "gated_weights", "shifted_weights"}
-        assert found.keys() == double.keys() - (left_out if isinstance(network, NTM) else set())
+        left_out = {name for kind, names in LEFT_OUT.items() if isinstance(network, kind) for name in names}
+        assert found.keys() == double.keys() - left_out
         for name, values in found.items():
             np.testing.assert_allclose(values, double[name][0], rtol=1e-9, atol=1e-9, err_msg=name)
         probabilities = torch.from_numpy(found["logits"]).sigmoid()
@@ -175,6 +201,7 @@ def test_errors_are_those_of_the_answer():
         (StackRNN(3, 2, memory_slots=8192, num_stacks=2), "a memory of more than 65,536 numbers"),
         (DNC(3, 2, memory_slots=257, memory_width=4), "a DNC with more than 65,536 links"),
         (NTM(3, 2, **SIZES).bfloat16(), "in torch.bfloat16"),
+        (SAM(3, 2, memory_slots=8192), "a memory of more than 65,536 numbers"),
         (NTM(3, 2, memory=DNC(3, 2).memory), "with a controller or a memory of one's own"),
         (NTM(3, 2, memory_slots=1025, memory_width=64), "a memory of more than 65,536 numbers"),
     ],
@@ -191,6 +218,9 @@ def test_a_network_with_hooks_is_not_run_by_the_scripts():
     for network in (LSTM(3, 2), TapeRNN(3, 2)):
         nn.utils.parametrizations.weight_norm(network.output)
         assert why_not(network) is not None
+    network = SDNC(3, 2)
+    network.memory.step = network.memory.step
+    assert why_not(network) == "The page cannot run this SDNC: memory was replaced."
     network = StackRNN(3, 2, controller="gru")
     network.memory.register_forward_hook(lambda *_: None)
     assert why_not(network) == "The page cannot run this StackRNN: memory has hooks."

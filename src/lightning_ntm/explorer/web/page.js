@@ -11,7 +11,7 @@
   const samples = data.samples.map(({ label, arrays }) => ({
     label, arrays: Object.fromEntries(Object.entries(arrays).map(([name, packed]) => [name, NETWORK.unpacked(packed)])),
   }));
-  const ntm = network?.memory?.kind === "ntm", dnc = network?.memory?.kind === "dnc";
+  const [ntm, dnc, sparse] = ["ntm", "dnc", "sparse"].map((kind) => network?.memory?.kind === kind);
   const $ = (id) => document.getElementById(id);
   const MOST_STEPS = 2000, MOST_LENGTH = 200, SEEN = 0.1;
 
@@ -251,7 +251,7 @@
       for (let head = 0; head < weighting.heads; head++) showWeighting(weighting, head);
     }
     if (!trace.memory && !trace.hidden) showOwn();
-    if (dnc) showGates();
+    if (dnc || sparse) showGates();
     for (const name of Object.keys(trace)) if (name.startsWith("cells_")) showCells(name);
     if (!trace.memory && trace.hidden) {
       const { shape } = trace.hidden, hidden = scaled("hidden"), layered = shape.length === 3;
@@ -267,10 +267,13 @@
     drawNow();
   }
 
-  /** Show how a DNC chooses where to write and to read. */
+  /** Show how a DNC or a sparse memory chooses where to write and to read. */
   function showGates() {
-    const write = reader("write_gate"), allocation = reader("allocation_gate"), modes = reader("read_modes"), { reads } = network.memory;
-    timeline("Write gate above, allocation gate below", 2, (t, row) => (row ? allocation : write)(t, 0), { height: 10, note: "1 writes; 1 to unused slots" });
+    const write = reader("write_gate"), other = reader(dnc ? "allocation_gate" : "reuse_gate");
+    timeline(`Write gate above, ${dnc ? "allocation" : "reuse"} gate below`, 2, (t, row) => (row ? other : write)(t), {
+      height: 10, note: `1 writes; 1 ${dnc ? "to unused slots" : "where was read"}` });
+    if (!trace.read_modes) return;
+    const modes = reader("read_modes"), { reads } = network.memory;
     for (let head = 0; head < reads; head++) {
       timeline(`Read modes${reads > 1 ? ` of head ${head + 1}` : ""}`, 3, (t, row) => modes(t, head, row), { height: 10, note: "backward, content, forward" });
     }
@@ -424,7 +427,7 @@
     if (rest.length) {
       const grid = element("div", { className: "strips" });
       for (const [name, rows, columns, value] of rest) addStrip(grid, name, rows, () => columns, value, "signed");
-      parts.push(element("h2", {}, dnc ? "Heads and controller in this step" : network ? "Controller" : "Other parts of this step"), grid);
+      parts.push(element("h2", {}, dnc || sparse ? "Heads and controller in this step" : network ? "Controller" : "Other parts of this step"), grid);
     }
     if (data.left_out.length) parts.push(element("p", { className: "note" }, `Not on this page, for its size: ${data.left_out.join(", ")}.`));
     $("step").replaceChildren(...parts);
@@ -432,7 +435,7 @@
 
   /** Return the arrays without a place of their own: [name, rows, columns, value(time, row, column)]. */
   function others() {
-    const own = [...(dnc ? DNC_HEADS : []), "hidden", "cell"], names = network ? own.filter((name) => trace[name]) : Object.keys(trace);
+    const own = [...(dnc || sparse ? HEADS : []), "hidden", "cell"], names = network ? own.filter((name) => trace[name]) : Object.keys(trace);
     const count = trace.memory?.shape[1], result = [];
     for (const name of names) {
       const { shape } = trace[name];
@@ -445,7 +448,7 @@
     return result;
   }
 
-  const DNC_HEADS = ["write_key", "write_strength", "write_mask", "erase", "add", "allocation_gate", "write_gate", "read_key",
+  const HEADS = ["write_key", "write_strength", "write_mask", "erase", "add", "allocation_gate", "write_gate", "reuse_gate", "read_key",
     "read_strength", "read_mask", "free_gates", "read_modes", "forward_sharpness", "backward_sharpness", "reads"];
 
   /** Add a picture of rows and columns: `columns()` of them, with `value(time, row, column)`. */
