@@ -144,8 +144,8 @@ def _onnx(sequence: Sequence) -> tuple[bytes, Program]:
     axes, names = ({0: "batch", 1: "time"},), {"input_names": ["inputs"], "output_names": ["logits"]}
     # Its optimiser takes the addition of 1e-12 for one of 0 and removes it: a memory of 1e-6 would be read wrongly.
     options: dict[str, Any] = {"dynamo": True, "dynamic_shapes": axes, "optimize": False, "verbose": False, **names}
-    table = {torch.ops.aten.sort.stable: _stable_sort}
-    made: Any = torch.onnx.export(sequence, (inputs,), custom_translation_table=table, **options)
+    options["custom_translation_table"] = {torch.ops.aten.sort.stable: _stable_sort}
+    made: Any = torch.onnx.export(sequence, (inputs,), **options)
     data = made.model_proto.SerializeToString()
     quiet = onnxruntime.SessionOptions()
     quiet.log_severity_level = 3  # errors
@@ -158,8 +158,9 @@ def _stable_sort(values: Any, *, stable: bool | None = None, dim: int = -1, desc
 
     The exporter has no translation of `sort` where `stable` is given.
     """
-    from onnxscript import opset18 as op
+    import onnxscript
 
+    op: Any = onnxscript.opset18
     count = op.Gather(op.Shape(values), op.Constant(value_ints=[dim]))
     return op.TopK(values, count, axis=dim, largest=int(descending), sorted=1)
 
