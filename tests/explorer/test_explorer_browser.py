@@ -280,6 +280,27 @@ def test_two_pages_show_the_same_step_of_the_same_episode(pages, chromium):
         assert first.locator("#episode input").first.input_value() == "2"
 
 
+def test_the_address_of_a_pair_keeps_what_each_page_has_alone(pages, chromium):
+    with opened(chromium, pages["pair"], "#t=1&i=000.101&r=1") as tab:
+        first, second = tab.frame_locator("iframe >> nth=0"), tab.frame_locator("iframe >> nth=1")
+        expect(second.locator("#when")).to_have_text("step 1 of 4")
+        first.get_by_label("gate of write head 1").focus()
+        tab.keyboard.press("End")
+        kept = address(tab)
+        assert kept == "#t=1&i=000.101&r=1/c=1_1_gate_1"
+        verdict = first.locator("#verdict").inner_text()
+        assert "with 1 step changed" in verdict
+    with opened(chromium, pages["pair"], kept) as tab:
+        first, second = tab.frame_locator("iframe >> nth=0"), tab.frame_locator("iframe >> nth=1")
+        expect(first.locator("#verdict")).to_have_text(verdict)
+        assert "changed" not in second.locator("#verdict").inner_text()
+        assert address(tab) == kept
+        tab.evaluate("location.hash = '#t=2&i=000.101&r=1'")
+        expect(second.locator("#when")).to_have_text("step 2 of 4")
+        expect(first.locator("#verdict")).not_to_contain_text("changed")
+        assert address(tab) == "#t=2&i=000.101&r=1"
+
+
 TAPES = ["Tape 1", "Actions of tape 1", "Tape 2", "Actions of tape 2"]
 
 

@@ -679,8 +679,9 @@
     return parts.join("&");
   }
 
-  function described() {
-    const parts = [common()], changes = [];
+  /** Return what is of this page alone: changes of heads, and the step of the training. */
+  function owned() {
+    const parts = [], changes = [];
     for (const [time, ofStep] of state.changes) {
       for (const [head, ofHead] of ofStep) for (const [name, value] of Object.entries(ofHead)) changes.push(`${time}_${head}_${name}_${value}`);
     }
@@ -689,24 +690,26 @@
     return parts.join("&");
   }
 
+  const described = () => [common(), owned()].filter(Boolean).join("&");
+
   let shared = null;
-  /** Tell the other page of a pair what is shown, unless that came from there. */
+  /** Tell the page around a pair what is shown: what the other page shows, too, and what is of this page alone. */
   function share() {
-    const shown = common();
-    if (!data.paired || shown === shared) return;
-    window.parent.postMessage({ shown, starts: shared === null }, "*");
-    shared = shown;
+    const shown = common(), own = owned();
+    if (!data.paired || (shown === shared?.shown && own === shared.own)) return;
+    window.parent.postMessage({ shown, own, starts: shared === null }, "*");
+    shared = { shown, own };
   }
 
-  /** Show what the other page of a pair shows. */
-  function receive({ source, data: shown }) {
-    if (source !== window.parent || typeof shown !== "string" || shown === common()) return;
-    const [step, ...others] = shown.split("&");
-    shared = shown;
-    if (common().split("&").slice(1).join("&") === others.join("&") && step.startsWith("t=")) return go(Number(step.slice(2)) || 0);
+  /** Show what the other page of a pair shows, or all that the address of the pair has for this page. */
+  function receive({ source, data: message }) {
+    const whole = typeof message?.restored === "string", shown = whole ? message.restored : message;
+    if (source !== window.parent || typeof shown !== "string" || shown === (whole ? described() : common())) return;
+    const [step, ...others] = shown.split("&"), same = common().split("&").slice(1).join("&") === others.join("&");
+    if (!whole && same && step.startsWith("t=")) return go(Number(step.slice(2)) || 0);
     const trained = state.trained; // each page has a slider of its own
     restore(shown);
-    if (training) train(trained);
+    if (training && !whole) train(trained);
     rerun();
     follow();
   }
