@@ -28,7 +28,17 @@ from lightning_ntm.explorer.episodes import answer, cells_of, layout
 from lightning_ntm.explorer.network import description, packed, why_not
 from lightning_ntm.models.sparse import SparseModel
 from lightning_ntm.tasks import Bits, DuplicateString, Numbers, ReverseString, Symbols
-from lightning_ntm.tasks.formal import BinaryAddition
+from lightning_ntm.tasks.formal import (
+    BinaryAddition,
+    BucketSort,
+    CycleNavigation,
+    EvenPairs,
+    ModularArithmetic,
+    OddsFirst,
+    ParityCheck,
+    StackManipulation,
+)
+from lightning_ntm.tasks.formal.strings import StringTask
 
 SIZES = {"hidden_size": 7, "memory_slots": 9, "memory_width": 4}
 NETWORKS = [
@@ -131,12 +141,19 @@ TASKS = [
     RepeatCopy(bits=3, max_length=4, max_repeats=5, number="unary"),
     ReverseString(max_length=8),
     DuplicateString(max_length=8),
+    EvenPairs(max_length=8),
+    ParityCheck(max_length=8),
+    CycleNavigation(max_length=8),
+    ModularArithmetic(max_length=15),
+    OddsFirst(max_length=8),
+    BucketSort(max_length=8),
+    StackManipulation(max_length=12),
 ]
 
 
 def presented(task, batch):
     """The items that an episode of a task presents, and how often they are asked for."""
-    if isinstance(task, ReverseString | DuplicateString):
+    if isinstance(task, StringTask):
         return batch.inputs[0].argmax(-1)[~batch.mask[0]][:, None].tolist(), 1
     length = int(batch.inputs[0, :, task.bits].argmax())
     repeats = 1 if isinstance(task, Copy) else (int(batch.mask.sum()) - 1) // length
@@ -170,8 +187,49 @@ def test_sliders_show_the_length_and_the_repeats_of_an_episode_of_the_task():
     ]
     for (task, batch), found in zip(drawn, run(*calls), strict=True):
         items, repeats = presented(task, batch)
-        asked = 2 if isinstance(task, DuplicateString) else repeats
-        assert found == {"length": len(items), "repeats": asked}
+        assert found == {"length": len(items), "repeats": repeats}
+
+
+STRINGS = [task for task in TASKS if isinstance(task, StringTask)]
+
+
+def test_random_strings_are_those_of_the_task():
+    lengths = {task: [*task.training_values("length")] for task in STRINGS}
+    calls = [
+        ("random", {"layout": layout(task), "length": length}) for task in STRINGS for length in lengths[task] * 20
+    ]
+    drawn = iter(run(*calls))
+    seen = {task: [next(drawn) for _ in lengths[task] * 20] for task in STRINGS}
+    for task, strings in seen.items():
+        assert [len(string) for string in strings] == lengths[task] * 20
+        own = [presented(task, task.batch(1, "evaluation", number, 1))[0] for number in range(200)]
+        for place in range(2):  # which symbols there are where
+            assert {tuple(string[place]) for string in strings if len(string) > place} == {
+                tuple(string[place]) for string in own if len(string) > place
+            }
+    valid = iter(run(*[("valid", {"layout": layout(task), "items": one}) for task in STRINGS for one in seen[task]]))
+    assert all(next(valid) for task in STRINGS for _ in seen[task])
+    for string in seen[StackManipulation(max_length=12)]:
+        symbols = [symbol for (symbol,) in string]
+        assert symbols[0] < 2
+        assert sorted(symbols, key=lambda symbol: symbol > 1) == symbols  # the actions come last
+
+
+@pytest.mark.parametrize(
+    ("task", "string"),
+    [
+        (ModularArithmetic(), "15"),
+        (ModularArithmetic(), "515"),
+        (ModularArithmetic(), "123"),
+        (ModularArithmetic(), "158"),
+        (StackManipulation(), "2"),
+        (StackManipulation(), "130"),
+        (ParityCheck(), "012"),
+    ],
+)
+def test_strings_that_a_task_does_not_have(task, string):
+    items = [[int(symbol)] for symbol in string]
+    assert run(("valid", {"layout": layout(task), "items": items})) == [False]
 
 
 def test_errors_are_those_of_the_answer():

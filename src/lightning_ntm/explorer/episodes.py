@@ -16,11 +16,34 @@ from lightning_ntm.tasks.answers import Bits, Numbers, Symbols
 from lightning_ntm.tasks.base import Task
 from lightning_ntm.tasks.batch import Batch
 from lightning_ntm.tasks.copy import Copy
-from lightning_ntm.tasks.formal import DuplicateString, ReverseString
+from lightning_ntm.tasks.formal import (
+    BucketSort,
+    CycleNavigation,
+    DuplicateString,
+    EvenPairs,
+    ModularArithmetic,
+    OddsFirst,
+    ParityCheck,
+    ReverseString,
+    StackManipulation,
+)
+from lightning_ntm.tasks.formal.strings import StringTask
 from lightning_ntm.tasks.repeat_copy import RepeatCopy
 
 #: Steps of an episode on the page, at most.
 MOST_STEPS = 500
+#: Tasks on strings of which the script has the answer, and its name there.
+_STRINGS: dict[type, str] = {
+    ReverseString: "reverse",
+    DuplicateString: "duplicate",
+    EvenPairs: "pairs",
+    ParityCheck: "parity",
+    CycleNavigation: "cycle",
+    ModularArithmetic: "arithmetic",
+    OddsFirst: "odds",
+    BucketSort: "sorted",
+    StackManipulation: "stack",
+}
 #: Episodes of the training range, and of each difficulty of an evaluation: those that the page runs, and recorded ones.
 _DRAWN, _RECORDED = (5, 2), (3, 1)
 _STEPS_WITHOUT_TASK = 20
@@ -140,14 +163,19 @@ def layout(task: Task | None) -> dict[str, Any] | None:
             "repeats": min(3, task.max_repeats),
             "most_repeats": 2 * task.max_repeats,
         }
-    if isinstance(task, ReverseString | DuplicateString) and kind in (ReverseString, DuplicateString):
-        name = "reverse" if kind is ReverseString else "duplicate"
-        lengths = {"start": min(10, task.max_length), "most": min(200, 4 * task.max_length)}
-        return {"kind": "string", "symbols": task.symbols, "answer": name, "most_repeats": 1, "repeats": 1, **lengths}
+    if isinstance(task, StringTask) and kind in _STRINGS:
+        return _string(task, _STRINGS[kind])
     return None
 
 
+def _string(task: StringTask, answer: str) -> dict[str, Any]:
+    step = 2 if task.odd else 1  # from a length of 1 on
+    start, most = (length - (length - 1) % step for length in (min(10, task.max_length), min(200, 4 * task.max_length)))
+    sizes = {"symbols": task.symbols, "outputs": task.answer.size, "step": step, "start": start, "most": most}
+    return {"kind": "string", "answer": answer, "most_repeats": 1, "repeats": 1, **sizes}
+
+
 def _vectors(task: Copy | RepeatCopy) -> dict[str, Any]:
-    sizes = {"bits": task.bits, "inputs": task.input_size, "delimiter": task.bits}
+    sizes = {"bits": task.bits, "inputs": task.input_size, "delimiter": task.bits, "step": 1}
     most = 6 * task.max_length if isinstance(task, Copy) else 2 * task.max_length
     return {"kind": "vectors", **sizes, "start": min(10, task.max_length), "most": min(200, most)}

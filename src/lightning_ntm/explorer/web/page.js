@@ -88,7 +88,8 @@
     if (own()) {
       if (time >= state.items.length) return;
       if (layout.kind === "string") {
-        if (row < layout.symbols) state.items[time] = [row];
+        const items = state.items.map((item, t) => (t === time ? [row] : item));
+        if (EPISODES.valid(layout, items)) state.items = items;
       } else if (row < layout.bits) state.items[time][row] = 1 - state.items[time][row];
     } else {
       const size = episode.inputs.shape[1], at = time * size;
@@ -113,8 +114,7 @@
   });
 
   function resized(length) {
-    const fresh = EPISODES.random(layout, length);
-    state.items = fresh.map((item, i) => state.items[i] ?? item);
+    state.items = EPISODES.random(layout, length, state.items);
     state.changes.clear();
     rerun();
   }
@@ -738,7 +738,8 @@
     const choices = layout.kind === "string" ? layout.symbols : 2;
     const fits = (item) => item.length === size && [...item].every((digit) => /^\d$/.test(digit) && Number(digit) < choices);
     if (!text || items.length > MOST_LENGTH || !items.every(fits)) return null;
-    return items.map((item) => [...item].map(Number));
+    const numbers = items.map((item) => [...item].map(Number));
+    return EPISODES.valid(layout, numbers) ? numbers : null;
   }
 
   function restoreChange([time, head, name, value]) {
@@ -775,7 +776,7 @@
         rerun();
         follow();
       });
-      lengths = slider("length", { min: 1, max: layout.most, value: layout.start }, (length) => {
+      lengths = slider("length", { min: 1, max: layout.most, step: layout.step, value: layout.start }, (length) => {
         state.items ??= [];
         resized(length);
         follow();
