@@ -9,7 +9,7 @@ import torch
 
 from lightning_ntm import DNC, LSTM, NTM, SAM, SDNC, Copy, StackRNN, TapeRNN, explore, open_run
 from lightning_ntm.models import DNCMemory
-from lightning_ntm.tasks import ReverseString
+from lightning_ntm.tasks import AssociativeRecall, ReverseString
 from lightning_ntm.tasks.formal import MissingDuplicate, StackManipulation
 from lightning_ntm.zoo import names
 
@@ -27,6 +27,7 @@ PAGES = {
     "recorded": lambda: explore(NTM(4, 3, hidden_size=6, memory=DNCMemory(12, 4)), TASK),
     "pair": lambda: explore(NTM(4, 3, **SMALL), TASK, beside=LSTM(4, 3, hidden_size=6)),
     "symbols": lambda: explore(NTM(3, 2, **SMALL), ReverseString(max_length=6)),
+    "recall": lambda: explore(NTM(5, 3, **SMALL), AssociativeRecall(bits=3, item_length=2, max_items=3)),
     "stack task": lambda: explore(NTM(6, 3, **SMALL), StackManipulation(max_length=6)),
     "other": lambda: explore(NTM(5, 2, **SMALL), MissingDuplicate(max_length=6)),
     "no task": lambda: explore(NTM(3, 2, **SMALL)),
@@ -171,6 +172,28 @@ def test_a_symbol_is_chosen_by_its_key(pages, chromium):
         tab.locator("#inputs").focus()
         tab.keyboard.press("1")
         assert "i=0.1.0" in address(tab)
+
+
+def test_an_item_of_recall_is_drawn_and_asked_for(pages, chromium):
+    with opened(chromium, pages["recall"], "#i=000.000.010.110.111.001&r=1&t=1") as tab:
+        target = "#panels figure:nth-child(2) canvas"
+        before, sliders = colors(tab, target), tab.locator("#episode input[type=range]")
+        assert [sliders.nth(number).input_value() for number in range(2)] == ["3", "1"]
+        tab.locator("#inputs").focus()
+        tab.keyboard.press("1")
+        assert "i=010.000.010.110.111.001" in address(tab)
+        assert colors(tab, target) == before
+        sliders.nth(1).focus()
+        tab.keyboard.press("ArrowRight")  # the item after the second one is the answer now
+        assert "&r=2" in address(tab)
+        assert colors(tab, target) != before
+        sliders.nth(0).focus()
+        tab.keyboard.press("ArrowLeft")
+        assert "i=010.000.010.110&r=1" in address(tab)
+        assert tab.locator("#when").inner_text() == "step 1 of 11"
+        assert (
+            "of 6 bits wrong" in tab.locator("#verdict").inner_text() or "All 6" in tab.locator("#verdict").inner_text()
+        )
 
 
 def test_a_string_stays_one_of_the_task(pages, chromium):

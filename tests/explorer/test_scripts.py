@@ -27,7 +27,7 @@ from lightning_ntm import (
 from lightning_ntm.explorer.episodes import answer, cells_of, layout
 from lightning_ntm.explorer.network import description, packed, why_not
 from lightning_ntm.models.sparse import SparseModel
-from lightning_ntm.tasks import Bits, DuplicateString, Numbers, ReverseString, Symbols
+from lightning_ntm.tasks import AssociativeRecall, Bits, DuplicateString, Numbers, ReverseString, Symbols
 from lightning_ntm.tasks.formal import (
     BinaryAddition,
     BucketSort,
@@ -139,6 +139,8 @@ TASKS = [
     RepeatCopy(bits=3, max_length=4, max_repeats=5),
     RepeatCopy(bits=2, max_length=3, min_repeats=4, max_repeats=4),
     RepeatCopy(bits=3, max_length=4, max_repeats=5, number="unary"),
+    AssociativeRecall(bits=3, item_length=2, max_items=4),
+    AssociativeRecall(bits=9, item_length=1, max_items=6),
     ReverseString(max_length=8),
     DuplicateString(max_length=8),
     EvenPairs(max_length=8),
@@ -155,6 +157,10 @@ def presented(task, batch):
     """The items that an episode of a task presents, and how often they are asked for."""
     if isinstance(task, StringTask):
         return batch.inputs[0].argmax(-1)[~batch.mask[0]][:, None].tolist(), 1
+    if isinstance(task, AssociativeRecall):
+        groups = batch.inputs[0].unflatten(0, (-1, task.item_length + 1))[:, 1:, : task.bits].int()
+        asked = [bool((item == groups[-2]).all()) for item in groups].index(True)
+        return groups[:-2].flatten(0, 1).tolist(), asked + 1
     length = int(batch.inputs[0, :, task.bits].argmax())
     repeats = 1 if isinstance(task, Copy) else (int(batch.mask.sum()) - 1) // length
     return batch.inputs[0, :length, : task.bits].int().tolist(), repeats
@@ -187,7 +193,7 @@ def test_sliders_show_the_length_and_the_repeats_of_an_episode_of_the_task():
     ]
     for (task, batch), found in zip(drawn, run(*calls), strict=True):
         items, repeats = presented(task, batch)
-        assert found == {"length": len(items), "repeats": repeats}
+        assert found == {"length": len(items) / layout(task)["group"], "repeats": repeats}
 
 
 STRINGS = [task for task in TASKS if isinstance(task, StringTask)]

@@ -68,6 +68,7 @@ const EPISODES = (() => {
   /** Whether a task has a string of these symbols. */
   function valid(layout, items) {
     const string = items.map(([symbol]) => symbol);
+    if (layout.kind === "recall") return items.length % layout.group === 0 && items.length >= layout.least * layout.group;
     if (layout.kind !== "string") return true;
     return (string.length - 1) % layout.step === 0 && string.every((symbol, i) => allowed(layout, string.slice(0, i)).includes(symbol));
   }
@@ -85,13 +86,37 @@ const EPISODES = (() => {
     return episode;
   }
 
-  /** Return the episode of a layout in which these items are presented. */
-  const made = (layout, items, repeats = 1) =>
-    layout.kind === "string" ? ofString(layout, items) : ofVectors(layout, items, repeats);
+  /** Return an episode of associative recall; items are of `group` vectors, and the item of this number is asked for. */
+  function ofRecall({ bits, group, inputs }, items, number) {
+    const count = items.length / group, asked = Math.min(number, count - 1), time = (count + 2) * (group + 1);
+    const episode = { inputs: zeros(time, inputs), targets: zeros(time, bits), mask: zeros(time) };
+    const show = (array, place, item) => items.slice(item * group, (item + 1) * group).forEach((vector, i) =>
+      vector.forEach((bit, channel) => put(array, place * (group + 1) + 1 + i, channel, bit)));
+    for (let item = 0; item < count + 2; item++) put(episode.inputs, item * (group + 1), item < count ? bits : bits + 1, 1);
+    for (let item = 0; item < count; item++) show(episode.inputs, item, item);
+    show(episode.inputs, count, asked - 1);
+    show(episode.targets, count + 1, asked);
+    for (let i = 1; i <= group; i++) put(episode.mask, (count + 1) * (group + 1) + i, 0, 1);
+    return episode;
+  }
+
+  const MAKERS = { string: ofString, vectors: ofVectors, recall: ofRecall };
+
+  /** Return the episode of a layout in which these items are presented.
+   *  @param number the repeats, or the number of the item that is asked for */
+  const made = (layout, items, number = 1) => MAKERS[layout.kind](layout, items, number);
+
+  /** Return the place among the items of what is presented in a step, or -1. */
+  function placeAt({ kind, group }, items, time) {
+    if (kind !== "recall") return time < items.length ? time : -1;
+    const item = Math.floor(time / (group + 1)), place = time % (group + 1);
+    return place && item < items.length / group ? item * group + place - 1 : -1;
+  }
 
   /** Return how many items an episode presents, before the delimiter or the first empty symbol, and how often they are
    *  asked for. */
   function presented(layout, { inputs: { shape: [time, size], data }, mask }) {
+    if (layout.kind === "recall") return recalled(layout, time, size, data);
     const channel = layout.kind === "string" ? layout.symbols : layout.delimiter;
     let length = 0;
     while (length < time && data[length * size + channel] !== 1) length++;
@@ -100,8 +125,17 @@ const EPISODES = (() => {
     return { length, repeats: Math.max(1, Math.floor(asked / Math.max(1, length))) };
   }
 
+  /** Return how many items an episode of associative recall presents, and which one is asked for. */
+  function recalled({ bits, group }, time, size, data) {
+    const length = time / (group + 1) - 2;
+    const item = (number) => [...data.subarray((number * (group + 1) + 1) * size, (number + 1) * (group + 1) * size)].join();
+    const asked = Array.from({ length }, (_, number) => item(number)).indexOf(item(length));
+    return { length, repeats: asked + 1 };
+  }
+
   /** Return random items that begin with given ones: vectors of bits, or the single symbols of a string. */
   function random(layout, length, given = [], draw = Math.random) {
+    length *= layout.group;
     const among = (choices) => choices[Math.floor(draw() * choices.length)], items = given.slice(0, length);
     const bits = 1 + Math.floor(draw() * (Math.max(length, 2) - 1)); // of a stack, before the actions
     while (items.length < length) {
@@ -151,6 +185,6 @@ const EPISODES = (() => {
   }
 
   const NUMBERS = typeof module === "undefined" ? NETWORK : require("./network.js");
-  return { made, presented, random, valid, shown, errors, zeros };
+  return { made, placeAt, presented, random, valid, shown, errors, zeros };
 })();
 if (typeof module !== "undefined") module.exports = EPISODES;

@@ -86,11 +86,12 @@
   function edit(time, row) {
     if (!network) return;
     if (own()) {
-      if (time >= state.items.length) return;
+      const place = EPISODES.placeAt(layout, state.items, time);
+      if (place < 0) return;
       if (layout.kind === "string") {
-        const items = state.items.map((item, t) => (t === time ? [row] : item));
+        const items = state.items.map((item, i) => (i === place ? [row] : item));
         if (EPISODES.valid(layout, items)) state.items = items;
-      } else if (row < layout.bits) state.items[time][row] = 1 - state.items[time][row];
+      } else if (row < layout.bits) state.items[place][row] = 1 - state.items[place][row];
     } else {
       const size = episode.inputs.shape[1], at = time * size;
       if (!oneHot) put(at + row, episode.inputs.data[at + row] === 0 ? 1 : 0);
@@ -115,6 +116,7 @@
 
   function resized(length) {
     state.items = EPISODES.random(layout, length, state.items);
+    if (layout.kind === "recall") state.repeats = Math.min(state.repeats, length - 1);
     state.changes.clear();
     rerun();
   }
@@ -769,23 +771,23 @@
     if (layout) {
       const fresh = element("button", { type: "button", id: "random" }, "Random");
       fresh.addEventListener("click", () => {
-        const length = state.items?.length ?? layout.start;
+        const length = state.items ? state.items.length / layout.group : layout.start;
         Object.assign(state, { items: EPISODES.random(layout, length), time: 0 });
         state.changes.clear();
         state.edits.clear();
         rerun();
         follow();
       });
-      lengths = slider("length", { min: 1, max: layout.most, step: layout.step, value: layout.start }, (length) => {
+      lengths = slider(layout.names[0], { min: layout.least, max: layout.most, step: layout.step, value: layout.start }, (length) => {
         state.items ??= [];
         resized(length);
         follow();
       });
       box.append(fresh, lengths.label);
       if (layout.most_repeats > 1) {
-        repeats = slider("repeats", { min: 1, max: layout.most_repeats, value: layout.repeats }, (count) => {
+        repeats = slider(layout.names[1], { min: 1, max: layout.most_repeats, value: layout.repeats }, (count) => {
           state.items ??= EPISODES.random(layout, layout.start);
-          state.repeats = count;
+          state.repeats = layout.kind === "recall" ? Math.min(count, state.items.length / layout.group - 1) : count;
           state.changes.clear();
           rerun();
           follow();
@@ -809,7 +811,7 @@
 
   /** Set the controls to the state. */
   function follow() {
-    const { length, repeats: count } = own() ? { length: state.items.length, repeats: state.repeats }
+    const { length, repeats: count } = own() ? { length: state.items.length / layout.group, repeats: state.repeats }
       : layout ? EPISODES.presented(layout, samples[state.sample].arrays) : {};
     lengths?.set(length);
     repeats?.set(count);
