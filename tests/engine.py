@@ -24,6 +24,8 @@ const DO = {
   run: ({ network, inputs, changed }) =>
     NETWORK.run(NETWORK.opened(network), NETWORK.unpacked(inputs), changes(changed ?? [])),
   cells: ({ network, inputs }) => CELLS.shown(NETWORK.run(NETWORK.opened(network), NETWORK.unpacked(inputs))),
+  random: ({ layout, length }) => EPISODES.random(layout, length),
+  valid: ({ layout, items }) => EPISODES.valid(layout, items),
   make: ({ layout, items, repeats }) => EPISODES.made(layout, items, repeats),
   presented: ({ layout, inputs, mask }) =>
     EPISODES.presented(layout, { inputs: NETWORK.unpacked(inputs), mask: NETWORK.unpacked(mask) }),

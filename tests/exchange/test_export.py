@@ -4,8 +4,9 @@ import jaxtyping
 import pytest
 import torch
 from runs import write_run
+from torch import nn
 
-from lightning_ntm import LSTM, NTM, Copy, MemoryModel
+from lightning_ntm import DNC, LSTM, NTM, Copy, MemoryModel
 from lightning_ntm.cli import main
 from lightning_ntm.evaluation.build import build
 from lightning_ntm.evaluation.weights import save_weights
@@ -46,7 +47,11 @@ def of_onnx(path):
 @pytest.mark.usefixtures("_unchecked")
 @pytest.mark.parametrize(
     ("kind", "load", "made"),
-    [("torch", of_torch, lambda: shaken(LSTM(3, 2, hidden_size=4, num_layers=2))), ("onnx", of_onnx, network)],
+    [
+        ("torch", of_torch, lambda: shaken(LSTM(3, 2, hidden_size=4, num_layers=2))),
+        ("onnx", of_onnx, network),
+        ("onnx", of_onnx, lambda: shaken(DNC(3, 2, **SMALL))),
+    ],
 )
 def test_a_program_runs_any_number_of_sequences_of_any_length(kind, load, made, tmp_path):
     if kind == "onnx":
@@ -60,6 +65,26 @@ def test_a_program_runs_any_number_of_sequences_of_any_length(kind, load, made, 
         with torch.no_grad():
             torch.testing.assert_close(program(inputs), model(inputs)[0], rtol=1e-5, atol=1e-5)
     assert {parameter.grad for parameter in model.parameters()} == {None}
+
+
+class Sorting(nn.Module):
+    """The order of a sparse memory: of equal numbers the first first."""
+
+    def forward(self, numbers):
+        return numbers.long().sort(dim=-1, descending=True, stable=True).indices, numbers.argsort(dim=1, stable=True)
+
+
+def test_a_stable_order_is_one_in_onnx(tmp_path):
+    for name in exporting._OF_ONNX:
+        session = pytest.importorskip(name, reason=f"{name} is not installed")
+    numbers, table = torch.randint(4, (3, 40)).float(), {torch.ops.aten.sort.stable: exporting._stable_sort}
+    with exporting._quiet():
+        made = torch.onnx.export(
+            Sorting(), (numbers,), dynamo=True, optimize=False, verbose=False, custom_translation_table=table
+        )
+    found = session.InferenceSession(made.model_proto.SerializeToString()).run(None, {"numbers": numbers.numpy()})
+    for mine, expected in zip(found, Sorting()(numbers), strict=True):
+        assert mine.tolist() == expected.tolist()
 
 
 def wrong(times):
@@ -117,8 +142,20 @@ def test_the_command_writes_into_the_run_or_elsewhere(tmp_path, capsys, monkeypa
     assert main(["export", str(run / "exported"), "--format", "torch", "--output", str(tmp_path / "a.pt2")]) == 0
     assert "Largest difference from PyTorch: 0e+00" in capsys.readouterr().out
     assert (tmp_path / "a.pt2").exists()
-    assert main(["export", str(run), "--format", "tf"]) == 2
-    assert "invalid choice: 'tf'" in capsys.readouterr().err
+    assert main(["export", str(run), "--format", "onx"]) == 2
+    said = "argument --format: unknown 'onx'; did you mean 'onnx'? It must be onnx, torch or safetensors."
+    assert capsys.readouterr().err == f"ntm: error: {said}\n"
+
+
+def test_nothing_is_left_of_an_export_that_fails(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(exporting, "_torch", wrong(2))
+    assert main(["export", "copy", "--format", "torch"]) == 2
+    assert "model.pt2 is not written" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "copy-exported").mkdir()
+    assert main(["export", "copy", "--format", "torch"]) == 2
+    assert list(tmp_path.iterdir()) == [tmp_path / "copy-exported"]
 
 
 def test_a_folder_of_exported_files_names_the_task(tmp_path):

@@ -321,7 +321,7 @@ def test_a_tensor_that_claims_more_than_its_storage_is_an_error(tmp_path):
         (["a.pt", "--from", "pytorch-ntn"], "--from: unknown format 'pytorch-ntn'; did you mean 'pytorch-ntm'?"),
         (["a.pt", "--from", "onnx"], "known: pytorch-ntm, lightning-ntm, clemkoa-ntm, vlgiitr-ntm."),
         (["a.pt"], "--from"),
-        (["b.pt", "--from", "pytorch-ntm"], "b.pt"),
+        (["b.pt", "--from", "pytorch-ntm"], "error: checkpoint b.pt does not exist."),
         (["a.pt", "--from", "pytorch-ntm"], "it is not of pytorch-ntm: its names are those of clemkoa-ntm."),
         (["a.pt", "--from", "clemkoa-ntm"], "give --write_follows read for code before its commit 723d4eb"),
         (["a.pt", "--from", "vlgiitr-ntm", "--write_follows", "read"], "--write_follows is for clemkoa-ntm only"),

@@ -8,11 +8,37 @@ import torch
 from engine import run
 from torch import nn
 
-from lightning_ntm import DNC, GRU, LSTM, NTM, RNN, Batch, Copy, RepeatCopy, StackRNN, TapeRNN, Transformer, functional
+from lightning_ntm import (
+    DNC,
+    GRU,
+    LSTM,
+    NTM,
+    RNN,
+    SAM,
+    SDNC,
+    Batch,
+    Copy,
+    RepeatCopy,
+    StackRNN,
+    TapeRNN,
+    Transformer,
+    functional,
+)
 from lightning_ntm.explorer.episodes import answer, cells_of, layout
 from lightning_ntm.explorer.network import description, packed, why_not
-from lightning_ntm.tasks import Bits, DuplicateString, Numbers, ReverseString, Symbols
-from lightning_ntm.tasks.formal import BinaryAddition
+from lightning_ntm.models.sparse import SparseModel
+from lightning_ntm.tasks import AssociativeRecall, Bits, DuplicateString, Numbers, ReverseString, Symbols
+from lightning_ntm.tasks.formal import (
+    BinaryAddition,
+    BucketSort,
+    CycleNavigation,
+    EvenPairs,
+    ModularArithmetic,
+    OddsFirst,
+    ParityCheck,
+    StackManipulation,
+)
+from lightning_ntm.tasks.formal.strings import StringTask
 
 SIZES = {"hidden_size": 7, "memory_slots": 9, "memory_width": 4}
 NETWORKS = [
@@ -34,7 +60,17 @@ NETWORKS = [
     TapeRNN(5, 3, **SIZES),
     TapeRNN(5, 3, **{**SIZES, "memory_slots": 2}, num_tapes=2, write_hidden_size=0, controller="lstm", num_layers=2),
     TapeRNN(5, 3, **SIZES, num_tapes=2, write_hidden_size=6, length_oracle=True),
+    SAM(5, 3, **SIZES),
+    SAM(5, 3, **{**SIZES, "memory_slots": 2}, num_nearest=2, num_read_heads=2, controller="feedforward"),
+    SDNC(5, 3, **SIZES),
+    SDNC(5, 3, **SIZES, num_read_heads=3, num_nearest=2, num_links=3, num_layers=2),
+    SDNC(5, 3, **{**SIZES, "memory_slots": 3}, num_nearest=3, num_links=3, controller="feedforward"),
 ]
+#: What a trace of Python has and the page does not show.
+LEFT_OUT = {
+    NTM: {"read_weights", "write_weights", "gated_weights", "shifted_weights"},
+    SparseModel: {"accessed", "time", "read_places", "read_entries"},
+}
 
 
 def shaken(network, seed):
@@ -52,8 +88,8 @@ def test_traces_are_those_of_python():
     calls = [("run", {"network": description(one), "inputs": packed(inputs.numpy())}) for one in networks]
     for network, found in zip(networks, run(*calls), strict=True):
         single, double = network.trace(inputs[None]), network.double().trace(inputs[None].double())
-        left_out = {"read_weights", "write_weights", "gated_weights", "shifted_weights"}
-        assert found.keys() == double.keys() - (left_out if isinstance(network, NTM) else set())
+        left_out = {name for kind, names in LEFT_OUT.items() if isinstance(network, kind) for name in names}
+        assert found.keys() == double.keys() - left_out
         for name, values in found.items():
             np.testing.assert_allclose(values, double[name][0], rtol=1e-9, atol=1e-9, err_msg=name)
         probabilities = torch.from_numpy(found["logits"]).sigmoid()
@@ -103,15 +139,28 @@ TASKS = [
     RepeatCopy(bits=3, max_length=4, max_repeats=5),
     RepeatCopy(bits=2, max_length=3, min_repeats=4, max_repeats=4),
     RepeatCopy(bits=3, max_length=4, max_repeats=5, number="unary"),
+    AssociativeRecall(bits=3, item_length=2, max_items=4),
+    AssociativeRecall(bits=9, item_length=1, max_items=6),
     ReverseString(max_length=8),
     DuplicateString(max_length=8),
+    EvenPairs(max_length=8),
+    ParityCheck(max_length=8),
+    CycleNavigation(max_length=8),
+    ModularArithmetic(max_length=15),
+    OddsFirst(max_length=8),
+    BucketSort(max_length=8),
+    StackManipulation(max_length=12),
 ]
 
 
 def presented(task, batch):
     """The items that an episode of a task presents, and how often they are asked for."""
-    if isinstance(task, ReverseString | DuplicateString):
+    if isinstance(task, StringTask):
         return batch.inputs[0].argmax(-1)[~batch.mask[0]][:, None].tolist(), 1
+    if isinstance(task, AssociativeRecall):
+        groups = batch.inputs[0].unflatten(0, (-1, task.item_length + 1))[:, 1:, : task.bits].int()
+        asked = [bool((item == groups[-2]).all()) for item in groups].index(True)
+        return groups[:-2].flatten(0, 1).tolist(), asked + 1
     length = int(batch.inputs[0, :, task.bits].argmax())
     repeats = 1 if isinstance(task, Copy) else (int(batch.mask.sum()) - 1) // length
     return batch.inputs[0, :length, : task.bits].int().tolist(), repeats
@@ -144,8 +193,49 @@ def test_sliders_show_the_length_and_the_repeats_of_an_episode_of_the_task():
     ]
     for (task, batch), found in zip(drawn, run(*calls), strict=True):
         items, repeats = presented(task, batch)
-        asked = 2 if isinstance(task, DuplicateString) else repeats
-        assert found == {"length": len(items), "repeats": asked}
+        assert found == {"length": len(items) / layout(task)["group"], "repeats": repeats}
+
+
+STRINGS = [task for task in TASKS if isinstance(task, StringTask)]
+
+
+def test_random_strings_are_those_of_the_task():
+    lengths = {task: [*task.training_values("length")] for task in STRINGS}
+    calls = [
+        ("random", {"layout": layout(task), "length": length}) for task in STRINGS for length in lengths[task] * 20
+    ]
+    drawn = iter(run(*calls))
+    seen = {task: [next(drawn) for _ in lengths[task] * 20] for task in STRINGS}
+    for task, strings in seen.items():
+        assert [len(string) for string in strings] == lengths[task] * 20
+        own = [presented(task, task.batch(1, "evaluation", number, 1))[0] for number in range(200)]
+        for place in range(2):  # which symbols there are where
+            assert {tuple(string[place]) for string in strings if len(string) > place} == {
+                tuple(string[place]) for string in own if len(string) > place
+            }
+    valid = iter(run(*[("valid", {"layout": layout(task), "items": one}) for task in STRINGS for one in seen[task]]))
+    assert all(next(valid) for task in STRINGS for _ in seen[task])
+    for string in seen[StackManipulation(max_length=12)]:
+        symbols = [symbol for (symbol,) in string]
+        assert symbols[0] < 2
+        assert sorted(symbols, key=lambda symbol: symbol > 1) == symbols  # the actions come last
+
+
+@pytest.mark.parametrize(
+    ("task", "string"),
+    [
+        (ModularArithmetic(), "15"),
+        (ModularArithmetic(), "515"),
+        (ModularArithmetic(), "123"),
+        (ModularArithmetic(), "158"),
+        (StackManipulation(), "2"),
+        (StackManipulation(), "130"),
+        (ParityCheck(), "012"),
+    ],
+)
+def test_strings_that_a_task_does_not_have(task, string):
+    items = [[int(symbol)] for symbol in string]
+    assert run(("valid", {"layout": layout(task), "items": items})) == [False]
 
 
 def test_errors_are_those_of_the_answer():
@@ -175,6 +265,7 @@ def test_errors_are_those_of_the_answer():
         (StackRNN(3, 2, memory_slots=8192, num_stacks=2), "a memory of more than 65,536 numbers"),
         (DNC(3, 2, memory_slots=257, memory_width=4), "a DNC with more than 65,536 links"),
         (NTM(3, 2, **SIZES).bfloat16(), "in torch.bfloat16"),
+        (SAM(3, 2, memory_slots=8192), "a memory of more than 65,536 numbers"),
         (NTM(3, 2, memory=DNC(3, 2).memory), "with a controller or a memory of one's own"),
         (NTM(3, 2, memory_slots=1025, memory_width=64), "a memory of more than 65,536 numbers"),
     ],
@@ -191,6 +282,9 @@ def test_a_network_with_hooks_is_not_run_by_the_scripts():
     for network in (LSTM(3, 2), TapeRNN(3, 2)):
         nn.utils.parametrizations.weight_norm(network.output)
         assert why_not(network) is not None
+    network = SDNC(3, 2)
+    network.memory.step = network.memory.step
+    assert why_not(network) == "The page cannot run this SDNC: memory was replaced."
     network = StackRNN(3, 2, controller="gru")
     network.memory.register_forward_hook(lambda *_: None)
     assert why_not(network) == "The page cannot run this StackRNN: memory has hooks."

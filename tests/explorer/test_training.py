@@ -189,9 +189,17 @@ def test_two_networks_side_by_side_have_a_slider_each_that_keeps_its_step(folder
     tab.keyboard.press("1")  # the other network sees the changed input, too, and stays at its step
     for frame in tab.frames:
         frame.evaluate(SETTLED)
-    assert "t=1&i=000.111" in tab.evaluate("location.hash")
+    kept = tab.evaluate("location.hash")
+    assert kept == "#t=1&i=000.111&r=1/w=0"
     assert "step 1 of 4" in first.locator("body").inner_text()
     assert [slider.input_value() for slider in sliders] == ["0", "3"]
     assert "step 0" in first.locator("#episode").inner_text()
+    shown = pictures[0].evaluate(output)
+    tab.goto("about:blank")
+    tab.goto((tmp_path / "pair.html").as_uri() + kept)  # a link that was shared
+    first.get_by_text("step 1 of 4").wait_for()
+    tab.evaluate(SETTLED)
+    assert [slider.input_value() for slider in sliders] == ["0", "3"]
+    assert pictures[0].evaluate(output) == shown
     assert failures == []
     tab.close()

@@ -1,5 +1,6 @@
 """Animations of the memory: one picture a step, whole or absent."""
 
+import shutil
 from itertools import pairwise
 
 import numpy as np
@@ -27,6 +28,13 @@ def test_an_animation_has_a_picture_for_each_step(tmp_path, monkeypatch, capsys)
     assert len(pictures) == 5
     assert all((one != other).any() for one, other in pairwise(pictures))
     assert [path.name for path in tmp_path.rglob("*")] == ["talk", "memory.gif"]
+
+
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
+def test_an_mp4_is_a_film(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["figure", "copy", "--lengths", "2", "--animate", "memory.mp4"]) == 0
+    assert (tmp_path / "memory.mp4").read_bytes()[4:8] == b"ftyp"
 
 
 @pytest.mark.parametrize(

@@ -44,12 +44,17 @@ def files_of_the_zoo():
 
 @pytest.mark.parametrize("one", described(), ids=lambda one: one.name)
 def test_a_network_reaches_what_it_claims(one):
-    run, claimed = open_run(one.name), one.results[0]
+    run = open_run(one.name)
     assert (type(run.model).__name__, type(run.task).__name__) == (one.network, one.task)
-    found = evaluate(run.model, run.task, difficulty_of(claimed), sequences=claimed["sequences"], seed=run.seed)
-    measured = {name: found[name] for name in (*one.measures.names, "perfect")}
-    # Another machine rounds otherwise: one bit in a hundred episodes may be another.
-    assert measured == pytest.approx({name: claimed[name] for name in measured}, rel=1e-3, abs=0.011)
+    for claimed in one.results:
+        difficulty = difficulty_of(claimed)
+        slots = {name: difficulty.pop(name) for name in ("memory_slots",) if name in difficulty}
+        found = evaluate(run.model, run.task, difficulty, sequences=claimed["sequences"], seed=run.seed, **slots)
+        for name in (*one.measures.names, "perfect"):
+            # Another machine rounds otherwise: one bit in a hundred episodes may be another, or more of those on which
+            # the network fails.
+            margin = 0.011 + (claimed.get(f"{name}_margin") or 0) / 2
+            assert found[name] == pytest.approx(claimed[name], rel=1e-3, abs=margin), (difficulty, name)
 
 
 @pytest.mark.parametrize("one", described(), ids=lambda one: one.name)
@@ -86,14 +91,22 @@ def test_all_networks_together_are_small_in_a_wheel(tmp_path):
     assert (tmp_path / "wheel").stat().st_size <= MOST_BYTES
 
 
-#: Tasks with results in README.md and docs/results.md, or with right seeds in docs/formal-languages.md.
-CLAIMED = {"Copy", "RepeatCopy", "AssociativeRecall", "DynamicNGrams", "KeyValue", "CopySeries", "EvenPairs",
-           "PrioritySort", "ParityCheck", "DuplicateString", "ReverseString", "OddsFirst", "BucketSort"}  # fmt: skip
+#: Networks with results in README.md, docs/results.md and docs/formal-languages.md. The LSTMs of docs/figures.md are
+#: too large for a wheel, but for the small one on copy.
+CLAIMED = {
+    "NTM": {"Copy", "RepeatCopy", "AssociativeRecall", "PrioritySort", "DynamicNGrams", "EvenPairs", "ParityCheck",
+            "CycleNavigation", "ModularArithmetic", "ReverseString", "StackManipulation", "DuplicateString",
+            "OddsFirst", "BucketSort"},
+    "DNC": {"Copy", "RepeatCopy", "AssociativeRecall", "KeyValue", "CopySeries"},
+    "SDNC": {"Copy"},
+    "LSTM": {"Copy"},
+    "StackRNN": {"ReverseString"},
+}  # fmt: skip
 
 
 def test_there_is_a_network_for_each_task_and_kind_of_network_with_a_result():
-    assert {one.task for one in described()} >= CLAIMED
-    assert {one.network for one in described()} >= {"NTM", "DNC", "SDNC", "LSTM", "StackRNN"}
+    shipped = {(one.network, one.task) for one in described()}
+    assert {(network, task) for network, tasks in CLAIMED.items() for task in tasks} - shipped == set()
 
 
 def test_every_entrance_takes_a_name():

@@ -45,6 +45,18 @@ _ARGPARSE = {
 }
 
 
+#: What argparse says of a value that is none of an option's; newer versions put no quotation marks around the others.
+_CHOICE = r"^(argument \S+): invalid choice: '(.*)' \(choose from (.*)\)$"
+
+
+def _no_choice(found: re.Match[str]) -> str:
+    name, value, choices = found.groups()
+    known = [choice.strip("' ") for choice in choices.split(",")]
+    hint = near(value, known)
+    listed = " or ".join([", ".join(known[:-1]), known[-1]])
+    return f"{name}: unknown {value!r}{hint} It must be {listed}." if hint else f"{name} (={value}) must be {listed}."
+
+
 class OptionsAsked(Exception):  # noqa: N818 - no error
     """Its argument is the parser of a verb that was run with the word `Parser.OPTIONS`."""
 
@@ -79,6 +91,7 @@ class Parser(Prints):
                 message = f"unknown option {option}{of_option(option, known) or near(option, known)}"
         for pattern, told in _ARGPARSE.items():
             message = re.sub(pattern, told, message)
+        message = re.sub(_CHOICE, _no_choice, message)
         raise UsageError(message)
 
 

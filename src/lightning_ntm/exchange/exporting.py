@@ -144,12 +144,25 @@ def _onnx(sequence: Sequence) -> tuple[bytes, Program]:
     axes, names = ({0: "batch", 1: "time"},), {"input_names": ["inputs"], "output_names": ["logits"]}
     # Its optimiser takes the addition of 1e-12 for one of 0 and removes it: a memory of 1e-6 would be read wrongly.
     options: dict[str, Any] = {"dynamo": True, "dynamic_shapes": axes, "optimize": False, "verbose": False, **names}
+    options["custom_translation_table"] = {torch.ops.aten.sort.stable: _stable_sort}
     made: Any = torch.onnx.export(sequence, (inputs,), **options)
     data = made.model_proto.SerializeToString()
     quiet = onnxruntime.SessionOptions()
     quiet.log_severity_level = 3  # errors
     session = onnxruntime.InferenceSession(data, quiet, providers=["CPUExecutionProvider"])
     return data, lambda inputs: torch.from_numpy(session.run(["logits"], {"inputs": inputs.numpy()})[0])
+
+
+def _stable_sort(values: Any, *, stable: bool | None = None, dim: int = -1, descending: bool = False) -> Any:
+    """Return values in their order and their places, in operations of ONNX, whose `TopK` takes the first of equal ones.
+
+    The exporter has no translation of `sort` where `stable` is given.
+    """
+    import onnxscript
+
+    op: Any = onnxscript.opset18
+    count = op.Gather(op.Shape(values), op.Constant(value_ints=[dim]))
+    return op.TopK(values, count, axis=dim, largest=int(descending), sorted=1)
 
 
 @contextmanager

@@ -81,9 +81,11 @@ def import_run(
     Raises:
         OSError: The checkpoint cannot be read, or the folder not be written.
         ValueError: The checkpoint is damaged or of another implementation, an option is missing or not for this
-            implementation, or the folder exists.
+            implementation, or there is no checkpoint, or the folder exists.
     """
     options = _options(kind, write_follows_read)
+    if not path.exists():
+        raise ValueError(f"checkpoint {path} does not exist.")
     if folder.exists():
         raise ValueError(f"run folder {folder} exists; choose another --name.")
     checkpoint = read(path)

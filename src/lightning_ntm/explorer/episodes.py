@@ -13,14 +13,38 @@ from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.report.cells import stack_cells, tape_cells
 from lightning_ntm.tasks.answer import Answer
 from lightning_ntm.tasks.answers import Bits, Numbers, Symbols
+from lightning_ntm.tasks.associative_recall import AssociativeRecall
 from lightning_ntm.tasks.base import Task
 from lightning_ntm.tasks.batch import Batch
 from lightning_ntm.tasks.copy import Copy
-from lightning_ntm.tasks.formal import DuplicateString, ReverseString
+from lightning_ntm.tasks.formal import (
+    BucketSort,
+    CycleNavigation,
+    DuplicateString,
+    EvenPairs,
+    ModularArithmetic,
+    OddsFirst,
+    ParityCheck,
+    ReverseString,
+    StackManipulation,
+)
+from lightning_ntm.tasks.formal.strings import StringTask
 from lightning_ntm.tasks.repeat_copy import RepeatCopy
 
 #: Steps of an episode on the page, at most.
 MOST_STEPS = 500
+#: Tasks on strings of which the script has the answer, and its name there.
+_STRINGS: dict[type, str] = {
+    ReverseString: "reverse",
+    DuplicateString: "duplicate",
+    EvenPairs: "pairs",
+    ParityCheck: "parity",
+    CycleNavigation: "cycle",
+    ModularArithmetic: "arithmetic",
+    OddsFirst: "odds",
+    BucketSort: "sorted",
+    StackManipulation: "stack",
+}
 #: Episodes of the training range, and of each difficulty of an evaluation: those that the page runs, and recorded ones.
 _DRAWN, _RECORDED = (5, 2), (3, 1)
 _STEPS_WITHOUT_TASK = 20
@@ -140,14 +164,34 @@ def layout(task: Task | None) -> dict[str, Any] | None:
             "repeats": min(3, task.max_repeats),
             "most_repeats": 2 * task.max_repeats,
         }
-    if isinstance(task, ReverseString | DuplicateString) and kind in (ReverseString, DuplicateString):
-        name = "reverse" if kind is ReverseString else "duplicate"
-        lengths = {"start": min(10, task.max_length), "most": min(200, 4 * task.max_length)}
-        return {"kind": "string", "symbols": task.symbols, "answer": name, "most_repeats": 1, "repeats": 1, **lengths}
+    if isinstance(task, AssociativeRecall) and kind is AssociativeRecall:
+        return _recall(task)
+    if isinstance(task, StringTask) and kind in _STRINGS:
+        return _string(task, _STRINGS[kind])
     return None
 
 
+#: Of layouts whose items are shown one after the other, each in one step: vectors in an item, fewest items, and the
+#: names of the sliders.
+_PLAIN: dict[str, Any] = {"group": 1, "least": 1, "names": ["length", "repeats"]}
+
+
+def _recall(task: AssociativeRecall) -> dict[str, Any]:
+    most = max(2, min(task.max_items * 20 // 6, 200 // task.item_length))
+    sizes = {"bits": task.bits, "inputs": task.input_size, "outputs": task.bits, "delimiter": task.bits, "step": 1}
+    items = {"group": task.item_length, "least": 2, "start": min(most, task.max_items), "most": most}
+    asked = {"repeats": 1, "most_repeats": most - 1, "names": ["items", "item that is asked for"]}
+    return {"kind": "recall", "end": None, **sizes, **items, **asked}
+
+
+def _string(task: StringTask, answer: str) -> dict[str, Any]:
+    step = 2 if task.odd else 1  # from a length of 1 on
+    start, most = (length - (length - 1) % step for length in (min(10, task.max_length), min(200, 4 * task.max_length)))
+    sizes = {"symbols": task.symbols, "outputs": task.answer.size, "step": step, "start": start, "most": most}
+    return {"kind": "string", "answer": answer, "most_repeats": 1, "repeats": 1, **sizes, **_PLAIN}
+
+
 def _vectors(task: Copy | RepeatCopy) -> dict[str, Any]:
-    sizes = {"bits": task.bits, "inputs": task.input_size, "delimiter": task.bits}
+    sizes = {"bits": task.bits, "inputs": task.input_size, "delimiter": task.bits, "step": 1, **_PLAIN}
     most = 6 * task.max_length if isinstance(task, Copy) else 2 * task.max_length
     return {"kind": "vectors", **sizes, "start": min(10, task.max_length), "most": min(200, most)}

@@ -18,6 +18,8 @@ from lightning_ntm.models.lstm import LSTM
 from lightning_ntm.models.ntm import NTM
 from lightning_ntm.models.recurrent_controllers import RECURRENT
 from lightning_ntm.models.rnn import RNN
+from lightning_ntm.models.sparse import SAM, SDNC
+from lightning_ntm.models.sparse_memory import SparseMemory
 from lightning_ntm.models.stack_memory import StackMemory
 from lightning_ntm.models.stack_rnn import StackRNN
 from lightning_ntm.models.tape_memory import TapeMemory
@@ -29,6 +31,9 @@ from lightning_ntm.states import flatten
 MOST_NUMBERS = 2**16
 
 
+#: Networks with a memory whose mathematics the script has.
+REMEMBERING = (NTM, DNC, StackRNN, TapeRNN, SAM, SDNC)
+Remembering = NTM | DNC | StackRNN | TapeRNN | SAM | SDNC
 #: Layers of units, by the names of the script.
 UNITS: dict[str, Any] = {**RECURRENT, "feedforward": FeedForwardController}
 #: Bytes of the weights of steps of a training on a page; base64 takes a third more.
@@ -73,18 +78,18 @@ def _packed_weights(tensor: torch.Tensor, whole: bool) -> dict[str, Any]:
 def why_not(model: MemoryModel[Any]) -> str | None:
     """Return why the script cannot run a network, or `None`."""
     name = type(model).__name__
-    if type(model) not in (NTM, DNC, StackRNN, TapeRNN, LSTM, GRU, RNN):
+    if type(model) not in (*REMEMBERING, LSTM, GRU, RNN):
         return f"The page cannot run a {name}."
     if model.made_with is None or any(isinstance(value, dict) for value in model.made_with.values()):
         return "The page cannot run a network with a controller or a memory of one's own."
     dtype = next(model.parameters()).dtype
     if dtype not in (torch.float32, torch.float64):
         return f"The page cannot run a network in {dtype}."
-    if isinstance(model, NTM | DNC | StackRNN | TapeRNN) and _numbers(model) > MOST_NUMBERS:
+    if isinstance(model, REMEMBERING) and _numbers(model) > MOST_NUMBERS:
         return f"The page cannot run a memory of more than {MOST_NUMBERS:,} numbers."
     if isinstance(model, DNC) and model.memory_slots**2 > MOST_NUMBERS:
         return f"The page cannot run a DNC with more than {MOST_NUMBERS:,} links."
-    if isinstance(model, StackRNN | TapeRNN):  # their kernels run fewer controllers than the script
+    if isinstance(model, StackRNN | TapeRNN | SAM | SDNC):  # their kernels run fewer controllers, or any
         reason = _replaced(model)
     else:
         state = model.initial_state(1)
@@ -93,9 +98,9 @@ def why_not(model: MemoryModel[Any]) -> str | None:
     return reason and f"The page cannot run this {name}: {reason}"
 
 
-def _replaced(model: StackRNN | TapeRNN) -> str | None:
+def _replaced(model: StackRNN | TapeRNN | SAM | SDNC) -> str | None:
     """Return which part of a network is not as it was made, or `None`."""
-    known = (type(model), StackMemory, TapeMemory, nn.Linear, nn.ModuleList, *RECURRENT.values())
+    known = (type(model), StackMemory, TapeMemory, SparseMemory, nn.Linear, nn.ModuleList, *UNITS.values())
     if has_global_hooks():
         return "there are hooks of all modules."
     for name, part in model.named_modules():
@@ -115,18 +120,18 @@ def description(model: MemoryModel[Any]) -> dict[str, Any]:
         "hidden_size": controller.hidden_size,
         "num_layers": controller.num_layers,
         "output_size": model.output_size,
-        "memory": _memory(model) if isinstance(model, NTM | DNC | StackRNN | TapeRNN) else None,
+        "memory": _memory(model) if isinstance(model, REMEMBERING) else None,
         "tensors": {name: packed(tensor.detach().cpu().numpy()) for name, tensor in model.state_dict().items()},
     }
 
 
-def _numbers(model: NTM | DNC | StackRNN | TapeRNN) -> int:
+def _numbers(model: Remembering) -> int:
     """Return how many numbers a memory has."""
     parts = getattr(model, "num_stacks", 1) * getattr(model, "num_tapes", 1)
     return int(parts * model.memory_slots * model.memory_width)
 
 
-def _memory(model: NTM | DNC | StackRNN | TapeRNN) -> dict[str, Any]:
+def _memory(model: Remembering) -> dict[str, Any]:
     size = {"slots": model.memory_slots, "width": model.memory_width}
     if isinstance(model, StackRNN):
         return {"kind": "stacks", **size, "count": model.num_stacks, "actions": 3}
@@ -136,6 +141,8 @@ def _memory(model: NTM | DNC | StackRNN | TapeRNN) -> dict[str, Any]:
     if isinstance(model, DNC):
         switches = ("masking", "mask_floor", "deallocation", "sharpening")
         return {"kind": "dnc", **sizes, "writes": 1, **{name: getattr(model, name) for name in switches}}
+    if isinstance(model, SAM | SDNC):
+        return {"kind": "sparse", **sizes, "writes": 1, "nearest": model.num_nearest, "links": model.memory.num_links}
     return {
         "kind": "ntm",
         **sizes,

@@ -18,6 +18,7 @@ from lightning_ntm.explorer.network import description, facts, packed, packed_tr
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.models.dnc import DNC
 from lightning_ntm.models.ntm import NTM
+from lightning_ntm.models.sparse import SAM, SDNC
 from lightning_ntm.records import write_whole
 from lightning_ntm.records.parsing import as_embedded
 from lightning_ntm.report.quantities import ASIDE, QUANTITIES
@@ -29,7 +30,7 @@ from lightning_ntm.zoo import located
 _VECTORS = [name for name, of in QUANTITIES.items() if of.kind not in ("weighting", "slots")]
 #: Numbers of recorded steps on a page, at most: 4 bytes each.
 _RECORDED = 2**20
-_SCRIPTS = ("dnc.js", "cells.js", "network.js", "episodes.js", "drawing.js", "page.js")
+_SCRIPTS = ("dnc.js", "cells.js", "sparse.js", "network.js", "episodes.js", "drawing.js", "page.js")
 #: Heads or layers of a recorded array, at most; matrices as the links of a DNC have more rows.
 _ROWS = 16
 #: What the page shows of an episode that it computes itself, and of one that was recorded at least.
@@ -87,8 +88,8 @@ Step = tuple[int, dict[str, Tensor]]
 def explore(network: Network, task: Task | None = None, *, beside: Network | None = None, seed: int = 1) -> Explorer:
     """Return a page on which a trained network runs step by step, on inputs that the reader draws.
 
-    An NTM, DNC, Stack-RNN, Tape-RNN, RNN, GRU or LSTM runs in the page itself. Of other networks it has the recorded
-    steps of a few episodes.
+    An NTM, DNC, SAM, SDNC, Stack-RNN, Tape-RNN, RNN, GRU or LSTM runs in the page itself. Of other networks it has the
+    recorded steps of a few episodes.
 
     Args:
         network: A network, a run folder, a folder of `save_pretrained`, or a name that `ntm zoo` lists, as `copy`.
@@ -209,7 +210,7 @@ def _run_there(drawn: list[Sample]) -> list[Sample]:
 
 
 def _help(model: MemoryModel[Any], runs: bool, recorded: Mapping[str, Any]) -> str:
-    slots = "read_weights" in recorded or (runs and isinstance(model, NTM | DNC))
+    slots = "read_weights" in recorded or (runs and isinstance(model, NTM | DNC | SAM | SDNC))
     told = {_HELP_OF_SLOTS: slots, _HELP_TO_CHANGE: runs, _HELP_OF_HEADS: runs and isinstance(model, NTM)}
     return _HELP + "".join(text for text, holds in told.items() if holds)
 

@@ -28,12 +28,56 @@ const EPISODES = (() => {
     return episode;
   }
 
-  /** Return an episode of a task on strings, whose answer is made of the string itself. */
-  function ofString({ symbols, answer }, items) {
+  const rest = (value, modulus) => ((value % modulus) + modulus) % modulus;
+  const total = (string) => string.reduce((sum, symbol) => sum + symbol, 0);
+
+  /** What tasks on strings ask for, by the name of the answer: the symbols of the answer to a string. */
+  const ANSWERS = {
+    reverse: (string) => [...string].reverse(),
+    duplicate: (string) => [...string, ...string],
+    pairs: (string) => [string.filter((symbol, i) => i && symbol !== string[i - 1]).length % 2],
+    parity: (string) => [total(string) % 2],
+    cycle: (string) => [rest(total(string) - string.length, 5)],
+    odds: (string) => [1, 0].flatMap((odd) => string.filter((_, i) => i % 2 === odd)),
+    sorted: (string) => [...string].sort((a, b) => a - b),
+    arithmetic(string) {
+      let sum = 0, sign = 1, term = string[0];
+      for (let i = 1; i < string.length; i += 2) {
+        if (string[i] === TIMES) term = (term * string[i + 1]) % 5;
+        else [sum, sign, term] = [sum + sign * term, string[i] === MINUS ? -1 : 1, string[i + 1]];
+      }
+      return [rest(sum + sign * term, 5)];
+    },
+    stack(string) {
+      const stack = [];
+      for (const symbol of string) if (symbol === POP) stack.pop(); else stack.push(symbol < PUSH ? symbol : symbol - PUSH);
+      const answers = [...stack.reverse(), POP]; // the symbol that ends an answer has the same number
+      return Array.from({ length: string.length + 1 }, (_, i) => answers[i] ?? 0);
+    },
+  };
+  const PLUS = 5, MINUS = 6, TIMES = 7, POP = 2, PUSH = 3;
+  const between = (low, high) => Array.from({ length: high - low }, (_, i) => low + i);
+
+  /** Return the symbols that a string may have in a place, of which those before are given. */
+  function allowed({ symbols, answer }, before) {
+    if (answer === "arithmetic") return before.length % 2 ? between(PLUS, TIMES + 1) : between(0, PLUS);
+    if (answer !== "stack") return between(0, symbols);
+    return before.length === 0 ? [0, 1] : before.some((symbol) => symbol >= POP) ? between(POP, symbols) : between(0, symbols);
+  }
+
+  /** Whether a task has a string of these symbols. */
+  function valid(layout, items) {
     const string = items.map(([symbol]) => symbol);
-    const answers = answer === "reverse" ? [...string].reverse() : [...string, ...string];
+    if (layout.kind === "recall") return items.length % layout.group === 0 && items.length >= layout.least * layout.group;
+    if (layout.kind !== "string") return true;
+    return (string.length - 1) % layout.step === 0 && string.every((symbol, i) => allowed(layout, string.slice(0, i)).includes(symbol));
+  }
+
+  /** Return an episode of a task on strings. */
+  function ofString({ symbols, outputs, answer }, items) {
+    const string = items.map(([symbol]) => symbol), answers = ANSWERS[answer](string);
     const time = string.length + answers.length;
-    const episode = { inputs: zeros(time, symbols + 1), targets: zeros(time, symbols), mask: zeros(time) };
+    const episode = { inputs: zeros(time, symbols + 1), targets: zeros(time, outputs), mask: zeros(time) };
     for (let t = 0; t < time; t++) put(episode.inputs, t, string[t] ?? symbols, 1);
     answers.forEach((symbol, i) => {
       put(episode.targets, string.length + i, symbol, 1);
@@ -42,25 +86,67 @@ const EPISODES = (() => {
     return episode;
   }
 
-  /** Return the episode of a layout in which these items are presented. */
-  const made = (layout, items, repeats = 1) =>
-    layout.kind === "string" ? ofString(layout, items) : ofVectors(layout, items, repeats);
+  /** Return an episode of associative recall; items are of `group` vectors, and the item of this number is asked for. */
+  function ofRecall({ bits, group, inputs }, items, number) {
+    const count = items.length / group, asked = Math.min(number, count - 1), time = (count + 2) * (group + 1);
+    const episode = { inputs: zeros(time, inputs), targets: zeros(time, bits), mask: zeros(time) };
+    const show = (array, place, item) => items.slice(item * group, (item + 1) * group).forEach((vector, i) =>
+      vector.forEach((bit, channel) => put(array, place * (group + 1) + 1 + i, channel, bit)));
+    for (let item = 0; item < count + 2; item++) put(episode.inputs, item * (group + 1), item < count ? bits : bits + 1, 1);
+    for (let item = 0; item < count; item++) show(episode.inputs, item, item);
+    show(episode.inputs, count, asked - 1);
+    show(episode.targets, count + 1, asked);
+    for (let i = 1; i <= group; i++) put(episode.mask, (count + 1) * (group + 1) + i, 0, 1);
+    return episode;
+  }
+
+  const MAKERS = { string: ofString, vectors: ofVectors, recall: ofRecall };
+
+  /** Return the episode of a layout in which these items are presented.
+   *  @param number the repeats, or the number of the item that is asked for */
+  const made = (layout, items, number = 1) => MAKERS[layout.kind](layout, items, number);
+
+  /** Return the place among the items of what is presented in a step, or -1. */
+  function placeAt({ kind, group }, items, time) {
+    if (kind !== "recall") return time < items.length ? time : -1;
+    const item = Math.floor(time / (group + 1)), place = time % (group + 1);
+    return place && item < items.length / group ? item * group + place - 1 : -1;
+  }
 
   /** Return how many items an episode presents, before the delimiter or the first empty symbol, and how often they are
    *  asked for. */
   function presented(layout, { inputs: { shape: [time, size], data }, mask }) {
+    if (layout.kind === "recall") return recalled(layout, time, size, data);
     const channel = layout.kind === "string" ? layout.symbols : layout.delimiter;
     let length = 0;
     while (length < time && data[length * size + channel] !== 1) length++;
+    if (layout.most_repeats === 1) return { length, repeats: 1 };
     const asked = (mask ? mask.data.reduce((sum, one) => sum + one, 0) : 0) - (Number.isInteger(layout.end) ? 1 : 0);
     return { length, repeats: Math.max(1, Math.floor(asked / Math.max(1, length))) };
   }
 
-  /** Return random items: vectors of bits, or single symbols. */
-  function random(layout, length, draw = Math.random) {
-    const size = layout.kind === "string" ? 1 : layout.bits, choices = layout.kind === "string" ? layout.symbols : 2;
-    const one = () => Math.floor(draw() * choices);
-    return Array.from({ length }, () => Array.from({ length: size }, one));
+  /** Return how many items an episode of associative recall presents, and which one is asked for. */
+  function recalled({ bits, group }, time, size, data) {
+    const length = time / (group + 1) - 2;
+    const item = (number) => [...data.subarray((number * (group + 1) + 1) * size, (number + 1) * (group + 1) * size)].join();
+    const asked = Array.from({ length }, (_, number) => item(number)).indexOf(item(length));
+    return { length, repeats: asked + 1 };
+  }
+
+  /** Return random items that begin with given ones: vectors of bits, or the single symbols of a string. */
+  function random(layout, length, given = [], draw = Math.random) {
+    length *= layout.group;
+    const among = (choices) => choices[Math.floor(draw() * choices.length)], items = given.slice(0, length);
+    const bits = 1 + Math.floor(draw() * (Math.max(length, 2) - 1)); // of a stack, before the actions
+    while (items.length < length) {
+      if (layout.kind !== "string") items.push(Array.from({ length: layout.bits }, () => among([0, 1])));
+      else {
+        const choices = allowed(layout, items.map(([symbol]) => symbol));
+        const begins = choices.filter((symbol) => symbol >= POP === items.length >= bits);
+        items.push([among(layout.answer === "stack" && begins.length ? begins : choices)]);
+      }
+    }
+    return items;
   }
 
   /** Return what a picture shows of logits, as `Answer.shown`: probabilities, or the numbers themselves. */
@@ -99,6 +185,6 @@ const EPISODES = (() => {
   }
 
   const NUMBERS = typeof module === "undefined" ? NETWORK : require("./network.js");
-  return { made, presented, random, shown, errors, zeros };
+  return { made, placeAt, presented, random, valid, shown, errors, zeros };
 })();
 if (typeof module !== "undefined") module.exports = EPISODES;

@@ -204,8 +204,7 @@ const NETWORK = (() => {
     if (network.units in UNITS) state.hidden = layers("start_hidden");
     if (network.units === "lstm") state.cell = layers("start_cell");
     if (!memory) return state;
-    if (ofCells(memory)) return Object.assign(state, CELLS_MEMORY.start(memory));
-    if (memory.kind === "dnc") return Object.assign(state, DNC_MEMORY.start(memory));
+    if (memory.kind in MEMORIES) return Object.assign(state, MEMORIES[memory.kind].start(memory));
     const { slots, width, reads, writes } = memory, heads = reads + writes;
     state.reads = of("start_reads");
     state.memory = tensors.start_memory ? of("start_memory") : new Float64Array(slots * width).fill(START);
@@ -223,8 +222,7 @@ const NETWORK = (() => {
     if (units in UNITS) found.hidden = [num_layers, hidden_size];
     if (units === "lstm") found.cell = [num_layers, hidden_size];
     if (!memory) return found;
-    if (ofCells(memory)) return Object.assign(found, CELLS_MEMORY.shapes(memory));
-    if (memory.kind === "dnc") return Object.assign(found, DNC_MEMORY.shapes(memory));
+    if (memory.kind in MEMORIES) return Object.assign(found, MEMORIES[memory.kind].shapes(memory));
     const { slots, width, reads, writes, max_shift } = memory, heads = reads + writes;
     Object.assign(found, {
       key: [heads, width], strength: [heads], gate: [heads], shift: [heads, 2 * max_shift + 1], sharpening: [heads],
@@ -254,9 +252,9 @@ const NETWORK = (() => {
   /** Run one step of memory and heads, and return what the output layer sees and what happened; `state` is changed. */
   function remember(network, x, state, changes, length) {
     const { memory, tensors } = network;
-    if (ofCells(memory)) return [x, CELLS_MEMORY.access(memory, commands(network, x), state, length, softmax)];
-    const said = linear(tensors, "heads", x);
-    const heads = memory.kind === "dnc" ? DNC_MEMORY.access(memory, said, state) : access(network, said, state, changes);
+    if (ofCells(memory)) return [x, MEMORIES[memory.kind].access(memory, commands(network, x), state, length, softmax)];
+    const said = linear(tensors, "heads", x), other = MEMORIES[memory.kind];
+    const heads = other ? other.access(memory, said, state) : access(network, said, state, changes);
     return [joined(x, state.reads), heads];
   }
 
@@ -279,8 +277,8 @@ const NETWORK = (() => {
     return trace;
   }
 
-  const DNC_MEMORY = typeof module === "undefined" ? DNC : require("./dnc.js");
-  const CELLS_MEMORY = typeof module === "undefined" ? CELLS : require("./cells.js");
+  const [dnc, cells, sparse] = typeof module === "undefined" ? [DNC, CELLS, SPARSE] : ["dnc", "cells", "sparse"].map((name) => require(`./${name}.js`));
+  const MEMORIES = { dnc, sparse, stacks: cells, tapes: cells };
   return { unpacked, opened, run, softmax, sigmoid };
 })();
 if (typeof module !== "undefined") module.exports = NETWORK;

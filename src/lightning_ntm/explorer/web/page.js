@@ -11,7 +11,7 @@
   const samples = data.samples.map(({ label, arrays }) => ({
     label, arrays: Object.fromEntries(Object.entries(arrays).map(([name, packed]) => [name, NETWORK.unpacked(packed)])),
   }));
-  const ntm = network?.memory?.kind === "ntm", dnc = network?.memory?.kind === "dnc";
+  const [ntm, dnc, sparse] = ["ntm", "dnc", "sparse"].map((kind) => network?.memory?.kind === kind);
   const $ = (id) => document.getElementById(id);
   const MOST_STEPS = 2000, MOST_LENGTH = 200, SEEN = 0.1;
 
@@ -86,10 +86,12 @@
   function edit(time, row) {
     if (!network) return;
     if (own()) {
-      if (time >= state.items.length) return;
+      const place = EPISODES.placeAt(layout, state.items, time);
+      if (place < 0) return;
       if (layout.kind === "string") {
-        if (row < layout.symbols) state.items[time] = [row];
-      } else if (row < layout.bits) state.items[time][row] = 1 - state.items[time][row];
+        const items = state.items.map((item, i) => (i === place ? [row] : item));
+        if (EPISODES.valid(layout, items)) state.items = items;
+      } else if (row < layout.bits) state.items[place][row] = 1 - state.items[place][row];
     } else {
       const size = episode.inputs.shape[1], at = time * size;
       if (!oneHot) put(at + row, episode.inputs.data[at + row] === 0 ? 1 : 0);
@@ -113,8 +115,8 @@
   });
 
   function resized(length) {
-    const fresh = EPISODES.random(layout, length);
-    state.items = fresh.map((item, i) => state.items[i] ?? item);
+    state.items = EPISODES.random(layout, length, state.items);
+    if (layout.kind === "recall") state.repeats = Math.min(state.repeats, length - 1);
     state.changes.clear();
     rerun();
   }
@@ -251,7 +253,7 @@
       for (let head = 0; head < weighting.heads; head++) showWeighting(weighting, head);
     }
     if (!trace.memory && !trace.hidden) showOwn();
-    if (dnc) showGates();
+    if (dnc || sparse) showGates();
     for (const name of Object.keys(trace)) if (name.startsWith("cells_")) showCells(name);
     if (!trace.memory && trace.hidden) {
       const { shape } = trace.hidden, hidden = scaled("hidden"), layered = shape.length === 3;
@@ -267,10 +269,13 @@
     drawNow();
   }
 
-  /** Show how a DNC chooses where to write and to read. */
+  /** Show how a DNC or a sparse memory chooses where to write and to read. */
   function showGates() {
-    const write = reader("write_gate"), allocation = reader("allocation_gate"), modes = reader("read_modes"), { reads } = network.memory;
-    timeline("Write gate above, allocation gate below", 2, (t, row) => (row ? allocation : write)(t, 0), { height: 10, note: "1 writes; 1 to unused slots" });
+    const write = reader("write_gate"), other = reader(dnc ? "allocation_gate" : "reuse_gate");
+    timeline(`Write gate above, ${dnc ? "allocation" : "reuse"} gate below`, 2, (t, row) => (row ? other : write)(t), {
+      height: 10, note: `1 writes; 1 ${dnc ? "to unused slots" : "where was read"}` });
+    if (!trace.read_modes) return;
+    const modes = reader("read_modes"), { reads } = network.memory;
     for (let head = 0; head < reads; head++) {
       timeline(`Read modes${reads > 1 ? ` of head ${head + 1}` : ""}`, 3, (t, row) => modes(t, head, row), { height: 10, note: "backward, content, forward" });
     }
@@ -424,7 +429,7 @@
     if (rest.length) {
       const grid = element("div", { className: "strips" });
       for (const [name, rows, columns, value] of rest) addStrip(grid, name, rows, () => columns, value, "signed");
-      parts.push(element("h2", {}, dnc ? "Heads and controller in this step" : network ? "Controller" : "Other parts of this step"), grid);
+      parts.push(element("h2", {}, dnc || sparse ? "Heads and controller in this step" : network ? "Controller" : "Other parts of this step"), grid);
     }
     if (data.left_out.length) parts.push(element("p", { className: "note" }, `Not on this page, for its size: ${data.left_out.join(", ")}.`));
     $("step").replaceChildren(...parts);
@@ -432,7 +437,7 @@
 
   /** Return the arrays without a place of their own: [name, rows, columns, value(time, row, column)]. */
   function others() {
-    const own = [...(dnc ? DNC_HEADS : []), "hidden", "cell"], names = network ? own.filter((name) => trace[name]) : Object.keys(trace);
+    const own = [...(dnc || sparse ? HEADS : []), "hidden", "cell"], names = network ? own.filter((name) => trace[name]) : Object.keys(trace);
     const count = trace.memory?.shape[1], result = [];
     for (const name of names) {
       const { shape } = trace[name];
@@ -445,7 +450,7 @@
     return result;
   }
 
-  const DNC_HEADS = ["write_key", "write_strength", "write_mask", "erase", "add", "allocation_gate", "write_gate", "read_key",
+  const HEADS = ["write_key", "write_strength", "write_mask", "erase", "add", "allocation_gate", "write_gate", "reuse_gate", "read_key",
     "read_strength", "read_mask", "free_gates", "read_modes", "forward_sharpness", "backward_sharpness", "reads"];
 
   /** Add a picture of rows and columns: `columns()` of them, with `value(time, row, column)`. */
@@ -676,8 +681,9 @@
     return parts.join("&");
   }
 
-  function described() {
-    const parts = [common()], changes = [];
+  /** Return what is of this page alone: changes of heads, and the step of the training. */
+  function owned() {
+    const parts = [], changes = [];
     for (const [time, ofStep] of state.changes) {
       for (const [head, ofHead] of ofStep) for (const [name, value] of Object.entries(ofHead)) changes.push(`${time}_${head}_${name}_${value}`);
     }
@@ -686,24 +692,26 @@
     return parts.join("&");
   }
 
+  const described = () => [common(), owned()].filter(Boolean).join("&");
+
   let shared = null;
-  /** Tell the other page of a pair what is shown, unless that came from there. */
+  /** Tell the page around a pair what is shown: what the other page shows, too, and what is of this page alone. */
   function share() {
-    const shown = common();
-    if (!data.paired || shown === shared) return;
-    window.parent.postMessage({ shown, starts: shared === null }, "*");
-    shared = shown;
+    const shown = common(), own = owned();
+    if (!data.paired || (shown === shared?.shown && own === shared.own)) return;
+    window.parent.postMessage({ shown, own, starts: shared === null }, "*");
+    shared = { shown, own };
   }
 
-  /** Show what the other page of a pair shows. */
-  function receive({ source, data: shown }) {
-    if (source !== window.parent || typeof shown !== "string" || shown === common()) return;
-    const [step, ...others] = shown.split("&");
-    shared = shown;
-    if (common().split("&").slice(1).join("&") === others.join("&") && step.startsWith("t=")) return go(Number(step.slice(2)) || 0);
+  /** Show what the other page of a pair shows, or all that the address of the pair has for this page. */
+  function receive({ source, data: message }) {
+    const whole = typeof message?.restored === "string", shown = whole ? message.restored : message;
+    if (source !== window.parent || typeof shown !== "string" || shown === (whole ? described() : common())) return;
+    const [step, ...others] = shown.split("&"), same = common().split("&").slice(1).join("&") === others.join("&");
+    if (!whole && same && step.startsWith("t=")) return go(Number(step.slice(2)) || 0);
     const trained = state.trained; // each page has a slider of its own
     restore(shown);
-    if (training) train(trained);
+    if (training && !whole) train(trained);
     rerun();
     follow();
   }
@@ -732,7 +740,8 @@
     const choices = layout.kind === "string" ? layout.symbols : 2;
     const fits = (item) => item.length === size && [...item].every((digit) => /^\d$/.test(digit) && Number(digit) < choices);
     if (!text || items.length > MOST_LENGTH || !items.every(fits)) return null;
-    return items.map((item) => [...item].map(Number));
+    const numbers = items.map((item) => [...item].map(Number));
+    return EPISODES.valid(layout, numbers) ? numbers : null;
   }
 
   function restoreChange([time, head, name, value]) {
@@ -762,23 +771,23 @@
     if (layout) {
       const fresh = element("button", { type: "button", id: "random" }, "Random");
       fresh.addEventListener("click", () => {
-        const length = state.items?.length ?? layout.start;
+        const length = state.items ? state.items.length / layout.group : layout.start;
         Object.assign(state, { items: EPISODES.random(layout, length), time: 0 });
         state.changes.clear();
         state.edits.clear();
         rerun();
         follow();
       });
-      lengths = slider("length", { min: 1, max: layout.most, value: layout.start }, (length) => {
+      lengths = slider(layout.names[0], { min: layout.least, max: layout.most, step: layout.step, value: layout.start }, (length) => {
         state.items ??= [];
         resized(length);
         follow();
       });
       box.append(fresh, lengths.label);
       if (layout.most_repeats > 1) {
-        repeats = slider("repeats", { min: 1, max: layout.most_repeats, value: layout.repeats }, (count) => {
+        repeats = slider(layout.names[1], { min: 1, max: layout.most_repeats, value: layout.repeats }, (count) => {
           state.items ??= EPISODES.random(layout, layout.start);
-          state.repeats = count;
+          state.repeats = layout.kind === "recall" ? Math.min(count, state.items.length / layout.group - 1) : count;
           state.changes.clear();
           rerun();
           follow();
@@ -802,7 +811,7 @@
 
   /** Set the controls to the state. */
   function follow() {
-    const { length, repeats: count } = own() ? { length: state.items.length, repeats: state.repeats }
+    const { length, repeats: count } = own() ? { length: state.items.length / layout.group, repeats: state.repeats }
       : layout ? EPISODES.presented(layout, samples[state.sample].arrays) : {};
     lengths?.set(length);
     repeats?.set(count);

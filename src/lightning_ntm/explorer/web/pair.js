@@ -1,25 +1,35 @@
 "use strict";
-/* Two pages of networks side by side. Each reports its episode and step, which are passed to the other and kept in the
-address. A page that starts is given what is shown already; without an address that is what the first page shows. */
+/* Two pages of networks side by side. Each reports its episode and step, which are passed to the other, and what it has
+alone: changes of heads, the step of the training. The address keeps all of it, with a slash before what is of each page. A
+page that starts is given what is shown already; without an address that is what the first page shows. */
 (() => {
   const frames = [...document.querySelectorAll("iframe")].map((frame) => frame.contentWindow);
-  let shown = location.hash.slice(1), address = 0;
+  let shown = "", own = ["", ""], written = "", address = 0;
+
+  function read() {
+    const [first, ...others] = location.hash.slice(1).split("/");
+    [shown, own] = [first, frames.map((_, number) => others[number] ?? "")];
+  }
+
+  const give = (number) => frames[number].postMessage({ restored: [shown, own[number]].filter(Boolean).join("&") }, "*");
 
   window.addEventListener("message", ({ source, data }) => {
     const from = frames.indexOf(source);
-    if (from < 0 || typeof data?.shown !== "string") return;
-    if (data.starts && shown) source.postMessage(shown, "*");
-    else if (!data.starts || from === 0) {
+    if (from < 0 || typeof data?.shown !== "string" || typeof data.own !== "string") return;
+    if (data.starts && shown) return give(from);
+    own[from] = data.own;
+    if (!data.starts || from === 0) {
       shown = data.shown;
       frames[1 - from].postMessage(shown, "*");
-      keepAddress();
     }
+    keepAddress();
   });
 
   function keepAddress() {
     clearTimeout(address);
     address = setTimeout(() => {
-      try { window.history.replaceState(null, "", `#${shown}`); } catch { /* a page within a page has no address of its own */ }
+      written = `#${[shown, ...own].join("/").replace(/\/+$/, "")}`;
+      try { window.history.replaceState(null, "", written); } catch { /* a page within a page has no address of its own */ }
     }, 150);
   }
 
@@ -27,8 +37,9 @@ address. A page that starts is given what is shown already; without an address t
   for (const event of ["load", "focus", "keydown"]) window.addEventListener(event, () => frames[0].focus());
 
   window.addEventListener("hashchange", () => {
-    if (location.hash.slice(1) === shown) return;
-    shown = location.hash.slice(1);
-    for (const frame of frames) frame.postMessage(shown, "*");
+    if (location.hash === written) return;
+    read();
+    frames.forEach((_, number) => give(number));
   });
+  read();
 })();
