@@ -239,7 +239,21 @@ def test_more_memory_can_be_given_in_an_evaluation(solved, capsys):
     assert captured.err == ""
     assert ntm("evaluate", folder, "--lengths", "12", "--sequences", "10") == 0
     captured = capsys.readouterr()
-    assert captured.err.startswith("ntm: warning: length (=12) exceeds memory_slots (=8)")
+    warning = "length (=12) exceeds memory_slots (=8): the list does not fit into the memory."
+    assert captured.err == f"ntm: warning: {warning} --memory_slots gives it more slots.\n"
+
+
+def test_equal_warnings_about_many_runs_are_printed_once(solved, capsys):
+    for name in ("a", "b", "c", "d"):
+        shutil.copytree(solved[0], f"runs/{name}")
+    for name in "cd":
+        Path(f"runs/{name}/best.safetensors").unlink()
+    assert ntm("evaluate", "runs", "--lengths", "12,13", "--sequences", "2") == 0
+    warnings = capsys.readouterr().err.splitlines()
+    assert len(warnings) == 3, warnings
+    assert [warning.split()[3] for warning in warnings[:2]] == ["(=12)", "(=13)"]
+    assert "runs/c is left out: " in warnings[2]
+    assert warnings[2].endswith("The same holds for runs/d.")
 
 
 @pytest.mark.parametrize("preset", [name for name in presets() if name != "default"])
@@ -624,6 +638,26 @@ def test_what_happens_to_a_run_is_one_line(what, code, message):
     assert done.stderr.count("\n") == 1
     assert re.match("ntm: error: " + message, done.stderr), done.stderr
     assert Path("runs/a").exists() == ("rmtree" not in what)
+
+
+LAZY = """
+from torch import nn
+from lightning_ntm import LSTM
+class Lazy(LSTM):
+    def __init__(self, input_size: int, output_size: int):
+        super().__init__(input_size, output_size)
+        self.output = nn.LazyLinear(output_size)
+"""
+
+
+def test_a_network_with_a_lazy_layer_is_refused_in_one_line(tmp_path, monkeypatch, capsys):
+    (tmp_path / "with_lazy.py").write_text(LAZY)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert ntm("train", "--model", "with_lazy.Lazy", "--name", "a") == 2
+    told = capsys.readouterr().err
+    assert told.startswith("ntm: error: --model: output.weight of Lazy has no size before the first call ")
+    assert told.count("\n") == 1
+    assert not Path("runs").exists()
 
 
 def test_two_processes_train_one_run(tmp_path):
