@@ -50,6 +50,7 @@ def draw_places(trace: Mapping[str, np.ndarray], title: str) -> Picture:
     with styled():
         figure = Picture(figsize=(WIDTH, 3), layout="constrained", facecolor=PAPER)
         figure.suptitle(title, fontsize=10)
+        figure.get_layout_engine().set(wspace=0.06)
         against, written, read = figure.subplots(1, 3, width_ratios=(1.25, 1, 1))
         _scatter(against, numbers, sharpness, fits, best)
         _weightings(written, trace["write_weights"][:, best], numbered, f"Writes of head {best + 1}, and its line")
