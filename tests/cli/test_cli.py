@@ -119,7 +119,8 @@ def test_tables_say_what_so_many_sequences_can_show():
 
 def shown(measures, *rows):
     console = Console(width=100, file=io.StringIO(), markup=False)
-    console.print(results.table([results.Measured("a run", list(rows), measures)], None, alone=True))
+    _, table = results.table([results.Measured("a run", list(rows), measures)], None, alone=True)
+    console.print(table)
     return " ".join(console.file.getvalue().split())
 
 
@@ -169,6 +170,21 @@ def test_many_runs_are_evaluated_in_one_table(solved, capsys):
     assert captured.err.startswith("ntm: warning: runs/other is left out: runs/other/best.safetensors is damaged")
     assert ntm("evaluate", "runs", "--lengths", "3", "--sequences", "4", "--json") == 0
     assert [told["run"] for told in json.loads(capsys.readouterr().out)] == ["runs/small", "runs/third"]
+
+
+@pytest.mark.parametrize("asked", [("--lengths", "3,4"), ("--range", "3-6", "--include_training")])
+def test_at_sixty_columns_no_path_and_no_usual_name_is_broken(solved, capsys, monkeypatch, asked):
+    monkeypatch.setenv("COLUMNS", "60")
+    names = [f"ntm-associativerecall-seed{seed}" for seed in (10, 11)]
+    path = f"runs/{'a-folder-of-a-long-name-' * 3}"
+    for name in names:
+        shutil.copytree(solved[0], f"{path}/{name}")
+    assert ntm("evaluate", f"{path}/{names[0]}", *asked, "--sequences", "2") == 0
+    assert capsys.readouterr().out.startswith(f"{path}/{names[0]}")
+    assert ntm("evaluate", path, *asked, "--sequences", "2") == 0
+    out = capsys.readouterr().out
+    assert all(name in out for name in names), out
+    assert max(map(len, out.splitlines())) <= 60
 
 
 def test_a_long_name_is_not_cut_in_a_table(solved, capsys):

@@ -39,8 +39,11 @@ def evaluate(argv: list[str]) -> int:
         printed = [{"run": one.run, **one.more, "results": one.results} for one in measured]
         print(as_json(printed[0] if alone else printed))
     else:
-        drawn = range_table if arguments.range else table
-        Terminal().print(drawn(measured, arguments.memory_slots, alone=alone))
+        shown = range_table if arguments.range else table
+        title, drawn = shown(measured, arguments.memory_slots, alone=alone)
+        terminal = Terminal()
+        terminal.print(title, soft_wrap=True)  # a table would break the path of the run
+        terminal.print(drawn)
     return 0
 
 
