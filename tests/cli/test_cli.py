@@ -957,8 +957,12 @@ def test_bench_prints_a_row_for_each_shape(capsys, monkeypatch):
         assert row["backend"] == "cpu"
         assert row["speedup"] == pytest.approx(row["reference_step_ms"] / row["step_ms"])
         assert 0 < row["peak_share"] < 1
+    monkeypatch.setattr("lightning_ntm.cli.terminal._EVERY", 0.0)  # seconds between lines on the progress
     assert ntm("bench", "--repeats", "1") == 0
-    assert "2 x 2, 8" in capsys.readouterr().out
+    shown = capsys.readouterr()
+    assert "2 x 2, 8" in shown.out
+    told = [f"ntm: bench: {done} of {len(rows)} rows of the table" for done in range(len(rows) + 1)]
+    assert shown.err.splitlines() == told
 
 
 def test_useful_arithmetic_is_that_of_the_design():
