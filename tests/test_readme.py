@@ -69,6 +69,17 @@ def test_every_make_target_exists():
         assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
 
 
+def test_make_demo_installs_the_package_alone_and_says_what_it_does():
+    makefile = (ROOT / "Makefile").read_text()
+    rules = dict(re.findall(r"^(\S+): .*\n((?:\t.*\n)+)", makefile, flags=re.MULTILINE))
+    assert re.search(r"^demo: \$\(CORE\)$", makefile, flags=re.MULTILINE)
+    installed, shown = rules["$(CORE)"].splitlines(), rules["$(CORE)"] + rules["demo"]
+    assert "\t@$(PIP) ." in installed, "without what tests need"
+    said = re.findall(r'echo "(.*)"', shown)
+    assert said[0].startswith("Installing the package")
+    assert [line.partition(" ")[0] for line in said[1:]] == ["1/3", "2/3", "3/3"]
+
+
 @pytest.mark.parametrize(
     "script", [script for page in (README, PYTHON, EXPLORER, NOTEBOOKS) for script in blocks(page, "python")]
 )

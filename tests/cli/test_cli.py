@@ -119,7 +119,8 @@ def test_tables_say_what_so_many_sequences_can_show():
 
 def shown(measures, *rows):
     console = Console(width=100, file=io.StringIO(), markup=False)
-    console.print(results.table([results.Measured("a run", list(rows), measures)], None, alone=True))
+    _, table = results.table([results.Measured("a run", list(rows), measures)], None, alone=True)
+    console.print(table)
     return " ".join(console.file.getvalue().split())
 
 
@@ -169,6 +170,21 @@ def test_many_runs_are_evaluated_in_one_table(solved, capsys):
     assert captured.err.startswith("ntm: warning: runs/other is left out: runs/other/best.safetensors is damaged")
     assert ntm("evaluate", "runs", "--lengths", "3", "--sequences", "4", "--json") == 0
     assert [told["run"] for told in json.loads(capsys.readouterr().out)] == ["runs/small", "runs/third"]
+
+
+@pytest.mark.parametrize("asked", [("--lengths", "3,4"), ("--range", "3-6", "--include_training")])
+def test_at_sixty_columns_no_path_and_no_usual_name_is_broken(solved, capsys, monkeypatch, asked):
+    monkeypatch.setenv("COLUMNS", "60")
+    names = [f"ntm-associativerecall-seed{seed}" for seed in (10, 11)]
+    path = f"runs/{'a-folder-of-a-long-name-' * 3}"
+    for name in names:
+        shutil.copytree(solved[0], f"{path}/{name}")
+    assert ntm("evaluate", f"{path}/{names[0]}", *asked, "--sequences", "2") == 0
+    assert capsys.readouterr().out.startswith(f"{path}/{names[0]}")
+    assert ntm("evaluate", path, *asked, "--sequences", "2") == 0
+    out = capsys.readouterr().out
+    assert all(name in out for name in names), out
+    assert max(map(len, out.splitlines())) <= 60
 
 
 def test_a_long_name_is_not_cut_in_a_table(solved, capsys):
@@ -239,7 +255,21 @@ def test_more_memory_can_be_given_in_an_evaluation(solved, capsys):
     assert captured.err == ""
     assert ntm("evaluate", folder, "--lengths", "12", "--sequences", "10") == 0
     captured = capsys.readouterr()
-    assert captured.err.startswith("ntm: warning: length (=12) exceeds memory_slots (=8)")
+    warning = "length (=12) exceeds memory_slots (=8): the list does not fit into the memory."
+    assert captured.err == f"ntm: warning: {warning} --memory_slots gives it more slots.\n"
+
+
+def test_equal_warnings_about_many_runs_are_printed_once(solved, capsys):
+    for name in ("a", "b", "c", "d"):
+        shutil.copytree(solved[0], f"runs/{name}")
+    for name in "cd":
+        Path(f"runs/{name}/best.safetensors").unlink()
+    assert ntm("evaluate", "runs", "--lengths", "12,13", "--sequences", "2") == 0
+    warnings = capsys.readouterr().err.splitlines()
+    assert len(warnings) == 3, warnings
+    assert [warning.split()[3] for warning in warnings[:2]] == ["(=12)", "(=13)"]
+    assert "runs/c is left out: " in warnings[2]
+    assert warnings[2].endswith("The same holds for runs/d.")
 
 
 @pytest.mark.parametrize("preset", [name for name in presets() if name != "default"])
@@ -626,6 +656,26 @@ def test_what_happens_to_a_run_is_one_line(what, code, message):
     assert Path("runs/a").exists() == ("rmtree" not in what)
 
 
+LAZY = """
+from torch import nn
+from lightning_ntm import LSTM
+class Lazy(LSTM):
+    def __init__(self, input_size: int, output_size: int):
+        super().__init__(input_size, output_size)
+        self.output = nn.LazyLinear(output_size)
+"""
+
+
+def test_a_network_with_a_lazy_layer_is_refused_in_one_line(tmp_path, monkeypatch, capsys):
+    (tmp_path / "with_lazy.py").write_text(LAZY)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert ntm("train", "--model", "with_lazy.Lazy", "--name", "a") == 2
+    told = capsys.readouterr().err
+    assert told.startswith("ntm: error: --model: output.weight of Lazy has no size before the first call ")
+    assert told.count("\n") == 1
+    assert not Path("runs").exists()
+
+
 def test_two_processes_train_one_run(tmp_path):
     words = "--trainer.accelerator cpu --trainer.devices 2 --trainer.strategy ddp --task.max_length 3 --name a"
     words += " --model.controller feedforward"
@@ -907,8 +957,12 @@ def test_bench_prints_a_row_for_each_shape(capsys, monkeypatch):
         assert row["backend"] == "cpu"
         assert row["speedup"] == pytest.approx(row["reference_step_ms"] / row["step_ms"])
         assert 0 < row["peak_share"] < 1
+    monkeypatch.setattr("lightning_ntm.cli.terminal._EVERY", 0.0)  # seconds between lines on the progress
     assert ntm("bench", "--repeats", "1") == 0
-    assert "2 x 2, 8" in capsys.readouterr().out
+    shown = capsys.readouterr()
+    assert "2 x 2, 8" in shown.out
+    told = [f"ntm: bench: {done} of {len(rows)} rows of the table" for done in range(len(rows) + 1)]
+    assert shown.err.splitlines() == told
 
 
 def test_useful_arithmetic_is_that_of_the_design():

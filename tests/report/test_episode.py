@@ -270,3 +270,13 @@ class Asked(Task):
         numbers = torch.tensor([0.0] * 4 + [-3.0, -1.0, 1.0, 3.0]).view(1, 8, 1).expand(batch_size, 8, 1)
         symbols = torch.tensor([0] * 4 + [0, 1, 2, 0]).expand(batch_size, 8)
         return Batch(torch.zeros(batch_size, 8, 3), symbols if self.answer.unit == "symbol" else numbers, mask)
+
+
+def test_a_lower_column_grows_to_the_height_of_the_other():
+    task = AssociativeRecall()
+    network = NTM(task.input_size, task.output_size, hidden_size=4, num_read_heads=4)
+    figure = drawn_of(trace_episode(network, task, {"items": 6}), task)["memory"]
+    figure.draw_without_rendering()
+    panels = {title: axes.get_window_extent() for title, axes in titled(figure).items()}
+    assert abs(panels["Write weightings"].y0 - panels["Read weightings, head 4"].y0) < 0.02 * figure.bbox.height
+    assert panels["Adds"].height > 2 * panels["Reads, head 1"].height

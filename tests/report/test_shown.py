@@ -88,6 +88,8 @@ def test_lines_of_both_sides_have_one_axis(ntm):
 def test_ticks_are_round_numbers_around_the_circle():
     labels = np.concatenate([np.arange(121, 128), np.arange(13)])
     assert labels[round_places(labels, 5)].tolist() == [125, 0, 5, 10]
+    labels = np.array([*range(96, 128), *range(90)])  # 120 and 0 are eight rows apart, the other numbers twenty
+    assert labels[round_places(labels, 7)].tolist() == [100, 0, 20, 40, 60, 80]
     assert frames(21) == [0, 5, 10, 15, 20]
     assert frames(47) == [0, 10, 20, 30, 40, 46]
     assert frames(1) == [0]

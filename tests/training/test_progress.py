@@ -126,10 +126,24 @@ def test_a_bar_of_a_user_s_own_trainer_takes_network_and_measures_of_the_learner
     bar, written = progress.CostBar(), shown[1]
     learner = SequenceLearner(LSTM(4, 3, hidden_size=4), answer=Symbols(3))
     trainer = trainer_at(0, total=float("inf"))
+    trainer.callback_metrics["validation_wrong_symbols"] = torch.tensor(1.0)
     bar.on_train_start(trainer, learner)
+    bar.on_validation_end(trainer, learner)
     bar.on_train_end(trainer, learner)
     assert bar.measures == Symbols(3).measures
     assert "LSTM: means over sequences in validation" in written.getvalue()
+
+
+def test_a_training_without_a_validation_has_no_heading(monkeypatch, shown):
+    bar, written = shown
+    monkeypatch.setattr(progress, "Console", lambda **options: Console(file=written, width=60, **options))
+    for steps in ((), (100, 1000)):
+        bar.on_train_start(trainer_at(0), MODULE)
+        for step in steps:
+            bar.on_validation_end(trainer_at(step), MODULE)
+        bar.on_train_end(trainer_at(1000), MODULE)
+    lines = written.getvalue().splitlines()
+    assert [line.endswith("means over sequences in validation") for line in lines] == [True, False, False]
 
 
 def test_another_module_is_refused_in_a_line():

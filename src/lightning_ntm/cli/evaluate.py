@@ -25,23 +25,26 @@ def evaluate(argv: list[str]) -> int:
     paths = list(_runs(arguments.runs))
     measured: list[Measured] = []
     left_out: dict[str, str] = {}
+    warned: set[str] = set()
     for path in paths:
         try:
-            measured.append(_evaluated(path, arguments))
+            measured.append(_evaluated(path, arguments, warned))
         except UsageError as error:
             left_out[path] = str(error)
     if not measured:
         more = "" if len(set(left_out.values())) == 1 else f" (and {len(left_out) - 1} more cannot be evaluated)"
         raise UsageError(f"{left_out[paths[0]]}{more}")
-    for path, reason in left_out.items():
-        warn(f"{path} is left out: {reason}")
+    _warn_of(left_out)
     alone = len(paths) == 1
     if arguments.json:
         printed = [{"run": one.run, **one.more, "results": one.results} for one in measured]
         print(as_json(printed[0] if alone else printed))
     else:
-        drawn = range_table if arguments.range else table
-        Terminal().print(drawn(measured, arguments.memory_slots, alone=alone))
+        shown = range_table if arguments.range else table
+        title, drawn = shown(measured, arguments.memory_slots, alone=alone)
+        terminal = Terminal()
+        terminal.print(title, soft_wrap=True)  # a table would break the path of the run
+        terminal.print(drawn)
     return 0
 
 
@@ -82,21 +85,31 @@ def _runs(given: list[str]) -> Iterator[str]:
                 yield one
 
 
-def _evaluated(path: str, arguments: argparse.Namespace) -> Measured:
+def _warn_of(left_out: dict[str, str]) -> None:
+    """Warn of runs that are left out, once for each reason."""
+    alike: dict[str, list[str]] = {}
+    for path, reason in left_out.items():
+        alike.setdefault(reason.replace(path, ""), []).append(path)
+    for first, *others in alike.values():
+        more = f" The same holds for {', '.join(others)}." if others else ""
+        warn(f"{first} is left out: {left_out[first]}{more}")
+
+
+def _evaluated(path: str, arguments: argparse.Namespace, warned: set[str]) -> Measured:
     run = opened(path, arguments)
     if arguments.range:
-        return _evaluated_range(path, run, arguments)
+        return _evaluated_range(path, run, arguments, warned)
     asked: dict[str, Any] = {"memory_slots": run.memory_slots} if run.memory_slots else {}
     if arguments.on:
         asked |= {"on": Path(arguments.on).name, "sha256": sha256_of(arguments.on)}
-    results = [{**asked, **result} for result in _results(run, arguments)]
+    results = [{**asked, **result} for result in _results(run, arguments, warned)]
     _keep(path, run.step, results)
     return Measured(path, results, run.task.answer.measures)
 
 
-def _evaluated_range(path: str, run: TrainedRun, arguments: argparse.Namespace) -> Measured:
+def _evaluated_range(path: str, run: TrainedRun, arguments: argparse.Namespace, warned: set[str]) -> Measured:
     with explained("", *TOO_LARGE):
-        found = evaluate_lengths(path, run, arguments, lambda longest: warn_of_memory(run, longest))
+        found = evaluate_lengths(path, run, arguments, lambda longest: warn_of_memory(run, longest, warned))
     _keep(path, run.step, [], [found])
     more = {name: value for name, value in found.items() if name != "results"}
     return Measured(path, found["results"], run.task.answer.measures, more)
@@ -112,13 +125,13 @@ def _keep(path: str, step: int, results: list[dict[str, Any]], ranges: list[dict
         warn(f"not kept for ntm report: {error}")
 
 
-def _results(run: TrainedRun, arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
+def _results(run: TrainedRun, arguments: argparse.Namespace, warned: set[str]) -> Iterator[dict[str, Any]]:
     from lightning_ntm.evaluation.evaluate import evaluate_pieces
 
     own_choice = not (arguments.lengths or arguments.vary)
     pieces = arguments.pieces if arguments.pieces is not None else run.task.pieces if own_choice else 1
     for difficulty in difficulties(arguments, run):
-        warn_of_memory(run, difficulty)
+        warn_of_memory(run, difficulty, warned)
         with explained("", *TOO_LARGE):
             options = {"sequences": arguments.sequences, "memory_slots": run.memory_slots}
             yield from evaluate_pieces(run.model, run.task, difficulty, pieces=pieces, seed=run.seed, **options)

@@ -128,8 +128,9 @@ def _traces(run: TrainedRun, arguments: argparse.Namespace) -> Iterator[tuple[di
     asked = difficulties(arguments, run) if arguments.lengths or arguments.vary else [run.task.difficulty]
     if arguments.animate and len(asked) > 1:
         raise UsageError(f"--animate writes one episode; {len(asked)} difficulties are given.")
+    warned: set[str] = set()
     for difficulty in asked:
-        warn_of_memory(run, difficulty)
+        warn_of_memory(run, difficulty, warned)
         with explained("", *TOO_LARGE):
             sequence, slots = arguments.sequence or 0, run.memory_slots
             options: dict[str, Any] = {"seed": run.seed, "sequence": sequence, "memory_slots": slots}

@@ -9,6 +9,7 @@ from lightning_ntm.cli.words import Parser, UsageError, add_device, explained, f
 from lightning_ntm.evaluation.build import TrainedRun, open_run, warn_beyond_memory
 from lightning_ntm.evaluation.contents import changed_file
 from lightning_ntm.evaluation.device import chosen_device
+from lightning_ntm.evaluation.slots import why_fixed
 from lightning_ntm.records import RunFolder
 from lightning_ntm.tasks.base import Task
 from lightning_ntm.tasks.files import FileTask
@@ -111,9 +112,16 @@ def difficulties(arguments: argparse.Namespace, run: TrainedRun) -> list[dict[st
     return [{**run.task.difficulty, **dict(zip(varied, values, strict=True))} for values in combinations]
 
 
-def warn_of_memory(run: TrainedRun, difficulty: dict[str, int]) -> None:
-    """Warn of episodes that are longer than the memory."""
+def warn_of_memory(run: TrainedRun, difficulty: dict[str, int], warned: set[str]) -> None:
+    """Warn of episodes that are longer than the memory.
+
+    Args:
+        run: The run.
+        difficulty: Of the episodes.
+        warned: The warnings of this command, each of which is printed once.
+    """
     with explained():
         warning = warn_beyond_memory(run.model, run.task, difficulty, memory_slots=run.memory_slots)
-    if warning:
-        warn(f"{warning}")
+    if warning and warning not in warned:
+        warned.add(warning)
+        warn(warning if why_fixed(run.model) else f"{warning} --memory_slots gives it more slots.")

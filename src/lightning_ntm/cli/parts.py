@@ -28,6 +28,7 @@ from lightning_ntm.training.data import EpisodeData
 from lightning_ntm.training.learner import SchedulerFactory, SequenceLearner
 from lightning_ntm.training.precision import HALF_EPS, check_eps, underflows
 from lightning_ntm.training.processes import check_devices
+from lightning_ntm.training.refusals import check_sizes
 from lightning_ntm.training.settings import Settings
 from lightning_ntm.training.slots import check_slots
 
@@ -64,6 +65,8 @@ def make_parts(parser: ArgumentParser, config: Namespace, said: Said) -> Parts:
     """
     raised = _raised_eps(config, said)
     made = _instantiated(parser, config)
+    with explained("--model: "):
+        check_sizes(made.model)
     full = _beyond_memory(made.model, made.task)
     few = _few_slots(made, config, asked="min_memory_slots" in said.own)
     _check_training(made, config)

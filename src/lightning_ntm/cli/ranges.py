@@ -9,7 +9,7 @@ from typing import Any
 from rich.table import Column, Table
 
 from lightning_ntm.cli.output import warn
-from lightning_ntm.cli.results import Measured
+from lightning_ntm.cli.results import Measured, names_of_runs
 from lightning_ntm.cli.terminal import progress_of
 from lightning_ntm.cli.words import Parser, UsageError
 from lightning_ntm.evaluation.build import TrainedRun
@@ -93,16 +93,19 @@ def _kept(path: str, run: TrainedRun, arguments: argparse.Namespace) -> dict[str
     return next(same, None)
 
 
-def range_table(measured: list[Measured], slots: int | None, *, alone: bool) -> Table:
-    """Return the means over the lengths of a range: of a single run also over parts of it."""
+def range_table(measured: list[Measured], slots: int | None, *, alone: bool) -> tuple[str, Table]:
+    """Return the means over the lengths of a range, of a single run also over parts of it, and the line above them."""
     measures = {measure.name: measure for one in measured for measure in one.measures.each}
     names = [*measures, "perfect"]
     titles = ["lengths", *(measures[name].label if name in measures else name for name in names)]
-    headers: list[Column | str] = [*([] if alone else [Column("run", overflow="fold")]), *titles]
+    headers: list[Column | str] = [
+        *([] if alone else [names_of_runs([Path(one.run).name for one in measured])]),
+        *titles,
+    ]
     memory = f", {slots} memory slots" if slots else ""
     runs = f"{measured[0].run}:" if alone else f"{len(measured)} runs, each:"
     title = f"{runs} {measured[0].more['sequences']} sequences of each length{memory}"
-    drawn = Table(*headers, title=title, caption="Mean over lengths, each of which counts alike.")
+    drawn = Table(*headers, caption="Mean over lengths, each of which counts alike.")
     for one in measured:
         if alone:
             for part in _parts(one.results):
@@ -110,7 +113,7 @@ def range_table(measured: list[Measured], slots: int | None, *, alone: bool) -> 
             drawn.add_section()
         means = [_shown(one.more.get(f"mean_{name}")) for name in names]
         drawn.add_row(*([] if alone else [Path(one.run).name]), _span(_unseen(one)), *means)
-    return drawn
+    return title, drawn
 
 
 def _unseen(one: Measured) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """The table of `ntm evaluate`."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -24,8 +24,17 @@ class Measured(NamedTuple):
     more: Mapping[str, Any] = MappingProxyType({})
 
 
-def table(measured: list[Measured], slots: int | None, *, alone: bool) -> Table:
-    """Return what has room on a terminal; `--json` prints everything.
+#: Letters of the longest name of a run that is never broken in a table: the other columns need room, too.
+_UNBROKEN = 30
+
+
+def names_of_runs(names: Collection[str]) -> Column:
+    """Return the column of a table for the names of runs: broken only where they are long."""
+    return Column("run", overflow="fold", no_wrap=max(map(len, names), default=0) <= _UNBROKEN)
+
+
+def table(measured: list[Measured], slots: int | None, *, alone: bool) -> tuple[str, Table]:
+    """Return what has room on a terminal, and the line above it; `--json` prints everything.
 
     Args:
         measured: Runs, at least one.
@@ -38,11 +47,12 @@ def table(measured: list[Measured], slots: int | None, *, alone: bool) -> Table:
     found = dict.fromkeys(name for result in results for name in result)
     columns = [name for name in found if _has_room(name, results, optima)]
     titles = {name: declared[name].label if name in declared else name.replace("_", " ") for name in columns}
-    headers = [Column(titles[name], overflow="fold" if name == "run" else "ellipsis") for name in columns]
-    drawn = Table(*headers, title=_title(measured, slots, alone), caption=_confidence(results))
+    runs = names_of_runs([Path(one.run).name for one in measured])
+    headers = [runs if name == "run" else Column(titles[name], overflow="fold") for name in columns]
+    drawn = Table(*headers, caption=_confidence(results))
     for result in results:
         drawn.add_row(*(_cell(result, name) for name in columns))
-    return drawn
+    return _title(measured, slots, alone), drawn
 
 
 def _title(measured: list[Measured], slots: int | None, alone: bool) -> str:

@@ -8,6 +8,7 @@ from rich.live import Live
 from rich.table import Column, Table
 from rich.text import Text
 
+from lightning_ntm.cli.results import names_of_runs
 from lightning_ntm.measures import brief
 from lightning_ntm.sweep import Plan, State, Status, status_of
 
@@ -75,7 +76,8 @@ _ORDER: tuple[State, ...] = ("running", "failed", "unreadable", "interrupted", "
 def table(statuses: list[Status], height: int | None = None) -> Group:
     """Return a table of all runs, or of those that fit, running ones first, and a line that counts them."""
     shown = sorted(statuses, key=lambda status: _ORDER.index(status.state)) if height else statuses
-    run = Column("run", overflow="ellipsis" if height else "fold", no_wrap=bool(height))
+    names = [status.name for status in shown]
+    run = Column("run", overflow="ellipsis", no_wrap=True) if height else names_of_runs(names)
     table = Table(run, "state", "step", "validation", "steps/s", "left", box=None, pad_edge=False)
     for status in shown[: height and max(3, height - 2)]:
         table.add_row(

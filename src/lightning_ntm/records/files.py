@@ -4,6 +4,7 @@ Only regular files of bounded size are read, so a pipe, a device or a directory 
 reader wait.
 """
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -55,6 +56,20 @@ def checked_regular(descriptor: int, path: Path) -> int:
         os.close(descriptor)
         raise _not_regular(path)
     return descriptor
+
+
+def is_file(path: Path) -> bool:
+    """Return whether there is a regular file. In Python 3.14 `Path.is_file` is false where it cannot be found out.
+
+    Raises:
+        OSError: The path is too long, or its folder may not be read.
+    """
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            raise
+        return False
 
 
 def _not_regular(path: Path) -> ValueError:

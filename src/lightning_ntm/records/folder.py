@@ -15,7 +15,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from lightning_ntm.records import results, rows
-from lightning_ntm.records.files import read_json, read_object, whole_lines
+from lightning_ntm.records.files import is_file, read_json, read_object, whole_lines
 from lightning_ntm.records.locks import Claim, claim, is_claimed
 from lightning_ntm.records.parsing import as_json, is_count, parse_json
 from lightning_ntm.records.results import Kept
@@ -138,7 +138,7 @@ class RunFolder:
             raise ValueError(f"{self.path} is a file, not a run folder.")
         if not self.path.is_dir():
             raise ValueError(f"run folder {self.path} does not exist.")
-        if not self.config.is_file():
+        if not is_file(self.config):
             raise ValueError(f"{self.path} is not a run folder: it has no {self.config.name}.")
 
     def began(self) -> bool:

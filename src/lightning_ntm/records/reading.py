@@ -11,7 +11,7 @@ import numpy as np
 from lightning_ntm.measures import BITS, UNCERTAIN_BITS, Measures
 from lightning_ntm.records.configuration import flat_config
 from lightning_ntm.records.declared import declared
-from lightning_ntm.records.files import CONFIG_BYTES, read_json, read_text
+from lightning_ntm.records.files import CONFIG_BYTES, is_file, read_json, read_text
 from lightning_ntm.records.finding import find
 from lightning_ntm.records.folder import RunFolder
 from lightning_ntm.records.parsing import LARGEST, as_json, parse_yaml, printable
@@ -140,7 +140,7 @@ def _options(run: Measured) -> str:
 
 
 def _read(name: str, folder: RunFolder) -> Measured:
-    if not folder.config.is_file():
+    if not is_file(folder.config):
         told = read_json(folder.failed).get("message")
         raise ValueError(f"it never began: {told}" if told else f"it has no {folder.config.name}.")
     identity, told = _identity(read_text(folder.config, CONFIG_BYTES)), declared(folder)

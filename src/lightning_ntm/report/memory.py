@@ -33,6 +33,8 @@ _BLANK = "#e8ecf2"  # where no answer is asked for
 _AROUND, _NUMBER = 0.36, 0.1
 #: Letters of 8 points that have room above a panel in a column, and above a wide one.
 _LETTERS, _LETTERS_WIDE = 44, 100
+#: Rows by which columns may differ; and the most by which panels grow where they differ more.
+_LITTLE, _MOST_GROWTH = 60, 5
 #: Most matrices side by side.
 _MOST_FRAMES = 7
 
@@ -61,7 +63,7 @@ def draw_memory(trace: Mapping[str, np.ndarray], title: str, unit: str, show: Se
     grid = figure.add_gridspec(1 + len(lower), 2, height_ratios=[upper, *lower])
     for place, (side, shares) in enumerate(zip(sides, heights, strict=True)):
         column = figure.add_subfigure(grid[0, place])
-        _draw_column(column, side, [*shares, *_rest(tallest, shares)], landmarks, upper - 0.4)
+        _draw_column(column, side, _filled(tallest, shares), landmarks, upper - 0.4)
     for row, panel in enumerate(panels.whole, start=1):
         wide = figure.add_subfigure(grid[row, :])
         _draw_frames(wide, wide.subplots(), panel)
@@ -76,10 +78,18 @@ def _height(shares: Sequence[int]) -> float:
     return 0.02 * sum(shares) + _AROUND * len(shares)
 
 
-def _rest(tallest: float, shares: Sequence[int]) -> list[int]:
-    """Return the rows to leave blank below a column that is much lower than the other one."""
-    left = int((tallest - _height(shares)) / 0.02)
-    return [left] if left > 60 else []
+def _filled(tallest: float, shares: list[int]) -> list[int]:
+    """Return the rows of panels that grow to the height of the other column, and the rows to leave blank below them."""
+    left = _left(tallest, shares)
+    if left <= _LITTLE:
+        return shares
+    grown = [round(share * min(_MOST_GROWTH, 1 + left / sum(shares))) for share in shares]
+    rest = _left(tallest, grown)
+    return [*grown, rest] if rest > _LITTLE else grown
+
+
+def _left(tallest: float, shares: list[int]) -> int:
+    return int((tallest - _height(shares)) / 0.02)
 
 
 def _draw_column(

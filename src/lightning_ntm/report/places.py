@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from lightning_ntm.report.style import (
     COLORS,
@@ -48,7 +49,7 @@ def draw_places(trace: Mapping[str, np.ndarray], title: str) -> Picture:
     fits = [fit(numbers, *head, slots) for head in zip(found.T, sharpness.T, strict=True)]
     best = int(np.argmax([one.explained for one in fits]))
     with styled():
-        figure = Picture(figsize=(WIDTH, 3), layout="constrained", facecolor=PAPER)
+        figure = Picture(figsize=(WIDTH, 3), layout=ConstrainedLayoutEngine(wspace=0.06), facecolor=PAPER)
         figure.suptitle(title, fontsize=10)
         against, written, read = figure.subplots(1, 3, width_ratios=(1.25, 1, 1))
         _scatter(against, numbers, sharpness, fits, best)

@@ -124,8 +124,7 @@ class CostBar(ProgressBar):
         if in_kernel():
             self.bar = NotebookBar(self.name, _total_steps(trainer))
             return
-        self.console = Console(highlight=False, markup=False)
-        self.console.print(f"{self.name}: means over sequences in validation", soft_wrap=True)
+        self.console, self.headed = Console(highlight=False, markup=False), False
         if is_live(self.console):
             self.bar = _TerminalBar(self.console, _total_steps(trainer), trainer.global_step)
 
@@ -153,11 +152,19 @@ class CostBar(ProgressBar):
         self.costs.append(float(trainer.callback_metrics[f"validation_{judge.name}"]))
         width = _NARROW if isinstance(self.bar, NotebookBar) else self.console.width
         line = validation_line(trainer, self.measures, width)
+        if not isinstance(self.bar, NotebookBar):
+            self._head()
         if self.bar:
             self.bar.validated(self._curve(judge.label, width), line)
         elif trainer.global_step >= self.next_line or trainer.global_step == trainer.max_steps:
             self.console.print(line, soft_wrap=True)
             self.next_line = trainer.global_step + (_total_steps(trainer) or 20 * trainer.global_step) / _FEW
+
+    def _head(self) -> None:
+        """Write the heading above the first line of this training."""
+        if not self.headed:
+            self.console.print(f"{self.name}: means over sequences in validation", soft_wrap=True)
+            self.headed = True
 
     def _curve(self, label: str, width: int) -> str:
         if not isinstance(self.bar, NotebookBar) and self.console.options.ascii_only:

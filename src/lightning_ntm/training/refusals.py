@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+from torch import nn
+from torch.nn.parameter import is_lazy
 
 from lightning_ntm.evaluation.contents import changed_file
 from lightning_ntm.models.base import MemoryModel
@@ -25,6 +27,16 @@ def check_same_data(task: Task, folder: RunFolder) -> None:
             raise ValueError(
                 f"{folder.path} was trained on version {version} of {type(task).__name__}'s data; "
                 f"this is version {task.version}."
+            )
+
+
+def check_sizes(model: nn.Module) -> None:
+    """Raise `ValueError` where a parameter has no size yet, as one of `nn.LazyLinear` before the first call."""
+    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+        if is_lazy(tensor):
+            raise ValueError(
+                f"{name} of {type(model).__name__} has no size before the first call (a lazy module of PyTorch, such "
+                "as nn.LazyLinear): give its size in the constructor, for example by nn.Linear."
             )
 
 

@@ -18,7 +18,7 @@ from lightning_ntm.training.logger import JsonLinesLogger
 from lightning_ntm.training.processes import plugins_of
 from lightning_ntm.training.progress import CostBar
 from lightning_ntm.training.recorded import RecordedRun
-from lightning_ntm.training.refusals import backend_of
+from lightning_ntm.training.refusals import backend_of, check_sizes
 from lightning_ntm.training.safety import (
     DivergenceError,
     FinishStep,
@@ -47,7 +47,7 @@ class Run:
 
     Raises:
         ValueError: The folder exists (without `resume`), or contains nothing that can be resumed; or the network's
-            output does not fit the answer of the task.
+            output does not fit the answer of the task, or a parameter has no size yet.
     """
 
     def __init__(
@@ -65,6 +65,7 @@ class Run:
         self.learner, self.data, self.folder = learner, data, folder
         self.keep_weights_every = keep_weights_every
         data.task.answer.check_size(learner.model.output_size)
+        check_sizes(learner.model)
         # fast_dev_run and barebones write nothing.
         self.keeps = not (trainer.get("fast_dev_run") or trainer.get("barebones"))
         self.saves = self.keeps and trainer.get("enable_checkpointing") is not False
