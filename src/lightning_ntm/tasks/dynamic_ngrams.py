@@ -64,7 +64,7 @@ class DynamicNGrams(Task):
 
     @property
     def pieces(self) -> int:
-        """Ten, or one for each bit: a network learns the table within a sequence, so the cost falls from part to part."""
+        """Ten, or one for each bit: a network learns the table within a sequence, so the cost falls over the parts."""
         return min(10, self.length)
 
     def sample(self, generator: np.random.Generator, batch_size: int, **difficulty: int) -> Batch:
