@@ -35,8 +35,9 @@ def import_run(argv: list[str]) -> int:
 def _parser() -> Parser:
     parser = Parser(
         prog="ntm import",
-        description="Make a run folder from a checkpoint of another NTM implementation. Its network gives the same "
-        "outputs. ntm evaluate, figure, explore, export and report take the folder. No code of the file is run.",
+        description="Make a run folder from a checkpoint of another NTM implementation. Its network gives the "
+        "outputs of the original. ntm evaluate, figure, explore, export and report take the folder. No code of the "
+        "file is run.",
         allow_abbrev=False,
     )
     parser.add_argument("checkpoint", type=filled, metavar="CHECKPOINT", help="a file of torch.save")
