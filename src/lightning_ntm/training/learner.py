@@ -41,8 +41,8 @@ class SequenceLearner(TakesShortSteps, InOwnTrainer):
     Args:
         model: The network.
         optimizer: Makes the optimiser from the parameters.
-        scheduler: Makes the schedule of the learning rate from the optimiser. The schedule advances with every step; a
-            schedule that watches a plateau advances with every validation instead.
+        scheduler: Makes the schedule of the learning rate from the optimiser. It advances with every step, or with
+            every validation if it watches a plateau.
         decay_after: Without a scheduler, the share of all steps after which the learning rate falls
             linearly to zero, in [0, 1]; 1 keeps it to the end.
         loss: `mean` over all units (bits, symbols, numbers) of the answers in a batch, or `sum` over each answer and
@@ -51,12 +51,11 @@ class SequenceLearner(TakesShortSteps, InOwnTrainer):
         min_memory_slots: Lowest number of memory slots in training. Each batch has a random number of slots, from this
             number to all slots of the network, so that the network cannot rely on unused slots. 0 always trains with
             all.
-        weight_noise: Standard deviation of Gaussian noise on the weights, in [0, 1]. The noise is drawn for each batch
-            and applies to its forward and backward pass. Networks that rely on a slow drift of values in their state
-            then fail in training. 0 adds no noise; validation never has noise.
+        weight_noise: Standard deviation of Gaussian noise on the weights, in [0, 1], drawn for each batch, for its
+            forward and backward pass. Networks that rely on a slow drift of their state then fail in training. 0 adds
+            no noise; validation never has noise.
         noise_warmup: Share of all steps in which this noise rises linearly from 0, in [0, 1]; see `WeightNoise`.
-        answer: Kind of the answers, such as `Symbols(5)` of `lightning_ntm.tasks.answers`, if no datamodule with a task
-            declares it.
+        answer: Kind of the answers, as `Symbols(5)` of `lightning_ntm.tasks.answers`, if no datamodule has a task.
     """
 
     def __init__(
