@@ -20,7 +20,7 @@ _VERBS = {
     "explore": "Make a page on which a trained network runs, on inputs that you draw.",
     "zoo": "List the trained networks that come with the package.",
     "export": "Write a trained network as ONNX, for torch.export, or as safetensors.",
-    "import": "Make a run folder of a checkpoint of another NTM implementation.",
+    "import": "Make a run folder from a checkpoint of another NTM implementation.",
     "report": "Write one page on many runs: curves, success, cost by length.",
     "bench": "Time a training step on this machine, with the kernel and without.",
 }

@@ -12,7 +12,7 @@ def explore(argv: list[str]) -> int:
     parser = Parser(
         prog="ntm explore",
         description="Make a page on which a trained network runs step by step, on inputs that you draw. The page is "
-        "one file that needs nothing but itself. It opens in the browser, unless it is written to a file.",
+        "one file that needs no other file. It opens in the browser, unless --html writes it to a file.",
         allow_abbrev=False,
     )
     parser.add_argument(

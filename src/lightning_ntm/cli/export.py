@@ -86,12 +86,12 @@ def _parser() -> Parser:
     parser.add_argument(
         "run", type=filled, metavar="RUN", help="a run folder, a folder of save_pretrained, or a name of ntm zoo"
     )
-    parser.add_argument("--format", required=True, choices=list(_FILES), help="what to write")
+    parser.add_argument("--format", required=True, choices=list(_FILES), help="format of the files")
     parser.add_argument(
         "--output",
         type=filled,
         metavar="PATH",
-        help="the file, for safetensors the folder (in RUN/exported; of a name of ntm zoo in ./NAME-exported)",
+        help="the file, for safetensors the folder (in RUN/exported; for a name of ntm zoo in ./NAME-exported)",
     )
     parser.add_argument(
         "--push_to_hub",

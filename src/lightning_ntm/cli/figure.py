@@ -42,7 +42,7 @@ def figure(argv: list[str]) -> int:
 def _asked_figure(argv: list[str]) -> argparse.Namespace:
     parser = inspecting("figure", "Draw an episode of a run: inputs, outputs and memory, as in the paper.")
     parser.add_argument("run", type=filled, metavar="RUN", help="a run folder, or a name of ntm zoo")
-    where = "folder for the pictures (RUN/figures; of a name of ntm zoo ./NAME-figures)"
+    where = "folder for the pictures (RUN/figures; for a name of ntm zoo ./NAME-figures)"
     parser.add_argument("--output", type=folder_name, metavar="FOLDER", help=where)
     parser.add_argument("--sequence", type=int, metavar="NUMBER", help="number of the episode, from 0 (0)")
     parser.add_argument(

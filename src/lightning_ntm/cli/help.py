@@ -16,7 +16,7 @@ examples:
   ntm train --task RepeatCopy --model LSTM      another task and network
   ntm train --task Copy --seeds 1-10            ten runs, as ntm sweep
   ntm train --config paper-copy --name graves   a preset; options may follow
-  ntm train --resume runs/ntm-copy-seed1        an interrupted run goes on
+  ntm train --resume runs/ntm-copy-seed1        resume an interrupted run
 
 task and network:
   --task TASK                  Copy, RepeatCopy, PrioritySort, DynamicNGrams,
@@ -31,10 +31,11 @@ run:
   -c, --config FILE            YAML file or preset; can be repeated
   --name NAME                  name of the run folder (NETWORK-TASK-seedN)
   --runs FOLDER                parent of the run folder (runs)
-  --seed N                     of initial weights and episodes (1)
+  --seed N                     seed of initial weights and episodes (1)
   --seeds A-B                  several runs, with the options of ntm sweep
   --resume FOLDER              a run folder; some options may change
-  --stop_when_solved N         validations without error that end it, or 0 (0)
+  --stop_when_solved N         validations without error that end the run, or 0
+                               for never (0)
   --keep_weights_every N       steps between weights that are kept, or 0 (0)
   --threads N                  CPU threads (1)
 
@@ -46,7 +47,8 @@ optimization:
                                falls to 0, without a scheduler ({decay_after})
   --trainer.gradient_clip_val  largest norm of the gradients ({trainer.gradient_clip_val})
   --weight_noise STD           noise on the weights in training (0.0)
-  --noise_warmup SHARE         share of the steps in which it rises from 0 (0.0)
+  --noise_warmup SHARE         share of the steps in which this noise rises from
+                               0 to its full value (0.0)
   --min_memory_slots N         lowest number of slots in training, 0: all ({min_memory_slots})
 
 data and length of the training:

@@ -35,8 +35,9 @@ def import_run(argv: list[str]) -> int:
 def _parser() -> Parser:
     parser = Parser(
         prog="ntm import",
-        description="Make a run folder of a checkpoint of another NTM implementation. Its network answers as the "
-        "original; ntm evaluate, figure, explore, export and report take the folder. Nothing in the file is run.",
+        description="Make a run folder from a checkpoint of another NTM implementation. Its network gives the "
+        "outputs of the original. ntm evaluate, figure, explore, export and report take the folder. No code of the "
+        "file is run.",
         allow_abbrev=False,
     )
     parser.add_argument("checkpoint", type=filled, metavar="CHECKPOINT", help="a file of torch.save")
@@ -46,15 +47,15 @@ def _parser() -> Parser:
         "--task",
         type=filled,
         metavar="TASK",
-        help="the task, as Copy, RepeatCopy, AssociativeRecall or PrioritySort, in the encoding of the implementation; "
-        "or the import path of your own (by default what the file or the sizes of the network say)",
+        help="the task: Copy, RepeatCopy, AssociativeRecall or PrioritySort, in the encoding of the implementation; "
+        "or the import path of your own (by default it follows from the file or the sizes of the network)",
     )
     parser.add_argument("--name", type=filled, metavar="NAME", help="name of the run folder (FORMAT-FILE)")
-    parser.add_argument("--runs", type=filled, metavar="FOLDER", default="runs", help="folder of the run folder (runs)")
+    parser.add_argument("--runs", type=filled, metavar="FOLDER", default="runs", help="parent of the run folder (runs)")
     parser.add_argument(
         "--write_follows",
         choices=("read", "write"),
-        help="clemkoa-ntm only: the head whose previous weighting the write head interpolates with; read in code "
-        "before its commit 723d4eb, as that of the published checkpoints, write since then",
+        help="clemkoa-ntm only: the head whose previous weighting the write head interpolates with: read for code "
+        "before its commit 723d4eb, which trained the published checkpoints; write for later code",
     )
     return parser

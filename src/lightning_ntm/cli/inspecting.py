@@ -36,9 +36,9 @@ def inspecting(verb: str, description: str) -> Parser:
         help="values of any difficulty of the task",
     )
     parser.add_argument(
-        "--on", type=filled, metavar="FILE", help="file to use instead of the run's own, for runs on files"
+        "--on", type=filled, metavar="FILE", help="for runs on files: another file instead of the run's own"
     )
-    parser.add_argument("--memory_slots", type=int, help="memory slots of each sequence, if not those of the training")
+    parser.add_argument("--memory_slots", type=int, help="memory slots of each sequence (as in training)")
     add_device(parser)
     return parser
 

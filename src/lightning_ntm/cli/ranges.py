@@ -25,8 +25,8 @@ def add_range(parser: Parser) -> None:
     """Add the options for a range of lengths."""
     add = parser.add_argument
     add("--range", type=_range, metavar="A-B[:STEP]", help="every length from A to B, and the mean over them")
-    add("--include_training", action="store_true", help="let --range have lengths of training, outside the mean")
-    add("--missing", action="store_true", help="do not measure runs again whose folder has this --range already")
+    add("--include_training", action="store_true", help="let --range include training lengths; the mean excludes them")
+    add("--missing", action="store_true", help="skip runs whose folder already has this --range")
 
 
 def _range(text: str) -> range:

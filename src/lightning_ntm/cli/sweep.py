@@ -139,7 +139,7 @@ def _parser() -> Parser:
     add("--name", type=filled, help="name of the sweep's folder")
     add("--runs", type=filled, help="parent folder (runs)")
     add("--processes", type=positive, help="runs at a time (one for each core)")
-    most = "seeds that one process trains in one loop, at most (auto)"
+    most = "largest number of seeds that one process trains in one loop (auto)"
     add("--side-by-side", type=_side_by_side, default="auto", metavar="auto|N|off", help=most)
     add("--retries", type=whole_number, default=3, help="times a crashed run is resumed from its checkpoint (3)")
     add("--shard", metavar="I/N", help="train the I-th of N parts of the plan, for job arrays")

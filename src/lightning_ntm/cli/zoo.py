@@ -26,9 +26,10 @@ def zoo(argv: list[str]) -> int:
     """List the networks that come with the package."""
     parser = Parser(
         prog="ntm zoo",
-        description="List the trained networks that come with the package, what they reach on 100 new episodes, or as "
-        "many as are listed (±: 95 % confidence), and the commands that trained them. A name takes the place of a run "
-        "folder in ntm explore, evaluate, figure and export, unless there is a folder of this name.",
+        description="List the trained networks that come with the package, their results (±: 95 % confidence), and the "
+        "commands that trained them. The results are for 100 new episodes, unless another number is listed. ntm "
+        "explore, evaluate, figure and export take a name of this list in place of a run folder, unless there is a "
+        "folder of this name.",
         allow_abbrev=False,
     )
     parser.add_argument("--json", action="store_true", help="print only JSON: a list of objects")

@@ -56,13 +56,13 @@ def update_usage(
 
 
 def allocation_weights(usage: Float[Tensor, "*batch slots"]) -> Float[Tensor, "*batch slots"]:
-    """Weighting of unused slots: the least used slot has what it has free, the next a share of the rest, and so on.
+    """Weighting of unused slots: the least used slot gets its free share, the next a share of the rest, and so on.
 
-    Dynamic memory allocation. Slots of equal usage are taken in the order of their numbers, where usages that differ by
-    less than `TIE` for each slot between them count as equal: most slots have the same usage for as long as they were
-    not allocated, and rounding would choose among them. The order counts as constant in the gradient, as in the paper.
-    Nothing is added to the usage itself: products are computed as products and never divided by, so that a usage of 0
-    has its exact weight and gradient.
+    Dynamic memory allocation. Slots of equal usage are taken in the order of their numbers. Usages that differ by less
+    than `TIE` for each slot between them count as equal. Reason: slots that were never allocated have the same usage up
+    to rounding, and rounding would otherwise choose among them. The order is treated as constant in the gradient, as in
+    the paper. Nothing is added to the usage itself, and there is no division by a product, so that a usage of 0 has its
+    exact weight and gradient.
 
     Args:
         usage: The paper's u, in [0, 1].
@@ -111,7 +111,7 @@ def write_weights(
 def deallocate(
     memory: Float[Tensor, "*batch slots width"], retention: Float[Tensor, "*batch slots"]
 ) -> Float[Tensor, "*batch slots width"]:
-    """Erase what is freed. De-allocation of Csordas and Schmidhuber; in the paper a freed slot keeps its content."""
+    """Erase freed slots. De-allocation of Csordas and Schmidhuber; in Graves et al. a freed slot keeps its content."""
     return memory * retention.unsqueeze(-1)
 
 
@@ -125,7 +125,7 @@ def update_link(
     Args:
         link: The paper's L, with zeros on its diagonal.
         write_weights: Of this step.
-        precedence: Of the step before, p: where the last write was.
+        precedence: The paper's p of the step before: a weighting over the slots of the last write.
     """
     to, source = write_weights.unsqueeze(-1), write_weights.unsqueeze(-2)
     link = (1 - to - source) * link + to * precedence.unsqueeze(-2)
@@ -207,11 +207,11 @@ def sharpen_link_weights(
 ) -> Float[Tensor, "*batch heads slots"]:
     """Raise a forward or backward weighting to a power and normalise. Sharpness control of Csordas and Schmidhuber.
 
-    Where there are no links the weighting stays zero: nothing is added before the power. Below `LEAST_LINK` the sum
-    falls from 1 to 0, which keeps the gradient finite.
+    Without links the weighting stays zero: nothing is added before the power. If the largest number of a weighting is
+    below `LEAST_LINK`, the sum of the result falls from 1 to 0, which keeps the gradient finite.
 
     Args:
-        weights: Relative to their largest before the power.
+        weights: The weighting; it is divided by its largest number before the power.
         sharpness: The paper's s, at least 1.
     """
     relative = weights / weights.amax(dim=-1, keepdim=True).clamp(min=LEAST_LINK)

@@ -28,9 +28,9 @@ def nearest_slots(
 ) -> Int64[Tensor, "*batch heads entries"]:
     """The `count` slots of the largest cosine similarity to each key, the nearest first. Section 3.1.
 
-    An exact search of all slots. Similarities are compared in steps of `SIMILARITY_STEP`, and of equal ones the first
-    slots come first: slots that were written with the same vector, and empty ones, would otherwise be chosen by
-    rounding, and the same sequence in another batch would end in another state.
+    An exact search of all slots. Similarities are compared in steps of `SIMILARITY_STEP`; among equal ones the first
+    slots come first. Otherwise rounding would choose among empty slots, and among slots that were written with the same
+    vector, and the same sequence in another batch would end in another state.
     """
     memory, key = memory.detach(), key.detach()
     slots = memory.shape[-2]
@@ -58,7 +58,7 @@ def sparse_content_weights(
 
 
 def least_recently_accessed(accessed: Int64[Tensor, "*batch slots"]) -> Int64[Tensor, "*batch"]:
-    """The slot whose last access is the longest ago, of several the first. Section 3.2."""
+    """The slot whose last access is the longest ago; of several such slots the first. Section 3.2."""
     return accessed.argmin(dim=-1)
 
 
@@ -74,7 +74,7 @@ def last_access(
         accessed: Their last access before.
         time: Now.
         places: The slots that are read or written.
-        weights: By which they are read or written; all entries of a slot are summed.
+        weights: Weights with which they are read or written; all entries of a slot are summed.
     """
     totals, _ = merged(places, weights.detach())
     return torch.where(totals > LEAST_ACCESS, time.unsqueeze(-1), accessed)
@@ -87,7 +87,7 @@ def sparse_write_weights(
     write_gate: Float[Tensor, "*batch"],
     reuse_gate: Float[Tensor, "*batch"],
 ) -> tuple[Int64[Tensor, "*batch written"], Float[Tensor, "*batch written"]]:
-    """The write weighting: where was read in the step before, and the least recently accessed slot. Section 3.2.
+    """The write weighting: the slots read in the step before, and the least recently accessed slot. Section 3.2.
 
     With several read heads, the mean of their weightings. The last entry is that of the least recently accessed slot.
 
@@ -96,7 +96,8 @@ def sparse_write_weights(
         read_weights: Their weights.
         unused: The least recently accessed slot.
         write_gate: The paper's alpha, in [0, 1]. 0 writes nothing.
-        reuse_gate: The paper's gamma, in [0, 1]. 1 writes where was read, 0 to the least recently accessed slot.
+        reuse_gate: The paper's gamma, in [0, 1]. 1 writes to the slots read in the step before, 0 to the least recently
+            accessed slot.
     """
     before = read_weights.flatten(-2) * (reuse_gate / read_weights.shape[-2]).unsqueeze(-1)
     places = torch.cat([read_places.flatten(-2), unused.unsqueeze(-1)], dim=-1)
@@ -117,7 +118,7 @@ def replace_rows(
     places: Int64[Tensor, "*batch entries"],
     rows: Shaped[Tensor, "*batch entries width"],
 ) -> Shaped[Tensor, "*batch slots width"]:
-    """A table with the rows at `erased` set to 0, then `rows` added at `places`. What is overwritten is erased."""
+    """Return a table with the rows at `erased` set to 0, then `rows` added at `places`."""
     width = table.shape[-1]
     table = table.scatter(-2, erased.unsqueeze(-1).expand(*erased.shape, width), 0)
     return table.scatter_add(-2, places.unsqueeze(-1).expand(*places.shape, width), rows)
@@ -126,7 +127,7 @@ def replace_rows(
 def merged(
     places: Int64[Tensor, "*batch entries"], weights: Float[Tensor, "*batch entries"]
 ) -> tuple[Float[Tensor, "*batch entries"], Bool[Tensor, "*batch entries"]]:
-    """The whole weight of the slot of each entry, and which entries are the first of their slot."""
+    """Return the total weight of the slot of each entry, and whether each entry is the first of its slot."""
     same = places.unsqueeze(-1) == places.unsqueeze(-2)
     totals = (same.to(weights.dtype) @ weights.unsqueeze(-1)).squeeze(-1)
     return totals, ~same.tril(-1).any(dim=-1)
@@ -146,7 +147,7 @@ def by_weight(
 def largest_entries(
     places: Int64[Tensor, "*batch entries"], weights: Float[Tensor, "*batch entries"], count: int
 ) -> tuple[Int64[Tensor, "*batch largest"], Float[Tensor, "*batch largest"]]:
-    """The `count` slots with the largest weights. Slots are repeated, with weight 0, where there are fewer."""
+    """The `count` slots with the largest weights. If there are fewer slots, some are repeated with weight 0."""
     totals, first = merged(places, weights)
     order = by_weight(totals, first)[..., :count]
     return places.gather(-1, order), torch.where(first, totals, 0).gather(-1, order)
@@ -174,13 +175,13 @@ def update_sparse_links(
 ) -> tuple[Int64[Tensor, "*batch written links"], Float[Tensor, "*batch written links"]]:
     """Rows of the link matrix of slots that are written: N_ij = (1 - w_i) N_ij + w_i p_j, the largest entries of each.
 
-    Supplement, sparse DNC. In the DNC a link also fades as the slot that it leads from is written: (1 - w_i - w_j).
+    Supplement, sparse DNC. In the DNC a link also fades when slot j, from which it leads, is written: (1 - w_i - w_j).
 
     Args:
         link_places: The slots j that each written slot i was written after.
         link_weights: N_ij.
         write_places: The written slots, i.
-        write_weights: The whole weight of each.
+        write_weights: The total weight of each written slot.
         precedence_places: Of the step before, j.
         precedence_weights: Of the step before, p.
     """

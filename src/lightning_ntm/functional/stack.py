@@ -17,7 +17,7 @@ def update_stack(
     """Return the mean of the stacks after a push, a pop and no action, by the weights of the actions.
 
     s_i' = a_push s_{i-1} + a_pop s_{i+1} + a_noop s_i, where s_{-1} is the pushed vector, and below the last slot there
-    are zeros. A push moves what is in the last slot out of the stack.
+    are zeros. A push removes the content of the last slot from the stack.
 
     Args:
         stack: The top in slot 0.

@@ -39,10 +39,10 @@ class MemoryModel(Pretrained, nn.Module, abc.ABC, Generic[State]):
     Args:
         input_size: Numbers per step of the input, at least 1.
         output_size: Logits per step of the output, at least 1.
-        backend: `"auto"` takes the fastest program that can run a call, `"reference"` the loop
-            over `step`, a kernel's name that kernel or an error that says why it cannot.
-        checkpoint_every: With gradients, save only the states between segments of this many steps and compute
-            each segment again in the backward: less memory for about a third more time. 0 saves everything.
+        backend: `"auto"` takes the fastest program that can run a call, `"reference"` the loop over `step`. With the
+            name of a kernel, this kernel runs the call, or an error gives the reason why it cannot.
+        checkpoint_every: With gradients, save only the states between segments of this many steps, and compute each
+            segment again in the backward pass. This saves memory and takes about a third more time. 0 saves everything.
 
     Shape:
         - inputs: `(batch, time, input_size)`, with at least one step

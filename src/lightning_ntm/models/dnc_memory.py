@@ -49,9 +49,9 @@ class DNCParameters(NamedTuple):
 class DNCMemory(Memory[DNCMemoryState]):
     """The memory of a DNC with one write head and any number of read heads; it has no parameters.
 
-    In each step slots are freed, the write head writes to unused slots or by content, the links are updated, and the
-    read heads read the new memory by content or along the links. A sequence begins with zeros everywhere. Keys and
-    write vectors are the numbers of the interface vector themselves, which are not limited.
+    In each step slots are freed, the write head writes to unused slots or to slots that it finds by content, the links
+    are updated, and the read heads read the new memory by content or along the links. A sequence begins with zeros
+    everywhere. Keys and write vectors are the numbers of the interface vector themselves, which are not limited.
 
     Args:
         memory_slots: Number of memory slots, N in the paper, at least 2; `initial_state` can give another number.
@@ -115,7 +115,7 @@ class DNCMemory(Memory[DNCMemoryState]):
         return DNCMemoryState(*(self._like.new_zeros((*batch, *shape), dtype=dtype) for shape in shapes))
 
     def reads(self, state: DNCMemoryState) -> Float[Tensor, "*batch reads"]:
-        """Return what all heads have read."""
+        """Return the reads of all heads as one vector."""
         return state.reads.flatten(-2)
 
     def step(self, interface: Float[Tensor, "*batch interface"], state: DNCMemoryState) -> DNCMemoryState:

@@ -60,20 +60,20 @@ class NTM(ControlledModel[NTMState]):
         head_init: Weightings before the first step: `one_hot` (slot 0) or `learned`.
         stay_bias: Initial bias towards keeping the previous weighting: it is added to the logits of sharpening and, for
             read heads, of no shift, and subtracted from those of the gates. Heads then learn pure shifts, which
-            generalise to any length. With 0 heads learn earlier to jump by content.
+            generalise to any length. With a `stay_bias` of 0, heads learn earlier to jump by content.
         lookup_bias: Initial bias of read heads towards addressing by content: it is added to the logits of their gates
             and, doubled, to those of their key strength. Over hundreds of slots a weighting by content is nearly
             uniform, and reads are uninformative, unless the strength is large.
         append_bias: Initial bias of write heads towards a shift by one slot in each step: it is added to the logits of
             that shift and subtracted from those of their gates.
         follow_bias: Initial bias of read heads towards a shift by one slot in each step: it is added to the logits of
-            that shift. With `append_bias` a read head then moves along with the write heads, so that it is at what was
-            written last when the answer begins. This helps where the answer is in reverse order, or the memory is used
+            that shift. With `append_bias` a read head then moves along with the write heads. When the answer begins, it
+            is at the slot that was written last. This helps where the answer is in reverse order, or the memory is used
             as a stack. Use it with a `stay_bias` of 0.
         gradient_limit: Bound on the absolute value of each number of the gradient with respect to a weighting, in each
-            step; 0 sets none. The dynamics of a head that hardly matters can be chaotic: over hundreds of steps its
-            gradient can exceed all others and the range of float32. With a loss that is a mean over bits these
-            gradients are normally below 0.1.
+            step; 0 sets none. If a head has little effect on the output, its dynamics can be chaotic: over hundreds of
+            steps its gradient can exceed all others and the range of float32. With a loss that is a mean over bits
+            these gradients are normally below 0.1.
         memory: A memory of your own instead of the paper's. Options of memory and heads must then keep their defaults.
         backend: `auto` takes the fastest program that can run a call, `reference` the plain loop.
         checkpoint_every: For long sequences: steps between the states that are saved for the backward; the rest is

@@ -52,14 +52,15 @@ class SAM(SparseModel):
 
     In each step the least recently accessed slot is erased. The write goes to that slot and to those that were read in
     the step before, mixed by a gate. Then each head reads the `num_nearest` slots that are nearest to its key. The
-    backend `sparse` changes the memory in place and saves for the backward what was read, so that the memory of a
-    training step does not grow with time steps times slots; gradients, writes and reads cost the same with any number
-    of slots. The search for the nearest slots is exact: one product of the memory with the keys, without a gradient,
-    and the smallest time of last access, both of which grow with the slots. The paper's search is approximate.
+    backend `sparse` changes the memory in place and saves only the rows that were read for the backward pass. The bytes
+    that a training step saves therefore do not grow with the number of slots, and the time for gradients, writes and
+    reads does not depend on it. The search for the nearest slots is exact (the paper's is approximate): it is one
+    product of the memory with the keys, without a gradient. The time of this search, and of the search for the least
+    recently accessed slot, grows with the number of slots.
 
-    What the paper leaves open: strengths are 1 + softplus as in the DNC; with several read heads there is one write
-    head, which takes the mean of their weightings; the softmax is over the nearest slots alone; the memory begins with
-    zeros, and empty slots are used in their order.
+    The paper leaves some points open. Here strengths are 1 + softplus as in the DNC. With several read heads there is
+    one write head, which takes the mean of their weightings. The softmax is over the nearest slots only. The memory
+    begins with zeros, and empty slots are used in their order.
 
     Args:
         input_size: Numbers per step of the input.
@@ -110,12 +111,12 @@ class SDNC(SparseModel):
     """Sparse Differentiable Neural Computer (Rae et al. 2016, arXiv 1610.09027, supplement): `SAM` with links.
 
     A slot has up to `num_links` links to the slots after which it was written. Heads read by content, backward and
-    forward along the links, mixed as in the DNC; each of the three reads `num_nearest` slots. It writes as `SAM` does,
-    and costs the same with any number of slots apart from what is said there.
+    forward along the links, mixed as in the DNC; each of the three reads `num_nearest` slots. It writes as `SAM` does.
+    Its cost depends on the number of slots only in the two searches that are described there.
 
-    A link fades as the slot that it leads to is written, N_ij = (1 - w_i) N_ij + w_i p_j; in the DNC also as the other
-    one is. The `num_links` largest entries of a row are kept, of precedence too; of followers those of the largest
-    links.
+    A link from slot j to slot i fades when slot i is written: N_ij = (1 - w_i) N_ij + w_i p_j. In the DNC it also fades
+    when slot j is written. The `num_links` largest entries of each row of links, and of the precedence, are kept. The
+    slots that follow a slot are also limited to this number: those with the largest links are kept.
 
     Args:
         input_size: Numbers per step of the input.

@@ -129,7 +129,7 @@ class SparseMemory(Memory[SparseMemoryState]):
         return SparseMemoryState(zeros(slots, width), start, time, places, zeros(heads, entries), reads, links)
 
     def reads(self, state: SparseMemoryState) -> Float[Tensor, "*batch reads"]:
-        """Return what all heads have read."""
+        """Return the reads of all heads as one vector."""
         return state.reads.flatten(-2)
 
     def step(self, interface: Float[Tensor, "*batch interface"], state: SparseMemoryState) -> SparseMemoryState:

@@ -35,9 +35,10 @@ class Stack(nn.Module, Generic[State]):
 
     Args:
         members: Networks of one class with the same arguments, at least one. Their weights are copied.
-        backend: Replaces the members' own. `auto` takes the fastest program that can run a call: on a CUDA
-            device NTMs run in one launch, on the CPU the kernel of the members runs one network after the other.
-            `reference` takes the loop over `step`, a kernel's name that kernel or an error that says why it cannot.
+        backend: Replaces the members' own. `auto` takes the fastest program that can run a call: on a CUDA device NTMs
+            run in one launch, on the CPU the kernel of the members runs one network after the other. `reference` takes
+            the loop over `step`. With the name of a kernel, this kernel runs the call, or an error gives the reason why
+            it cannot.
 
     Shape:
         - inputs: `(networks, batch, time, input_size)`, with at least one step

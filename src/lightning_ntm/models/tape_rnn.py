@@ -36,9 +36,9 @@ class TapeRNN(GrowingModel[TapeRNNState]):
     are counted from the head. The MLP has two layers of `write_hidden_size` ReLU units.
 
     The actions are to stay (d = 0), and to move by one cell to the left (d = -1) or to the right (d = 1). The network
-    of the paper has two more, jumps by the length of its input to the left and to the right, and is told that length.
-    Here they are an option, `length_oracle`. The network then reads ahead: at the start of a call whose state does not
-    have the length, it counts the steps before the first one whose last input is not 0. In the tasks on formal
+    of the paper has two more actions, jumps by the length of its input to the left and to the right, and receives this
+    length. Here they are an option, `length_oracle`. The network then reads ahead: at the start of a call whose state
+    does not have the length, it counts the steps before the first one whose last input is not 0. In the tasks on formal
     languages these are the symbols of the string. To stream a sequence in parts, give the length to `initial_state`.
 
     Other differences to the code of the paper: there is no ReLU before the output layer, and a tape has 128 cells
@@ -52,7 +52,7 @@ class TapeRNN(GrowingModel[TapeRNNState]):
         memory_width: Numbers per cell, at least 1.
         num_tapes: Number of tapes, at least 1.
         write_hidden_size: Units of each of the two layers of the MLP; with 0 the vector to write is linear in h.
-        length_oracle: Jump by the length of the input, which the network is told.
+        length_oracle: Add jumps by the length of the input; the network then receives this length.
         controller: `rnn` (Elman), `gru`, `lstm`, or a module of your own. With your own, `hidden_size` and `num_layers`
             keep their defaults.
         num_layers: Layers of the controller, from 1 to 1000.
@@ -124,7 +124,7 @@ class TapeRNN(GrowingModel[TapeRNNState]):
         Args:
             batch: Sizes of the leading axes.
             slots: Cells of each tape, by default `memory_slots`; a sequence keeps the number with which it begins.
-            length: Length of the input, with `length_oracle` only; 0 if `forward` shall count it.
+            length: Length of the input, with `length_oracle` only; with 0, `forward` counts it.
 
         Raises:
             ValueError: `slots` is below 2, or `length` is given without `length_oracle`.

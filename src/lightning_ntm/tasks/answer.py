@@ -17,7 +17,7 @@ class Answer(abc.ABC):
 
     Attributes:
         size: Logits per step, the `output_size` of the network.
-        unit: What an answer is made of, in the singular.
+        unit: Name of one element of an answer, such as `bit`.
         constant: Whether `cost` and `units` depend on the fields and their arguments alone, the fields cannot change,
             and gradients flow through the logits alone. Then a training step may compute all gradients in one call,
             and replay a CUDA graph of it. A subclass must say so itself.
@@ -117,7 +117,7 @@ class Answer(abc.ABC):
 
     @abc.abstractmethod
     def fault(self, batch: Batch) -> str | None:
-        """Return what is wrong with the targets of a batch where they count, or `None`."""
+        """Return the error in the targets of a batch at steps that count, or `None`."""
 
     def compare(
         self, measured: dict[str, Tensor], optimal: Float[Tensor, "batch time outputs"], batch: Batch

@@ -1,7 +1,7 @@
-"""What a task asks for: what targets are, what an answer costs in training, and how it is measured.
+"""Kinds of answers: the form of the targets, the cost in training, and the measures.
 
-Costs and measures are sums over the steps where `mask` is true. What stands in other steps, in logits or in targets,
-changes neither them nor their gradients, even where it is NaN.
+Costs and measures are sums over the steps where `mask` is true. Logits and targets of other steps change neither the
+sums nor their gradients, even if they are NaN.
 """
 
 import math
@@ -24,8 +24,8 @@ class Bits(Answer):
 
     Args:
         size: Bits per step.
-        uncertain: Whether an answer does not follow from what was shown, and the task has `optimal_logits`. Then the
-            cross-entropy judges, since wrong bits never reach 0.
+        uncertain: Whether the answers do not follow from the inputs, and the task has `optimal_logits`. Then the
+            cross-entropy decides which weights are kept, since wrong bits never reach 0.
     """
 
     size: int
@@ -105,10 +105,10 @@ class Symbols(Answer):
     """One of several symbols in each step: a logit for each. Targets are `(batch, time)`, int64 from 0 to size - 1.
 
     Args:
-        size: Symbols there are.
+        size: Number of different symbols.
         uncertain: As for `Bits`.
-        end: Symbol that ends an answer. The loss counts all of its steps, wrong symbols and accuracy only those up to
-            the first `end`, which is among them. No target before or after an answer may be `end`.
+        end: Symbol that ends an answer. The loss counts all steps of the answer. Wrong symbols and accuracy count only
+            the steps up to and including the first `end`. No target before or after an answer may be `end`.
     """
 
     size: int
@@ -193,8 +193,8 @@ class Numbers(Answer):
 
     Args:
         size: Numbers per step.
-        tolerance: A number that is further off than this is wrong. A run whose mean squared error is at most its
-            square has learned the task.
+        tolerance: A number whose error is larger than this is wrong. A run whose mean squared error is at most the
+            square of the tolerance has learned the task.
     """
 
     size: int

@@ -17,9 +17,9 @@ from lightning_ntm.tasks.batch import Batch
 class AssociativeRecall(Task):
     """See a list of items, then one of them again; give the item that followed it.
 
-    An item is a few random bit vectors with a delimiter before the first and after the last, which is
-    the delimiter of the next item or that of the query. Any item but the last may be asked for. Items
-    are drawn independently, so that two may be the same: of six items of 18 bits, one list in 17,000.
+    An item is a few random bit vectors, with a delimiter before the first vector. After the last vector comes the
+    delimiter of the next item or of the query. The query may be any item but the last. Items are drawn independently,
+    so that two may be the same: with six items of 18 bits, in one list of 17,000.
 
     Args:
         bits: Width of a vector.

@@ -37,7 +37,7 @@ class Task(abc.ABC):
     @property
     @abc.abstractmethod
     def answer(self) -> Answer:
-        """What is asked for: `Bits(8)`, `Symbols(5)`, `Numbers(1)`. It defines targets, loss and measures.
+        """Kind of the answers: `Bits(8)`, `Symbols(5)`, `Numbers(1)`. It defines targets, loss and measures.
 
         A class attribute (`answer = Bits(1)`) where it does not depend on the fields of the task, else a property.
         """
@@ -57,11 +57,11 @@ class Task(abc.ABC):
     @property
     @abc.abstractmethod
     def difficulty(self) -> dict[str, int]:
-        """What can be made harder, with the hardest value drawn in training."""
+        """Names of the difficulties that an evaluation may set, with the hardest value drawn in training."""
 
     @property
     def evaluations(self) -> list[dict[str, int]]:
-        """Difficulties that are measured when the user asks for none in particular, each once."""
+        """Difficulties that are measured by default, each once."""
         return [self.difficulty]
 
     def training_values(self, name: str) -> range:
@@ -74,18 +74,18 @@ class Task(abc.ABC):
 
     @property
     def pieces(self) -> int:
-        """Equal parts of an answer that are then measured one by one, besides the whole; 1 is the whole alone."""
+        """Number of equal parts of an answer that are measured separately, besides the whole; 1: only the whole."""
         return 1
 
     @abc.abstractmethod
     def sample(self, generator: np.random.Generator, batch_size: int, **difficulty: int) -> Batch:
-        """Draw a batch, without a loop over it.
+        """Draw a batch, without a loop over its episodes.
 
         Args:
             generator: The only source of randomness.
             batch_size: Number of episodes, at least 1.
-            difficulty: Fixes what is otherwise drawn from the training range, as `length=120`;
-                values beyond the range are allowed and change nothing else in the encoding.
+            difficulty: Sets a value that is otherwise drawn from the training range, such as `length=120`. Values
+                beyond the range are allowed; they do not change the encoding.
 
         Raises:
             ValueError: A difficulty has an unknown name or is below 1.
@@ -96,7 +96,7 @@ class Task(abc.ABC):
     ) -> Batch:
         """Return a batch of a run, a function of the arguments alone. `sample` draws it from their generator.
 
-        A task that keeps its sequences overrides this: it gives those from `number * batch_size` on.
+        A task with stored sequences overrides this: it returns the sequences from `number * batch_size` on.
 
         Args:
             seed: Of the run.
@@ -111,7 +111,7 @@ class Task(abc.ABC):
         return self.sample(drawn_by, size, **difficulty)
 
     def stored(self, split: Split) -> int | None:
-        """Return how many sequences a split has; `None` where they are drawn, without end."""
+        """Return the number of sequences of a split; `None` if they are drawn without end."""
         return None
 
     @property
@@ -126,23 +126,23 @@ class Task(abc.ABC):
     def optimal_logits(self, batch: Batch) -> Float[Tensor, "batch time outputs"] | None:
         """Return what the best possible network would answer to a batch, as finite logits.
 
-        `None` where the answer follows from what was shown, so that the best cost is 0. Otherwise an
-        evaluation also reports how far a network is from it.
+        `None` if the answer follows from the inputs, so that the best cost is 0. Otherwise an evaluation also reports
+        the regret, the difference between the cost of a network and the best cost.
         """
         return None
 
     @property
     def input_names(self) -> tuple[str, ...]:
-        """Return what each number of an input step stands for, as a word, for pictures; nothing to count them."""
+        """Return a name for each number of an input step, for pictures; empty to number them."""
         return ()
 
     @property
     def answer_names(self) -> tuple[str, ...]:
-        """Return what each bit or symbol of an answer stands for, for pictures; nothing to count them."""
+        """Return a name for each bit or symbol of an answer, for pictures; empty to number them."""
         return ()
 
     def landmarks(self, batch: Batch) -> dict[str, Bool[Tensor, "batch time"]]:
-        """Return the steps to point out in a picture of the memory at work, by what they are."""
+        """Return the steps to mark in a picture of the memory, by name."""
         return {}
 
     def placed_by(self, batch: Batch) -> Float[Tensor, "batch time"] | None:
@@ -153,17 +153,17 @@ class Task(abc.ABC):
         return None
 
     def fixed(self, difficulty: dict[str, int], name: str, low: int, high: int, *, minimum: int = 1) -> tuple[int, int]:
-        """Return the range to draw `name` from: the one value asked for, or the training range.
+        """Return the range to draw `name` from: the value that `difficulty` sets, or the training range.
 
         Args:
-            difficulty: What was asked for.
+            difficulty: The difficulties that an evaluation sets.
             name: One of this task's difficulties.
             low: Least value drawn in training.
             high: Largest value drawn in training.
-            minimum: Least value of `name` that makes sense; of all others it is 1.
+            minimum: Least value allowed for `name`; for all other difficulties it is 1.
 
         Raises:
-            ValueError: `difficulty` names something this task does not have, or is below its minimum.
+            ValueError: `difficulty` has a name that this task does not have, or a value below its minimum.
         """
         for asked, value in difficulty.items():
             if asked not in self.difficulty:

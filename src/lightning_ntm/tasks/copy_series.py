@@ -15,7 +15,7 @@ from lightning_ntm.tasks.batch import Batch
 
 @dataclass(frozen=True)
 class CopySeries(Task):
-    """See a list of random bit vectors and a delimiter, give the list back with an end marker; then the next list.
+    """See a list of random bit vectors and a delimiter, give the list back with an end marker; repeat with new lists.
 
     A network has to forget the lists that it has given back: together they are longer than its memory. This is the
     "repeated copy" of Csordas and Schmidhuber (ICLR 2019); that of Graves et al., where one list is given back several

@@ -1,4 +1,4 @@
-"""Curricula: how hard each training batch is.
+"""Curricula: rules for the difficulty of each training batch.
 
 The four of "Neural Networks and the Chomsky Hierarchy" (Delétang et al. 2023, arXiv 2207.02098), as in its code,
 `training/curriculum.py`. Validation and evaluation do not depend on the curriculum.
@@ -19,8 +19,8 @@ from lightning_ntm.tasks.randomness import batch_generator
 class Curriculum(abc.ABC):
     """A rule by which the difficulty of each training batch is chosen. It is a value, as a task is.
 
-    The episodes of a batch all have the difficulty chosen for it. It is a function of the seed and the number of the
-    batch alone.
+    All episodes of a batch have the difficulty that was chosen for the batch. It depends only on the seed and the
+    number of the batch.
 
     Args:
         difficulty: Which difficulty of the task is chosen, such as `repeats`; by default its first. The others are
@@ -111,15 +111,15 @@ class Fixed(Curriculum):
 
 @dataclass(frozen=True)
 class RegularIncrease(Curriculum):
-    """Begin with easy episodes; every so many batches harder ones are added, until all values of training are drawn.
+    """Begin with easy episodes; harder ones are added at regular intervals, until all values of training are drawn.
 
     The code of the paper goes on beyond the hardest value of training, and with `all_below` draws only the values that
     were the hardest at some time.
 
     Args:
         start: The hardest difficulty at the beginning, one of the values of training; by default the easiest.
-        every: Batches after which the hardest difficulty grows, at least 1.
-        by: By how many values it grows, at least 1.
+        every: Number of batches after which the hardest difficulty grows, at least 1.
+        by: Number of values by which it grows, at least 1.
         all_below: Draw all values up to the hardest with the same probability; otherwise always the hardest.
 
     Raises:

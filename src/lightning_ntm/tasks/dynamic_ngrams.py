@@ -18,17 +18,17 @@ _HELD = 2**16
 
 @dataclass(frozen=True)
 class DynamicNGrams(Task):
-    """See random bits one by one and foretell each, from what followed the same bits before.
+    """See random bits one by one and predict each from the bits that followed the same context before.
 
-    Each sequence has a table of its own: for every context of n - 1 bits the chance that the next bit
-    is 1, drawn from Beta(1/2, 1/2). The first n - 1 bits are fair coins. Before the first bit there is
-    nothing to see, so the input begins with a zero, and each later input is the bit just foretold.
+    Each sequence has a table of its own: for every context of n - 1 bits the probability that the next bit is 1, drawn
+    from Beta(1/2, 1/2). The first n - 1 bits are 0 or 1 with equal probability. The first input is a zero, since no bit
+    came before it. Each later input is the bit that had to be predicted in the step before.
 
-    Every bit counts. The coins cost a bit each whatever one does; with them the best possible cost is
+    Every bit counts. The first n - 1 bits cost one bit each for every predictor. With them the best possible cost is
     about 133 bits for the paper's 200, as in its figure 13. An evaluation also reports the regret.
 
     Args:
-        n: Bits that the table speaks of: n - 1 of context and the next. In [1, 16].
+        n: Bits of an n-gram: n - 1 bits of context and the next bit. In [1, 16].
         length: Bits in a sequence, at least n.
 
     Example (n = 3, length 6; one table gave 1 after 0 1 and 0 after everything else):
@@ -64,7 +64,7 @@ class DynamicNGrams(Task):
 
     @property
     def pieces(self) -> int:
-        """What a network learns about a table within a sequence shows in the cost of its parts."""
+        """Ten, or one for each bit: a network learns the table within a sequence, so the cost falls over the parts."""
         return min(10, self.length)
 
     def sample(self, generator: np.random.Generator, batch_size: int, **difficulty: int) -> Batch:
@@ -101,10 +101,10 @@ class DynamicNGrams(Task):
         return np.stack(path, axis=1) & 1
 
     def optimal_logits(self, batch: Batch) -> Float[Tensor, "batch time outputs"]:
-        """Return what the optimal Bayesian estimator foretells, Eq. 10 of the paper: (N1 + 1/2) / (N0 + N1 + 1).
+        """Return the prediction of the optimal Bayesian estimator, Eq. 10 of the paper: (N1 + 1/2) / (N0 + N1 + 1).
 
-        N0 and N1 count the zeros and ones that followed the same context so far; of the first n - 1 bits it
-        knows nothing.
+        N0 and N1 count the zeros and ones that followed the same context so far. For the first n - 1 bits the
+        prediction is 1/2.
         """
         bits = batch.targets[..., 0].cpu().numpy().astype(np.int64)
         logits, episodes = np.zeros(bits.shape), np.arange(len(bits))

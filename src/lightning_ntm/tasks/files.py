@@ -31,19 +31,19 @@ class FileTask(Task):
     Args:
         train: The file of training sequences.
         validation: The file of validation sequences.
-        answer: What targets are. By default symbols if each step has one integer, else bits if all are 0 or 1 where
+        answer: Kind of the targets. By default symbols if each step has one integer, else bits if all are 0 or 1 where
             the mask is true, else numbers.
-        answer_size: Bits or numbers in a step of an answer, or symbols that it may be. By default what the training
-            file has; of symbols its largest plus 1.
-        input_size: Numbers in a step of the inputs. By default what the training file has.
-        input_symbols: Symbols that inputs may be. By default the largest of the training file plus 1, if each step of
-            its inputs has one integer.
-        tolerance: A number of an answer that is further off than this is wrong.
-        names: A text file with the names of the symbols for pictures, one in each line, that of symbol 0 first.
+        answer_size: Bits or numbers in a step of an answer, or the number of different symbols. By default as in the
+            training file; for symbols the largest in the file plus 1.
+        input_size: Numbers in a step of the inputs. By default as in the training file.
+        input_symbols: Number of different input symbols. By default the largest in the training file plus 1, if each
+            step of its inputs has one integer.
+        tolerance: A number of an answer whose error is larger than this is wrong.
+        names: A text file with the names of the symbols for pictures, one in each line, starting with that of symbol 0.
 
     Raises:
-        ValueError: A file cannot be read, or a sequence is not as it should be; the message names file and row. If
-            answer and sizes are all given, files are read when they are first needed.
+        ValueError: A file cannot be read, or a sequence is invalid; the message names file and row. If answer and sizes
+            are all given, files are read when they are first needed.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class FileTask(Task):
             tolerance: As for files.
 
         Raises:
-            ValueError: A sequence is not as it should be; the message names its row.
+            ValueError: A sequence is invalid; the message names its row.
         """
         task = cls.__new__(cls)
         task._files, task._held, task._names = {}, "validation", None
@@ -157,7 +157,7 @@ class FileTask(Task):
 
     @cached_property
     def version(self) -> int:  # type: ignore[override] # the same paths with other content are other data
-        """A number that is another one when the content of a file is: reports do not mix the runs then."""
+        """A number that changes with the content of the files, so that reports do not mix runs on different files."""
         hashes = "".join(sha256_of(self._files[name]) for name in ("train", "validation") if name in self._files)
         return int(sha256(hashes.encode()).hexdigest()[:12], 16) if hashes else 1
 

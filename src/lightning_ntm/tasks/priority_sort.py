@@ -18,9 +18,9 @@ from lightning_ntm.tasks.batch import Batch
 class PrioritySort(Task):
     """See random bit vectors, each with a priority; give back those with the highest, highest first.
 
-    The paper states neither the width of a vector nor a delimiter. Here it is 8 bits as in its other
-    tasks, and there is none: the answer begins at the first step without an input. Of equal
-    priorities, which are rare, the one seen first comes first.
+    The paper states neither the width of a vector nor a delimiter. Here the width is 8 bits as in its other tasks, and
+    there is no delimiter: the answer begins at the first step without an input. Of vectors with equal priorities, which
+    are rare, the one seen first comes first.
 
     Args:
         bits: Width of a vector.
@@ -87,5 +87,5 @@ class PrioritySort(Task):
         return Batch(torch.from_numpy(inputs), torch.from_numpy(targets), torch.from_numpy(mask))
 
     def placed_by(self, batch: Batch) -> Float[Tensor, "batch time"]:
-        """Return the priorities: the paper's network writes to slots that follow them (figure 17)."""
+        """Return the priorities: in the paper the slot of a vector depends on its priority (figure 17)."""
         return batch.inputs[..., self.bits].masked_fill(batch.mask, math.nan)

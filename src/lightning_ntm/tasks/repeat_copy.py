@@ -20,8 +20,9 @@ class RepeatCopy(Task):
 
     The number comes on a channel of its own, in one of two ways. As in the paper it is one value, scaled so that the
     numbers drawn in training have mean 0 and variance 1; the scale belongs to the training range, and stays the same
-    when other numbers are asked for in an evaluation. In unary it is as many steps with a 1: a network that learns
-    what a value means knows nothing of larger ones, while one that ticks off a step for each repeat goes on to.
+    when other numbers are asked for in an evaluation. In unary it is a sequence of that many steps with a 1. A network
+    that gets a value has not learned values above the training range. A network that counts one step for each repeat
+    can also count further.
 
     Args:
         bits: Width of a vector.

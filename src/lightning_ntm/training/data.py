@@ -33,8 +33,8 @@ class TargetsError(ValueError):
 class EpisodeData(L.LightningDataModule):
     """Endless training batches, and a fixed validation set at the maximum training difficulty.
 
-    `trainer.test` and `trainer.predict` get as many episodes of that difficulty that are in neither: those of an
-    evaluation. A task of files has no others than its validation file.
+    `trainer.test` and `trainer.predict` get as many episodes of the same difficulty that are in neither set: those of
+    an evaluation. With a task of files they get the validation file.
 
     Args:
         task: The task.
@@ -44,7 +44,7 @@ class EpisodeData(L.LightningDataModule):
         validation_sequences: Episodes in the validation set; by default 100, or the whole file of a task of files.
         num_workers: Processes that sample batches in advance, at most 4 for each core. 0 samples them in the training
             process. The batches do not depend on it.
-        curriculum: How hard each training batch is; by default the task draws from all of its values.
+        curriculum: Chooses the difficulty of each training batch; by default the task draws from all of its values.
 
     Raises:
         ValueError: An argument is out of its range.

@@ -35,25 +35,27 @@ class SequenceLearner(TakesShortSteps, InOwnTrainer):
     In a Trainer of your own the answer is that of the datamodule's `task`. Without one it is `Bits(model.output_size)`.
     Loss and measures are logged as `train_loss`, `validation_loss`, `test_loss` and so on, with the names of a run's
     metrics. Batches may also be tuples `(inputs, targets)`, `(inputs, targets, mask)` or dictionaries with these names.
-    `load_from_checkpoint(path)` makes the learner again if network, optimizer and scheduler are classes, or
+    `load_from_checkpoint(path)` restores the learner if network, optimizer and scheduler are classes, or
     `functools.partial` of classes, with plain values as arguments.
 
     Args:
         model: The network.
         optimizer: Makes the optimiser from the parameters.
-        scheduler: Makes the schedule of the learning rate from the optimiser; it moves on with
-            every step. One that watches a plateau moves on with every validation instead.
+        scheduler: Makes the schedule of the learning rate from the optimiser. It advances with every step, or with
+            every validation if it watches a plateau.
         decay_after: Without a scheduler, the share of all steps after which the learning rate falls
             linearly to zero, in [0, 1]; 1 keeps it to the end.
         loss: `mean` over all units (bits, symbols, numbers) of the answers in a batch, or `sum` over each answer and
             mean over the batch.
         on_nonfinite: `stop` with `DivergenceError` at a loss or gradient that is not finite, or `skip` that step.
-        min_memory_slots: Lowest number of memory slots in training: each batch has a number drawn from this to all
-            that the network has, so that it cannot rely on slots that stay free. 0 always trains with all.
-        weight_noise: Standard deviation of Gaussian noise on the weights, in [0, 1]: drawn batch by batch, for its
-            forward and backward, so that what is remembered cannot creep. 0 puts none; validation never has any.
+        min_memory_slots: Lowest number of memory slots in training. Each batch has a random number of slots, from this
+            number to all slots of the network, so that the network cannot rely on unused slots. 0 always trains with
+            all.
+        weight_noise: Standard deviation of Gaussian noise on the weights, in [0, 1], drawn for each batch, for its
+            forward and backward pass. Networks that rely on a slow drift of their state then fail in training. 0 adds
+            no noise; validation never has noise.
         noise_warmup: Share of all steps in which this noise rises linearly from 0, in [0, 1]; see `WeightNoise`.
-        answer: What is asked for, if no datamodule tells, as `Symbols(5)` of `lightning_ntm.tasks.answers`.
+        answer: Kind of the answers, as `Symbols(5)` of `lightning_ntm.tasks.answers`, if no datamodule has a task.
     """
 
     def __init__(
@@ -175,15 +177,15 @@ class SequenceLearner(TakesShortSteps, InOwnTrainer):
             self.begin_short_steps(ShortStep([self.model], [self.prepared()]))
 
     def on_validation_start(self) -> None:
-        """Validate no step that was not finite."""
+        """Check that the last step was finite before a validation."""
         self.check_last_step()
 
     def on_train_epoch_end(self) -> None:
-        """End with no step that was not finite."""
+        """Check that the last step was finite before the end."""
         self.check_last_step()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Save no step that was not finite, and the weights without noise, when a batch is under way, too."""
+        """Check that the last step was finite, and save the weights without noise, even in the middle of a batch."""
         super().on_save_checkpoint(checkpoint)
         self.check_last_step()
         checkpoint["state_dict"].update(self.noise.without(self.named_parameters()))
@@ -194,12 +196,12 @@ class SequenceLearner(TakesShortSteps, InOwnTrainer):
         gradient_clip_val: int | float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Measure the gradient, see that it is finite, and clip it.
+        """Measure the gradient, check that it is finite, and clip it.
 
-        On a GPU that is seen one step later, and the step is undone if it is not.
+        On a GPU the check comes one step later; a step with a gradient that is not finite is undone.
 
         Raises:
-            DivergenceError: It is not, or the loss is not, and `on_nonfinite` is `stop`.
+            DivergenceError: Gradient or loss is not finite, and `on_nonfinite` is `stop`.
         """
         gradients = self.gradients or together([p.grad for p in self.parameters() if p.grad is not None])
         late = self.gradients is None and self._checks_late()
@@ -235,10 +237,11 @@ class SequenceLearner(TakesShortSteps, InOwnTrainer):
         self.late_check.begin(self.trainer.global_step + 1, self._batch_number(), measured, tensors, optimizer)
 
     def check_last_step(self) -> None:
-        """See that the last step was finite, if that was not checked before it was taken.
+        """Check that the last step was finite, if that was not checked before its update.
 
         Raises:
-            DivergenceError: It was not; weights, gradients and optimiser state are again those before its update.
+            DivergenceError: It was not finite; weights, gradients and optimiser state are set back to those before its
+                update.
         """
         if fault := self.late_check.fault():
             self.noise.take_off()  # of the batch under way: what is without it is not finite either
@@ -271,7 +274,7 @@ class SequenceLearner(TakesShortSteps, InOwnTrainer):
         return self.trainer.fit_loop.total_batch_idx * self.trainer.world_size + self.trainer.global_rank
 
     def on_validation_epoch_end(self) -> None:
-        """Tell a scheduler that watches a plateau how it goes."""
+        """Pass the result of the validation to a scheduler that watches a plateau."""
         scheduler = self.lr_schedulers()
         if isinstance(scheduler, ReduceLROnPlateau) and not self.trainer.sanity_checking:
             scheduler.step(float(self.trainer.callback_metrics["validation_loss"]))

@@ -1,6 +1,6 @@
-"""What a learner does in a Trainer of the user's: it logs, tests, predicts, and takes batches of other loaders.
+"""Methods of a learner in a Trainer of the user's own: logging, test, prediction, batches of other loaders.
 
-A run folder has a callback that measures. With it a learner logs nothing itself.
+A run with a run folder has a callback that measures. With this callback a learner logs nothing itself.
 """
 
 from pathlib import Path
@@ -54,7 +54,7 @@ class InOwnTrainer(L.LightningModule):
     _pictures: MemoryPictures | None = None
 
     def setup(self, stage: str) -> None:
-        """See whether anybody else measures."""
+        """Check whether a callback measures."""
         callbacks = self.trainer.callbacks  # type: ignore[attr-defined]
         measured = any(getattr(callback, "measures_learner", False) for callback in callbacks)
         self.logs_itself = not (measured or self.trainer.barebones)
@@ -85,10 +85,10 @@ class InOwnTrainer(L.LightningModule):
             hparams_file: Hyperparameters in YAML that replace those of the checkpoint.
             strict: Whether the names of all weights must match.
             weights_only: As in `torch.load`; `False` runs code in the checkpoint.
-            arguments: Replace what the checkpoint says of the arguments of the learner.
+            arguments: Arguments of the learner that replace those of the checkpoint.
 
         Raises:
-            ValueError: The checkpoint does not hold how the network was made, and `model` is not given.
+            ValueError: The checkpoint does not contain the arguments of the network, and `model` is not given.
         """
         found = _hyperparameters(checkpoint_path, cls.CHECKPOINT_HYPER_PARAMS_KEY, hparams_file, weights_only)
         if "model" not in {*found, *arguments}:
@@ -124,7 +124,7 @@ class InOwnTrainer(L.LightningModule):
         Not a hook of data: Lightning warns of those that a module has beside a datamodule.
 
         Raises:
-            ValueError: It is none; see `as_batch`.
+            ValueError: The loader's output is not a batch; see `as_batch`.
         """
         return batch if isinstance(batch, Batch) else as_batch(batch, self.answer, self._input_dtype())
 

@@ -1,4 +1,4 @@
-"""What a person watching a training sees: a bar and a curve, in a terminal with a line for each validation."""
+"""The display of a training: a bar and a curve, in a terminal also a line for each validation."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -91,8 +91,8 @@ class CostBar(ProgressBar):
     `Trainer(callbacks=[CostBar()])`; it needs a `SequenceLearner`.
 
     Args:
-        name: What is trained, by default the class of the network.
-        measures: What is measured, by default that of the learner's answer.
+        name: Name to show, by default the class of the network.
+        measures: The measures to show, by default those of the learner's answer.
     """
 
     def __init__(self, name: str = "", measures: Measures | None = None):
@@ -177,7 +177,7 @@ class CostBar(ProgressBar):
         self._close()
 
     def on_exception(self, trainer: L.Trainer, module: L.LightningModule, exception: BaseException) -> None:
-        """Close the bar, so that the message stands below it."""
+        """Close the bar, so that the error message is printed below it."""
         self._close()
 
     def _close(self) -> None:

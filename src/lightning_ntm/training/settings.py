@@ -18,8 +18,8 @@ class Settings:
         seed: Seed of the initial weights and of the episodes, at least 0.
         threads: PyTorch CPU threads, from 1 to 1024; changing this changes rounding, hence results.
         stop_when_solved: End after this many validations in a row without an error; 0 never.
-        keep_weights_every: Keep the weights of every so many steps, for ntm explore and ntm figure --over training;
-            0 keeps none.
+        keep_weights_every: Steps between weights that are kept, for ntm explore and ntm figure --over training; 0 keeps
+            none.
 
     Raises:
         ValueError: An argument is out of its range.
