@@ -61,6 +61,12 @@ def test_threads_that_wait_sleep_soon_unless_the_user_says_otherwise(said, expec
     assert f"GOMP_SPINCOUNT = '{expected}'" in done.stderr  # as the library of PyTorch tells
 
 
+def test_help_prints_nothing_but_the_help(tmp_path):
+    done = subprocess.run([*NTM, "bench", "--help"], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "--device" in done.stdout
+
+
 REGISTERS = """
 import atexit
 from lightning_ntm import Copy

@@ -61,14 +61,25 @@ def main(argv: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal may have no such letters
+    if argv is not None:
+        return _code(argv, own=False)
+    try:
+        code = _code(sys.argv[1:], own=True)
+    except SystemExit as ended:  # a help text was asked for
+        if not isinstance(ended.code, int):
+            raise
+        code = ended.code
+    end_at_once(code)
+    return code
+
+
+def _code(argv: list[str], *, own: bool) -> int:
+    """Return the exit code of a command line. `own`: the process is that of the command."""
     try:
         try:
-            code = _said(sys.argv[1:] if argv is None else argv, own=argv is None)
+            return _said(argv, own=own)
         finally:
             sys.stdout.flush()
-        if argv is None:
-            end_at_once(code)
-        return code
     except UsageError as error:
         return _error(error)
     except KeyboardInterrupt:
@@ -93,7 +104,6 @@ def _error(error: Exception) -> int:
 
 
 def _said(argv: list[str], *, own: bool) -> int:
-    """Run what the words say. `own`: the process is that of the command."""
     verb, *rest = [_readable(word) for word in argv] or ["--help"]
     if verb in ("-h", "--help", "help"):
         print(_HELP.format(verbs="\n".join(f"  {name:<10} {what}" for name, what in _VERBS.items())))
