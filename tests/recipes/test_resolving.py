@@ -49,6 +49,12 @@ def test_the_tasks_of_csordas_and_schmidhuber_bring_their_dnc():
         assert resolve(f"lightning_ntm.{task}", NTM, {"model": {"class_path": NTM}})["model"] == {"class_path": NTM}
 
 
+def test_our_recall_by_a_dnc_has_the_network_and_the_items_of_csordas_and_schmidhuber():
+    ours, theirs = recipe("dnc-associative-recall"), recipe("csordas-associative-recall")
+    assert (ours["model"], ours["task"]) == (theirs["model"], theirs["task"])
+    assert resolve("lightning_ntm.AssociativeRecall", None, {})["model"]["class_path"] == NTM
+
+
 def test_a_network_brings_its_own_recipe_to_a_task_of_another():
     dnc = yaml.safe_load(networks()["DNC"].read_text())
     said = {"model": {"class_path": "lightning_ntm.DNC", "init_args": {"memory_slots": 9}}}
