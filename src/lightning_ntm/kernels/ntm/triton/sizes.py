@@ -115,7 +115,7 @@ class Sizes:
 
     @cached_property
     def given(self) -> int:
-        """Size of `given` in one step, see `programs`."""
+        """Size of `given` in one step, see `forward.py`."""
         return padded(self.first + (self.layers - 1) * self.other)
 
     @cached_property
