@@ -1,5 +1,6 @@
 """How many processes train a run: as many as were asked for."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -67,27 +68,44 @@ def test_help_prints_nothing_but_the_help(tmp_path):
     assert "--device" in done.stdout
 
 
-REGISTERS = """
+OPENS = """
 import atexit
 from lightning_ntm import Copy
 
-class Own(Copy):
-    pass
+LOG = open("log.txt", "w")
 
-atexit.register(lambda: open("done", "w").write("done"))
-atexit.register(lambda: print("last words"))
+class Own(Copy):
+    def __init__(self, **options):
+        super().__init__(**options)
+        LOG.write("made")
+
+atexit.register(print, "last words")
 """
 
 
-def test_what_is_registered_for_the_end_of_the_process_is_done(tmp_path):
-    (tmp_path / "own.py").write_text(REGISTERS)
+def test_a_module_of_the_user_ends_as_in_any_program(tmp_path):
+    (tmp_path / "own.py").write_text(OPENS)
     words = ["train", "--task", "own.Own", *TINY.split(), "--name", "a"]
     done = subprocess.run([*NTM, *words], cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines()[-1] == "last words"
-    assert (tmp_path / "done").read_text() == "done"
-    measured = subprocess.run([*NTM, "evaluate", "runs/a", "--lengths", "3,x"], cwd=tmp_path, capture_output=True)
-    assert measured.returncode == 2
+    assert (tmp_path / "log.txt").read_text().startswith("made")
+
+
+def test_an_error_is_one_line(tmp_path):
+    done = subprocess.run([*NTM, "train", "--task", "Nope"], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_a_call_from_python_leaves_the_garbage_collector_as_it_is(enabled):
+    before = gc.isenabled(), gc.get_freeze_count()
+    gc.enable() if enabled else gc.disable()
+    try:
+        assert main(["zoo"]) == 0
+        assert (gc.isenabled(), gc.get_freeze_count()) == (enabled, before[1])
+    finally:
+        gc.enable() if before[0] else gc.disable()
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,11 @@ import io
 import os
 import sys
 import warnings
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from importlib import import_module
 from importlib.metadata import version
 
-from lightning_ntm.cli.process import end_at_once, imported_at_once, start
+from lightning_ntm.cli.process import start, without_collection
 from lightning_ntm.cli.streams import open_closed
 from lightning_ntm.cli.words import UsageError, near, one_line
 
@@ -27,6 +27,9 @@ _VERBS = {
 
 #: Module and function of a verb, where they do not have its name.
 _PLACES = {"import": ("imported", "import_run")}
+
+#: Verbs that do not load Lightning.
+_WITHOUT_TRAINING = ("evaluate", "figure", "explore", "zoo", "export", "report")
 
 _HELP = """usage: ntm VERB [OPTIONS]
 
@@ -61,23 +64,9 @@ def main(argv: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal may have no such letters
-    if argv is not None:
-        return _code(argv, own=False)
-    try:
-        code = _code(sys.argv[1:], own=True)
-    except SystemExit as ended:  # a help text was asked for
-        if not isinstance(ended.code, int):
-            raise
-        code = ended.code
-    end_at_once(code)
-    return code
-
-
-def _code(argv: list[str], *, own: bool) -> int:
-    """Return the exit code of a command line. `own`: the process is that of the command."""
     try:
         try:
-            return _said(argv, own=own)
+            return _said(sys.argv[1:] if argv is None else argv)
         finally:
             sys.stdout.flush()
     except UsageError as error:
@@ -103,7 +92,7 @@ def _error(error: Exception) -> int:
     return error.code if isinstance(error, UsageError) else 2
 
 
-def _said(argv: list[str], *, own: bool) -> int:
+def _said(argv: list[str]) -> int:
     verb, *rest = [_readable(word) for word in argv] or ["--help"]
     if verb in ("-h", "--help", "help"):
         print(_HELP.format(verbs="\n".join(f"  {name:<10} {what}" for name, what in _VERBS.items())))
@@ -122,7 +111,7 @@ def _said(argv: list[str], *, own: bool) -> int:
         raise UsageError("the folder you work in does not exist any more.") from None
     with warnings.catch_warnings():
         warnings.showwarning = _warn
-        return _run(verb, rest, own=own)
+        return _run(verb, rest)
 
 
 def _readable(word: str) -> str:
@@ -141,7 +130,7 @@ def _warn(message: Warning | str, *_: object, **__: object) -> None:
     print(f"ntm: warning: {said}", file=sys.stderr)
 
 
-def _run(verb: str, argv: list[str], *, own: bool = False) -> int:
+def _run(verb: str, argv: list[str]) -> int:
     if verb not in _VERBS:
         raise UsageError(f"unknown verb {verb!r}{near(verb, _VERBS) or '; known: ' + ', '.join(_VERBS) + '.'}")
     if verb == "train" and {"-h", "--help"} & {*argv}:
@@ -150,7 +139,7 @@ def _run(verb: str, argv: list[str], *, own: bool = False) -> int:
         print(train_help(), end="")
         return 0
     place, name = _PLACES.get(verb, (verb, verb))
-    with imported_at_once() if own else nullcontext():
+    with without_collection(freeze=verb in _WITHOUT_TRAINING):
         module = import_module(f"lightning_ntm.cli.{place}")
     code: int = getattr(module, name)(argv)
     return code

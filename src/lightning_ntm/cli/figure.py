@@ -8,6 +8,7 @@ from typing import Any
 from lightning_ntm.checks import at_least
 from lightning_ntm.cli.inspecting import TOO_LARGE, difficulties, inspecting, opened, parsed, warn_of_memory
 from lightning_ntm.cli.output import say
+from lightning_ntm.cli.process import without_collection
 from lightning_ntm.cli.words import UsageError, explained, filled, folder_name
 from lightning_ntm.cli.zoo import folder_of
 from lightning_ntm.evaluation.build import TrainedRun
@@ -23,7 +24,8 @@ _OVER = (
 def figure(argv: list[str]) -> int:
     """Draw one episode of a trained network, or animate it."""
     arguments = _asked_figure(argv)
-    from lightning_ntm.report.episode import title_of
+    with without_collection(freeze=True):
+        from lightning_ntm.report.episode import title_of
 
     run = opened(arguments.run, arguments)
     if arguments.over == "training":

@@ -1,20 +1,20 @@
-"""The process of the command `ntm`: how it starts, imports and ends."""
+"""The process of the command `ntm`: how it starts and imports."""
 
-import atexit
 import gc
 import locale
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
-#: With which the process is to end at once.
-_codes: list[int] = []
+#: Whether the process does nothing but run the command.
+_own = False
 
 
 def start() -> None:
-    """Set what has to be set before PyTorch is imported."""
-    atexit.register(_end)  # before all others, so that it is called after them
+    """Set what has to be set before PyTorch is imported, in the process of the command."""
+    global _own
+    _own = True
     _in_utf8()
     os.environ["PYTHONSAFEPATH"] = "1"  # the working folder comes last in all processes started from here, too
     _let_threads_sleep()
@@ -42,32 +42,20 @@ def _let_threads_sleep() -> None:
         os.environ["GOMP_SPINCOUNT"] = "10000"
 
 
-def end_at_once(code: int) -> None:
-    """Let the process end with an exit code, without freeing what PyTorch holds, which takes a quarter of its import.
-
-    Whatever else is registered for the end of the process is done before.
-    """
-    _codes.append(code)
-
-
-def _end() -> None:
-    if not _codes:  # an error or a signal ends the process
-        return
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):
-            stream.flush()
-    os._exit(_codes[-1])
-
-
 @contextmanager
-def imported_at_once() -> Iterator[None]:
-    """Import modules without searches for unreachable objects, which take a fifth of the time of PyTorch's import.
+def without_collection(*, freeze: bool = False) -> Iterator[None]:
+    """Import modules without searches for unreachable objects, which take a tenth of the time of PyTorch's import.
 
-    What is imported lasts as long as the process. No later search looks at it.
+    Args:
+        freeze: In the process of the command no later search looks at what is imported, not even that at the end of
+            the process. Not where Triton is imported, which reports what remains at the end.
     """
+    enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        gc.freeze()
-        gc.enable()
+        if freeze and _own:
+            gc.freeze()
+        if enabled:
+            gc.enable()

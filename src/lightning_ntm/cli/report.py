@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from lightning_ntm.cli.output import say
+from lightning_ntm.cli.process import without_collection
 from lightning_ntm.cli.words import Parser, UsageError, explained, filled, folder_name, positive
 
 
@@ -36,7 +37,8 @@ def _place(text: str) -> str:
 
 
 def _write(arguments: argparse.Namespace, refresh: int = 0) -> None:
-    from lightning_ntm.report import write_report
+    with without_collection(freeze=True):
+        from lightning_ntm.report import write_report
 
     with explained():
         page, *figures = write_report(arguments.folders, arguments.output, arguments.task, refresh)
