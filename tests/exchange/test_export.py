@@ -1,12 +1,15 @@
 """Networks as programs of ONNX and of torch.export, and what keeps a wrong one from being written."""
 
+import subprocess
+import sys
+
 import jaxtyping
 import pytest
 import torch
 from runs import write_run
 from torch import nn
 
-from lightning_ntm import DNC, LSTM, NTM, Copy, MemoryModel
+from lightning_ntm import DNC, LSTM, NTM, Copy, MemoryModel, open_run
 from lightning_ntm.cli import main
 from lightning_ntm.evaluation.build import build
 from lightning_ntm.evaluation.weights import save_weights
@@ -65,6 +68,19 @@ def test_a_program_runs_any_number_of_sequences_of_any_length(kind, load, made, 
         with torch.no_grad():
             torch.testing.assert_close(program(inputs), model(inputs)[0], rtol=1e-5, atol=1e-5)
     assert {parameter.grad for parameter in model.parameters()} == {None}
+
+
+def test_a_sparse_memory_runs_alike_in_onnx(tmp_path):
+    # Its rows are nearly 0 where they were erased, so that any inexact operation decides what it finds.
+    for name in exporting._OF_ONNX:
+        pytest.importorskip(name, reason=f"{name} is not installed")
+    words = [sys.executable, "-m", "lightning_ntm", "export", "copy-sdnc", "--format", "onnx", "--output", "model.onnx"]
+    subprocess.run(words, cwd=tmp_path, check=True)  # annotations are checked in this process
+    run = open_run("copy-sdnc")
+    inputs = run.task.batch(1, "evaluation", 1, 300, length=12).inputs
+    with torch.no_grad():
+        expected = run.model(inputs)[0]
+    torch.testing.assert_close(of_onnx(tmp_path / "model.onnx")(inputs), expected, rtol=0, atol=1e-3)
 
 
 class Sorting(nn.Module):

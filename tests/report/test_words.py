@@ -133,7 +133,10 @@ def test_numbers_are_written_alike():
     assert [number(value) for value in (0.0, 0.5, 12.345, 136.2, 0.0012)] == ["0.00", "0.50", "12.35", "136", "0.001"]
     assert [count(value) for value in (0, 80.0, 1234.5, 2.5, float("inf"))] == ["0", "80", "1,234", "2.5", "never"]
     spread = Spread(136.2, 2.1, 0, 0)
-    assert mean_and_std(spread, 2) == "136 ± 2"
+    assert mean_and_std(spread, 2) == "136.20 ± 2.10"
+    assert mean_and_std(Spread(154.88, 0.44, 0, 0), 2) == "154.88 ± 0.44"
+    assert mean_and_std(Spread(479.1, 12.6, 0, 0), 2) == "479 ± 13"
+    assert mean_and_std(Spread(479.0, 0.0, 0, 0), 2) == "479 ± 0"
     assert mean_and_std(Spread(0.0, 0.0, 0, 0), 2) == "0.00 ± 0.00"
 
 

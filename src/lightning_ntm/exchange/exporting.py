@@ -144,7 +144,10 @@ def _onnx(sequence: Sequence) -> tuple[bytes, Program]:
     axes, names = ({0: "batch", 1: "time"},), {"input_names": ["inputs"], "output_names": ["logits"]}
     # Its optimiser takes the addition of 1e-12 for one of 0 and removes it: a memory of 1e-6 would be read wrongly.
     options: dict[str, Any] = {"dynamo": True, "dynamic_shapes": axes, "optimize": False, "verbose": False, **names}
-    options["custom_translation_table"] = {torch.ops.aten.sort.stable: _stable_sort}
+    options["custom_translation_table"] = {
+        torch.ops.aten.sort.stable: _stable_sort,
+        torch.ops.aten.sigmoid.default: _sigmoid,
+    }
     made: Any = torch.onnx.export(sequence, (inputs,), **options)
     data = made.model_proto.SerializeToString()
     quiet = onnxruntime.SessionOptions()
@@ -163,6 +166,15 @@ def _stable_sort(values: Any, *, stable: bool | None = None, dim: int = -1, desc
     op: Any = onnxscript.opset18
     count = op.Gather(op.Shape(values), op.Constant(value_ints=[dim]))
     return op.TopK(values, count, axis=dim, largest=int(descending), sorted=1)
+
+
+def _sigmoid(x: Any) -> Any:
+    """Return 1 / (1 + exp(-x)). `Sigmoid` of onnxruntime is off by 1e-7 near 0, where it decides what is erased."""
+    import onnxscript
+
+    op: Any = onnxscript.opset18
+    one = op.CastLike(op.Constant(value_float=1.0), x)
+    return op.Div(one, op.Add(one, op.Exp(op.Neg(x))))
 
 
 @contextmanager

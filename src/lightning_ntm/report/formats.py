@@ -25,10 +25,11 @@ def count(value: float | None) -> str:
 
 
 def mean_and_std(of: Spread, runs: int) -> str:
-    """Return a mean and the standard deviation with as many decimals; of one run the number alone."""
+    """Return a mean and the standard deviation, with the decimals of the smaller one; of one run the number alone."""
     if runs < 2 or not math.isfinite(of.mean):
         return number(of.mean) if runs else "&ndash;"
-    return f"{_written(of.mean, of.mean)} ± {_written(of.std, of.mean)}"
+    like = of.mean if of.std == 0 or abs(of.mean) < 100 else min(abs(of.mean), 10 * of.std)
+    return f"{_written(of.mean, like)} ± {_written(of.std, like)}"
 
 
 def _written(value: float, like: float) -> str:

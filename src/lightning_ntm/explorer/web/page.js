@@ -708,9 +708,14 @@
     const whole = typeof message?.restored === "string", shown = whole ? message.restored : message;
     if (source !== window.parent || typeof shown !== "string" || shown === (whole ? described() : common())) return;
     const [step, ...others] = shown.split("&"), same = common().split("&").slice(1).join("&") === others.join("&");
-    if (!whole && same && step.startsWith("t=")) return go(Number(step.slice(2)) || 0);
+    if (!whole && same && step.startsWith("t=")) {
+      go(Number(step.slice(2)) || 0);
+      shared = { shown: common(), own: owned() }; // what came from the other page is not sent back
+      return;
+    }
     const trained = state.trained; // each page has a slider of its own
     restore(shown);
+    if (!whole) shared = { shown: common(), own: shared?.own };
     if (training && !whole) train(trained);
     rerun();
     follow();
@@ -725,6 +730,7 @@
     state.changes.clear();
     state.items = layout ? itemsOf(found.get("i")) ?? (found.has("e") ? null : EPISODES.random(layout, layout.start)) : null;
     state.repeats = layout ? Math.max(1, whole(found.get("r"), layout.most_repeats) || layout.repeats) : 1;
+    if (layout?.kind === "recall" && state.items) state.repeats = Math.min(state.repeats, state.items.length / layout.group - 1);
     const size = samples[state.sample].arrays.inputs.data.length;
     for (const part of (found.get("f") ?? "").split("_")) {
       const [key, value] = part.split(".");
@@ -822,7 +828,9 @@
   /** Compare the network with what PyTorch computed for the first episode. */
   function check() {
     if (!network) return;
-    const { inputs, logits } = samples[0].arrays, mine = NETWORK.run(network, inputs).logits.data;
+    const { inputs, logits } = samples[0].arrays;
+    if (!logits) return; // beside a network with recorded steps, whose episodes these are
+    const mine = NETWORK.run(network, inputs).logits.data;
     const most = mine.reduce((largest, value, i) => Math.max(largest, Math.abs(value - logits.data[i])), 0);
     const scale = logits.data.reduce((largest, value) => Math.max(largest, Math.abs(value)), 1), fits = most <= 1e-4 * scale;
     $("check").classList.toggle("warning", !fits);
