@@ -82,10 +82,11 @@ def _save(figure: Figure, show: Callable[[int], None], count: int, path: Path) -
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         unfinished = Path(folder) / path.name
-        with writer.saving(figure, str(unfinished), _DPI):
-            for number in range(count):
-                show(number)
-                writer.grab_frame()
+        writer.setup(figure, str(unfinished), _DPI)
+        for number in range(count):
+            show(number)
+            writer.grab_frame()
+        writer.finish()  # not if it was interrupted, as by `writer.saving`: without a picture it raises another error
         os.replace(unfinished, path)
 
 

@@ -39,7 +39,7 @@ class StringTask(Task):
 
     #: Symbols that a string may have: 0 to `symbols - 1`.
     symbols: ClassVar[int]
-    #: How they are written, where a number is not enough; the last ones may have no sign.
+    #: How they are written, where a number is not enough; no string has those that are without a sign.
     signs: ClassVar[Sequence[str]] = ""
     #: Length of the shortest string of the task.
     shortest: ClassVar[int] = 1
@@ -64,8 +64,10 @@ class StringTask(Task):
 
     @property
     def input_names(self) -> tuple[str, ...]:
-        """The symbols as they are written, and `empty`."""
-        return (*self.signs, *(str(symbol) for symbol in range(len(self.signs), self.symbols)), "empty")
+        """The symbols as they are written, `unused` for those that no string has, and `empty`."""
+        numbers = range(self.symbols)
+        written = [*self.signs, *("unused" for _ in numbers[len(self.signs) :])] if self.signs else map(str, numbers)
+        return (*written, "empty")
 
     @property
     def answer_names(self) -> tuple[str, ...]:
