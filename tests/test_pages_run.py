@@ -111,6 +111,10 @@ def shortened(words):
     return [verb, *expanded(more), *(BRIEF if verb == "train" else LITTLE.get(verb, []))]
 
 
+#: Options of `ntm train` as `ntm sweep` has them.
+OF_SWEEPS = {f"--{name}": f"--{name}s" for name in ("task", "model", "config")}
+
+
 @pytest.mark.parametrize("page", HERE)
 def test_its_commands_run(page, folder, monkeypatch, capsys):
     ran = 0
@@ -119,8 +123,11 @@ def test_its_commands_run(page, folder, monkeypatch, capsys):
             check_script(*words)
         if program != "ntm" or "ray" in words:
             continue
-        if words[:1] == ["train"] and "--seeds" in words:
-            words = ["sweep", *(word.replace("--task", "--tasks") for word in words[1:])]  # as the page says
+        if words[:1] == ["train"] and "--seeds" in words:  # is a sweep, as the page says
+            words = [
+                "sweep",
+                *(OF_SWEEPS.get(word, word) for word in words[1:] if word != "[plain]"),
+            ]  # as the page says
         with monkeypatch.context() as changed:
             if words[:1] == ["sweep"] and words[1] in plans():  # whose runs tests/sweep/test_plan.py checks
                 changed.setattr(sweep, "_check", lambda runs: None)
