@@ -124,10 +124,7 @@ def test_its_commands_run(page, folder, monkeypatch, capsys):
         if program != "ntm" or "ray" in words:
             continue
         if words[:1] == ["train"] and "--seeds" in words:  # is a sweep, as the page says
-            words = [
-                "sweep",
-                *(OF_SWEEPS.get(word, word) for word in words[1:] if word != "[plain]"),
-            ]  # as the page says
+            words = ["sweep", *(OF_SWEEPS.get(word, word) for word in words[1:] if word != "[plain]")]
         with monkeypatch.context() as changed:
             if words[:1] == ["sweep"] and words[1] in plans():  # whose runs tests/sweep/test_plan.py checks
                 changed.setattr(sweep, "_check", lambda runs: None)
