@@ -18,7 +18,7 @@ from lightning_ntm.tasks.batch import Batch
 from lightning_ntm.training import EpisodeData, Run, SequenceLearner
 from lightning_ntm.training.flat import Flat, FlatOptimizer
 from lightning_ntm.training.loss import Objective, loss_of
-from lightning_ntm.training.short_step import ShortStep
+from lightning_ntm.training.short_step import _HOOKS, ShortStep
 from lightning_ntm.training.states import training_state
 
 SMALL = {"hidden_size": 5, "memory_slots": 6, "memory_width": 3}
@@ -74,6 +74,20 @@ def test_members_take_short_steps_and_each_file_has_the_tensors_of_one(tmp_path)
     assert sizes[1] == pytest.approx(sizes[0], rel=0.02)
     for member in run.members:
         assert all(p.untyped_storage().nbytes() == p.nbytes for p in member.learner.parameters())
+
+
+def test_hooks_that_do_nothing_are_not_called_in_short_steps_and_are_there_again_afterwards(tmp_path, monkeypatch):
+    unused = {}
+
+    def look(learner):
+        for part in (learner, *learner.trainer.callbacks):
+            unused.update({(type(part).__name__, hook): part for hook in _HOOKS if getattr(part, hook) is None})
+
+    monkeypatch.setattr(SequenceLearner, "on_validation_epoch_end", look)
+    alone(tmp_path, 1).fit()
+    assert {("SequenceLearner", "on_before_backward"), ("Recorder", "on_before_zero_grad")} <= unused.keys()
+    assert not {("SequenceLearner", "on_after_backward"), ("Recorder", "on_train_batch_end")} & unused.keys()
+    assert all(callable(getattr(part, hook)) for (_, hook), part in unused.items())
 
 
 def some(parameters):

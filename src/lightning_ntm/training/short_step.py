@@ -6,10 +6,12 @@ nothing of the user's runs between the steps; everything else takes the general 
 """
 
 from collections.abc import Iterator, Sequence
+from inspect import signature
 from typing import Any
 
 import lightning as L
 import torch
+from lightning.pytorch import Callback
 from lightning.pytorch.strategies import SingleDeviceStrategy
 from torch import Tensor, nn
 
@@ -210,17 +212,45 @@ def _parameters_refusal(model: Any, prepared: Prepared) -> str | None:
     return next((f"{name} is not used." for name, one in zip(others, reached, strict=False) if one is None), None)
 
 
+#: Hooks that Lightning calls in each step.
+_HOOKS = (
+    "on_train_batch_start", "on_before_zero_grad", "on_before_backward", "on_after_backward",
+    "on_before_optimizer_step", "on_train_batch_end",
+)  # fmt: skip
+
+
+def _unused_hooks(module: L.LightningModule) -> Iterator[tuple[Any, str]]:
+    """Yield the module or callback, and the name, of each hook that does nothing.
+
+    Lightning prepares each call of a hook, which takes a tenth of a short step. It calls no hook that is `None`.
+    """
+    callbacks: list[Callback] = module.trainer.callbacks  # type: ignore[attr-defined]
+    for part, base in [(module, L.LightningModule), *((callback, Callback) for callback in callbacks)]:
+        for hook in _HOOKS:
+            if getattr(type(part), hook) is getattr(base, hook) and hook not in part.__dict__:
+                yield part, hook
+
+
 class TakesShortSteps(L.LightningModule):
     """A module whose training steps can be those of a `ShortStep`, where its `training_step` has taken one."""
 
     short: ShortStep | None = None
+    unused: Sequence[tuple[Any, str]] = ()
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Keep the signature of the training step: Lightning asks for it in each step."""
+        super().__init_subclass__(**kwargs)
+        if "training_step" in cls.__dict__:
+            cls.training_step.__signature__ = signature(cls.training_step)  # type: ignore[attr-defined]
 
     def begin_short_steps(self, short: ShortStep) -> None:
         """Take short steps from now on.
 
         The hooks are set here and not by the class: Lightning warns of classes that have them and accumulate gradients.
         """
-        self.short = short
+        self.short, self.unused = short, list(_unused_hooks(self))
+        for part, hook in self.unused:
+            part.__dict__[hook] = None
         self.__dict__.update(optimizer_zero_grad=self._zero_grad, backward=self._backward, optimizer_step=self._step)
 
     def end_short_steps(self) -> None:
@@ -228,6 +258,8 @@ class TakesShortSteps(L.LightningModule):
         if self.short is not None:
             for hook in ("optimizer_zero_grad", "backward", "optimizer_step"):
                 del self.__dict__[hook]
+            for part, hook in self.unused:
+                part.__dict__.pop(hook, None)
             self.short.release()
             self.short = None
 
