@@ -10,7 +10,7 @@ import pytest
 import torch
 from tests.forked import Forked
 
-from lightning_ntm.cli import main
+from lightning_ntm.cli import main, process
 from lightning_ntm.records import RunFolder
 
 NTM = [sys.executable, "-m", "lightning_ntm.cli"]
@@ -108,6 +108,36 @@ def test_a_call_from_python_leaves_the_garbage_collector_as_it_is(enabled):
         gc.enable() if before[0] else gc.disable()
 
 
+COLLECTS = """
+import gc
+from lightning_ntm import Copy
+
+class Own(Copy):
+    def __init__(self, **options):
+        super().__init__(**options)
+        with open("frozen.txt", "a") as log:
+            print(gc.isenabled(), gc.get_freeze_count() > 100_000, file=log)
+"""
+
+
+@pytest.mark.parametrize("words", [f"train {TINY}", f"train {TINY} --seeds 1-2 --processes 1"])
+def test_what_is_imported_is_not_searched_for_unreachable_objects(words, tmp_path):
+    (tmp_path / "own.py").write_text(COLLECTS)
+    subprocess.run([*NTM, *words.split(), "--task", "own.Own"], cwd=tmp_path, check=True, capture_output=True)
+    assert {*(tmp_path / "frozen.txt").read_text().splitlines()} == {"True True"}
+
+
+def test_objects_of_triton_are_collected_at_the_end(monkeypatch):
+    monkeypatch.setattr(gc, "unfreeze", lambda: unfrozen.append(True))
+    unfrozen = []
+    monkeypatch.delitem(sys.modules, "triton", raising=False)
+    process._collect_for_triton()
+    assert not unfrozen
+    monkeypatch.setitem(sys.modules, "triton", gc)
+    process._collect_for_triton()
+    assert unfrozen
+
+
 @pytest.mark.parametrize(
     "words", [f"sweep {TINY} --tasks Copy".replace("--model LSTM", "--models LSTM"), f"train {TINY}"]
 )
@@ -129,8 +159,8 @@ def test_two_processes_of_a_launcher_train_one_run(launcher, tmp_path):
     told |= {"MASTER_PORT": "29765", "MASTER_ADDR": "127.0.0.1"}
     words = f"train {TINY} --name a --trainer.accelerator cpu --trainer.devices 2 --trainer.strategy ddp"
     both = [started(words, tmp_path, {**told, **dict.fromkeys(names, str(rank))}) for rank in (0, 1)]
-    for process in both:
-        ended(process)
+    for one in both:
+        ended(one)
     rows = RunFolder(tmp_path / "runs" / "a").rows()
     assert [row["step"] for row in rows] == [2, 2, 4, 4]
     assert rows[-1]["sequences"] == 4 * 8 * 2

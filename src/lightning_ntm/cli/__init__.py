@@ -28,9 +28,6 @@ _VERBS = {
 #: Module and function of a verb, where they do not have its name.
 _PLACES = {"import": ("imported", "import_run")}
 
-#: Verbs that do not load Lightning.
-_WITHOUT_TRAINING = ("evaluate", "figure", "explore", "zoo", "export", "report")
-
 _HELP = """usage: ntm VERB [OPTIONS]
 
 Neural Turing Machines that train reliably.
@@ -139,7 +136,7 @@ def _run(verb: str, argv: list[str]) -> int:
         print(train_help(), end="")
         return 0
     place, name = _PLACES.get(verb, (verb, verb))
-    with without_collection(freeze=verb in _WITHOUT_TRAINING):
+    with without_collection():
         module = import_module(f"lightning_ntm.cli.{place}")
     code: int = getattr(module, name)(argv)
     return code

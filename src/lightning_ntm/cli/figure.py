@@ -24,7 +24,7 @@ _OVER = (
 def figure(argv: list[str]) -> int:
     """Draw one episode of a trained network, or animate it."""
     arguments = _asked_figure(argv)
-    with without_collection(freeze=True):
+    with without_collection():
         from lightning_ntm.report.episode import title_of
 
     run = opened(arguments.run, arguments)

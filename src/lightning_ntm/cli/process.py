@@ -1,5 +1,6 @@
 """The process of the command `ntm`: how it starts and imports."""
 
+import atexit
 import gc
 import locale
 import os
@@ -15,6 +16,7 @@ def start() -> None:
     """Set what has to be set before PyTorch is imported, in the process of the command."""
     global _own
     _own = True
+    atexit.register(_collect_for_triton)
     _in_utf8()
     os.environ["PYTHONSAFEPATH"] = "1"  # the working folder comes last in all processes started from here, too
     _let_threads_sleep()
@@ -43,19 +45,23 @@ def _let_threads_sleep() -> None:
 
 
 @contextmanager
-def without_collection(*, freeze: bool = False) -> Iterator[None]:
+def without_collection() -> Iterator[None]:
     """Import modules without searches for unreachable objects, which take a tenth of the time of PyTorch's import.
 
-    Args:
-        freeze: In the process of the command no later search looks at what is imported, not even that at the end of
-            the process. Not where Triton is imported, which reports what remains at the end.
+    In the process of the command no later search looks at what is imported, not even that at the end of the process.
     """
     enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        if freeze and _own:
+        if _own:
             gc.freeze()
         if enabled:
             gc.enable()
+
+
+def _collect_for_triton() -> None:
+    """Let Triton's objects be collected at the end of the process: it reports those that remain."""
+    if "triton" in sys.modules:
+        gc.unfreeze()

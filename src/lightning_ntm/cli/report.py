@@ -37,7 +37,7 @@ def _place(text: str) -> str:
 
 
 def _write(arguments: argparse.Namespace, refresh: int = 0) -> None:
-    with without_collection(freeze=True):
+    with without_collection():
         from lightning_ntm.report import write_report
 
     with explained():

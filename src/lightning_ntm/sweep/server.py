@@ -4,6 +4,7 @@ The sweep sends its questions to the server over a socket. The server ends when 
 killed. The forked processes end, as by SIGTERM, when the server's end of a pipe is closed.
 """
 
+import gc
 import json
 import os
 import signal
@@ -115,7 +116,10 @@ def serve() -> None:
     connection, path, *folders = sys.argv[1:]
     sys.path += [folder for folder in folders if folder not in sys.path]
     module, _, name = path.rpartition(".")
+    gc.disable()
     function = getattr(import_module(module), name)
+    gc.freeze()  # no process searches what is imported for unreachable objects, nor copies it for that
+    gc.enable()
     ends, held = os.pipe()  # `held` is open in this process alone
     codes: dict[int, int] = {}
     with open(int(connection), encoding="utf-8") as questions:
