@@ -417,3 +417,8 @@ def test_read_heads_can_begin_by_moving_on():
     torch.testing.assert_close(seen["shift"], shifts, rtol=0, atol=0.03)
     torch.testing.assert_close(seen["gate"], torch.tensor([0.0, -2.0]).sigmoid(), rtol=0, atol=0.03)
     NTM(3, 2, memory_slots=8, max_shift=0, follow_bias=2)  # no such shift
+
+
+def test_read_heads_can_begin_with_shifts_alone():
+    seen = NTM(3, 2, memory_slots=8, stay_bias=0, lookup_bias=-20).trace(torch.eye(3)[None])
+    assert seen["gate"][..., 0].max() < 1e-6 < 1e-3 < seen["gate"][..., 1].min()

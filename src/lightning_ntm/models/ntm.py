@@ -63,7 +63,8 @@ class NTM(ControlledModel[NTMState]):
             generalise to any length. With a `stay_bias` of 0, heads learn earlier to jump by content.
         lookup_bias: Initial bias of read heads towards addressing by content: it is added to the logits of their gates
             and, doubled, to those of their key strength. Over hundreds of slots a weighting by content is nearly
-            uniform, and reads are uninformative, unless the strength is large.
+            uniform, and reads are uninformative, unless the strength is large. With -20, the least logit of a gate,
+            read heads begin with shifts alone.
         append_bias: Initial bias of write heads towards a shift by one slot in each step: it is added to the logits of
             that shift and subtracted from those of their gates.
         follow_bias: Initial bias of read heads towards a shift by one slot in each step: it is added to the logits of
