@@ -14,7 +14,8 @@ from tests import verbs
 from tests.forked import Forked
 from tests.torture.folders import train_two
 
-from lightning_ntm.cli import _VERBS, bench, main
+from lightning_ntm.cli import bench, main
+from lightning_ntm.cli.verbs import _VERBS
 
 NTM = [sys.executable, "-m", "lightning_ntm.cli"]
 TINY = (
