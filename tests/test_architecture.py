@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "lazy": set(),
     "measures": set(),
     "recipes": {"records"},
-    "records": {"measures"},
+    "records": {"checks", "measures"},
     "signals": set(),
     "states": set(),
     "tasks": {"checks", "measures"},
@@ -56,6 +56,7 @@ MAY_IMPORT = {
         "zoo",
     },
     "explorer": {
+        "checks",
         "evaluation",
         "exchange",
         "kernels",
@@ -71,7 +72,7 @@ MAY_IMPORT = {
     },
     "testing": {"models", "states", "tasks"},
     "report": {"intervals", "lazy", "measures", "records"},
-    "sweep": {"measures", "records", "signals"},
+    "sweep": {"checks", "measures", "records", "signals"},
     "cli": {
         "checks",
         "evaluation",

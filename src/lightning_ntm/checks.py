@@ -1,4 +1,15 @@
-"""Range checks of arguments, with the same error message everywhere."""
+"""Range checks of arguments, with the same error message everywhere; and the messages of system errors."""
+
+
+def message_of(error: BaseException) -> str:
+    """Return the message of an error; that of the operating system without its number, as `FILE: what is wrong`."""
+    if not isinstance(error, OSError) or not error.strerror:
+        return str(error)
+    return error.strerror if error.filename is None else f"{_path(error.filename)}: {error.strerror}"
+
+
+def _path(name: object) -> str:
+    return name.decode(errors="backslashreplace") if isinstance(name, bytes) else str(name)
 
 
 def at_least(minimum: int, **values: float) -> None:

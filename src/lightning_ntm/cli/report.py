@@ -21,7 +21,8 @@ def report(argv: list[str]) -> int:
     parser.add_argument(
         "folders", nargs="+", type=filled, metavar="FOLDER", help="run folders, or folders that contain run folders"
     )
-    parser.add_argument("--output", type=_place, help="output folder, or file name of the page (the first FOLDER)")
+    where = "output folder, or file name of the page (FOLDER; for several, the folder report in the working folder)"
+    parser.add_argument("--output", type=_place, help=where)
     parser.add_argument("--task", type=filled, help="report only on this task, if the runs have several")
     every = "write the page again every N seconds (30) until all runs have ended; a browser that shows it reloads it"
     parser.add_argument("--watch", type=positive, nargs="?", const=30, metavar="N", help=every)

@@ -9,7 +9,7 @@ from importlib import import_module
 from importlib.metadata import version
 
 from lightning_ntm.cli.process import start, without_collection
-from lightning_ntm.cli.streams import open_closed
+from lightning_ntm.cli.streams import loss, name_output, open_closed
 from lightning_ntm.cli.words import UsageError, near, one_line
 
 _VERBS = {
@@ -59,6 +59,7 @@ Ten seeds of two networks, and a page on them:
 def run(argv: list[str] | None = None) -> int:
     """Run one verb and return the exit code."""
     open_closed()
+    name_output()
     if argv is None:
         start()
     for stream in (sys.stdout, sys.stderr):
@@ -66,13 +67,16 @@ def run(argv: list[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")  # a terminal may have no such letters
     try:
         try:
-            return _said(sys.argv[1:] if argv is None else argv)
+            code = _said(sys.argv[1:] if argv is None else argv)
         finally:
             sys.stdout.flush()
+        lost = loss()
+        return code if lost is None else code or _error(lost)
     except UsageError as error:
         return _error(error)
     except BrokenPipeError:
-        sys.stderr.close()  # the reader, as `head`, has seen enough
+        _drop_output()  # the reader, as `head`, has seen enough
+        sys.stderr.close()
         return 0
     except (OSError, UnicodeError) as error:
         return _error(error)
@@ -81,12 +85,17 @@ def run(argv: list[str] | None = None) -> int:
 def _error(error: Exception) -> int:
     with suppress(OSError):
         print(f"ntm: error: {one_line(error)}", file=sys.stderr)
+    _drop_output()
+    return error.code if isinstance(error, UsageError) else 2
+
+
+def _drop_output() -> None:
+    """Drop output that cannot be written: it would be another error at the very end."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except OSError:  # what it holds back would be another error at the very end
+        except OSError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-    return error.code if isinstance(error, UsageError) else 2
 
 
 def _said(argv: list[str]) -> int:

@@ -83,14 +83,16 @@ def import_run(
         ValueError: The checkpoint is damaged or of another implementation, an option is missing or not for this
             implementation, or there is no checkpoint, or the folder exists.
     """
-    options = _options(kind, write_follows_read)
+    _check_option(kind, write_follows_read)
     if not path.exists():
         raise ValueError(f"checkpoint {path} does not exist.")
+    if path.is_dir():
+        raise ValueError(_of_folder(path, kind))
     if folder.exists():
         raise ValueError(f"run folder {folder} exists; choose another --name.")
     checkpoint = read(path)
     try:
-        network, notes = convert(checkpoint.tensors, kind, options)
+        network, notes = convert(checkpoint.tensors, kind, _options(kind, write_follows_read))
     except ValueError as error:
         raise ValueError(f"{path} cannot be imported: {error}") from None
     found = _task(network, kind, checkpoint, task)
@@ -100,10 +102,20 @@ def import_run(
     return Imported(folder, network, found, notes)
 
 
+def _of_folder(path: Path, kind: str) -> str:
+    """Return what is wrong with a folder instead of a file."""
+    if (path / "config.yaml").is_file() or (path / "config.json").is_file():
+        return f"{path} is a folder of this package: ntm evaluate, figure, explore, export and report take it as it is."
+    return f"{path} is a folder; give a file of {kind}, written by torch.save."
+
+
+def _check_option(kind: str, write_follows_read: bool | None) -> None:
+    if kind != "clemkoa-ntm" and write_follows_read is not None:
+        raise ValueError(f"--write_follows is for clemkoa-ntm only, not for {kind}.")
+
+
 def _options(kind: str, write_follows_read: bool | None) -> dict[str, Any]:
     if kind != "clemkoa-ntm":
-        if write_follows_read is not None:
-            raise ValueError(f"--write_follows is for clemkoa-ntm only, not for {kind}.")
         return {}
     if write_follows_read is None:
         raise ValueError(
