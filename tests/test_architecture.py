@@ -71,7 +71,7 @@ MAY_IMPORT = {
         "zoo",
     },
     "testing": {"models", "states", "tasks"},
-    "report": {"intervals", "lazy", "measures", "records"},
+    "report": {"checks", "intervals", "lazy", "measures", "records"},
     "sweep": {"checks", "measures", "records", "signals"},
     "cli": {
         "checks",

@@ -1,4 +1,4 @@
-"""Range checks of arguments, with the same error message everywhere; and the messages of system errors."""
+"""Range checks of arguments, with the same error message everywhere; messages of system errors; counts in words."""
 
 
 def message_of(error: BaseException) -> str:
@@ -46,3 +46,8 @@ def ordered(**values: float) -> None:
     for i in range(len(names) - 1):
         if numbers[i] > numbers[i + 1]:
             raise ValueError(f"{names[i]} (={numbers[i]}) must be at most {names[i + 1]} (={numbers[i + 1]}).")
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with a noun in the singular or the plural, as `1 run` or `2 runs`."""
+    return f"{number} {noun}{'s' * (number != 1)}"

@@ -14,7 +14,8 @@ from tests import verbs
 from tests.forked import Forked
 from tests.torture.folders import train_two
 
-from lightning_ntm.cli import bench, main
+from lightning_ntm.checks import counted
+from lightning_ntm.cli import bench, main, results
 from lightning_ntm.cli.verbs import _VERBS
 
 NTM = [sys.executable, "-m", "lightning_ntm.cli"]
@@ -266,3 +267,15 @@ def test_an_error_of_the_system_names_the_file_without_a_number(words, trained, 
     _, _, said = capsys.readouterr().err.partition("ntm: error: ")
     assert "Errno" not in said
     assert said.startswith(("missing/page.html: ", "/dev/null"))
+
+
+def test_counts_have_the_singular():
+    assert [counted(number, "run") for number in (0, 1, 2)] == ["0 runs", "1 run", "2 runs"]
+
+
+def test_a_note_below_a_table_with_errors_is_about_the_rows_without():
+    clean, wrong = {"sequences": 100, "share_wrong_at_most": 0.03}, {"sequences": 100}
+    assert "Not one error in 100 sequences" in results._confidence([clean])
+    said = results._confidence([wrong, clean])
+    assert "A row without an error in 100 sequences shows that at most 3 in 100 have one" in said
+    assert "Not one error" not in said

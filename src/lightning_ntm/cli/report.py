@@ -5,6 +5,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from lightning_ntm.checks import counted
 from lightning_ntm.cli.output import say
 from lightning_ntm.cli.process import without_collection
 from lightning_ntm.cli.words import Parser, UsageError, explained, filled, folder_name, positive
@@ -43,7 +44,7 @@ def _write(arguments: argparse.Namespace, refresh: int = 0) -> None:
 
     with explained():
         page, *figures = write_report(arguments.folders, arguments.output, arguments.task, refresh)
-    say(f"{page}\n{figures[0].parent}: {len(figures)} figures")
+    say(f"{page}\n{figures[0].parent}: {counted(len(figures), 'figure')}")
 
 
 def _watch(arguments: argparse.Namespace) -> int:

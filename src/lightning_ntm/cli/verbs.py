@@ -4,11 +4,11 @@ import io
 import os
 import sys
 import warnings
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from importlib import import_module
 from importlib.metadata import version
 
-from lightning_ntm.cli.process import start, without_collection
+from lightning_ntm.cli.process import ending_on_signals, start, without_collection
 from lightning_ntm.cli.streams import loss, name_output, open_closed
 from lightning_ntm.cli.words import UsageError, near, one_line
 
@@ -147,5 +147,7 @@ def _run(verb: str, argv: list[str]) -> int:
     place, name = _PLACES.get(verb, (verb, verb))
     with without_collection(freeze=verb in _WITHOUT_TRAINING):
         module = import_module(f"lightning_ntm.cli.{place}")
-    code: int = getattr(module, name)(argv)
+    # A training and a sweep handle these signals themselves.
+    with nullcontext() if verb in ("train", "sweep") else ending_on_signals():
+        code: int = getattr(module, name)(argv)
     return code

@@ -84,10 +84,7 @@ def import_run(
             implementation, or there is no checkpoint, or the folder exists.
     """
     _check_option(kind, write_follows_read)
-    if not path.exists():
-        raise ValueError(f"checkpoint {path} does not exist.")
-    if path.is_dir():
-        raise ValueError(_of_folder(path, kind))
+    _check_file(path, kind)
     if folder.exists():
         raise ValueError(f"run folder {folder} exists; choose another --name.")
     checkpoint = read(path)
@@ -108,11 +105,15 @@ def import_run(
     return Imported(folder, network, found, notes)
 
 
-def _of_folder(path: Path, kind: str) -> str:
-    """Return what is wrong with a folder instead of a file."""
+def _check_file(path: Path, kind: str) -> None:
+    if not path.exists():
+        raise ValueError(f"checkpoint {path} does not exist.")
     if (path / "config.yaml").is_file() or (path / "config.json").is_file():
-        return f"{path} is a folder of this package: ntm evaluate, figure, explore, export and report take it as it is."
-    return f"{path} is a folder; give a file of {kind}, written by torch.save."
+        raise ValueError(
+            f"{path} is a folder of this package: ntm evaluate, figure, explore, export and report take it as it is."
+        )
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; give a file of {kind}, written by torch.save.")
 
 
 def _of_run(file: Path) -> str:
