@@ -1,5 +1,6 @@
 """Text as it comes: names, locales, terminals and words of any kind."""
 
+import io
 import os
 import shlex
 import shutil
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from rich.console import Console
 from runs import write_run
 from tests import verbs
 from tests.forked import Forked
@@ -279,3 +281,19 @@ def test_a_note_below_a_table_with_errors_is_about_the_rows_without():
     said = results._confidence([wrong, clean])
     assert "A row without an error in 100 sequences shows that at most 3 in 100 have one" in said
     assert "Not one error" not in said
+
+
+@pytest.mark.parametrize("columns", [bench._OF_CPU, bench._OF_GPU])
+def test_the_table_of_bench_has_a_line_for_each_row_at_80_columns(columns):
+    row = {
+        name: 2 if shown == "{}" else 123.45 if shown.endswith("f}") else 0.5 for name, (_, shown) in columns.items()
+    }
+    row |= {"shape": {"batch": 16, "length": 20, "memory_slots": 128}, "device": "a processor"}
+    shown = Console(width=80, file=io.StringIO())
+    shown.print(bench._table([row, row], columns))
+    lines = shown.file.getvalue().splitlines()
+    rows = [line.rstrip() for line in lines if line.startswith("16 x 20, 128 ")]
+    assert len(rows) == 2
+    assert lines[-2].rstrip() == rows[0]
+    assert "…" not in shown.file.getvalue()
+    assert len(rows[0].replace("16 x 20, 128", "").split()) == len(columns)
