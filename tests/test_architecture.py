@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "lazy": set(),
     "measures": set(),
     "recipes": {"records"},
-    "records": {"measures"},
+    "records": {"checks", "measures"},
     "signals": set(),
     "states": set(),
     "tasks": {"checks", "measures"},
@@ -56,6 +56,7 @@ MAY_IMPORT = {
         "zoo",
     },
     "explorer": {
+        "checks",
         "evaluation",
         "exchange",
         "kernels",
@@ -70,8 +71,8 @@ MAY_IMPORT = {
         "zoo",
     },
     "testing": {"models", "states", "tasks"},
-    "report": {"intervals", "lazy", "measures", "records"},
-    "sweep": {"measures", "records", "signals"},
+    "report": {"checks", "intervals", "lazy", "measures", "records"},
+    "sweep": {"checks", "measures", "records", "signals"},
     "cli": {
         "checks",
         "evaluation",

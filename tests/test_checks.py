@@ -1,6 +1,20 @@
+import re
+
+import jaxtyping
 import pytest
 
+import lightning_ntm
+from lightning_ntm import open_run
 from lightning_ntm.checks import at_least, at_most, one_of, ordered
+from lightning_ntm.training import EpisodeData, SequenceLearner
+
+
+@pytest.fixture
+def _unchecked():
+    """Annotations are not checked, as outside of tests."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def test_a_word_that_is_not_allowed_is_told_with_those_that_are():
@@ -22,3 +36,38 @@ def test_numbers_out_of_range_or_order_are_told_by_name():
         at_least(1, length=2, bits=0)
     with pytest.raises(ValueError, match=r"min_length \(=3\) must be at most max_length \(=2\)"):
         ordered(min_length=3, max_length=2)
+
+
+NETWORKS = ("NTM", "DNC", "SAM", "SDNC", "StackRNN", "TapeRNN", "LSTM", "GRU", "RNN", "Transformer")
+
+
+@pytest.mark.usefixtures("_unchecked")
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_network_names_the_argument_of_a_wrong_type(name):
+    network = getattr(lightning_ntm, name)
+    with pytest.raises(TypeError, match=r"^input_size must be a whole number, not str \('3'\)\.$"):
+        network("3", 2)
+    with pytest.raises(TypeError, match=r"^output_size must be a whole number, not float \(2\.0\)\.$"):
+        network(3, 2.0)
+    with pytest.raises(TypeError, match=r"^input_size must be a whole number, not Copy\.$"):
+        network(lightning_ntm.Copy(), 2)
+
+
+@pytest.mark.usefixtures("_unchecked")
+def test_functions_and_parts_of_a_training_say_what_they_expect():
+    run = open_run("copy")
+    opened = "network must be a network, a folder or a name of ntm zoo, not TrainedRun; give its model and its task."
+    wrong = {
+        opened: lambda: lightning_ntm.figure(run),
+        "network must be a network, a folder or a name of ntm zoo, not int (3).": lambda: lightning_ntm.figure(3),
+        "model must be a network, as NTM(9, 8), not str ('NTM').": lambda: SequenceLearner("NTM"),
+        "model must be a network, as NTM(9, 8), not the class NTM.": lambda: SequenceLearner(lightning_ntm.NTM),
+        "task must be a task, as Copy(), not str ('copy').": lambda: EpisodeData("copy"),
+        "task must be a task, as Copy(), not the class Copy.": lambda: EpisodeData(lightning_ntm.Copy),
+        "bits must be a number, not str ('8').": lambda: lightning_ntm.Copy(bits="8"),
+        "min_length must be a number, not str ('3').": lambda: lightning_ntm.Copy(min_length="3"),
+        "state must be a state of a network, not int.": lambda: lightning_ntm.detach(3),
+    }
+    for message, make in wrong.items():
+        with pytest.raises(TypeError, match=f"^{re.escape(message)}$"):
+            make()

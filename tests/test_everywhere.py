@@ -123,7 +123,7 @@ SWEEP = f"sweep {TINY} {OFTEN} --processes 2 --name a".replace("--model ", "--mo
 
 def test_a_sweep_trains_in_new_interpreters(without_posix, tmp_path):
     sweep = without_posix(*NTM, *SWEEP.split(), "--seeds", "1", "--trainer.max_steps", "10", folder=tmp_path)
-    assert "1 of 1 runs are done" in said_by(sweep)
+    assert "1 of 1 run is done" in said_by(sweep)
 
 
 @pytest.mark.parametrize(("end", "code"), [(signal.SIGKILL, -9), (signal.SIGTERM, 143)])

@@ -1,6 +1,6 @@
 """Every verb of the command at work on a run folder."""
 
-from lightning_ntm.cli import _VERBS
+from lightning_ntm.cli.verbs import _VERBS
 
 _QUIET = "--trainer.enable_progress_bar false"
 #: Arguments with which a verb meets a run folder `{run}` in a folder `{runs}` that is a sweep; files go to `{out}`.

@@ -1,9 +1,41 @@
-"""Range checks of arguments, with the same error message everywhere."""
+"""Range checks of arguments, with the same error message everywhere; messages of system errors; counts in words."""
+
+
+def message_of(error: BaseException) -> str:
+    """Return the message of an error; that of the operating system without its number, as `FILE: what is wrong`."""
+    if not isinstance(error, OSError) or not error.strerror:
+        return str(error)
+    return error.strerror if error.filename is None else f"{_path(error.filename)}: {error.strerror}"
+
+
+def _path(name: object) -> str:
+    return name.decode(errors="backslashreplace") if isinstance(name, bytes) else str(name)
+
+
+def kind_of(value: object) -> str:
+    """Return what a value is, for a message about a wrong type: short values with their text."""
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    shown = f" ({value!r:.40})" if isinstance(value, bool | int | float | str) else ""
+    return f"{type(value).__name__}{shown}"
+
+
+def check_kind(kind: type | tuple[type, ...], expected: str, **values: object) -> None:
+    """Raise `TypeError` for the first value that is not of a kind. The message names the keyword."""
+    for name, value in values.items():
+        if not isinstance(value, kind):
+            raise TypeError(f"{name} must be {expected}, not {kind_of(value)}.")
+
+
+def _check_number(name: str, value: object) -> None:
+    if isinstance(value, str | bytes | type) or not hasattr(value, "__ge__") or not hasattr(value, "__float__"):
+        raise TypeError(f"{name} must be a number, not {kind_of(value)}.")
 
 
 def at_least(minimum: int, **values: float) -> None:
     """Raise `ValueError` for the first value below `minimum`. The message names the keyword."""
     for name, value in values.items():
+        _check_number(name, value)
         if not value >= minimum:  # also true for nan
             raise ValueError(f"{name} (={value}) must be at least {minimum}.")
 
@@ -11,6 +43,7 @@ def at_least(minimum: int, **values: float) -> None:
 def at_most(maximum: float, **values: float) -> None:
     """Raise `ValueError` for the first value above `maximum`."""
     for name, value in values.items():
+        _check_number(name, value)
         if not value <= maximum:
             raise ValueError(f"{name} (={value}) must be at most {maximum}.")
 
@@ -18,6 +51,7 @@ def at_most(maximum: float, **values: float) -> None:
 def between(minimum: float, maximum: float, **values: float) -> None:
     """Raise `ValueError` for the first value below `minimum` or above `maximum`."""
     for name, value in values.items():
+        _check_number(name, value)
         if not minimum <= value <= maximum:
             raise ValueError(f"{name} (={value}) must be between {minimum:g} and {maximum:g}.")
 
@@ -31,7 +65,14 @@ def one_of(allowed: tuple[str, ...], **values: str) -> None:
 
 def ordered(**values: float) -> None:
     """Raise `ValueError` unless each value is at least the one before it."""
+    for name, value in values.items():
+        _check_number(name, value)
     names, numbers = list(values), list(values.values())
     for i in range(len(names) - 1):
         if numbers[i] > numbers[i + 1]:
             raise ValueError(f"{names[i]} (={numbers[i]}) must be at most {names[i + 1]} (={numbers[i + 1]}).")
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with a noun in the singular or the plural, as `1 run` or `2 runs`."""
+    return f"{number} {noun}{'s' * (number != 1)}"

@@ -49,6 +49,8 @@ def mapped(function: Callable[..., Any], *states: Nested) -> Nested:
 
 def detach(state: Nested) -> Nested:
     """Return a state with the same numbers and no gradients, as for backpropagation through time that is truncated."""
+    if not isinstance(state, tuple | Tensor):
+        raise TypeError(f"state must be a state of a network, not {type(state).__name__}.")
     return mapped(lambda part: part.detach(), state)
 
 

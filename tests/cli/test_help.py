@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lightning_ntm.cli import _VERBS, main, words
+from lightning_ntm.cli import main, words
 from lightning_ntm.cli.classes import arguments, short_names
 from lightning_ntm.cli.help import train_help
 from lightning_ntm.cli.parser import parsed, saved
+from lightning_ntm.cli.verbs import _VERBS
 
 
 @pytest.fixture(autouse=True)

@@ -4,9 +4,10 @@ import shlex
 
 import pytest
 
-from lightning_ntm.cli import _VERBS, _run, main
+from lightning_ntm.cli import main
 from lightning_ntm.cli.completion import _of, _of_train
 from lightning_ntm.cli.hints import OWNERS
+from lightning_ntm.cli.verbs import _VERBS, _run
 
 MEANT = {
     "train Copy": "'Copy' is one word too many; did you mean '--task Copy'?",

@@ -191,3 +191,24 @@ def test_what_the_machine_cannot_have_is_refused(words, reason, capsys, tmp_path
     assert said.startswith(f"ntm: error: {reason}")
     assert said.count("\n") == 1
     assert not Path("runs").exists()
+
+
+INTERRUPTED = """
+import os, signal, sys
+
+class Interrupts:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupts())
+from lightning_ntm.cli import main
+sys.exit(main(["evaluate", "copy"]))
+"""
+
+
+@pytest.mark.parametrize("module", ["lightning_ntm.cli.words", "lightning_ntm.cli.evaluate", "torch"])
+def test_ctrl_c_during_imports_prints_one_line(module, tmp_path):
+    script = INTERRUPTED.format(module=module)
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "ntm: interrupted\n")

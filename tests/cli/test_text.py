@@ -1,5 +1,6 @@
 """Text as it comes: names, locales, terminals and words of any kind."""
 
+import io
 import os
 import shlex
 import shutil
@@ -9,12 +10,15 @@ from pathlib import Path
 
 import pytest
 import yaml
+from rich.console import Console
 from runs import write_run
 from tests import verbs
 from tests.forked import Forked
 from tests.torture.folders import train_two
 
-from lightning_ntm.cli import _VERBS, bench, main
+from lightning_ntm.checks import counted
+from lightning_ntm.cli import bench, main, results
+from lightning_ntm.cli.verbs import _VERBS
 
 NTM = [sys.executable, "-m", "lightning_ntm.cli"]
 TINY = (
@@ -141,7 +145,7 @@ def test_a_full_disk_behind_the_output_is_one_line(words):
     said = Path("said")
     assert Forked(words.split(), streams=[os.devnull, "/dev/full", said]).wait() == 2, said.read_text()
     assert said.read_text().count("\n") == 1
-    assert "No space left on device" in said.read_text()
+    assert said.read_text() == "ntm: error: standard output: No space left on device\n"
 
 
 @pytest.fixture(scope="module")
@@ -159,14 +163,11 @@ def trained(tmp_path_factory):
 def test_a_full_disk_behind_the_output_of_every_verb(name, trained):
     shutil.copytree(trained, "runs")
     Path("out").mkdir()
-    verb = verbs.verb_of(name)
+    serving = verbs.verb_of(name) == "sweep"
     given = verbs.words(name, "runs/bad", "runs", "out")
-    code = Forked(given, streams=[os.devnull, "/dev/full", "said"], serving=verb == "sweep").wait()
+    code = Forked(given, streams=[os.devnull, "/dev/full", "said"], serving=serving).wait()
     said = [line for line in Path("said").read_text().splitlines() if line.startswith("ntm: error: ")]
-    if verb == "train" or name == "sweep":  # what nobody can read ends no training
-        assert (code, said) == (0, [])
-    else:
-        assert (code, said) == (2, ["ntm: error: [Errno 28] No space left on device"])
+    assert (code, said) == (2, ["ntm: error: standard output: No space left on device"])
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
@@ -175,7 +176,7 @@ def test_a_full_disk_behind_the_table_of_bench(monkeypatch, capsys):
     with open("/dev/full", "w") as full:
         monkeypatch.setattr(sys, "stdout", full)
         assert main(["bench", "--json"]) == 2
-    assert capsys.readouterr().err == "ntm: error: [Errno 28] No space left on device\n"
+    assert capsys.readouterr().err == "ntm: error: No space left on device\n"
 
 
 @pytest.mark.parametrize("verb", _VERBS)
@@ -256,3 +257,43 @@ def test_why_a_callback_cannot_be_made_is_said_before_the_run_begins(option, rea
     assert main(["train", *TINY.split(), *option.split(), "--name", "a"]) == 2
     assert capsys.readouterr().err.endswith(f"{reason}\n")
     assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize("words", [
+    "explore copy --html missing/page.html", "train --task Copy --runs /dev/null/runs --name a",
+    "report kept --output /dev/null/page",
+])  # fmt: skip
+def test_an_error_of_the_system_names_the_file_without_a_number(words, trained, monkeypatch, capsys):
+    monkeypatch.chdir(trained.parent)
+    assert main(words.split()) == 2
+    _, _, said = capsys.readouterr().err.partition("ntm: error: ")
+    assert "Errno" not in said
+    assert said.startswith(("missing/page.html: ", "/dev/null"))
+
+
+def test_counts_have_the_singular():
+    assert [counted(number, "run") for number in (0, 1, 2)] == ["0 runs", "1 run", "2 runs"]
+
+
+def test_a_note_below_a_table_with_errors_is_about_the_rows_without():
+    clean, wrong = {"sequences": 100, "share_wrong_at_most": 0.03}, {"sequences": 100}
+    assert "Not one error in 100 sequences" in results._confidence([clean])
+    said = results._confidence([wrong, clean])
+    assert "A row without an error in 100 sequences shows that at most 3 in 100 have one" in said
+    assert "Not one error" not in said
+
+
+@pytest.mark.parametrize("columns", [bench._OF_CPU, bench._OF_GPU])
+def test_the_table_of_bench_has_a_line_for_each_row_at_80_columns(columns):
+    row = {
+        name: 2 if shown == "{}" else 123.45 if shown.endswith("f}") else 0.5 for name, (_, shown) in columns.items()
+    }
+    row |= {"shape": {"batch": 16, "length": 20, "memory_slots": 128}, "device": "a processor"}
+    shown = Console(width=80, file=io.StringIO())
+    shown.print(bench._table([row, row], columns))
+    lines = shown.file.getvalue().splitlines()
+    rows = [line.rstrip() for line in lines if line.startswith("16 x 20, 128 ")]
+    assert len(rows) == 2
+    assert lines[-2].rstrip() == rows[0]
+    assert "…" not in shown.file.getvalue()
+    assert len(rows[0].replace("16 x 20, 128", "").split()) == len(columns)

@@ -1,7 +1,10 @@
 """Networks as programs of ONNX and of torch.export, and what keeps a wrong one from being written."""
 
+import os
+import signal
 import subprocess
 import sys
+from time import sleep
 
 import jaxtyping
 import pytest
@@ -179,3 +182,22 @@ def test_a_folder_of_exported_files_names_the_task(tmp_path):
     assert main(["export", str(tmp_path / "a"), "--format", "safetensors", "--output", str(tmp_path / "b")]) == 0
     for name in ("config.json", "model.safetensors"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_a_signal_that_ends_an_export_leaves_no_folder(tmp_path, monkeypatch):
+    NTM(3, 2, memory_slots=5, memory_width=3).save_pretrained(tmp_path / "network")
+    monkeypatch.setattr(
+        "lightning_ntm.exchange.exporting.export", lambda *_: os.kill(os.getpid(), signal.SIGTERM) or sleep(9)
+    )
+    handler = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit, match="143"):
+        main(["export", str(tmp_path / "network"), "--format", "torch"])
+    assert not (tmp_path / "network" / "exported").exists()
+    assert signal.getsignal(signal.SIGTERM) is handler
+
+
+@pytest.mark.usefixtures("_unchecked")
+def test_a_network_in_float64_is_exported(tmp_path):
+    pytest.importorskip("onnxruntime")
+    network = NTM(3, 2, memory_slots=5, memory_width=3).double()  # onnxruntime has no Softplus for it
+    assert export(network, tmp_path / "a.onnx", "onnx") < 1e-9

@@ -3,8 +3,10 @@
 import io
 import os
 import pickle
+import re
 import zipfile
 from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import originals
@@ -252,7 +254,9 @@ def test_a_damaged_file_is_one_line_and_nothing_is_written(tmp_path, monkeypatch
             (tmp_path / "b.pt").write_bytes(data[:end])
             assert main(["import", "b.pt", "--from", "vlgiitr-ntm"]) == 2
             error = capsys.readouterr().err
-            assert error.startswith("ntm: error: b.pt is damaged or no file of torch.save: ")
+            assert error.startswith(
+                ("ntm: error: b.pt is damaged or not a file of torch.save: ", "ntm: error: b.pt is not a")
+            )
             assert error.count("\n") == 1
     assert sorted(os.listdir()) == ["a.pt", "b.pt"]
 
@@ -283,7 +287,7 @@ def test_files_that_are_no_checkpoints(tmp_path):
             read(tmp_path / "a.pt")
 
     (tmp_path / "a.pt").write_bytes(pickle.dumps({"a": 1}))
-    refused("a.pt is damaged or no file of torch.save: it does not begin as one")
+    refused("a.pt is not a file of torch.save")
     archive(tmp_path / "a.pt", {"a": 1})
     refused("a.pt has no weights")
     archive(tmp_path / "a.pt", b"\x80\x02}q\x00.", byteorder="big")
@@ -296,7 +300,7 @@ def test_files_that_are_no_checkpoints(tmp_path):
         file.writestr("a/data.pkl", bytes(10**6))
     refused("compressed")
     (tmp_path / "a.pt").write_bytes(b"PK\x03\x04" + bytes(99))
-    refused("no file of torch.save")
+    refused("not a file of torch.save")
     os.remove(tmp_path / "a.pt")
     os.mkdir(tmp_path / "a.pt")
     with pytest.raises((ValueError, OSError)):
@@ -371,3 +375,22 @@ def test_a_value_that_doubles_in_each_step_is_never_a_text():
     for code in (b"\x8c\x01b\x93.", b"\x86."):  # as a part of a name; with what is not there
         with pytest.raises(ValueError, match="damaged"):
             pickles.load(io.BytesIO(doubled[:-1] + code))
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", bytes(range(200, 256)), b"PK\x03\x04xx", b"\x80\x02}q\x00."])
+def test_a_file_of_something_else_is_refused_without_internals(content, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("a.pt").write_bytes(content)
+    assert main(["import", "a.pt", "--from", "clemkoa-ntm"]) == 2  # the file comes before --write_follows
+    said = capsys.readouterr().err
+    assert said.startswith("ntm: error: a.pt is ")
+    assert "not a file of torch.save" in said
+    assert not re.search("opcode|STOP|KeyError|write_follows", said)
+
+
+def test_a_run_folder_needs_no_import(tmp_path, capsys):
+    (tmp_path / "config.yaml").touch()
+    assert main(["import", str(tmp_path), "--from", "lightning-ntm"]) == 2
+    assert "is a folder of this package: ntm evaluate" in capsys.readouterr().err
+    assert main(["import", str(tmp_path.parent), "--from", "lightning-ntm"]) == 2
+    assert "give a file of lightning-ntm" in capsys.readouterr().err

@@ -442,3 +442,30 @@ def test_a_notebook_shows_it_in_a_frame(tmp_path, chromium):
         frame.locator("#forward").click()
         expect(frame.locator("#when")).to_have_text("step 1 of 8")
         tab.wait_for_timeout(250)  # until the page would keep its address
+
+
+#: The red of the first row of targets, in each of so many steps. Chromium warns of a second reading of a canvas.
+FIRST_ROW = """(steps) => {
+  const canvas = document.querySelectorAll("#panels canvas")[1], { width } = canvas;
+  const { data } = canvas.getContext("2d").getImageData(0, 5, width, 1);
+  return Array.from({ length: steps }, (_, step) => data[4 * Math.round((step + 0.5) / steps * width)]);
+}"""
+
+
+def test_padding_after_the_end_symbol_is_pale_and_rows_are_named(pages, chromium):
+    with opened(chromium, pages["stack task"], "#i=0.1.1.3.2.2") as tab:
+        captions = tab.locator("#panels figcaption").all_inner_texts()
+        assert "rows from above: 0, 1, pop, push 0, push 1, empty" in captions[0]
+        assert "rows from above: 0, 1, end" in captions[1]
+        assert "pale after the end symbol: padding" in captions[1]
+        # The answer is 1 0 end, then zeros.
+        shown = tab.evaluate(FIRST_ROW, 13)
+        assert shown[7] < 60
+        assert 120 < min(shown[9:]) <= max(shown[9:]) < 200
+
+
+def test_the_parts_of_the_weightings_of_a_dnc_are_side_by_side(pages, chromium):
+    with opened(chromium, pages["dnc"]) as tab:
+        boxes = [figure.bounding_box() for figure in tab.locator("#panels .half").all()]
+        assert len(boxes) == 6
+        assert [first["y"] for first in boxes[::2]] == [second["y"] for second in boxes[1::2]]

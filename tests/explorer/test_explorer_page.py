@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+from contextlib import nullcontext
 from html.parser import HTMLParser
 
 import numpy as np
@@ -145,6 +146,23 @@ def test_the_command_writes_the_page_of_a_run_and_of_a_saved_network(tmp_path, c
     assert main(["explore", str(tmp_path / "shared"), "--no-browser"]) == 0
     assert len(opened) == 1
     assert opened[0].startswith("file:///")
+
+
+@pytest.mark.parametrize("ended", [KeyboardInterrupt, EOFError, SystemExit])
+def test_the_page_in_a_temporary_folder_is_removed_at_the_end(ended, tmp_path, monkeypatch):
+    def wait():
+        assert [path.name for path in tmp_path.glob("temporary/*/*")] == ["explore.html"]
+        raise ended
+
+    monkeypatch.setattr("webbrowser.open", lambda address: True)
+    monkeypatch.setattr("lightning_ntm.cli.explore._on_terminal", lambda: True)
+    monkeypatch.setattr("builtins.input", wait)
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    small().save_pretrained(tmp_path / "shared", task=TASK)
+    with pytest.raises(SystemExit) if ended is SystemExit else nullcontext():
+        assert main(["explore", str(tmp_path / "shared")]) == 0
+    assert list((tmp_path / "temporary").iterdir()) == []
 
 
 @pytest.mark.parametrize(

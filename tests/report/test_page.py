@@ -468,7 +468,7 @@ def test_mistakes_get_one_line_and_write_nothing(tmp_path, capsys, monkeypatch):
     assert mistake(capsys, "versions") == (
         "the runs are of different versions of Copy's data: 1 (one), 2 (two); report them apart."
     )
-    assert mistake(capsys, "bad").startswith("none of 1 runs can be reported (bad/a: bad/a/metrics.jsonl, line 1, is")
+    assert mistake(capsys, "bad").startswith("none of 1 run can be reported (bad/a: bad/a/metrics.jsonl, line 1, is")
     assert mistake(capsys) == "the following arguments are required: FOLDER"
     assert mistake(capsys, "runs/copy", "--outptu", "x").startswith("unknown option --outptu; did you mean '--output'?")
     assert not list(Path().rglob("*.html"))

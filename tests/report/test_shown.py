@@ -90,7 +90,10 @@ def test_ticks_are_round_numbers_around_the_circle():
     assert labels[round_places(labels, 5)].tolist() == [125, 0, 5, 10]
     labels = np.array([*range(96, 128), *range(90)])  # 120 and 0 are eight rows apart, the other numbers twenty
     assert labels[round_places(labels, 7)].tolist() == [100, 0, 20, 40, 60, 80]
+    labels = np.array([*range(87, 128), *range(12)])  # multiples of 20 are 100 and 0, since 120 is near
+    assert labels[round_places(labels, 5)].tolist() == [90, 100, 110, 120, 0, 10]
     assert frames(21) == [0, 5, 10, 15, 20]
+    assert frames(42) == [0, 10, 20, 30, 41]  # the memory after step 40 is nearly that after 41
     assert frames(47) == [0, 10, 20, 30, 40, 46]
     assert frames(1) == [0]
 

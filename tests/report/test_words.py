@@ -3,6 +3,7 @@
 import itertools
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -175,3 +176,19 @@ def test_a_page_that_is_watched_is_written_until_all_runs_have_ended(tmp_path, c
     assert main(["report", str(tmp_path / "gone"), "--watch"]) == 2
     assert main(["report", str(tmp_path), "--watch", "0"]) == 2
     assert capsys.readouterr().err.count("\n") == 2
+
+
+def test_a_report_on_several_folders_leaves_their_own_reports_alone(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a", "b"):
+        write_run(Path("runs", name), seed=1 + (name == "b"))
+    assert main(["report", "runs/a"]) == 0
+    alone = Path("runs/a/report.html").read_bytes()
+    capsys.readouterr()
+    assert main(["report", "runs/a", "runs/b"]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == str(Path("report/report.html"))
+    assert main(["report", "runs/a", "runs/b", "--task", "copy"]) == 0
+    assert Path("report-Copy/report.html").exists()
+    assert Path("runs/a/report.html").read_bytes() == alone
+    assert main(["report", "runs/a", "runs/a/"]) == 0
+    assert not Path("runs/b/report.html").exists()

@@ -186,7 +186,7 @@ def test_a_run_that_another_sweep_is_at_is_left_to_it(tmp_path):
     claims.mkdir(parents=True)
     let_go = claim(claims / "forgetful-copy-seed1", "it")
     code, said = sweep(f"{SWEEP} --name a --seeds 1", tmp_path)
-    assert (code, "1 runs are being trained by another process" in said) == (3, True), said
+    assert (code, "1 run is being trained by another process" in said) == (3, True), said
     assert not run_folder(tmp_path, 1).path.exists()
     let_go()
 
@@ -273,7 +273,7 @@ def test_an_extended_run_that_is_killed_is_not_done(tmp_path, undisturbed):
     go_on(tmp_path)
     assert status_of(tmp_path / "runs/a", planned).state == "interrupted"
     code, said = sweep("sweep runs/a", tmp_path)
-    assert (code, "1 of 1 runs are done" in said) == (0, True), said
+    assert (code, "1 of 1 run is done" in said) == (0, True), said
     assert status_of(tmp_path / "runs/a", planned).step == 40
 
 

@@ -1,142 +1,14 @@
-"""The command `ntm`: words to calls. Rooms are imported when a verb needs them, so that help is quick."""
+"""The command `ntm`. Its verbs are imported in `main`, where Ctrl-C is handled from the start."""
 
-import io
-import os
 import sys
-import warnings
-from contextlib import suppress
-from importlib import import_module
-from importlib.metadata import version
-
-from lightning_ntm.cli.process import start, without_collection
-from lightning_ntm.cli.streams import open_closed
-from lightning_ntm.cli.words import UsageError, near, one_line
-
-_VERBS = {
-    "train": "Train a network on a task into a run folder, or resume a run.",
-    "sweep": "Train many runs: networks, tasks, seeds, grids of options.",
-    "evaluate": "Measure the kept networks of runs at chosen lengths.",
-    "figure": "Draw the memory of a trained network at work in one episode.",
-    "explore": "Make a page on which a trained network runs, on inputs that you draw.",
-    "zoo": "List the trained networks that come with the package.",
-    "export": "Write a trained network as ONNX, for torch.export, or as safetensors.",
-    "import": "Make a run folder from a checkpoint of another NTM implementation.",
-    "report": "Write one page on many runs: curves, success, cost by length.",
-    "bench": "Time a training step on this machine, with the kernel and without.",
-}
-
-#: Module and function of a verb, where they do not have its name.
-_PLACES = {"import": ("imported", "import_run")}
-
-_HELP = """usage: ntm VERB [OPTIONS]
-
-Neural Turing Machines that train reliably.
-
-verbs:
-{verbs}
-
-  ntm VERB --help       the options of a verb
-  ntm --version         the version
-  ntm --print-completion SHELL   a script with which bash, zsh or tcsh completes options
-
-A trained network of the package, in the browser:
-  ntm explore copy
-
-A first run:
-  ntm train --model NTM --task Copy --seed 1
-  ntm evaluate runs/ntm-copy-seed1
-  ntm figure runs/ntm-copy-seed1
-
-Ten seeds of two networks, and a page on them:
-  ntm sweep --models NTM,LSTM --tasks Copy --seeds 1-10 --name copy
-  ntm report runs/copy
-"""
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run one verb and return the exit code: 0, 1 for a run that ended, 2 for a usage error, 130 when interrupted."""
-    open_closed()
-    if argv is None:
-        start()
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a terminal may have no such letters
     try:
-        try:
-            return _said(sys.argv[1:] if argv is None else argv)
-        finally:
-            sys.stdout.flush()
-    except UsageError as error:
-        return _error(error)
+        from lightning_ntm.cli.verbs import run
+
+        return run(argv)
     except KeyboardInterrupt:
         print("ntm: interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader, as `head`, has seen enough
-        return 0
-    except (OSError, UnicodeError) as error:
-        return _error(error)
-
-
-def _error(error: Exception) -> int:
-    with suppress(OSError):
-        print(f"ntm: error: {one_line(error)}", file=sys.stderr)
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except OSError:  # what it holds back would be another error at the very end
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-    return error.code if isinstance(error, UsageError) else 2
-
-
-def _said(argv: list[str]) -> int:
-    verb, *rest = [_readable(word) for word in argv] or ["--help"]
-    if verb in ("-h", "--help", "help"):
-        print(_HELP.format(verbs="\n".join(f"  {name:<10} {what}" for name, what in _VERBS.items())))
-        return 0
-    if verb == "--version":
-        print(f"lightning-ntm {version('lightning-ntm')}")
-        return 0
-    if verb == "--print-completion":
-        from lightning_ntm.cli.completion import completion
-
-        print(completion(rest[0] if rest else "", _VERBS, _run))
-        return 0
-    try:
-        sys.path.append(os.getcwd())  # a user's own task or network stands where they work
-    except FileNotFoundError:
-        raise UsageError("the folder you work in does not exist any more.") from None
-    with warnings.catch_warnings():
-        warnings.showwarning = _warn
-        return _run(verb, rest)
-
-
-def _readable(word: str) -> str:
-    """Return a word with `~` written out, which shells leave alone after an equals sign."""
-    try:
-        word.encode()
-    except UnicodeEncodeError:
-        raise UsageError(f"{word!r} is not UTF-8.") from None
-    option, equals, value = word.partition("=") if word.startswith("-") else ("", "", word)
-    return option + equals + os.path.expanduser(value) if value == "~" or value.startswith("~/") else word
-
-
-def _warn(message: Warning | str, *_: object, **__: object) -> None:
-    """Show a warning without the place in a library that it comes from."""
-    said = one_line(message if isinstance(message, Warning) else Warning(message))
-    print(f"ntm: warning: {said}", file=sys.stderr)
-
-
-def _run(verb: str, argv: list[str]) -> int:
-    if verb not in _VERBS:
-        raise UsageError(f"unknown verb {verb!r}{near(verb, _VERBS) or '; known: ' + ', '.join(_VERBS) + '.'}")
-    if verb == "train" and {"-h", "--help"} & {*argv}:
-        from lightning_ntm.cli.help import train_help
-
-        print(train_help(), end="")
-        return 0
-    place, name = _PLACES.get(verb, (verb, verb))
-    with without_collection():
-        module = import_module(f"lightning_ntm.cli.{place}")
-    code: int = getattr(module, name)(argv)
-    return code

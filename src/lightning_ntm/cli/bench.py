@@ -1,5 +1,6 @@
 """`ntm bench`: the time of a training step on this machine."""
 
+from textwrap import wrap
 from typing import Any
 
 import torch
@@ -74,8 +75,11 @@ def _require_cpu_kernel() -> None:
 
 
 def _table(measured: list[dict[str, Any]], columns: dict[str, tuple[str, str]]) -> Table:
-    """Return a table of the main columns. `--json` prints all values."""
-    table = Table("batch x length, slots", *(title for title, _ in columns.values()), title=measured[0]["device"])
+    """Return a table of the main columns, for a terminal of 80 columns. `--json` prints all values."""
+    table = Table(title=measured[0]["device"], title_justify="left", box=None, pad_edge=False, collapse_padding=True)
+    table.add_column("batch x\nlength, slots", no_wrap=True)
+    for title, _ in columns.values():
+        table.add_column("\n".join(wrap(title, 7, break_long_words=False)), justify="right", no_wrap=True)
     for row in measured:
         shape = "{batch} x {length}, {memory_slots}".format(**row["shape"])
         values = ((row[name], shown) for name, (_, shown) in columns.items())

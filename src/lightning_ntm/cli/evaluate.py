@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from lightning_ntm.checks import at_least, at_most
+from lightning_ntm.checks import at_least, at_most, message_of
 from lightning_ntm.cli.inspecting import MOST, TOO_LARGE, difficulties, inspecting, opened, parsed, warn_of_memory
 from lightning_ntm.cli.output import warn
 from lightning_ntm.cli.ranges import add_range, check_alone, evaluate_lengths, range_table
@@ -122,7 +122,7 @@ def _keep(path: str, step: int, results: list[dict[str, Any]], ranges: list[dict
     try:
         RunFolder(Path(path)).keep_evaluation(step, results, EVALUATION_VERSION, ranges)
     except OSError as error:
-        warn(f"not kept for ntm report: {error}")
+        warn(f"not kept for ntm report: {message_of(error)}")
 
 
 def _results(run: TrainedRun, arguments: argparse.Namespace, warned: set[str]) -> Iterator[dict[str, Any]]:

@@ -1,10 +1,18 @@
 """`ntm explore`: a page on which a trained network runs."""
 
+import os
+import shutil
+import sys
 import tempfile
 import webbrowser
+from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lightning_ntm.cli.words import Parser, explained, file_of, filled
+
+if TYPE_CHECKING:
+    from lightning_ntm.explorer import Explorer
 
 
 def explore(argv: list[str]) -> int:
@@ -12,7 +20,8 @@ def explore(argv: list[str]) -> int:
     parser = Parser(
         prog="ntm explore",
         description="Make a page on which a trained network runs step by step, on inputs that you draw. The page is "
-        "one file that needs no other file. It opens in the browser, unless --html writes it to a file.",
+        "one file that needs no other file. It opens in the browser, unless --html writes it to a file. On a terminal "
+        "the command then waits, and removes the file at its end.",
         allow_abbrev=False,
     )
     parser.add_argument(
@@ -31,11 +40,44 @@ def explore(argv: list[str]) -> int:
 
     with explained("", MemoryError, OverflowError, RuntimeError):
         page = explore(arguments.run, beside=arguments.beside)
-        place = (
-            Path(arguments.html) if arguments.html else Path(tempfile.mkdtemp(prefix="ntm-explore-"), "explore.html")
-        )
-        page.save(place)
-    say(str(place))
-    if not arguments.html and not arguments.no_browser and not webbrowser.open(place.as_uri()):
-        say("No browser was found; open this file in one.")
+    if arguments.html:
+        with explained():
+            page.save(arguments.html)
+        say(arguments.html)
+    else:
+        _show(page, browser=not arguments.no_browser)
     return 0
+
+
+def _show(page: "Explorer", *, browser: bool) -> None:
+    """Write the page into a temporary folder. On a terminal it is removed when the user ends the command.
+
+    Elsewhere nobody could end it; the page then stays for whoever reads its path.
+    """
+    from lightning_ntm.cli.output import say
+
+    folder, stays = Path(tempfile.mkdtemp(prefix="ntm-explore-")), False
+    try:
+        place = folder / "explore.html"
+        with explained():
+            page.save(place)
+        say(str(place))
+        if browser and not webbrowser.open(place.as_uri()):
+            say("No browser was found; open this file in one.")
+        if _on_terminal():
+            say("Enter or Ctrl-C removes this file and ends; --html FILE keeps the page.")
+            with suppress(KeyboardInterrupt, EOFError):
+                input()
+        else:
+            sys.stdout.flush()
+            stays = True
+    finally:
+        if not stays:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _on_terminal() -> bool:
+    """Whether the user can end the command: not in the background, where a process that reads is stopped."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return False
+    return not hasattr(os, "tcgetpgrp") or os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()

@@ -39,6 +39,8 @@ def export(argv: list[str]) -> int:
             else:
                 difference = export(opened.model, place, arguments.format)
                 say(f"{place}\nLargest difference from PyTorch: {difference:.0e} of the largest logit.")
+                if arguments.format == "onnx":
+                    say("It takes at least one sequence, of at least one step.")
     return 0
 
 

@@ -4,9 +4,15 @@ import atexit
 import gc
 import locale
 import os
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
+from typing import NoReturn
+
+from lightning_ntm.signals import end_signals
 
 #: Whether the process does nothing but run the command.
 _own = False
@@ -42,6 +48,26 @@ def _let_threads_sleep() -> None:
     """
     if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
         os.environ["GOMP_SPINCOUNT"] = "10000"
+
+
+@contextmanager
+def without_collection() -> Iterator[None]:
+def ending_on_signals() -> Iterator[None]:
+    """Let SIGTERM and similar signals end the process as an exception, so that unfinished files are removed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, _end) for number in end_signals()}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _end(number: int, _: FrameType | None) -> NoReturn:
+    signal.signal(number, signal.SIG_IGN)  # some send it twice
+    raise SystemExit(128 + number)
 
 
 @contextmanager

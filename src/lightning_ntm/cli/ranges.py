@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.table import Column, Table
 
+from lightning_ntm.checks import counted
 from lightning_ntm.cli.output import warn
 from lightning_ntm.cli.results import Measured, names_of_runs
 from lightning_ntm.cli.terminal import progress_of
@@ -103,7 +104,7 @@ def range_table(measured: list[Measured], slots: int | None, *, alone: bool) -> 
         *titles,
     ]
     memory = f", {slots} memory slots" if slots else ""
-    runs = f"{measured[0].run}:" if alone else f"{len(measured)} runs, each:"
+    runs = f"{measured[0].run}:" if alone else f"{counted(len(measured), 'run')}, each:"
     title = f"{runs} {measured[0].more['sequences']} sequences of each length{memory}"
     drawn = Table(*headers, caption="Mean over lengths, each of which counts alike.")
     for one in measured:

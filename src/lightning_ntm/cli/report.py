@@ -5,6 +5,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from lightning_ntm.checks import counted
 from lightning_ntm.cli.output import say
 from lightning_ntm.cli.process import without_collection
 from lightning_ntm.cli.words import Parser, UsageError, explained, filled, folder_name, positive
@@ -21,7 +22,8 @@ def report(argv: list[str]) -> int:
     parser.add_argument(
         "folders", nargs="+", type=filled, metavar="FOLDER", help="run folders, or folders that contain run folders"
     )
-    parser.add_argument("--output", type=_place, help="output folder, or file name of the page (the first FOLDER)")
+    where = "output folder, or file name of the page (FOLDER; for several, the folder report in the working folder)"
+    parser.add_argument("--output", type=_place, help=where)
     parser.add_argument("--task", type=filled, help="report only on this task, if the runs have several")
     every = "write the page again every N seconds (30) until all runs have ended; a browser that shows it reloads it"
     parser.add_argument("--watch", type=positive, nargs="?", const=30, metavar="N", help=every)
@@ -42,7 +44,7 @@ def _write(arguments: argparse.Namespace, refresh: int = 0) -> None:
 
     with explained():
         page, *figures = write_report(arguments.folders, arguments.output, arguments.task, refresh)
-    say(f"{page}\n{figures[0].parent}: {len(figures)} figures")
+    say(f"{page}\n{figures[0].parent}: {counted(len(figures), 'figure')}")
 
 
 def _watch(arguments: argparse.Namespace) -> int:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from rich.table import Column, Table
 
+from lightning_ntm.checks import counted
 from lightning_ntm.intervals import in_words
 from lightning_ntm.measures import Measures
 
@@ -57,8 +58,8 @@ def table(measured: list[Measured], slots: int | None, *, alone: bool) -> tuple[
 
 def _title(measured: list[Measured], slots: int | None, alone: bool) -> str:
     memory = f", {slots} memory slots" if slots else ""
-    runs = f"{measured[0].run}," if alone else f"{len(measured)} runs, each:"
-    return f"{runs} {measured[0].results[0]['sequences']} sequences{memory}"
+    runs = f"{measured[0].run}," if alone else f"{counted(len(measured), 'run')}, each:"
+    return f"{runs} {counted(measured[0].results[0]['sequences'], 'sequence')}{memory}"
 
 
 def _confidence(results: list[dict[str, Any]]) -> str:
@@ -66,7 +67,9 @@ def _confidence(results: list[dict[str, Any]]) -> str:
     text = "±, and in brackets: two-sided intervals, 95 % confidence."
     if clean := [result for result in results if "share_wrong_at_most" in result]:
         share = in_words(clean[0]["share_wrong_at_most"])
-        text += f"\nNot one error in {clean[0]['sequences']} sequences shows that {share} have one (one-sided, 95 %)."
+        where = "Not one error" if len(clean) == len(results) else "A row without an error"
+        sequences = counted(clean[0]["sequences"], "sequence")
+        text += f"\n{where} in {sequences} shows that {share} have one (one-sided, 95 %)."
     return text
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from rich.console import Console
 
+from lightning_ntm.checks import counted
 from lightning_ntm.cli.hints import of_word
 from lightning_ntm.cli.streams import make_lasting
 from lightning_ntm.cli.terminal import Terminal
@@ -93,7 +94,7 @@ def _trained(folder: Path, plan: Plan, arguments: argparse.Namespace) -> int:
     console = Terminal(soft_wrap=True)
     if new := [run for run, as_kept in zip(plan.runs, kept.runs, strict=True) if as_kept not in known]:
         if is_live(console):
-            console.print(f"{folder}: checking the options of {len(new)} runs")
+            console.print(f"{folder}: checking the options of {counted(len(new), 'run')}")
         _check(new)
     with explained():
         plan.save(folder)
@@ -280,7 +281,8 @@ def _summary(folder: Path, ends: Mapping[str, End], console: Console) -> int:
     for name in of["failed"]:
         log = folder / "logs" / f"{name}.log"
         console.print(f"{name}: failed; {log} says how" if log.exists() else f"{name}: failed before it began")
-    if of["elsewhere"]:
-        console.print(f"{len(of['elsewhere'])} runs are being trained by another process")
-    console.print(f"{len(of['done'])} of {len(ends)} runs are done: {command('report', folder)}")
+    if others := len(of["elsewhere"]):
+        console.print(f"{counted(others, 'run')} {'is' if others == 1 else 'are'} being trained by another process")
+    runs = f"{counted(len(ends), 'run')} {'is' if len(ends) == 1 else 'are'}"
+    console.print(f"{len(of['done'])} of {runs} done: {command('report', folder)}")
     return 1 if of["failed"] else _LEFT if of["elsewhere"] else 0

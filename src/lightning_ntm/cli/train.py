@@ -9,6 +9,7 @@ from jsonargparse import ArgumentParser, Namespace
 from lightning.pytorch.callbacks import Timer
 from lightning.pytorch.utilities import rank_zero_only
 
+from lightning_ntm.checks import counted
 from lightning_ntm.cli import words
 from lightning_ntm.cli.output import say
 from lightning_ntm.cli.parser import parsed, saved
@@ -171,13 +172,13 @@ def _raised_by_lightning(error: Exception) -> bool:
 @rank_zero_only
 def _report(run: Run, result: dict[str, Any]) -> None:
     if not run.keeps:
-        say(f"{result['step']} steps; nothing was kept.")
+        say(f"{counted(result['step'], 'step')}; nothing was kept.")
         return
     if not run.began:
         say(_ended_before(run, result["step"]))
         return
     if not run.folder.best.exists():
-        say(f"{result['step']} steps in {result['seconds']:.0f} s; no weights were kept.")
+        say(f"{counted(result['step'], 'step')} in {result['seconds']:.0f} s; no weights were kept.")
         return
     say(told_at_end(run.folder, run.data.task.answer.measures, result))
 
@@ -201,4 +202,4 @@ def told_at_end(folder: RunFolder, measures: Measures, result: dict[str, Any]) -
             measured += f", {other.phrase(best[other.name])},"
     kept = f"step {best['step']} with {measured} in validation" if best else "the last weights, without a validation"
     further = f"{words.command('evaluate', folder.path)}, {words.command('figure', folder.path)}"
-    return f"{result['step']} steps in {result['seconds']:.0f} s; kept: {kept}.\n{folder.path}: {further}"
+    return f"{counted(result['step'], 'step')} in {result['seconds']:.0f} s; kept: {kept}.\n{folder.path}: {further}"

@@ -8,6 +8,7 @@ from rich.live import Live
 from rich.table import Column, Table
 from rich.text import Text
 
+from lightning_ntm.checks import counted
 from lightning_ntm.cli.results import names_of_runs
 from lightning_ntm.measures import brief
 from lightning_ntm.sweep import Plan, State, Status, status_of
@@ -25,7 +26,8 @@ class View:
     def __enter__(self) -> "View":
         self.states = {status.name: status.state for status in self._statuses()}
         done = sum(state == "done" for state in self.states.values())
-        self.console.print(f"{self.folder}: {len(self.states)} runs" + (f", {done} of them done" if done else ""))
+        runs = counted(len(self.states), "run")
+        self.console.print(f"{self.folder}: {runs}" + (f", {done} of them done" if done else ""))
         if self.live:
             self.live.start()
         return self

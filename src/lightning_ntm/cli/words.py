@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
+from lightning_ntm.checks import message_of
 from lightning_ntm.cli.hints import of_option
 from lightning_ntm.records.parsing import printable
 
@@ -157,7 +158,7 @@ def explained(prefix: str = "", *more: type[Exception]) -> Iterator[None]:
 
 def one_line(error: BaseException) -> str:
     """Return the message of an error without line breaks and effects on a terminal, cut where nobody reads any more."""
-    shown = printable(" ".join(str(error).split())) or type(error).__name__
+    shown = printable(" ".join(message_of(error).split())) or type(error).__name__
     return shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]} ..."
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from lightning_ntm.checks import message_of
 from lightning_ntm.evaluation.device import chosen_device
 from lightning_ntm.evaluation.noise import WeightNoise
 from lightning_ntm.evaluation.slots import start_of
@@ -99,7 +100,7 @@ def replay(path: Path | str) -> tuple[MemoryModel[Any], Batch, Any]:
         curriculum = build(named, Curriculum) if named else None
         return model.train(), training_batch(task, curriculum, seed, number, batch_size), start
     except (OSError, ValueError, LookupError, TypeError) as error:
-        raise ValueError(f"{folder.nonfinite} does not tell which batch it was ({error}).") from None
+        raise ValueError(f"{folder.nonfinite} does not tell which batch it was ({message_of(error)}).") from None
 
 
 class _Undrawn(TorchFunctionMode):

@@ -12,6 +12,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from lightning_ntm.checks import message_of
 from lightning_ntm.records import as_json, write_whole
 from lightning_ntm.records.files import CONFIG_BYTES
 from lightning_ntm.records.parsing import parse_json, parse_yaml, shown_value
@@ -149,7 +150,7 @@ def _opened(path: Path, *, ours: bool) -> Iterator[tuple[Any, dict[str, str]]]:
                 _checked(about, path)
             yield file, about
     except (safetensors.SafetensorError, OSError) as error:
-        raise ValueError(f"{path} is damaged or not a safetensors file ({error}).") from None
+        raise ValueError(f"{path} is damaged or not a safetensors file ({message_of(error)}).") from None
 
 
 def _checked(about: dict[str, str], path: Path) -> None:

@@ -28,6 +28,10 @@ _DTYPES = {
 _DEEPEST, _LONGEST = 20, 1000
 
 
+class _OtherFileError(ValueError):
+    """A file does not begin as one of `torch.save`."""
+
+
 class Checkpoint(NamedTuple):
     """What a file has: tensors by name, and options of its training by name, if it is one of Lightning."""
 
@@ -49,9 +53,13 @@ def read(path: Path) -> Checkpoint:
         archive = io.BytesIO(data)
         value, storages = _zipped(archive) if data.startswith(b"PK\x03\x04") else _legacy(archive)
         tensors = _all_made(_views(_weights(value)), storages)
-    except (ValueError, EOFError, zipfile.BadZipFile, RuntimeError, NotImplementedError, OverflowError) as error:
+    except _OtherFileError:
+        raise ValueError(f"{path} is not a file of torch.save.") from None
+    except zipfile.BadZipFile:
+        raise ValueError(f"{path} is damaged or not a file of torch.save: its archive cannot be read.") from None
+    except (ValueError, EOFError, RuntimeError, NotImplementedError, OverflowError) as error:
         reason = " ".join(str(error).split()).removesuffix(".") or type(error).__name__
-        raise ValueError(f"{path} is damaged or no file of torch.save: {reason}.") from None
+        raise ValueError(f"{path} is damaged or not a file of torch.save: {reason}.") from None
     if not tensors:
         raise ValueError(f"{path} has no weights: neither a state dict, nor a network, nor a checkpoint of Lightning.")
     options, step = (value.get(key) if isinstance(value, dict) else None for key in ("hyper_parameters", "global_step"))
@@ -77,8 +85,7 @@ def _zipped(file: io.BytesIO) -> tuple[Any, dict[str, bytes]]:
 
 
 def _legacy(file: io.BytesIO) -> tuple[Any, dict[str, bytes]]:
-    if pickles.load(file) != _MAGIC or pickles.load(file) != _PROTOCOL:
-        raise ValueError("it does not begin as one")
+    _check_begin(file)
     system = pickles.load(file)
     if not isinstance(system, dict) or not system.get("little_endian"):
         raise ValueError("its numbers are big-endian")
@@ -90,6 +97,15 @@ def _legacy(file: io.BytesIO) -> tuple[Any, dict[str, bytes]]:
         kind = sizes[key].kind if key in sizes else "FloatStorage"
         storages[key] = file.read(count * _dtype(kind).itemsize)
     return value, storages
+
+
+def _check_begin(file: io.BytesIO) -> None:
+    try:
+        begins = pickles.load(file) == _MAGIC and pickles.load(file) == _PROTOCOL
+    except ValueError:
+        begins = False
+    if not begins:
+        raise _OtherFileError
 
 
 def _storages(value: Any) -> list[pickles.Storage]:

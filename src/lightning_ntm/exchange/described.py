@@ -17,6 +17,7 @@ from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
 from torch import nn
 
 from lightning_ntm import models, tasks
+from lightning_ntm.checks import message_of
 from lightning_ntm.evaluation.build import read_configuration
 from lightning_ntm.exchange import peer_tasks, sequential
 from lightning_ntm.models.base import MemoryModel
@@ -80,7 +81,7 @@ def _shared(folder: Path) -> Described:
     try:
         config = read_object(place)
     except (OSError, ValueError) as error:
-        raise ValueError(f"{place} cannot be read: {' '.join(str(error).split())}") from None
+        raise ValueError(f"{place} cannot be read: {' '.join(message_of(error).split())}") from None
     if not is_count(number := config.get("format", FORMAT)) or not 1 <= number <= FORMAT:
         raise ValueError(f"{place} has format {number!r}; this lightning-ntm reads {FORMAT}: upgrade it.")
     names = config.get("architectures") or [None]

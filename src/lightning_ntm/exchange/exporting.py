@@ -61,7 +61,8 @@ def export(network: MemoryModel[Any], path: Path, kind: str) -> float:
     Args:
         network: The network.
         path: The file.
-        kind: `onnx`, with input `inputs` and output `logits`, or `torch`, for `torch.export.load`.
+        kind: `onnx`, with input `inputs` and output `logits`, or `torch`, for `torch.export.load`. onnxruntime takes at
+            least one step, and for sparse memories at least one sequence.
 
     Returns:
         The difference of logits from those of the network, relative to the largest logit.
@@ -148,6 +149,8 @@ def _onnx(sequence: Sequence) -> tuple[bytes, Program]:
         torch.ops.aten.sort.stable: _stable_sort,
         torch.ops.aten.sigmoid.default: _sigmoid,
     }
+    if inputs.dtype == torch.float64:
+        options["custom_translation_table"][torch.ops.aten.softplus.default] = _softplus
     made: Any = torch.onnx.export(sequence, (inputs,), **options)
     data = made.model_proto.SerializeToString()
     quiet = onnxruntime.SessionOptions()
@@ -175,6 +178,16 @@ def _sigmoid(x: Any) -> Any:
     op: Any = onnxscript.opset18
     one = op.CastLike(op.Constant(value_float=1.0), x)
     return op.Div(one, op.Add(one, op.Exp(op.Neg(x))))
+
+
+def _softplus(x: Any, beta: float = 1.0, threshold: float = 20.0) -> Any:
+    """Return log(1 + exp(x)), which onnxruntime has for float32 only."""
+    import onnxscript
+
+    op: Any = onnxscript.opset18
+    one, factor = (op.CastLike(op.Constant(value_float=value), x) for value in (1.0, beta))
+    scaled = op.Mul(x, factor)
+    return op.Div(op.Add(op.Relu(scaled), op.Log(op.Add(one, op.Exp(op.Neg(op.Abs(scaled)))))), factor)
 
 
 @contextmanager

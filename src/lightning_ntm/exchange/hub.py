@@ -101,5 +101,6 @@ model = {name}.from_pretrained("owner/name")  # this repository, or a folder wit
 logits, state = model(torch.zeros(1, 20, {model.input_size}))
 ```
 
-It needs `pip install 'lightning-ntm[hub]'`.
+It needs `pip install lightning-ntm`; to load it from the Hugging Face hub by its name, `pip install
+'lightning-ntm[hub]'`.
 """

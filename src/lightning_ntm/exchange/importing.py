@@ -83,16 +83,21 @@ def import_run(
         ValueError: The checkpoint is damaged or of another implementation, an option is missing or not for this
             implementation, or there is no checkpoint, or the folder exists.
     """
-    options = _options(kind, write_follows_read)
-    if not path.exists():
-        raise ValueError(f"checkpoint {path} does not exist.")
+    _check_option(kind, write_follows_read)
+    _check_file(path, kind)
     if folder.exists():
         raise ValueError(f"run folder {folder} exists; choose another --name.")
     checkpoint = read(path)
     try:
+        options = {"write_follows_read": bool(write_follows_read)} if kind == _TWO_CODES else {}
         network, notes = convert(checkpoint.tensors, kind, options)
     except ValueError as error:
-        raise ValueError(f"{path} cannot be imported: {error}") from None
+        raise ValueError(f"{path} cannot be imported: {error}{_of_run(path)}") from None
+    if kind == _TWO_CODES and write_follows_read is None:
+        raise ValueError(
+            "a checkpoint of clemkoa-ntm does not tell which code trained it: give --write_follows read for code "
+            "before its commit 723d4eb, as that of the published checkpoints, or --write_follows write for later code."
+        )
     found = _task(network, kind, checkpoint, task)
     _write(
         folder, network, found, checkpoint.step, {"imported_from": kind, "file": path.name, "sha256": sha256_of(path)}
@@ -100,17 +105,30 @@ def import_run(
     return Imported(folder, network, found, notes)
 
 
-def _options(kind: str, write_follows_read: bool | None) -> dict[str, Any]:
-    if kind != "clemkoa-ntm":
-        if write_follows_read is not None:
-            raise ValueError(f"--write_follows is for clemkoa-ntm only, not for {kind}.")
-        return {}
-    if write_follows_read is None:
+def _check_file(path: Path, kind: str) -> None:
+    if not path.exists():
+        raise ValueError(f"checkpoint {path} does not exist.")
+    if (path / "config.yaml").is_file() or (path / "config.json").is_file():
         raise ValueError(
-            "a checkpoint of clemkoa-ntm does not tell which code trained it: give --write_follows read for code "
-            "before its commit 723d4eb, as that of the published checkpoints, or --write_follows write for later code."
+            f"{path} is a folder of this package: ntm evaluate, figure, explore, export and report take it as it is."
         )
-    return {"write_follows_read": write_follows_read}
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; give a file of {kind}, written by torch.save.")
+
+
+def _of_run(file: Path) -> str:
+    """Return a hint if a file is in a run folder of this package."""
+    ours = (file.parent / "config.yaml").is_file()
+    return f" It belongs to the run folder {file.parent}, which other verbs of ntm take as it is." if ours else ""
+
+
+#: The implementation whose checkpoints may be of two versions of its code.
+_TWO_CODES = "clemkoa-ntm"
+
+
+def _check_option(kind: str, write_follows_read: bool | None) -> None:
+    if kind != _TWO_CODES and write_follows_read is not None:
+        raise ValueError(f"--write_follows is for clemkoa-ntm only, not for {kind}.")
 
 
 def _task(network: MemoryModel[Any], kind: str, checkpoint: Checkpoint, asked: str | None) -> Task:

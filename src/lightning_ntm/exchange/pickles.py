@@ -7,7 +7,7 @@ containers from them and describes the rest.
 import io
 import pickletools
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -71,15 +71,22 @@ def load(file: io.BytesIO) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Python's own, about escapes in texts
-            for number, (opcode, argument, _) in enumerate(pickletools.genops(file)):
+            for number, (opcode, argument, _) in enumerate(_opcodes(file)):
                 if opcode.name == "STOP":
                     return machine.stack.pop()
                 if number == _MOST_OPCODES:
                     raise ValueError(f"its pickle has more than {_MOST_OPCODES:,} opcodes")
                 machine.run(opcode.name, argument)
-    except (IndexError, KeyError, TypeError, AttributeError, OverflowError) as error:
-        raise ValueError(f"its pickle is damaged ({type(error).__name__})") from None
+    except (IndexError, KeyError, TypeError, AttributeError, OverflowError):
+        raise ValueError("its pickle is damaged") from None
     raise ValueError("its pickle is cut short")
+
+
+def _opcodes(file: io.BytesIO) -> Iterator[Any]:
+    try:
+        yield from pickletools.genops(file)
+    except ValueError:
+        raise ValueError("its pickle is damaged or cut short") from None
 
 
 class _Machine:

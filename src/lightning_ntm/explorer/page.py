@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from lightning_ntm.checks import kind_of
 from lightning_ntm.evaluation.over_training import over_training
 from lightning_ntm.exchange.pretrained import OpenedNetwork, open_network
 from lightning_ntm.explorer.episodes import Sample, asked, layout, samples
@@ -119,17 +120,15 @@ def opened(network: Network, task: Task | None, seed: int) -> OpenedNetwork:
         ValueError: A folder has no network.
     """
     if not isinstance(network, MemoryModel | str | PathLike):
-        raise TypeError(f"network must be a network, a folder or a name of ntm zoo, not {_kind(network)}.")
+        opened = "; give its model and its task" if hasattr(network, "model") and hasattr(network, "task") else ""
+        expected = "network must be a network, a folder or a name of ntm zoo"
+        raise TypeError(f"{expected}, not {kind_of(network)}{opened}.")
     if not isinstance(task, Task | None):
-        raise TypeError(f"task must be a task, not {_kind(task)}; a second network is given as beside=.")
+        raise TypeError(f"task must be a task, not {kind_of(task)}; a second network is given as beside=.")
     if isinstance(network, MemoryModel):
         return OpenedNetwork(network, task, seed)
     opened = open_network(Path(network))
     return opened if task is None else opened._replace(task=task)
-
-
-def _kind(value: object) -> str:
-    return f"the class {value.__name__}" if isinstance(value, type) else f"{type(value).__name__} ({value!r:.40})"
 
 
 def _training(network: Network, model: MemoryModel[Any]) -> list[Step]:

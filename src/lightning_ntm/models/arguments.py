@@ -8,6 +8,8 @@ from contextlib import suppress
 from functools import wraps
 from typing import Any
 
+from lightning_ntm.checks import kind_of
+
 _PLAIN = (bool, int, float, str, type(None))
 
 
@@ -34,11 +36,20 @@ def _keeping(constructor: Callable[..., None]) -> Callable[..., None]:
     def construct(self: Any, *arguments: Any, **options: Any) -> None:
         if "made_with" not in self.__dict__:  # else it is the constructor of a base class
             self.__dict__["made_with"] = None
+            _check_whole_numbers(signature, self, arguments, options)
             with suppress(TypeError):
                 self.__dict__["made_with"] = _described_call(signature, self, arguments, options)
         constructor(self, *arguments, **options)
 
     return construct
+
+
+def _check_whole_numbers(signature: inspect.Signature, *call: Any) -> None:
+    """Raise `TypeError` for an argument that is not a whole number, but declared as one."""
+    made, arguments, options = call
+    for name, value in signature.bind(made, *arguments, **options).arguments.items():
+        if signature.parameters[name].annotation is int and not hasattr(value, "__index__"):
+            raise TypeError(f"{name} must be a whole number, not {kind_of(value)}.")
 
 
 def _described_call(signature: inspect.Signature, *call: Any) -> dict[str, Any]:

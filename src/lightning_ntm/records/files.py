@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from lightning_ntm.checks import message_of
 from lightning_ntm.records.parsing import parse_json, parse_yaml
 
 CONFIG_BYTES = 2**18
@@ -100,7 +101,7 @@ def read_yaml(path: Path, most: int = CONFIG_BYTES) -> Any:
     try:
         return parse_yaml(read_text(path, most))
     except (OSError, ValueError) as error:
-        raise ValueError(f"not readable as YAML ({' '.join(str(error).split())}).") from error
+        raise ValueError(f"not readable as YAML ({' '.join(message_of(error).split())}).") from error
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lightning_ntm.checks import message_of
 from lightning_ntm.records.configuration import config_of
 from lightning_ntm.records.defaults import filled_in
 from lightning_ntm.records.labels import differences, names_of
@@ -65,7 +66,7 @@ def _collected(
         try:
             found, config = _COLLECTED[what](run), config_of(run.folder)
         except (OSError, ValueError) as error:
-            reasons[run.folder.path.as_posix()] = str(error)
+            reasons[run.folder.path.as_posix()] = message_of(error)
             continue
         if found:
             parts.append((run, found))

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from lightning_ntm.checks import message_of
 from lightning_ntm.measures import BITS, UNCERTAIN_BITS, Measures
 from lightning_ntm.records.configuration import flat_config
 from lightning_ntm.records.declared import declared
@@ -74,7 +75,7 @@ class Skipped:
     @classmethod
     def of(cls, name: str, folder: RunFolder, error: Exception) -> "Skipped":
         """Return the run that an error kept from being read."""
-        told = f"cannot be read: {error.strerror}: {error.filename}" if isinstance(error, OSError) else str(error)
+        told = f"cannot be read: {message_of(error)}" if isinstance(error, OSError) else str(error)
         return cls(name, folder, printable(" ".join(told.split()))[:_LONGEST])
 
 

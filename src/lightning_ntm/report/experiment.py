@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lightning_ntm.checks import counted
 from lightning_ntm.measures import BITS, UNCERTAIN_BITS, Measures
 from lightning_ntm.records import Skipped, read
 from lightning_ntm.records.defaults import filled_in
@@ -110,7 +111,7 @@ def read_experiments(*folders: Path | str) -> list[Experiment]:
             skipped.append(Skipped.of(one.name, one.folder, error))
     if not tasks:
         reasons = "; ".join(f"{run.folder.path}: {run.reason}" for run in skipped[:3])
-        raise ValueError(f"none of {len(skipped)} runs can be reported ({reasons})")
+        raise ValueError(f"none of {counted(len(skipped), 'run')} can be reported ({reasons})")
     return [_experiment(runs, skipped) for runs in tasks.values()]
 
 

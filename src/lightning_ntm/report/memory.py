@@ -216,10 +216,10 @@ def _draw_lines(axis: Any, panel: Panel) -> None:
 
 
 def frames(steps: int) -> list[int]:
-    """Return the steps whose matrices are drawn: round numbers, and the last one."""
-    ticks = whole_numbers(_MOST_FRAMES - 1).tick_values(0, steps - 1)
-    found = [int(tick) for tick in ticks if 0 <= tick < steps - 1]
-    return [*found, steps - 1][-_MOST_FRAMES:]
+    """Return the steps whose matrices are drawn: round numbers, and the last one, which replaces one close to it."""
+    ticks, last = whole_numbers(_MOST_FRAMES - 1).tick_values(0, steps - 1), steps - 1
+    found = [int(tick) for tick in ticks if 0 <= tick < last and last - tick > (ticks[1] - ticks[0]) / 2]
+    return [*found, last][-_MOST_FRAMES:]
 
 
 def _draw_frames(figure: Any, axis: Any, panel: Panel) -> None:

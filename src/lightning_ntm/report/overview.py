@@ -8,6 +8,7 @@ from importlib.metadata import version
 from importlib.resources import files
 from string import Template
 
+from lightning_ntm.checks import counted
 from lightning_ntm.report.experiment import Experiment
 from lightning_ntm.report.heading import UNKNOWN, Made, made_by, refresh_of
 from lightning_ntm.report.range_figures import draw_range
@@ -73,8 +74,8 @@ def _render(tasks: Sequence[TaskScores], chosen: str, plots: Sequence[str], made
         style=style,
         refresh=refresh_of(made),
         made_by=made_by(made),
-        title=f"{len(labels)} network{'s' * (len(labels) != 1)} on {len(tasks)} tasks",
-        runs=f"{len(runs):,} runs",
+        title=f"{counted(len(labels), 'network')} on {counted(len(tasks), 'task')}",
+        runs=f"{len(runs):,} run{'s' * (len(runs) != 1)}",
         warning=_warning(tasks),
         scores=scores_section(tasks, chosen),
         plots="".join(plots),

@@ -38,7 +38,8 @@ def write_report(
     Args:
         folders: Any that hold run folders, at any depth.
         output: The folder to write `report.html` and `figures` into, or the page itself, as
-            `somewhere/ten-seeds.html`; by default the first of `folders`, with a task its folder `report-TASK`.
+            `somewhere/ten-seeds.html`. By default the folder that is reported on, with a task its folder
+            `report-TASK`; for several folders, `report` or `report-TASK` in the working folder.
         task: The task to report on, where there are several.
         refresh: Seconds after which a browser reads the page again; 0 for never.
 
@@ -50,8 +51,7 @@ def write_report(
             stands in the way that no report made.
     """
     experiments = _of_task(read_experiments(*folders), task)
-    beside = Path(folders[0], f"report-{experiments[0].task}" if task else "")
-    place = beside if output is None else Path(output)
+    place = _default_place(folders, experiments[0].task if task else None) if output is None else Path(output)
     page = place if place.suffix.lower() in (".html", ".htm") and not place.is_dir() else place / "report.html"
     for file in (parent for parent in page.parents if parent.is_file()):
         raise ValueError(f"{file} is a file; --output takes a folder, or a page whose name ends in .html.")
@@ -65,6 +65,13 @@ def write_report(
     for path, data in written.items():
         write_whole(path, data)
     return list(written)
+
+
+def _default_place(folders: Sequence[Path | str], task: str | None) -> Path:
+    """Return a place where no report on other runs is expected: that of one folder is in the folder."""
+    if len({*map(Path, folders)}) == 1:
+        return Path(folders[0], f"report-{task}" if task else "")
+    return Path(f"report-{task}" if task else "report")
 
 
 def _of_task(experiments: list[Experiment], task: str | None) -> list[Experiment]:

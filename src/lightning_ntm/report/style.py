@@ -132,13 +132,16 @@ def whole_numbers(most: int) -> MaxNLocator:
 def round_places(labels: np.ndarray, most: int) -> list[int]:
     """Return the places of the labels that are multiples of 1, 2, 5, 10, ..., at most so many.
 
-    Where the labels begin again at 0, the multiple before it may be near; then only 0 has a place.
+    Where the labels begin again at 0, the multiple before it may be near; then only 0 has a place. It is one more where
+    otherwise fewer than half as many would be left.
     """
+    before: list[int] = []
     for step in (number * 10**power for power in range(9) for number in (1, 2, 5)):
         places = np.flatnonzero(labels % step == 0)
         places = places[np.diff(places, append=np.inf) > step / 2]
         if len(places) <= most:
-            return places.tolist()
+            return before if len(before) == most + 1 and len(places) < most / 2 else places.tolist()
+        before = places.tolist()
     return []
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
 
+from lightning_ntm.checks import counted
 from lightning_ntm.intervals import wilson
 from lightning_ntm.measures import Measure
 from lightning_ntm.records.labels import differences, shorten, shown
@@ -197,7 +198,7 @@ def not_finished(experiment: Experiment) -> str:
     rows = [[escape(run.name), run.status, escape(run.reason)] for run in experiment.runs if run.status != "finished"]
     rows += [[escape(run.name), run.state, escape(run.reason)] for run in experiment.skipped]
     if not rows:
-        return f"<p>None: all {len(experiment.runs)} runs finished.</p>"
+        return f"<p>None: all of {counted(len(experiment.runs), 'run')} finished.</p>"
     return table(["run", "state", "why"], rows)
 
 
@@ -246,8 +247,15 @@ def _noted(run: Run) -> dict[str, str]:
     versions = note.get("versions")
     told = dict(versions) if isinstance(versions, dict) else {}
     names = ("machine", "device", "backend", "threads", "own_commit", "commit", "task_version")
-    told |= {name.replace("_", " "): note[name] for name in names if note.get(name) is not None}
+    told |= {_NOTED.get(name, name): note[name] for name in names if note.get(name) is not None}
     return {shorten(str(name)): shorten(str(value)) for name, value in told.items()}
+
+
+_NOTED = {
+    "own_commit": "commit of the source of lightning-ntm",
+    "commit": "commit of the working folder",
+    "task_version": "task version",
+}
 
 
 def seeds(network: Network) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from threading import Event
 from typing import Literal
 
+from lightning_ntm.checks import message_of
 from lightning_ntm.records import RunFolder, as_json, claim, make_folder, write_whole
 from lightning_ntm.records.files import open_regular
 from lightning_ntm.sweep.groups import grouped
@@ -60,7 +61,7 @@ class Worker:
         try:
             return "done" if _is_done(run_folder) else self._attempts(run, run_folder)
         except OSError as error:  # of the folder, or of what starts processes; a training says so itself
-            self.tell(f"{run.name}: {type(error).__name__} {error}")
+            self.tell(f"{run.name}: {message_of(error)}")
             return "failed"
         finally:
             let_go()

@@ -18,6 +18,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from lightning_ntm.checks import message_of
+
 #: The file with the word of each symbol.
 WORDS = "words.txt"
 #: What the network sees while it answers; symbol 0.
@@ -48,7 +50,7 @@ def stories(path: Path) -> list[Story]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} cannot be read ({error}).") from None
+        raise ValueError(f"{path} cannot be read ({message_of(error)}).") from None
     found: list[Story] = []
     for number, line in enumerate(text.splitlines(), start=1):
         parts = line.split("\t")
@@ -182,7 +184,7 @@ def main(argv: list[str]) -> int:
     try:
         words = convert(given.folder, given.out, given.tasks, given.longest)
     except (ValueError, OSError) as error:
-        parser.exit(2, f"{parser.prog}: error: {error}\n")
+        parser.exit(2, f"{parser.prog}: error: {message_of(error)}\n")
     options: dict[str, object] = {name: given.out / f"{name}.npz" for name in ("train", "validation")}
     options |= dict.fromkeys(("input_symbols", "answer_size"), len(words))
     options["names"] = given.out / WORDS

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from lightning_ntm.checks import message_of
+
 Rows = dict[str, list[Any]]
 
 #: What a sequence may have; the last tells the lengths of sequences that share an array.
@@ -55,7 +57,7 @@ def read_names(path: Path) -> tuple[str, ...]:
     try:
         found = tuple(path.read_text(encoding="utf-8-sig").splitlines())
     except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"names (={path}) cannot be read ({error}).") from None
+        raise ValueError(f"names (={path}) cannot be read ({message_of(error)}).") from None
     for number, name in enumerate(found, start=1):
         if not name.strip() or not name.isprintable():
             raise ValueError(f"names (={path}), line {number}: expected the name of a symbol, got {name[:60]!r}.")

@@ -11,7 +11,7 @@ import lightning as L
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from lightning_ntm.checks import at_least, at_most
+from lightning_ntm.checks import at_least, at_most, check_kind
 from lightning_ntm.evaluation.device import works_ahead
 from lightning_ntm.evaluation.episodes import chunks, sequences_of
 from lightning_ntm.tasks.answer import Answer
@@ -61,6 +61,7 @@ class EpisodeData(L.LightningDataModule):
         curriculum: Curriculum | None = None,
     ):
         super().__init__()
+        check_kind(Task, "a task, as Copy()", task=task)
         self.save_hyperparameters(hyperparameters(locals()))
         at_least(1, batch_size=batch_size, batches_per_epoch=batches_per_epoch)
         at_least(0, seed=seed, num_workers=num_workers)

@@ -7,7 +7,7 @@ it fails once a list fills the memory. With a number that varies it uses only th
 from functools import lru_cache
 from typing import Any
 
-from lightning_ntm.checks import at_least, ordered
+from lightning_ntm.checks import at_least, check_kind, ordered
 from lightning_ntm.evaluation.slots import why_fixed
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.tasks.randomness import batch_generator
@@ -30,7 +30,11 @@ def _block_of_slots(least: int, most: int, seed: int, block: int) -> list[int]:
 
 
 def check_slots(model: MemoryModel[Any], least: int) -> None:
-    """Raise `ValueError` unless sequences of a network can have as few memory slots as `least`; 0 stands for all."""
+    """Raise `ValueError` unless sequences of a network can have as few memory slots as `least`; 0 stands for all.
+
+    Raise `TypeError` for something else than a network.
+    """
+    check_kind(MemoryModel, "a network, as NTM(9, 8)", model=model)
     at_least(0, min_memory_slots=least)
     if not least:
         return

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lightning_ntm.checks import message_of
 from lightning_ntm.evaluation.weights import FLOATS, FORMAT, check_format, check_kinds, check_shapes
 
 
@@ -82,7 +83,7 @@ def _check_archive(model: nn.Module, path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             inside = archive.infolist()
     except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-        raise ValueError(f"{path} is damaged or not a training state ({error}).") from None
+        raise ValueError(f"{path} is damaged or not a training state ({message_of(error)}).") from None
     if any(entry.compress_type != zipfile.ZIP_STORED for entry in inside) or sum(e.file_size for e in inside) > most:
         raise ValueError(f"{path} is damaged or not a training state: it is larger than one of this network can be.")
 

@@ -160,12 +160,13 @@ const EPISODES = (() => {
     return { shape, data: result };
   }
 
-  /** Return the wrong cells of outputs as [time, row], and how many answers there are. */
+  /** Return the wrong cells of outputs as [time, row], how many answers there are, and the steps after the end symbol. */
   function errors(answer, outputs, { targets, mask }) {
-    const [time, size] = outputs.shape, wrong = [];
+    const [time, size] = outputs.shape, wrong = [], padding = new Set();
     let asked = 0, ended = false;
     for (let t = 0; targets && t < time; t++) {
-      if (!mask.data[t] || ended) continue;
+      if (!mask.data[t]) continue;
+      if (ended) { padding.add(t); continue; }
       const at = t * size, own = outputs.data.subarray(at, at + size), right = targets.data.subarray(at, at + size);
       if (answer.kind === "symbols") {
         const most = own.indexOf(Math.max(...own));
@@ -181,7 +182,7 @@ const EPISODES = (() => {
         if (!fits) wrong.push([t, row]);
       }
     }
-    return { wrong, asked };
+    return { wrong, asked, padding };
   }
 
   const NUMBERS = typeof module === "undefined" ? NETWORK : require("./network.js");

@@ -209,13 +209,19 @@
 
   const rowHeight = (rows) => (rows > 64 ? 2.5 : rows > 32 ? 5 : rows > 16 ? 8 : 12);
 
+  /** Return the names of the rows from above, where the task has names and they are few. */
+  function named(kind) {
+    const names = data.names[kind], text = names.join(", ");
+    return names.length && names.length <= 10 && text.length <= 60 ? `, rows from above: ${text}` : "";
+  }
+
   /** Add a picture with time from left to right. */
-  function timeline(label, rows, value, { kind, marks = [], className = "", note = "", height = rowHeight(rows) } = {}) {
+  function timeline(label, rows, value, { kind, marks = [], className = "", note = "", rows: names = "", height = rowHeight(rows), half = false } = {}) {
     const canvas = element("canvas", { role: "img" });
     canvas.setAttribute("aria-label", `${label} over ${numbers(episode.inputs.shape[0], "step")}`);
-    const caption = element("figcaption", {}, element("span", {}, label), element("span", {}, note));
+    const caption = element("figcaption", {}, element("span", {}, label + names), element("span", {}, note));
     if (className) caption.firstChild.prepend(element("span", { className: `key ${className}` }));
-    $("panels").append(element("figure", {}, caption, canvas));
+    $("panels").append(element("figure", { className: half ? "half" : "" }, caption, canvas));
     const line = new DRAWING.Timeline(canvas, rows, height);
     line.paint(episode.inputs.shape[0], rows, value, kind);
     line.marks = marks;
@@ -238,15 +244,18 @@
     const of = (array, scale = largest(array)) => (t, row) => array.data[t * array.shape[1] + row] / scale;
     const kind = (array) => (array.data.some((value) => value < 0) ? "signed" : "weight");
     const inputs = timeline("Input", episode.inputs.shape[1], of(episode.inputs), {
-      kind: kind(episode.inputs), note: network ? "click to change" : "" });
+      kind: kind(episode.inputs), note: network ? "click to change" : "", rows: named("inputs") });
     editable(inputs, focused);
     tell(inputs, "inputs");
     if (episode.targets) {
       const target = of(episode.targets), masked = (t, row) => (episode.mask.data[t] ? target(t, row) : 0);
-      tell(timeline("Target", episode.targets.shape[1], masked, { kind: kind(episode.targets) }), "outputs");
+      const note = found.padding.size ? "pale after the end symbol: padding" : "";
+      const line = timeline("Target", episode.targets.shape[1], masked, { kind: kind(episode.targets), note, rows: named("outputs") });
+      line.asked = Array.from(episode.mask.data, (_, t) => !found.padding.has(t));
+      tell(line, "outputs");
     }
-    const output = timeline("Output", outputs.shape[1], of(outputs), { kind: kind(outputs), marks: found.wrong, note: units() });
-    output.asked = episode.mask?.data;
+    const output = timeline("Output", outputs.shape[1], of(outputs), { kind: kind(outputs), marks: found.wrong, note: units(), rows: named("outputs") });
+    output.asked = episode.mask && Array.from(episode.mask.data, (one, t) => one && !found.padding.has(t));
     tell(output, "outputs");
     slots = usedSlots();
     for (const weighting of weightings()) {
@@ -337,10 +346,10 @@
     return head < reads ? `read head ${head + 1}` : `write head ${head - reads + 1}`;
   }
 
-  function showWeighting({ label, heads: number, of, first, kind }, head) {
+  function showWeighting({ name, label, heads: number, of, first, kind }, head) {
     const shown = slots.count === slots.total ? `${slots.total} slots` : `slots ${slotOf(0)} to ${slotOf(slots.count - 1)} of ${slots.total}`;
     const line = timeline(first !== null ? `${label} ${head + 1}` : number > 1 ? `${label}, ${headOf(number, head)}` : label, slots.count,
-      (t, row) => of(t, head, slotOf(row)), { className: kind, note: shown });
+      (t, row) => of(t, head, slotOf(row)), { className: kind, note: shown, half: dnc && name && !["write_weights", "read_weights"].includes(name) });
     line.canvas.addEventListener("pointermove", (event) => {
       const [t, row] = line.cell(event);
       tip(event, `step ${t}, slot ${slotOf(row)}: ${fixed(of(t, head, slotOf(row)), 3)}`);
