@@ -113,7 +113,7 @@ def test_tables_say_what_so_many_sequences_can_show():
     assert "0.0010 ± 0.0002" in told
     assert "1.00 (0.96 to 1.00)" in told
     assert "2.50 ± 0.75" in told
-    assert "Not one error in 100 sequences shows that at most 3 in 100 have one (one-sided, 95 %)." in told
+    assert "A row without an error in 100 sequences shows that at most 3 in 100 have one (one-sided, 95 %)." in told
     assert "Not one error" not in shown(BITS, wrong)
 
 
