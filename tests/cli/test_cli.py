@@ -275,7 +275,7 @@ def test_equal_warnings_about_many_runs_are_printed_once(solved, capsys):
 @pytest.mark.parametrize("preset", [name for name in presets() if name != "default"])
 def test_every_preset_trains(preset, capsys):
     assert ntm("train", "--config", preset, "--trainer.fast_dev_run", "true") == 0
-    assert "1 steps; nothing was kept" in capsys.readouterr().out
+    assert "1 step; nothing was kept" in capsys.readouterr().out
     assert not Path("runs").exists()
 
 
