@@ -113,7 +113,7 @@ def test_tables_say_what_so_many_sequences_can_show():
     assert "0.0010 ± 0.0002" in told
     assert "1.00 (0.96 to 1.00)" in told
     assert "2.50 ± 0.75" in told
-    assert "Not one error in 100 sequences shows that at most 3 in 100 have one (one-sided, 95 %)." in told
+    assert "A row without an error in 100 sequences shows that at most 3 in 100 have one (one-sided, 95 %)." in told
     assert "Not one error" not in shown(BITS, wrong)
 
 
@@ -275,7 +275,7 @@ def test_equal_warnings_about_many_runs_are_printed_once(solved, capsys):
 @pytest.mark.parametrize("preset", [name for name in presets() if name != "default"])
 def test_every_preset_trains(preset, capsys):
     assert ntm("train", "--config", preset, "--trainer.fast_dev_run", "true") == 0
-    assert "1 steps; nothing was kept" in capsys.readouterr().out
+    assert "1 step; nothing was kept" in capsys.readouterr().out
     assert not Path("runs").exists()
 
 
