@@ -51,7 +51,6 @@ def _let_threads_sleep() -> None:
 
 
 @contextmanager
-def without_collection() -> Iterator[None]:
 def ending_on_signals() -> Iterator[None]:
     """Let SIGTERM and similar signals end the process as an exception, so that unfinished files are removed."""
     if threading.current_thread() is not threading.main_thread():
