@@ -3,11 +3,17 @@
 import pytest
 import yaml
 
-from lightning_ntm.recipes import overlay, plans, presets, resolve
+from lightning_ntm.recipes import overlay, plans, presets, resolve as resolve_said
 from lightning_ntm.recipes.presets import networks
 
 DEFAULT = yaml.safe_load(presets()["default"].read_text())
 NTM, LSTM = "lightning_ntm.NTM", "lightning_ntm.LSTM"
+
+
+def resolve(task, network, said, **more):
+    """Resolve what is said, with a task and a network named besides."""
+    named = {"task": task, "model": network}
+    return resolve_said({**{group: {"class_path": path} for group, path in named.items() if path}, **said}, **more)
 
 
 def recipe(name):

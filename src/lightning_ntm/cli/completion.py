@@ -32,13 +32,16 @@ def completion(shell: str, verbs: Mapping[str, str], run: Callable[[str, list[st
     root = Parser(prog="ntm")
     parsers = root.add_subparsers()
     for verb, what in verbs.items():
-        parser = _of_train() if verb == "train" else _of(verb, run)
+        parser = of_verb(verb, run)
         _complete_places(parser, shtab)
         parsers.add_parser(verb, help=what, parents=[parser], add_help=False)
     return str(shtab.complete(root, shell))
 
 
-def _of(verb: str, run: Callable[[str, list[str]], int]) -> Parser:
+def of_verb(verb: str, run: Callable[[str, list[str]], int]) -> Parser:
+    """Return a parser with the options of a verb; `run` runs a verb with words."""
+    if verb == "train":
+        return _of_train()
     try:
         run(verb, [Parser.OPTIONS])
     except OptionsAsked as asked:
@@ -61,17 +64,21 @@ def _of_train() -> Parser:
 
 def _options() -> Iterator[tuple[str, list[str]]]:
     """Yield each option with the values that it takes, if these are few."""
+    import lightning as L
+
     from lightning_ntm.cli.classes import short_names
-    from lightning_ntm.cli.parser import LINKED, SOURCES
+    from lightning_ntm.cli.parser import LINKED
     from lightning_ntm.cli.said import CLASSES
+    from lightning_ntm.training.data import EpisodeData
+    from lightning_ntm.training.learner import SequenceLearner
+    from lightning_ntm.training.settings import Settings
 
     for group in CLASSES:
         yield group, [*short_names(group)]
         for made in short_names(group).values():
             yield from _arguments(f"{group}.", made, (*LINKED, "params", "optimizer"))
-    for group, sources in SOURCES.items():
-        for source in sources:
-            yield from _arguments(f"{group}." if group else "", source, ("model", "task", "answer", *CLASSES))
+    for prefix, source in (("", Settings), ("", SequenceLearner), ("data.", EpisodeData), ("trainer.", L.Trainer)):
+        yield from _arguments(prefix, source, ("model", "task", "answer", *CLASSES))
 
 
 def _arguments(prefix: str, made: type, but: tuple[str, ...]) -> Iterator[tuple[str, list[str]]]:

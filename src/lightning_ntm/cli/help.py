@@ -72,7 +72,7 @@ In brackets: the values of an NTM on Copy. Other tasks have other recipes.
 
 def train_help() -> str:
     """Return the help text of `ntm train`. It needs no PyTorch."""
-    values = dict(_flat(resolve(None, None, {})))
+    values = dict(_flat(resolve({})))
     text = _TRAIN
     for name, value in values.items():
         text = text.replace(f"{{{name}}}", f"{value}".rpartition(".")[2] if name in _CLASSES else f"{value}")

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jsonargparse import Namespace, set_parsing_settings
+from jsonargparse import Namespace, Unset, set_parsing_settings
 from lightning.fabric.plugins import CheckpointIO, ClusterEnvironment, Precision
 from lightning.pytorch.accelerators import Accelerator
 from lightning.pytorch.callbacks import Callback
@@ -48,8 +48,13 @@ def forbid_imports() -> None:
 
 
 def check_named(config: Namespace, words: list[tuple[str, str]]) -> None:
-    """Raise `UsageError` for what is no class of the kind asked for, unless the command line names it as well."""
+    """Raise `UsageError` for what is no class of the kind asked for, unless the command line names it as well.
+
+    Raises one too for an argument that has no value.
+    """
     for place, name, named in _named(config.as_dict(), ""):
+        if named is Unset:
+            raise UsageError(f"--{place[1:]} needs a value.")
         known = isinstance(named, type) and issubclass(named, _KINDS)
         if not known and not any(named is said for said in _said(words)):
             raise UsageError(

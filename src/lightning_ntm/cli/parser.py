@@ -2,17 +2,18 @@
 
 import re
 from functools import reduce
-from typing import Any, NoReturn
+from typing import Any
 
 import lightning as L
 import yaml
-from jsonargparse import ActionConfigFile, ArgumentError, ArgumentParser, Namespace
+from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_parsing_settings
 
 from lightning_ntm.cli.classes import arguments, class_path, short_names
 from lightning_ntm.cli.help import class_help
+from lightning_ntm.cli.hints import meant
 from lightning_ntm.cli.named import check_named, forbid_imports
-from lightning_ntm.cli.said import CLASSES, GROUPS, Said, read
-from lightning_ntm.cli.words import Prints, UsageError, explained, near, one_line
+from lightning_ntm.cli.said import CLASSES, Said, read
+from lightning_ntm.cli.words import Prints, UnknownOptionError, UsageError, explained, one_line
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.recipes import presets, resolve
 from lightning_ntm.tasks.base import Task
@@ -25,12 +26,6 @@ LINKED = ("input_size", "output_size")
 
 
 _KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "a text"}
-#: Whose arguments are options, by the prefix of these.
-SOURCES: dict[str, tuple[type, ...]] = {
-    "": (Settings, SequenceLearner),
-    "data": (EpisodeData,),
-    "trainer": (L.Trainer,),
-}
 
 
 class _Parser(Prints, ArgumentParser):
@@ -46,20 +41,19 @@ def parsed(argv: list[str]) -> tuple[ArgumentParser, Said, Namespace]:
     """
     with explained():  # jsonargparse reads environment variables of its own
         parser = _parser()
-    said = read(argv, [*parser.get_defaults().keys(), *GROUPS, "print_config", "help-all"])
+    said = read(argv)
     given = (said.mapping.get("model") or {}).get("init_args") or {}
     for name in given.keys() & {*LINKED}:
         raise UsageError(f"--model.{name} (={given[name]}) cannot be given: the task sets it.")
-    configuration = resolve(said.named("task"), said.named("model"), said.mapping, whole=said.whole)
-    for option, value in said.printing:
-        if option.endswith(".help"):
-            print(_class_help(option, value, configuration), end="")
-            parser.exit()
+    configuration = resolve(said.mapping, whole=said.whole)
+    asked = dict(said.printing)
+    for option in asked.keys() - {"--help-all", "--print_config"}:
+        print(_class_help(option, asked[option], configuration), end="")
+        parser.exit()
     config = _checked(parser, configuration)
-    for option, value in said.printing:
-        if option == "--help-all":
-            _print_help(parser, config)
-        parser.parse_args([f"{option}={value}" if value else option], namespace=config)
+    for option in asked:
+        _print_help(parser, config) if option == "--help-all" else print(saved(parser, config), end="")
+        parser.exit()
     check_named(config, said.words)
     return parser, said, config
 
@@ -75,12 +69,17 @@ def _checked(parser: ArgumentParser, configuration: dict[str, Any]) -> Namespace
     callbacks = configuration["trainer"].get("callbacks")
     if isinstance(callbacks, dict) or (str(callbacks)[:1].isalpha() and callbacks not in (None, "null")):
         configuration["trainer"]["callbacks"] = [callbacks]  # jsonargparse says what is wrong with one of a list
+    model = configuration["model"]
+    model["init_args"] = {**dict.fromkeys(LINKED, 1), **(model.get("init_args") or {})}  # sizes until there is a task
     try:
         return parser.parse_object(configuration)
     except ArgumentError as error:
-        raise UsageError(_explained(error)) from error
+        options = [f"--{name}" for name in (*parser.get_defaults().keys(), "config", "resume")]
+        raise _explained(error, configuration, options) from error
     except Exception as error:  # a type of PyTorch's or a user's constructor raises anything for a wrong value
         raise UsageError(f"the options cannot be read: {one_line(error)}") from error
+    finally:
+        set_parsing_settings(unset_sentinel=False)  # else it cannot write `null` for a function
 
 
 def _class_help(option: str, name: str, configuration: dict[str, Any]) -> str:
@@ -93,22 +92,20 @@ def _class_help(option: str, name: str, configuration: dict[str, Any]) -> str:
         return class_help(group, path, configuration, LINKED if group == "model" else ())
 
 
-def _print_help(parser: ArgumentParser, config: Namespace) -> NoReturn:
+def _print_help(parser: ArgumentParser, config: Namespace) -> None:
     """Print all options with the values of the configuration."""
-    values = {name: config[name] for name in [*parser.get_defaults().keys()] if name in config and name != "config"}
+    values = {name: config[name] for name in [*parser.get_defaults().keys()] if name in config}
     values = {name: value.as_dict() if isinstance(value, Namespace) else value for name, value in values.items()}
     parser.set_defaults(values)
+    parser.add_argument("-c", "--config", help=f"A YAML file, or a preset: {', '.join(presets())}.")
+    parser.add_argument("--resume", help="A run folder to resume; no other option is needed.")
     parser.print_help()
-    parser.exit()
 
 
 def saved(parser: ArgumentParser, config: Namespace) -> str:
     """Return the configuration as YAML."""
-    kept = config.clone()
-    for key in ("config", "resume"):
-        kept.pop(key, None)
     with explained("the options cannot be kept: ", yaml.YAMLError, TypeError):
-        text: str = parser.dump(kept, skip_unset=False, skip_validation=True)
+        text: str = parser.dump(config, skip_unset=False, skip_validation=True)
         yaml.safe_load(text)
         text.encode()
     if lost := re.search(r"^ *(\w+): (Unable to serialize instance .*)", text, re.MULTILINE):
@@ -123,6 +120,7 @@ def arguments_for(made: type, config: Namespace) -> dict[str, Any]:
 
 def _parser() -> ArgumentParser:
     forbid_imports()
+    set_parsing_settings(unset_sentinel=True)  # check that an option takes `null`
     parser = _Parser(
         prog="ntm train",
         usage="ntm train [--task TASK] [--model MODEL] [OPTIONS]",
@@ -130,9 +128,6 @@ def _parser() -> ArgumentParser:
         allow_abbrev=False,
         exit_on_error=False,
     )
-    configs = f"A YAML file, or a preset: {', '.join(presets())}."
-    parser.add_argument("-c", "--config", action=ActionConfigFile, help=configs)
-    parser.add_argument("--resume", type=str | None, help="A run folder to resume; no other option is needed.")
     parser.add_class_arguments(Settings)
     for base, group in ((MemoryModel, "model"), (Task, "task")):
         known = ", ".join(short_names(group))
@@ -149,8 +144,8 @@ def _parser() -> ArgumentParser:
     return parser
 
 
-def _explained(error: BaseException | None) -> str:
-    """Return one line on what jsonargparse refuses: the option, its value and what is allowed.
+def _explained(error: BaseException | None, configuration: dict[str, Any], options: list[str]) -> UsageError:
+    """Return what jsonargparse refuses in one line: the option, its value and what is allowed.
 
     jsonargparse raises the error of an option from that of the class which it names, and so on inwards.
     """
@@ -159,21 +154,28 @@ def _explained(error: BaseException | None) -> str:
         causes.append(" ".join(str(error).split()))
         error = error.__cause__
     of_keys = [cause for cause in causes if cause.startswith('Parser key "')]
-    option = "--" + ".".join(dict.fromkeys(cause.split('"')[1] for cause in of_keys))
+    keys = dict.fromkeys(cause.split('"')[1] for cause in of_keys)
+    option = "--" + ".".join(keys)
     what, got, value = causes[-1].partition(". Got value:")
-    if unknown := re.fullmatch("Option '(.*)' is not accepted", what):
-        classes = re.findall(r"class_path[ =]'([\w.]+)'", " ".join(causes))
-        return f"unknown option {option}.{unknown[1]}{near(unknown[1], arguments(classes[-1]) if classes else ())}"
+    if unknown := re.fullmatch("(?:Group '(.*)' does not accept o|O)ption '(.*?)'(?: is not accepted)?", what):
+        specs = {f"--{group}": configuration[group] for group in ("model", "task", "optimizer")}
+        classes = {place: spec if isinstance(spec, str) else spec["class_path"] for place, spec in specs.items()}
+        inner = re.findall(r"class_path[ =]'([\w.]+)'", " ".join(causes))
+        classes |= {option: inner[-1]} if inner else {}
+        known = [*options, *(f"{place}.{name}" for place, made in classes.items() for name in arguments(made))]
+        name = "--" + ".".join(filter(None, [*keys, *unknown.groups()]))
+        return UnknownOptionError(name, meant(name, known))
     if required := re.fullmatch("the following arguments are required: (.*)", what):
         names = [f"{option}.{name}" for name in required[1].split(", ")]
-        return f"{' and '.join(names)} need{'s' * (len(names) == 1)} a value."
+        return UsageError(f"{' and '.join(names)} need{'s' * (len(names) == 1)} a value.")
     if denied := re.match("Importing '(.*?)'", what):
-        return f"{option} (={denied[1]}) is Python's own: no option may name it."
+        return UsageError(f"{option} (={denied[1]}) is Python's own: no option may name it.")
     if value == " None":
-        return f"{option} needs a value."
+        return UsageError(f"{option} needs a value.")
     if of_keys and what.startswith("Expected a") and (allowed := _allowed(of_keys[-1])):
-        return f"{option} (={value.strip() if got else what.rpartition(': ')[2]}) must be {' or '.join(allowed)}."
-    return what if option == "--" else f"{option}: {what}"
+        wrong = value.strip() if got else what.rpartition(": ")[2]
+        return UsageError(f"{option} (={wrong}) must be {' or '.join(allowed)}.")
+    return UsageError(what if option == "--" else f"{option}: {what}")
 
 
 def _allowed(message: str) -> list[str]:

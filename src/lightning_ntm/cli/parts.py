@@ -1,11 +1,10 @@
 """The parts of a run, which are made and checked before its folder is."""
 
-import inspect
 import math
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from typing import Any, NamedTuple, get_args
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 import torch
 from jsonargparse import ArgumentParser, Namespace
@@ -14,12 +13,11 @@ from lightning.pytorch.callbacks import Timer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from lightning_ntm.checks import at_least, at_most, between
-from lightning_ntm.cli.classes import types
 from lightning_ntm.cli.output import warn
-from lightning_ntm.cli.parser import LINKED, SOURCES, arguments_for
+from lightning_ntm.cli.parser import arguments_for
 from lightning_ntm.cli.said import Said
 from lightning_ntm.cli.words import UsageError, explained, one_line
-from lightning_ntm.evaluation.build import class_of, warn_beyond_memory
+from lightning_ntm.evaluation.build import warn_beyond_memory
 from lightning_ntm.kernels.cpu.library import missing as kernel_missing
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.tasks.base import Task
@@ -36,6 +34,12 @@ from lightning_ntm.training.slots import check_slots
 _GROUPS = {"model": MemoryModel, "task": Task, "data.curriculum": Curriculum}
 #: The largest whole number with which PyTorch computes.
 MOST_WHOLE = 2**63 - 1
+#: The least values of the Trainer's numbers.
+_LEAST = {
+    **dict.fromkeys(("max_steps", "max_epochs", "num_sanity_val_steps"), -1),
+    **dict.fromkeys(("accumulate_grad_batches", "check_val_every_n_epoch"), 1),
+    "gradient_clip_val": 0,
+}
 
 
 class Parts(NamedTuple):
@@ -47,12 +51,11 @@ class Parts(NamedTuple):
 
 
 def make_settings(config: Namespace) -> Settings:
-    """Return the settings of a run, once no option is null that may not be.
+    """Return the settings of a run.
 
     Raises:
-        UsageError: An option is null, or a setting is out of its range.
+        UsageError: One is out of its range.
     """
-    _check_null(config)
     with explained("--"):
         return Settings(**arguments_for(Settings, config))
 
@@ -206,27 +209,6 @@ def _raised_eps(config: Namespace, said: Said) -> str | None:
     return f"eps (={eps:g}), the default of the optimizer, is 0 in float16: eps (={HALF_EPS:g}) is used."
 
 
-def _check_null(config: Namespace) -> None:
-    """Raise `UsageError` for a `null` where a constructor takes none; jsonargparse accepts it for any argument."""
-    for group, made in SOURCES.items():
-        for source in made:
-            _refuse_null(f"--{group}." if group else "--", source, config[group] if group else config)
-    for group in ("model", "task", "optimizer", "scheduler"):
-        if isinstance(chosen := config[group], Namespace):
-            with suppress(ValueError):  # jsonargparse finds a class within another
-                _refuse_null(f"--{group}.", class_of(chosen.class_path), chosen.get("init_args", Namespace()))
-
-
-def _refuse_null(prefix: str, made: Any, values: Namespace) -> None:
-    kinds = types(made)
-    for name, parameter in inspect.signature(made).parameters.items():
-        if name in LINKED or name not in values or values[name] is not None or parameter.default is None:
-            continue
-        kind = kinds.get(name, Any)
-        if kind is not Any and None not in get_args(kind) and type(None) not in get_args(kind):
-            raise UsageError(f"{prefix}{name} needs a value.")
-
-
 def _few_slots(parts: Namespace, config: Namespace, *, asked: bool) -> str | None:
     """Return a warning when too few slots may be lent in training; if nobody asked for so few, none are lent away."""
     least, task = config.min_memory_slots, parts.task
@@ -255,40 +237,27 @@ def _beyond_memory(model: Any, task: Task, least: int = 0) -> str | None:
         raise UsageError(f"--task.{name if hasattr(task, name) else f'max_{name}'} {reason}") from error
 
 
-def _check_numbers(trainer: dict[str, Any]) -> None:
-    """Raise `ValueError` for numbers and times that are not within what Lightning and PyTorch compute with."""
-    clip = trainer["gradient_clip_val"]
-    for name, value in trainer.items():
-        if type(value) is int:
-            at_most(MOST_WHOLE, **{name: value})
-        if isinstance(value, float) and math.isnan(value):
-            raise ValueError(f"{name} (=nan) must be a number.")
-    if clip is not None and clip < 0:
-        raise ValueError(f"gradient_clip_val (={clip:g}) must be at least 0.")
-    for name in ("max_time", "val_check_interval"):
-        time = trainer[name]
-        try:
-            Timer(None if isinstance(time, int | float) else time)
-        except (MisconfigurationException, OverflowError, TypeError) as error:
-            raise ValueError(f"{name} (={time}) must be a time DD:HH:MM:SS of at most 999999999 days.") from error
-
-
 def _check_trainer(trainer: dict[str, Any], batches_per_epoch: int) -> None:
     """Check what Lightning would find wrong only after the run folder is made."""
     interval, epochs = trainer["val_check_interval"], trainer["check_val_every_n_epoch"]
     with explained("--trainer."):
         check_devices(trainer)
-        for name in ("accumulate_grad_batches", "check_val_every_n_epoch"):
-            if trainer[name] is not None:
-                at_least(1, **{name: trainer[name]})
-        for name in ("max_steps", "max_epochs", "num_sanity_val_steps"):
-            if (most := trainer[name]) is not None:
-                at_least(-1, **{name: most})
-        _check_numbers(trainer)
-        if not isinstance(interval, int):
-            return
-        at_least(1, val_check_interval=interval)
-        if epochs is not None and interval > batches_per_epoch:
+        for name, value in trainer.items():
+            if type(value) is int:
+                at_most(MOST_WHOLE, **{name: value})
+            if isinstance(value, float) and math.isnan(value):
+                raise ValueError(f"{name} (=nan) must be a number.")
+            if name in _LEAST and type(value) in (int, float):
+                at_least(_LEAST[name], **{name: value})
+        for name in ("max_time", "val_check_interval"):
+            time = trainer[name]
+            try:
+                Timer(None if isinstance(time, int | float) else time)
+            except (MisconfigurationException, OverflowError, TypeError) as error:
+                raise ValueError(f"{name} (={time}) must be a time DD:HH:MM:SS of at most 999999999 days.") from error
+        if isinstance(interval, int) and interval < 1:
+            raise ValueError(f"val_check_interval (={interval}) must be at least 1.")
+        if isinstance(interval, int) and epochs is not None and interval > batches_per_epoch:
             raise ValueError(
                 f"val_check_interval (={interval}) must be at most the {batches_per_epoch} batches of an epoch; "
                 "to count batches across epochs, leave out --trainer.check_val_every_n_epoch."

@@ -10,7 +10,7 @@ from importlib.metadata import version
 
 from lightning_ntm.cli.process import ending_on_signals, start, without_collection
 from lightning_ntm.cli.streams import loss, name_output, open_closed
-from lightning_ntm.cli.words import UsageError, near, one_line
+from lightning_ntm.cli.words import UnknownOptionError, UsageError, near, one_line
 
 _VERBS = {
     "train": "Train a network on a task into a run folder, or resume a run.",
@@ -62,13 +62,16 @@ def run(argv: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal may have no such letters
+    words = sys.argv[1:] if argv is None else argv
     try:
         try:
-            code = _said(sys.argv[1:] if argv is None else argv)
+            code = _said(words)
         finally:
             sys.stdout.flush()
         lost = loss()
         return code if lost is None else code or _error(lost)
+    except UnknownOptionError as error:
+        return _error(UsageError(f"{error}{_owners(error.option, words[0])}"))
     except UsageError as error:
         return _error(error)
     except BrokenPipeError:
@@ -77,6 +80,15 @@ def run(argv: list[str] | None = None) -> int:
         return 0
     except (OSError, UnicodeError) as error:
         return _error(error)
+
+
+def _owners(option: str | None, verb: str) -> str:
+    """Return which verbs have an option that a verb does not have, in words, or nothing."""
+    from lightning_ntm.cli.completion import of_verb
+
+    others = [name for name in _VERBS if name != "train" or verb not in ("train", "sweep")] if option else []
+    having = [f"ntm {name}" for name in others if option in of_verb(name, _run).options()]
+    return f"; it is an option of {', '.join(having)}" if having else ""
 
 
 def _error(error: Exception) -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
 from lightning_ntm.checks import message_of
-from lightning_ntm.cli.hints import of_option
+from lightning_ntm.cli.hints import meant
 from lightning_ntm.records.parsing import printable
 
 _LONGEST = 2000
@@ -22,6 +22,14 @@ class UsageError(Exception):
     """Something the user typed; its message is the one line they read."""
 
     code = 2  # of the exit
+
+
+class UnknownOptionError(UsageError):
+    """An option that a verb does not have; `meant` says which it may be."""
+
+    def __init__(self, option: str, meant: str = ""):
+        super().__init__(f"unknown option {option}{meant}")
+        self.option = None if meant else option
 
 
 class EndedError(UsageError):
@@ -82,14 +90,17 @@ class Parser(Prints):
             raise OptionsAsked(self)
         return super().parse_known_args(args, namespace)
 
+    def options(self) -> list[str]:
+        """Return the names of all options."""
+        return [name for action in self.added for name in action.option_strings]
+
     def error(self, message: str) -> NoReturn:
         """Raise `UsageError` instead of printing usage and error."""
-        option = message.removeprefix("unrecognized arguments: ").split()[0]
         if message.startswith("unrecognized"):
-            message = f"{option!r} is one word too many."
+            option = message.removeprefix("unrecognized arguments: ").split()[0]
             if option.startswith("-"):
-                known = [name for action in self.added for name in action.option_strings]
-                message = f"unknown option {option}{of_option(option, known) or near(option, known)}"
+                raise UnknownOptionError(option, meant(option, self.options()))
+            message = f"{option!r} is one word too many."
         for pattern, told in _ARGPARSE.items():
             message = re.sub(pattern, told, message)
         message = re.sub(_CHOICE, _no_choice, message)

@@ -1,6 +1,7 @@
 """The recipe of a task and a network, beneath what a user says."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -19,7 +20,7 @@ _REPLACED_BY = {"max_steps": ("max_epochs", "max_time"), "val_check_interval": (
 _OF_CONTROLLER = ("controller", "hidden_size", "num_layers")
 
 
-def resolve(task: str | None, network: str | None, said: Mapping[str, Any], *, whole: bool = False) -> dict[str, Any]:
+def resolve(said: Mapping[str, Any], *, whole: bool = False) -> dict[str, Any]:
     """Return the configuration of a run: what the user says, on top of a recipe.
 
     The recipe is `default.yaml` with the file of the task on top, if the task has one. A network, optimizer or
@@ -28,21 +29,20 @@ def resolve(task: str | None, network: str | None, said: Mapping[str, Any], *, w
     of this package brings its own recipe, if it has one.
 
     Args:
-        task: Import path of the task that the user names; None for that of the default.
-        network: Import path of the network that the user names; None for that of the recipe.
-        said: What the user says, as a mapping like that of a YAML file.
+        said: What the user says, as a mapping like that of a YAML file, where classes are named by import paths.
         whole: `said` holds a configuration of its own, such as a preset, with a network and its arguments: it replaces
             the recipe of the task and the network.
     """
-    recipe = _read("default")
-    name = None if whole else _recipe_of(task or recipe["task"]["class_path"])
-    for key, value in _read(name).items() if name else ():
+    recipe = _read(presets()["default"])
+    task, network = ((said.get(group) or {}).get("class_path") for group in ("task", "model"))
+    own = {} if whole else _of(presets(), task or recipe["task"]["class_path"])
+    for key, value in own.items():
         recipe[key] = {**recipe.get(key, {}), **value} if key in ("data", "trainer") else value
     if whole or network not in (None, recipe["model"]["class_path"]):
         recipe = _without(recipe, *_OF_NETWORK)
         if "data" in recipe:
             recipe["data"] = _without(recipe["data"], "curriculum")
-        recipe = recipe if whole else overlay(recipe, _of_network(network))
+        recipe = recipe if whole else overlay(recipe, _of(networks(), network))
     for group in ("task", "optimizer", "scheduler"):
         if "class_path" in (said.get(group) or {}):
             recipe.pop(group, None)
@@ -100,18 +100,12 @@ def _with_parts(network: dict[str, Any], said: Mapping[str, Any]) -> dict[str, A
     return {**network, "init_args": kept}
 
 
-def _recipe_of(task: str) -> str | None:
-    """Return the name of the recipe of a task of this package."""
-    package, _, name = task.rpartition(".")
-    return next((r for r in presets() if package == "lightning_ntm" and r.replace("-", "") == name.casefold()), None)
+def _of(files: Mapping[str, Path], path: Any) -> dict[str, Any]:
+    """Return the file that is named as a class of this package, empty if there is none."""
+    package, _, name = path.rpartition(".")
+    named = (file for file in files if package == "lightning_ntm" and file.replace("-", "").lower() == name.lower())
+    return next((_read(files[file]) for file in named), {})
 
 
-def _of_network(network: str | None) -> dict[str, Any]:
-    """Return the recipe of a network of this package, empty if it has none."""
-    package, _, name = (network or "").rpartition(".")
-    path = networks().get(name) if package == "lightning_ntm" else None
-    return dict(yaml.safe_load(path.read_text(encoding="utf-8"))) if path else {}
-
-
-def _read(name: str) -> dict[str, Any]:
-    return dict(yaml.safe_load(presets()[name].read_text(encoding="utf-8")))
+def _read(path: Path) -> dict[str, Any]:
+    return dict(yaml.safe_load(path.read_text(encoding="utf-8")))
