@@ -9,7 +9,12 @@ def message_of(error: BaseException) -> str:
 
 
 def _path(name: object) -> str:
-    return name.decode(errors="backslashreplace") if isinstance(name, bytes) else str(name)
+    path = name.decode(errors="backslashreplace") if isinstance(name, bytes) else str(name)
+    return path if len(path) <= 2 * _SHOWN else f"{path[:_SHOWN]}...{path[-_SHOWN:]}"
+
+
+#: Letters of a long path at its beginning and at its end.
+_SHOWN = 200
 
 
 def kind_of(value: object) -> str:

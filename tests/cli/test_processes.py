@@ -201,6 +201,7 @@ class Interrupts:
         if name == {module!r}:
             os.kill(os.getpid(), signal.SIGINT)
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it in what runs in the background
 sys.meta_path.insert(0, Interrupts())
 from lightning_ntm.cli import main
 sys.exit(main(["evaluate", "copy"]))
