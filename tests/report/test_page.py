@@ -370,8 +370,8 @@ def test_networks_of_one_class_are_told_apart_by_what_differs(tmp_path):
 
 def test_an_evaluation_of_weights_that_are_no_longer_kept_is_told(tmp_path):
     measured = {"wrong_bits": 1.0, "bits_per_sequence": 2.0, "perfect": 0.5, "sequences": 10}
-    for name, step in (("now", 300), ("old", 200)):
-        run = write_run(tmp_path / name, costs=[4.0, 2.0, 1.0])
+    for seed, (name, step) in enumerate((("now", 300), ("old", 200))):
+        run = write_run(tmp_path / name, seed=seed, costs=[4.0, 2.0, 1.0])
         save_file({"weight": np.zeros(1)}, run / "best.safetensors", {"step": "300"})
         results = [{"length": length, "repeats": 2, **measured} for length in (5, 10)] + [
             {"length": 10, "repeats": 4, **measured}
@@ -386,8 +386,8 @@ def test_an_evaluation_of_weights_that_are_no_longer_kept_is_told(tmp_path):
 
 def test_evaluations_on_other_episodes_are_not_mixed(tmp_path):
     measured = {"length": 20, "bits_per_sequence": 2.0, "perfect": 0.5, "sequences": 10}
-    for name, cost, version in (("old", 9.0, {}), ("new", 1.0, {"version": 2}), ("none", None, {})):
-        run = write_run(tmp_path / name, costs=[4.0, 2.0, 1.0])
+    for seed, (name, cost, version) in enumerate((("old", 9.0, {}), ("new", 1.0, {"version": 2}), ("none", None, {}))):
+        run = write_run(tmp_path / name, seed=seed, costs=[4.0, 2.0, 1.0])
         if cost is not None:
             told = {"step": 300, **version, "results": [{"wrong_bits": cost, **measured}]}
             (run / "evaluation.json").write_text(json.dumps(told))
@@ -400,10 +400,35 @@ def test_evaluations_on_other_episodes_are_not_mixed(tmp_path):
     assert [row[1:4] for row in table(html, 'id="lengths"')[1:]] == [["20", "1", "9.00"]]
 
 
+def test_a_seed_that_was_trained_twice_counts_once(tmp_path):
+    for folder, cost in (("first", 0.0), ("second", 1.0)):
+        for seed in (1, 2):
+            write_run(tmp_path / folder / f"seed{seed}", seed=seed, costs=[4.0, 2.0, cost])
+    write_run(tmp_path / "first" / "other", seed=1, hidden=50)
+    experiment = read_experiment(tmp_path)
+    assert [(network.solved, len(network.runs)) for network in experiment.networks] == [(2, 2), (1, 1)]
+    assert {(run.name, run.state) for run in experiment.skipped} == {
+        ("second/seed1", "repeated"),
+        ("second/seed2", "repeated"),
+    }
+    told = f"has the configuration and the seed of {tmp_path / 'first' / 'seed1'}"
+    assert told in report_without_figures(tmp_path)
+
+
+def test_reports_of_other_names_have_figures_of_their_own(tmp_path):
+    runs = [write_run(tmp_path / name, seed=seed) for seed, name in enumerate("ab")]
+    write_report([runs[0]], tmp_path / "one.html")
+    kept = {path: path.read_bytes() for path in (tmp_path / "one-figures").iterdir()}
+    write_report([runs[1]], tmp_path / "two.html")
+    write_report([runs[1]], tmp_path)
+    assert kept == {path: path.read_bytes() for path in (tmp_path / "one-figures").iterdir()}
+    assert {path.name for path in tmp_path.iterdir()} >= {"figures", "two-figures", "report.html", "two.html"}
+
+
 def test_networks_without_a_panel_are_named(tmp_path):
     for hidden in range(1, 15):
         write_run(tmp_path / str(hidden), hidden=hidden)
-    assert "Only in figures/seeds-*.png and .svg: NTM, hidden size " in report_without_figures(tmp_path)
+    assert "Only in the files seeds-*.png and .svg: NTM, hidden size " in report_without_figures(tmp_path)
 
 
 def test_words_from_files_are_harmless(tmp_path):
@@ -423,7 +448,7 @@ def test_a_report_is_made_again_the_same(tmp_path, capsys):
     for _ in range(2):
         assert main(["report", str(run), "--output", str(page)]) == 0
         told = capsys.readouterr().out.splitlines()
-        assert told == [str(page), f"{tmp_path / 'new' / 'figures'}: 24 figures"]
+        assert told == [str(page), f"{tmp_path / 'new' / 'ten-figures'}: 24 figures"]
         made.append({path.name: path.read_bytes() for path in page.parent.rglob("*.*")})
     assert made[0] == made[1]
     assert len(made[0]) == 25

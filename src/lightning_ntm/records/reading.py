@@ -65,12 +65,12 @@ class Measured:
 
 @dataclass(frozen=True)
 class Skipped:
-    """A run folder that is left out, and why: it cannot be read, or is a copy of one that counts."""
+    """A run folder that is left out, and why: it cannot be read, or is a copy or a repetition of one that counts."""
 
     name: str
     folder: RunFolder
     reason: str
-    state: Literal["not readable", "copy"] = "not readable"
+    state: Literal["not readable", "copy", "repeated"] = "not readable"
 
     @classmethod
     def of(cls, name: str, folder: RunFolder, error: Exception) -> "Skipped":

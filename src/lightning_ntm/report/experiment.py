@@ -11,7 +11,7 @@ import numpy as np
 
 from lightning_ntm.checks import counted
 from lightning_ntm.measures import BITS, UNCERTAIN_BITS, Measures
-from lightning_ntm.records import Skipped, read
+from lightning_ntm.records import RunFolder, Skipped, read
 from lightning_ntm.records.defaults import filled_in
 from lightning_ntm.records.labels import labels
 from lightning_ntm.report.comparable import comparable
@@ -121,7 +121,25 @@ def _experiment(runs: list[Run], skipped: list[Skipped]) -> Experiment:
     configs = filled_in([run.config for run in runs])
     runs = [replace(run, config=config) for run, config in zip(runs, configs, strict=True)]
     alike, left_out, without_it = comparable(runs)
-    return Experiment(_networks(alike), skipped, left_out, without_it, old)
+    alike, repeated = _independent(alike)
+    return Experiment(_networks(alike), [*skipped, *repeated], left_out, without_it, old)
+
+
+def _independent(runs: list[Run]) -> tuple[list[Run], list[Skipped]]:
+    """Return one run for each configuration and seed, one that ended if there is one, and the others."""
+    first: dict[tuple[str, int], Run] = {}
+    for run in sorted(runs, key=lambda run: (not run.ended, run.number)):
+        first.setdefault((_configuration(run), run.seed), run)
+    repeated = [
+        Skipped(run.name, RunFolder(run.folder), f"has the configuration and the seed of {kept.folder}", "repeated")
+        for run in runs
+        if (kept := first[_configuration(run), run.seed]) is not run
+    ]
+    return sorted(first.values(), key=lambda run: run.number), repeated
+
+
+def _configuration(run: Run) -> str:
+    return json.dumps(run.config, sort_keys=True, default=str)
 
 
 def _of_one_version(runs: list[Run]) -> tuple[list[Run], list[str]]:
@@ -147,7 +165,7 @@ def _networks(runs: list[Run]) -> list[Network]:
     """Put together the runs with the same configuration apart from the seed."""
     groups: dict[str, list[Run]] = defaultdict(list)
     for run in runs:
-        groups[json.dumps(run.config, sort_keys=True, default=str)].append(run)
+        groups[_configuration(run)].append(run)
     named = labels([group[0].config for group in groups.values()])
     ordered = sorted(zip(named, groups.values(), strict=True), key=lambda pair: pair[0])
     networks = [

@@ -38,8 +38,9 @@ def write_report(
     Args:
         folders: Any that hold run folders, at any depth.
         output: The folder to write `report.html` and `figures` into, or the page itself, as
-            `somewhere/ten-seeds.html`. By default the folder that is reported on, with a task its folder
-            `report-TASK`; for several folders, `report` or `report-TASK` in the working folder.
+            `somewhere/ten-seeds.html`, with the folder `somewhere/ten-seeds-figures`. By default the folder that is
+            reported on, with a task its folder `report-TASK`; for several folders, `report` or `report-TASK` in the
+            working folder.
         task: The task to report on, where there are several.
         refresh: Seconds after which a browser reads the page again; 0 for never.
 
@@ -58,10 +59,11 @@ def write_report(
     _check_ours(page)
     text, figures = _drawn(experiments, Made(folders, task, refresh))
     written: dict[Path, bytes] = {page: text.encode()}
-    written |= {page.parent / "figures" / name: data for name, data in figures.items()}
+    beside = page.parent / ("figures" if page.name == "report.html" else f"{page.stem}-figures")
+    written |= {beside / name: data for name, data in figures.items()}
     for path in written:
         _check_ours(path)
-    make_folder(page.parent / "figures")
+    make_folder(beside)
     for path, data in written.items():
         write_whole(path, data)
     return list(written)
@@ -207,7 +209,7 @@ def _chips(network: Network) -> str:
 def _seeds_note(experiment: Experiment) -> str:
     """Say where the panels are that the page has no room for."""
     left = [escape(network.label) for network in experiment.networks[PANELS:]]
-    return f"Only in figures/seeds-*.png and .svg: {'; '.join(left)}." if left else ""
+    return f"Only in the files seeds-*.png and .svg: {'; '.join(left)}." if left else ""
 
 
 def _lengths(experiment: Experiment, figures: Figures) -> str:
