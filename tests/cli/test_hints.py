@@ -32,6 +32,7 @@ MEANT = {
     "train --batch_size 8": "did you mean '--data.batch_size'?",
     "train --html x.html": "unknown option --html; it is an option of ntm explore\n",
     "train --trainer.max_step 3": "unknown option --trainer.max_step; did you mean '--trainer.max_steps'?\n",
+    "train --model LSTM --model.memory_slots 3": "unknown option --model.memory_slots\n",
     "train --lengths 10": "it is an option of ntm evaluate, ntm figure",
     "sweep Copy": "did you mean '--tasks Copy'?",
     "sweep --tasks Copy --device cuda": "did you mean '--trainer.accelerator gpu'?",

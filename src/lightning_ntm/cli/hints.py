@@ -21,7 +21,10 @@ _MEANT = {
 
 
 def meant(option: str, known: Sequence[str]) -> str:
-    """Return which of the known options was meant, perhaps of another group, or nothing. Of two the first is taken."""
+    """Return which of the known options was meant, or nothing. Of two the first is taken.
+
+    An option of another group is meant only if it has the same name.
+    """
     other = _MEANT.get(option, "")
     if other.partition(" ")[0] in known:
         return f"; did you mean {other!r}?"
@@ -31,7 +34,9 @@ def meant(option: str, known: Sequence[str]) -> str:
         last: one for (above, _, last), one in parts if above == group
     }
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.75)
-    return f"; did you mean {names[near[0]]!r}?" if near else ""
+    if not near or (group and near[0] != name and not names[near[0]].startswith(f"--{group}.")):
+        return ""
+    return f"; did you mean {names[near[0]]!r}?"
 
 
 def of_word(word: str, *, several: bool = False) -> str:

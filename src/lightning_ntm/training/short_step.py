@@ -7,6 +7,7 @@ nothing of the user's runs between the steps; everything else takes the general 
 
 from collections.abc import Iterator, Sequence
 from inspect import signature
+from types import FunctionType
 from typing import Any
 
 import lightning as L
@@ -240,8 +241,8 @@ class TakesShortSteps(L.LightningModule):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Keep the signature of the training step: Lightning asks for it in each step."""
         super().__init_subclass__(**kwargs)
-        if "training_step" in cls.__dict__:
-            cls.training_step.__signature__ = signature(cls.training_step)  # type: ignore[attr-defined]
+        if isinstance(step := cls.__dict__.get("training_step"), FunctionType):
+            step.__signature__ = signature(step)  # type: ignore[attr-defined]
 
     def begin_short_steps(self, short: ShortStep) -> None:
         """Take short steps from now on.
