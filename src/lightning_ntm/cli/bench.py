@@ -4,10 +4,9 @@ from textwrap import wrap
 from typing import Any
 
 import torch
-from rich.console import Console
 from rich.table import Table
 
-from lightning_ntm.cli.terminal import progress_of
+from lightning_ntm.cli.terminal import Terminal, progress_of
 from lightning_ntm.cli.words import Parser, UsageError, add_device, explained, positive
 from lightning_ntm.evaluation.device import chosen_device, works_ahead
 from lightning_ntm.kernels.cpu.library import entry_points
@@ -52,7 +51,7 @@ def bench(argv: list[str]) -> int:
     if arguments.json:
         print(as_json(measured))
     else:
-        Console().print(_table(measured, _OF_GPU if works_ahead(device) else _OF_CPU))
+        Terminal().print(_table(measured, _OF_GPU if works_ahead(device) else _OF_CPU))
     return 0
 
 

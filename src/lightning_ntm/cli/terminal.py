@@ -23,6 +23,10 @@ class Terminal(Console):
     def __init__(self, **options: Any):
         super().__init__(highlight=False, markup=False, emoji=False, **options)
 
+    def on_broken_pipe(self) -> None:
+        """Raise the error that is handled: the reader has ended. Rich would end the process with exit code 1."""
+        raise
+
     def render_str(self, text: str, **options: Any) -> Text:
         """Return a text with its style. All printed texts and cells of tables pass through here."""
         return super().render_str(plain(text), **options)
