@@ -1,6 +1,8 @@
 import re
+from fractions import Fraction
 
 import jaxtyping
+import numpy as np
 import pytest
 
 import lightning_ntm
@@ -64,10 +66,40 @@ def test_functions_and_parts_of_a_training_say_what_they_expect():
         "model must be a network, as NTM(9, 8), not the class NTM.": lambda: SequenceLearner(lightning_ntm.NTM),
         "task must be a task, as Copy(), not str ('copy').": lambda: EpisodeData("copy"),
         "task must be a task, as Copy(), not the class Copy.": lambda: EpisodeData(lightning_ntm.Copy),
-        "bits must be a number, not str ('8').": lambda: lightning_ntm.Copy(bits="8"),
-        "min_length must be a number, not str ('3').": lambda: lightning_ntm.Copy(min_length="3"),
+        "bits must be a whole number, not str ('8').": lambda: lightning_ntm.Copy(bits="8"),
+        "min_length must be a whole number, not str ('3').": lambda: lightning_ntm.Copy(min_length="3"),
+        "bits must be a whole number, not bool (True).": lambda: lightning_ntm.Copy(bits=True),
+        "max_length must be a whole number, not float (2.5).": lambda: lightning_ntm.Copy(max_length=2.5),
+        "memory must be a module of the class Memory, not int (3).": lambda: lightning_ntm.NTM(9, 8, memory=3),
+        "curriculum must be a curriculum, as RegularIncrease(), not int (3).": lambda: EpisodeData(
+            lightning_ntm.Copy(), curriculum=3
+        ),
+        "min_memory_slots must be a whole number, not float (3.0).": lambda: SequenceLearner(
+            lightning_ntm.NTM(9, 8), min_memory_slots=3.0
+        ),
+        "num_layers must be a whole number, not bool (True).": lambda: lightning_ntm.LSTM(9, 8, num_layers=True),
+        "stay_bias must be a number, not bool (True).": lambda: lightning_ntm.NTM(9, 8, stay_bias=True),
         "state must be a state of a network, not int.": lambda: lightning_ntm.detach(3),
     }
     for message, make in wrong.items():
         with pytest.raises(TypeError, match=f"^{re.escape(message)}$"):
             make()
+
+
+@pytest.mark.usefixtures("_unchecked")
+def test_numbers_of_other_packages_become_those_of_python():
+    network = lightning_ntm.NTM(np.int8(9), 8, num_read_heads=np.int8(3), stay_bias=Fraction(1, 2))
+    same = lightning_ntm.NTM(9, 8, num_read_heads=3, stay_bias=0.5)
+    assert network.made_with == same.made_with
+    assert {name: part.shape for name, part in network.state_dict().items()} == {
+        name: part.shape for name, part in same.state_dict().items()
+    }
+
+
+@pytest.mark.usefixtures("_unchecked")
+def test_arguments_that_no_constructor_takes_are_told_with_its_name():
+    for made in (lightning_ntm.Copy, lightning_ntm.NTM):
+        with pytest.raises(
+            TypeError, match=rf"^{made.__name__}\.__init__\(\) got an unexpected keyword argument 'other'"
+        ):
+            made(other=3)

@@ -1,5 +1,11 @@
 """Range checks of arguments, with the same error message everywhere; messages of system errors; counts in words."""
 
+import operator
+from collections.abc import Mapping
+from inspect import Parameter, Signature
+from numbers import Real
+from typing import Any, get_args
+
 
 def message_of(error: BaseException) -> str:
     """Return the message of an error; that of the operating system without its number, as `FILE: what is wrong`."""
@@ -30,6 +36,38 @@ def check_kind(kind: type | tuple[type, ...], expected: str, **values: object) -
     for name, value in values.items():
         if not isinstance(value, kind):
             raise TypeError(f"{name} must be {expected}, not {kind_of(value)}.")
+
+
+def plain_numbers(signature: Signature, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return arguments with Python's own numbers, as of NumPy's, where they are declared as `int` or `float`.
+
+    Raises:
+        TypeError: One that is declared as `int` is not a whole number, or one declared as `float` is a truth value.
+    """
+    declared = signature.parameters
+    return {
+        name: value if declared[name].kind in _SEVERAL else _plain(name, value, declared[name].annotation)
+        for name, value in given.items()
+    }
+
+
+#: `*arguments` and `**options`, whose annotations are those of each value in them.
+_SEVERAL = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+
+
+def _plain(name: str, value: Any, declared: Any) -> Any:
+    kinds = {*(get_args(declared) or (declared,))}
+    if value is None and type(None) in kinds:
+        return None
+    if kinds - {type(None)} == {int}:
+        if isinstance(value, bool) or not hasattr(value, "__index__"):
+            raise TypeError(f"{name} must be a whole number, not {kind_of(value)}.")
+        return operator.index(value)
+    if kinds - {type(None)} == {float}:
+        if isinstance(value, bool):
+            raise TypeError(f"{name} must be a number, not {kind_of(value)}.")
+        return float(value) if isinstance(value, Real) and not isinstance(value, int | float) else value
+    return value
 
 
 def _check_number(name: str, value: object) -> None:

@@ -21,6 +21,7 @@ import yaml
 from rich.console import Console
 from tests.forked import Forked, finished
 
+from lightning_ntm import open_run
 from lightning_ntm.cli import main, results
 from lightning_ntm.cli.classes import short_names
 from lightning_ntm.intervals import none_of
@@ -519,6 +520,15 @@ def test_options_of_the_trainer_work(words, capsys):
     assert brief("--name", "a", *words.split()) == 0, capsys.readouterr().err
 
 
+def test_a_run_in_float64_stays_in_it():
+    assert brief("--name", "a", "--trainer.precision", "64-true") == 0
+    assert {p.dtype for p in open_run("runs/a").model.parameters()} == {torch.float64}
+    session = pytest.importorskip("onnxruntime").InferenceSession
+    for words in (["evaluate"], ["figure"], ["export", "--format", "onnx", "--output", "a.onnx"]):
+        subprocess.run([*NTM, words[0], "runs/a", *words[1:]], check=True, capture_output=True)
+    assert session("a.onnx").get_inputs()[0].type == "tensor(double)"
+
+
 HALF = ("--name", "a", "--trainer.precision", "16-true")
 
 
@@ -609,6 +619,15 @@ def test_a_run_told_to_end_keeps_its_step_and_says_how_to_go_on(tmp_path, told, 
     assert process.returncode == code
     assert "to go on: ntm train --resume runs/a" in printed
     assert Path("runs/a/last.ckpt").exists()
+
+
+@pytest.mark.parametrize("words", ["evaluate copy --lengths 3 --sequences 2", "bench --repeats 1", "zoo"])
+def test_a_reader_that_ends_is_no_error(words):
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([*NTM, *words.split()], stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("streams", ["pipe", "/dev/full", ">&- 2>&- <&-"])

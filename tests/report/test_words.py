@@ -190,5 +190,7 @@ def test_a_report_on_several_folders_leaves_their_own_reports_alone(tmp_path, mo
     assert main(["report", "runs/a", "runs/b", "--task", "copy"]) == 0
     assert Path("report-Copy/report.html").exists()
     assert Path("runs/a/report.html").read_bytes() == alone
-    assert main(["report", "runs/a", "runs/a/"]) == 0
+    Path("report/report.html").unlink()
+    assert main(["report", "runs/a", "runs/b/../a"]) == 0
+    assert not Path("report/report.html").exists()
     assert not Path("runs/b/report.html").exists()

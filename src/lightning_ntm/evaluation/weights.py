@@ -91,12 +91,16 @@ _KEPT = ("model", "seed", "task")
 def load_weights(model: nn.Module, path: Path) -> dict[str, str]:
     """Load weights into a network and return the metadata of the file, including `step`.
 
+    Numbers in double precision stay in it; those in half precision are read into the network's own.
+
     Raises:
         ValueError: The file does not exist, is damaged, was not written by this package, or is of another network.
     """
     with _weights(model, path, ours=True) as (file, about):
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     check_kinds(model, tensors, path)
+    if {tensor.dtype for tensor in tensors.values()} & FLOATS == {torch.float64}:
+        model.double()
     model.load_state_dict(tensors)
     return about
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 from functools import wraps
 from typing import Any
 
-from lightning_ntm.checks import kind_of
+from lightning_ntm.checks import plain_numbers
 
 _PLAIN = (bool, int, float, str, type(None))
 
@@ -36,7 +36,7 @@ def _keeping(constructor: Callable[..., None]) -> Callable[..., None]:
     def construct(self: Any, *arguments: Any, **options: Any) -> None:
         if "made_with" not in self.__dict__:  # else it is the constructor of a base class
             self.__dict__["made_with"] = None
-            _check_whole_numbers(signature, self, arguments, options)
+            arguments, options = _plain_call(signature, self, arguments, options)
             with suppress(TypeError):
                 self.__dict__["made_with"] = _described_call(signature, self, arguments, options)
         constructor(self, *arguments, **options)
@@ -44,12 +44,15 @@ def _keeping(constructor: Callable[..., None]) -> Callable[..., None]:
     return construct
 
 
-def _check_whole_numbers(signature: inspect.Signature, *call: Any) -> None:
-    """Raise `TypeError` for an argument that is not a whole number, but declared as one."""
+def _plain_call(signature: inspect.Signature, *call: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return the arguments of a call with `plain_numbers`; as they are if the constructor will refuse them."""
     made, arguments, options = call
-    for name, value in signature.bind(made, *arguments, **options).arguments.items():
-        if signature.parameters[name].annotation is int and not hasattr(value, "__index__"):
-            raise TypeError(f"{name} must be a whole number, not {kind_of(value)}.")
+    try:
+        bound = signature.bind(made, *arguments, **options)
+    except TypeError:
+        return arguments, options
+    bound.arguments |= plain_numbers(signature, bound.arguments)
+    return bound.args[1:], bound.kwargs
 
 
 def _described_call(signature: inspect.Signature, *call: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lightning_ntm.checks import between, one_of
+from lightning_ntm.checks import between, check_kind, one_of
 from lightning_ntm.kernels.choice import Kernel
 from lightning_ntm.kernels.ntm.numbers import Numbers
 from lightning_ntm.kernels.plain import Shapes
@@ -268,5 +268,6 @@ def _memory_of(memory: Memory[Any] | None, sizes: Mapping[str, Any], others: Map
     """Return the paper's memory in these sizes, or that of a user, with which no option says how to make one."""
     if memory is None:
         return NTMMemory(**sizes)
+    check_kind(Memory, "a module of the class Memory", memory=memory)
     keep_defaults(NTM, "memory", {**sizes, **others})
     return memory

@@ -71,7 +71,7 @@ def write_report(
 
 def _default_place(folders: Sequence[Path | str], task: str | None) -> Path:
     """Return a place where no report on other runs is expected: that of one folder is in the folder."""
-    if len({*map(Path, folders)}) == 1:
+    if len({Path(folder).resolve() for folder in folders}) == 1:
         return Path(folders[0], f"report-{task}" if task else "")
     return Path(f"report-{task}" if task else "report")
 

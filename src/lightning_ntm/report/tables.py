@@ -222,7 +222,7 @@ def provenance(experiment: Experiment) -> str:
     for name, found in told.items():
         alone = len(found) == 1
         rows.append([escape(name), "<br>".join(
-            escape(value) + ("" if alone else f" ({count} run{'s' * (count > 1)})")
+            escape(value) + ("" if alone else f" ({counted(count, 'run')})")
             for value, count in found.most_common()
         )])  # fmt: skip
     commands = [[named(network), words] for network in experiment.networks if (words := _command(network))]

@@ -2,13 +2,14 @@
 
 import abc
 import warnings
+from inspect import signature
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from lightning_ntm.checks import at_least
+from lightning_ntm.checks import at_least, plain_numbers
 from lightning_ntm.measures import BITS_PER_SEQUENCE
 from lightning_ntm.tasks.answer import Answer
 from lightning_ntm.tasks.answers import Bits
@@ -46,6 +47,20 @@ class Task(abc.ABC):
     def output_size(self) -> int:
         """Logits per step, as the answer says."""
         return self.answer.size
+
+    def __new__(cls, *arguments: Any, **options: Any) -> Any:
+        """Check that sizes are whole numbers.
+
+        Raises:
+            TypeError: One is not.
+        """
+        declared = signature(cls.__init__)
+        try:
+            given = declared.bind_partial(None, *arguments, **options).arguments
+        except TypeError:  # `__init__` refuses such arguments itself
+            given = {}
+        plain_numbers(declared, given)
+        return super().__new__(cls)
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Let a task that defines `output_size` alone, answer in bits."""

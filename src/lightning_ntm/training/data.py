@@ -72,6 +72,7 @@ class EpisodeData(L.LightningDataModule):
                 f"num_workers (={num_workers}) must be at most {most}, {_WORKERS} for each core of this process."
             )
         if curriculum is not None:
+            check_kind(Curriculum, "a curriculum, as RegularIncrease()", curriculum=curriculum)
             curriculum.check(task)
         self.task, self.seed, self.batch_size, self.num_workers = task, seed, batch_size, num_workers
         self.curriculum = curriculum

@@ -35,6 +35,7 @@ def check_slots(model: MemoryModel[Any], least: int) -> None:
     Raise `TypeError` for something else than a network.
     """
     check_kind(MemoryModel, "a network, as NTM(9, 8)", model=model)
+    check_kind(int, "a whole number", min_memory_slots=least)
     at_least(0, min_memory_slots=least)
     if not least:
         return
