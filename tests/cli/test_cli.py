@@ -929,7 +929,10 @@ def test_mistakes_about_a_run_get_one_line_too(solved, capsys, tmp_path):
         (("evaluate", "runs/small", "--lengths", "0"), "length (=0) must be at least 1."),
         (("evaluate", "runs/small", "--sequences", "0"), "sequences (=0) must be at least 1."),
         (("evaluate", "runs/small", "--memory_slots", "0"), "--memory_slots (=0) must be at least 1."),
-        (("evaluate", "runs/small", "--vary", "items=3"), "--vary items: Copy has no difficulty 'items'"),
+        (
+            ("evaluate", "runs/small", "--vary", "items=3"),
+            "--vary items: Copy has no difficulty 'items'; it has length (--vary length=3).",
+        ),
         (("evaluate", "runs/small", "--memory_slots", "2"), "max_shift (=1) must be at least 0 and 2"),
         (("evaluate", "runs/small", "--lengths", "9999999999999"), "--lengths: '9999999999999' must be numbers of"),
         (("train", "--resume", "runs/small", "--model.hidden_size", "9"), "is of another network"),

@@ -103,7 +103,7 @@ def difficulties(arguments: argparse.Namespace, run: TrainedRun) -> list[dict[st
         return run.task.evaluations
     for name, values in varied.items():
         if name not in run.task.difficulty:
-            known = ", ".join(run.task.difficulty) or "none"
+            known = ", ".join(f"{known} (--vary {known}={values[0]})" for known in run.task.difficulty) or "none"
             option = "--lengths" if arguments.lengths and name == "length" else f"--vary {name}"
             raise UsageError(f"{option}: {type(run.task).__name__} has no difficulty {name!r}; it has {known}.")
         if min(values) < 1:
