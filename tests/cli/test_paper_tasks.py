@@ -98,7 +98,11 @@ def test_one_episode_has_no_margin(capsys):
         ("associative-recall", "--vary items=1", "items (=1) must be at least 2."),
         ("associative-recall", "--vary items=129", "items (=129) must be at most memory_slots (=128)."),
         ("associative-recall", "--vary items=0", "items (=0) must be at least 1."),
-        ("associative-recall", "--lengths 3", "--lengths: AssociativeRecall has no difficulty 'length'; it has items."),
+        (
+            "associative-recall",
+            "--lengths 3",
+            "--lengths: AssociativeRecall has no difficulty 'length'; it has items (--vary items=3).",
+        ),
         ("dynamic-ngrams", "--lengths 1", "length (=1) must be at least 2."),
         ("dynamic-ngrams", "--pieces 11", "pieces (=11) must be at most 10, the steps of an answer."),
         ("dynamic-ngrams", "--pieces 0", "--pieces (=0) must be at least 1."),
