@@ -627,7 +627,7 @@ def test_a_reader_that_ends_is_no_error(words):
     os.close(reader)
     done = subprocess.run([*NTM, *words.split()], stdout=writer, stderr=subprocess.PIPE, text=True)
     os.close(writer)
-    said = [line for line in done.stderr.splitlines() if "rows of the table" not in line]  # the progress of a slow bench
+    said = [line for line in done.stderr.splitlines() if "rows of the table" not in line]  # of a slow bench
     assert (done.returncode, said) == (0, [])
 
 
