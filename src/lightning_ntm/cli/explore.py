@@ -80,4 +80,4 @@ def _on_terminal() -> bool:
     """Whether the user can end the command: not in the background, where a process that reads is stopped."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         return False
-    return not hasattr(os, "tcgetpgrp") or os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
+    return sys.platform == "win32" or os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
