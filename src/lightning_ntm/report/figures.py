@@ -1,6 +1,5 @@
 """The figures of a report, for the page and as files."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape
 from typing import get_args
@@ -11,7 +10,7 @@ from matplotlib.figure import Figure
 from lightning_ntm.measures import Measure
 from lightning_ntm.records.reading import SPLITS
 from lightning_ntm.report.curves import draw_curves, draw_lengths, draw_seeds
-from lightning_ntm.report.experiment import Experiment
+from lightning_ntm.report.experiment import Experiment, Network
 from lightning_ntm.report.range_figures import draw_range
 from lightning_ntm.report.scores import chosen_range, scores_of
 from lightning_ntm.report.style import Scale, styled
@@ -74,9 +73,7 @@ def draw(experiment: Experiment) -> Figures:
                     _add(figures, view, "lengths", "evaluation", draw_lengths(experiment, known, view.scale))
                 if ranged.scores:
                     _add_still(figures, view, draw_range(ranged.scores, measure, view.scale))
-                page["seeds"] += _each_network(experiment, view)
-                every = draw_seeds(experiment.networks, measure, view.scale)
-                figures.files.update(_files(f"seeds{view.ending}", every))
+                _add_seeds(figures, experiment, view)
     return figures
 
 
@@ -120,15 +117,26 @@ def _add_still(figures: Figures, view: View, figure: Figure) -> None:
     figures.page["ranges"].append(f'<figure class="still" {view.tags}>{svg}</figure>')
 
 
-def _each_network(experiment: Experiment, view: View) -> Iterator[str]:
-    for place, network in enumerate(experiment.networks[:PANELS]):
-        figure = draw_seeds([network], view.measure, view.scale, experiment.networks)
-        stem = f"seeds-{place}{view.ending}"
-        what = f"{network.label}: validation of each seed, {view.measure.axis}"
-        runs = " ".join(str(run.number) for run in network.runs)
-        tags = f'data-split="validation" {view.tags} data-runs="{runs}"'
-        plot = _plot(figure, svg_of(figure), stem, what, tags)
-        yield plot.replace("<svg", f"<figcaption>{escape(network.label)}</figcaption><svg", 1)
+def _add_seeds(figures: Figures, experiment: Experiment, view: View) -> None:
+    stem, networks = f"seeds{view.ending}", experiment.networks
+    every = draw_seeds(networks, view.measure, view.scale)
+    drawn = _files(stem, every)
+    figures.files.update(drawn)
+    if len(networks) == 1:  # the page shows the same picture
+        figures.page["seeds"].append(_network(networks[0], view, 0, every, drawn[f"{stem}.svg"]))
+        return
+    for place, network in enumerate(networks[:PANELS]):
+        figure = draw_seeds([network], view.measure, view.scale, networks)
+        figures.page["seeds"].append(_network(network, view, place, figure, svg_of(figure)))
+
+
+def _network(network: Network, view: View, place: int, figure: Figure, svg: bytes) -> str:
+    stem = f"seeds-{place}{view.ending}"
+    what = f"{network.label}: validation of each seed, {view.measure.axis}"
+    runs = " ".join(str(run.number) for run in network.runs)
+    tags = f'data-split="validation" {view.tags} data-runs="{runs}"'
+    plot = _plot(figure, svg, stem, what, tags)
+    return plot.replace("<svg", f"<figcaption>{escape(network.label)}</figcaption><svg", 1)
 
 
 def _plot(figure: Figure, svg: bytes, stem: str, what: str, tags: str) -> str:

@@ -4,7 +4,6 @@ import math
 from typing import Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Shaped
 
 #: No grid of steps is finer than this: a figure has fewer points across.
 _GRID = 500
@@ -22,11 +21,11 @@ class Spread(NamedTuple):
 class Aligned(NamedTuple):
     """Curves of several runs brought to the same steps, and at each step their mean, deviation, median and lowest."""
 
-    step: Float[np.ndarray, " steps"]
-    mean: Float[np.ndarray, " steps"]
-    std: Float[np.ndarray, " steps"]
-    median: Float[np.ndarray, " steps"]
-    least: Float[np.ndarray, " steps"]
+    step: np.ndarray
+    mean: np.ndarray
+    std: np.ndarray
+    median: np.ndarray
+    least: np.ndarray
 
 
 class Compared(NamedTuple):
@@ -87,9 +86,7 @@ def reached(values: list[float]) -> tuple[float, float]:
     return sum(middle) / len(middle), ordered[-1]
 
 
-def first_beyond(
-    values: Shaped[np.ndarray, " steps"], threshold: float, better: Literal["lower", "higher"] = "lower"
-) -> int | None:
+def first_beyond(values: np.ndarray, threshold: float, better: Literal["lower", "higher"] = "lower") -> int | None:
     """Return the place of the first number that is better than a threshold, if there is any."""
     found = np.flatnonzero(values < threshold if better == "lower" else values > threshold)
     return int(found[0]) if found.size else None
