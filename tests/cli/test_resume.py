@@ -422,5 +422,6 @@ def test_the_end_of_a_training_names_the_steps_after_the_last_validation(tmp_pat
         assert main(["train", *f"--resume runs/a --trainer.max_steps {steps}".split()]) == 0
         first = capsys.readouterr().out.splitlines()[0]
         assert first.endswith(f"in validation. {said}" if said else "in validation.")
-    assert main(["train", *"--resume runs/a --trainer.max_steps 11 --trainer.val_check_interval 100".split()]) == 0
+    seldom = ["--trainer.max_steps", "11", "--trainer.val_check_interval", "100"]
+    assert main(["train", "--resume", "runs/a", *seldom]) == 0
     assert "Steps 9 to 11 had no validation." in capsys.readouterr().out

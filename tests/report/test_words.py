@@ -107,7 +107,10 @@ def test_the_page_says_when_of_which_sweep_and_by_which_command_it_was_made(tmp_
     (tmp_path / "my sweep" / "plan.yaml").write_text("name: x\nruns: {}\n")
     html = write_report([tmp_path / "my sweep"])[0].read_text()
     assert "2 runs (a1, a2) of the sweep my sweep, trained from 31 January 2026 to 1 February 2026" in html
-    assert f"<code>ntm report &#x27;{tmp_path}/my sweep&#x27;</code>" in html
+    command = f"ntm report &#x27;{tmp_path}/my sweep&#x27;"
+    assert f"<code>{command}</code>" in html
+    elsewhere = write_report([tmp_path / "my sweep"], tmp_path / "a.html")[0].read_text()
+    assert f"<code>{command} --output {tmp_path}/a.html</code>" in elsewhere
     assert "<span>--seed=1</span> <span>--name</span> <span>&#x27;a b&#x27;</span>" in html
     assert 'http-equiv="refresh"' not in html
 

@@ -12,7 +12,7 @@ from lightning_ntm.cli.process import without_collection
 from lightning_ntm.cli.words import UsageError, explained, filled, folder_name
 from lightning_ntm.cli.zoo import folder_of
 from lightning_ntm.evaluation.build import TrainedRun
-from lightning_ntm.records import make_folder
+from lightning_ntm.records import make_folder, without_empty
 from lightning_ntm.zoo import located
 
 _OVER = (
@@ -80,7 +80,7 @@ def _draw(arguments: argparse.Namespace, run: TrainedRun, trace: dict[str, Any],
     answer = run.task.answer
     with explained("--show: " if arguments.show else ""):
         pictures = draw_episode(trace, title, answer.measures, answer.unit, arguments.show or ())
-    with explained():
+    with explained(), without_empty(folder):
         if not arguments.output:
             make_folder(folder)
         save_trace(trace, folder / f"memory{named}.npz")
@@ -91,7 +91,7 @@ def _draw(arguments: argparse.Namespace, run: TrainedRun, trace: dict[str, Any],
 def _animate(trace: dict[str, Any], title: str, path: str) -> None:
     from lightning_ntm.report import save_animation
 
-    with explained():
+    with explained(), without_empty(Path(path).parent):
         save_animation(trace, title, Path(path))
     say(path)
 

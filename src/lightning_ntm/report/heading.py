@@ -24,11 +24,12 @@ _FEW = 3  # runs that are named at the top of a page
 
 
 class Made(NamedTuple):
-    """How a page is made: from which folders, for which task, and after how many seconds a browser reads it again."""
+    """How a page is made: from which folders, for which task, after how many seconds a browser reads it, and where."""
 
     folders: Sequence[Path | str] = ()
     task: str | None = None
     refresh: int = 0
+    output: Path | str | None = None
 
 
 UNKNOWN = Made()
@@ -53,7 +54,8 @@ def title(experiment: Experiment) -> str:
     if best.solved == len(best.tried) and others:
         return f"{len(others) + 1} of {len(networks)} networks solve {task} with all seeds"
     if len(networks) > 1:
-        return f"{_name(best)} does best of {len(networks)} networks on {task}: {_share(best)} solve{'s' * (best.solved == 1)} it"
+        solves = "solves" if best.solved == 1 else "solve"
+        return f"{_name(best)} does best of {len(networks)} networks on {task}: {_share(best)} {solves} it"
     return told
 
 
@@ -133,7 +135,9 @@ def made_by(made: Made) -> str:
     """Return the command that makes the page, and the day."""
     if not made.folders:
         return ""
-    words = ["ntm", "report", *map(str, made.folders), *(["--task", made.task] if made.task else [])]
+    options = {"--task": made.task, "--output": made.output}
+    words = ["ntm", "report", *map(str, made.folders)]
+    words += [str(word) for option in options.items() if option[1] is not None for word in option]
     return f"{_written(datetime.now(UTC).date())}: <code>{escape(shlex.join(words))}</code>"
 
 
