@@ -3,7 +3,6 @@
 import argparse
 import re
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 from rich.table import Column, Table
@@ -100,7 +99,7 @@ def range_table(measured: list[Measured], slots: int | None, *, alone: bool) -> 
     names = [*measures, "perfect"]
     titles = ["lengths", *(measures[name].label if name in measures else name for name in names)]
     headers: list[Column | str] = [
-        *([] if alone else [names_of_runs([Path(one.run).name for one in measured])]),
+        *([] if alone else [names_of_runs([one.name for one in measured])]),
         *titles,
     ]
     memory = f", {slots} memory slots" if slots else ""
@@ -113,7 +112,7 @@ def range_table(measured: list[Measured], slots: int | None, *, alone: bool) -> 
                 drawn.add_row(_span(part), *(_shown(_mean(part, name)) for name in names))
             drawn.add_section()
         means = [_shown(one.more.get(f"mean_{name}")) for name in names]
-        drawn.add_row(*([] if alone else [Path(one.run).name]), _span(_unseen(one)), *means)
+        drawn.add_row(*([] if alone else [one.name]), _span(_unseen(one)), *means)
     return title, drawn
 
 

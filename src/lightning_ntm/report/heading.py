@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from lightning_ntm.checks import counted
 from lightning_ntm.measures import Measure
+from lightning_ntm.records import RunFolder
 from lightning_ntm.report import tables
 from lightning_ntm.report.experiment import Experiment, Network
 from lightning_ntm.report.formats import count, duration, mean_and_std, number
@@ -97,7 +98,7 @@ def over(experiment: Experiment) -> str:
 
 def _of_sweeps(runs: Sequence[Run]) -> str:
     """Return which sweeps runs are of, and how many are if others stand alone."""
-    of = [folder for run in runs if _is_sweep(folder := run.folder.parent)]
+    of = [folder for run in runs if _is_sweep(folder := RunFolder(run.folder).place.parent)]
     names = dict.fromkeys(folder.name for folder in of)
     some = "" if len(of) == len(runs) else f", {len(of)} of them"
     return f"{some} of the sweep{'s' * (len(names) > 1)} {', '.join(names)}" if names else ""
