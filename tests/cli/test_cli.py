@@ -26,7 +26,7 @@ from lightning_ntm.cli import main, results
 from lightning_ntm.cli.classes import short_names
 from lightning_ntm.intervals import none_of
 from lightning_ntm.measures import BITS, UNCERTAIN_BITS
-from lightning_ntm.recipes import presets
+from lightning_ntm.recipes import plans, presets
 from lightning_ntm.tasks.answers import Numbers
 
 ROOT = Path(__file__).parents[2]
@@ -871,10 +871,10 @@ MISTAKES = {
     "sweep --trainer.max_step 3": "unknown option --trainer.max_step; did you mean '--trainer.max_steps'?",
     "sweep --grid data.batch_size=": "grid.data.batch_size is empty.",
     "sweep --grid data.batch_size": "--grid data.batch_size: write it as OPTION=A,B.",
-    "sweep --shard 3/2": "--shard (=3/2) must be I/N with I from 1 to N.",
-    "sweep --name ../a": "--name (='../a') must be a plain folder name; --runs sets its parent folder.",
+    "sweep --seeds 1 --shard 3/2": "--shard (=3/2) must be I/N with I from 1 to N.",
+    "sweep --seeds 1 --name ../a": "--name (='../a') must be a plain folder name; --runs sets its parent folder.",
     "sweep ten-seed": "there is no plan or folder 'ten-seed'; did you mean 'ten-seeds'?",
-    "sweep --status nowhere": "nowhere is not a sweep: it has no plan.yaml.",
+    "sweep --status nowhere": "folder nowhere does not exist.",
     "sweep --processes 0": "argument --processes: '0' must be a whole number of at least 1.",
     "evaluate runs/none --sequences x": "--sequences (=x) must be a whole number.",
     "evaluate runs/none --json=3": "--json takes no value.",
@@ -883,6 +883,13 @@ MISTAKES = {
     "evaluate runs/none --lengths 3,x": "argument --lengths: '3,x' must be whole numbers with commas between, "
     "as 10,20,40.",
 }
+
+
+MISTAKES |= dict.fromkeys(
+    ("sweep", "sweep --name a", "sweep --processes 2 --quiet"),
+    "ntm sweep needs a plan, the folder of a sweep, or options, as --models NTM,LSTM; --status FOLDER shows a sweep; "
+    f"plans: {', '.join(plans())}.",
+)
 
 
 @pytest.mark.parametrize("line", MISTAKES)

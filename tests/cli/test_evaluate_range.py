@@ -47,6 +47,23 @@ def test_a_table_has_parts_of_the_range_and_its_mean(runs, capsys):
     assert cells == ["1-3", "4-6", "7-9", "10-12", "13-15", "16-18", "19-21", "22-24", "25-27", "28-30", "6-30"]
 
 
+def test_a_mean_has_the_interval_of_independent_sequences(runs, capsys):
+    asked = ("evaluate", runs / "lstm", "--range", "7-8", "--sequences", 20)
+    capsys.readouterr()
+    assert ntm(*asked, "--json") == 0
+    first, second = json.loads(capsys.readouterr().out)["results"]
+    margin = (first["wrong_symbols_margin"] ** 2 + second["wrong_symbols_margin"] ** 2) ** 0.5 / 2
+    assert ntm(*asked) == 0
+    printed = capsys.readouterr().out
+    (row,) = (line for line in printed.splitlines() if line.startswith("│ 7-8"))
+    assert row.split("│")[2].split() == [
+        f"{(first['wrong_symbols'] + second['wrong_symbols']) / 2:.4g}",
+        "±",
+        f"{margin:.2g}",
+    ]
+    assert "±: two-sided intervals over the sequences, 95 % confidence." in " ".join(printed.split())
+
+
 def test_several_runs_have_a_line_each(runs, capsys):
     assert ntm("evaluate", runs, "--range", "7-9", "--sequences", 2) == 0
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("│")]

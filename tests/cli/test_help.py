@@ -157,3 +157,10 @@ def test_the_example_learns(monkeypatch, capsys):
     assert main(["train", *options.split()]) == 0
     # Lists of five vectors: 40 bits, of which chance has 20 wrong.
     assert float(re.search(r"([\d.]+) wrong bits", capsys.readouterr().out)[1]) < 4
+
+
+@pytest.mark.parametrize(("verb", "said"), [("figure", "The .npz file beside the pictures"), ("bench", '"of peak" is')])
+def test_help_explains_what_is_printed_or_written(verb, said, capsys):
+    with pytest.raises(SystemExit):
+        main([verb, "--help"])
+    assert said in " ".join(capsys.readouterr().out.split())

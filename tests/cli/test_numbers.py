@@ -10,8 +10,8 @@ MANY = "9" * 5000
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["sweep", "--shard", f"{MANY}/{MANY}"], "must be I/N with I from 1 to N."),
-        (["sweep", "--shard", "0/2"], "--shard (=0/2) must be I/N with I from 1 to N."),
+        (["sweep", "ten-seeds-smoke", "--shard", f"{MANY}/{MANY}"], "must be I/N with I from 1 to N."),
+        (["sweep", "ten-seeds-smoke", "--shard", "0/2"], "--shard (=0/2) must be I/N with I from 1 to N."),
         (["sweep", "--processes", MANY], "must be a whole number of at least 1."),
         (["sweep", "--retries", "-1"], "must be a whole number of at least 0."),
         (["bench", "--repeats", MANY], "must be a whole number of at least 1."),

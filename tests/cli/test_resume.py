@@ -412,3 +412,16 @@ def test_a_run_that_has_ended_says_how_it_goes_on(limit, goes_on, tmp_path, monk
     assert said.startswith(f"runs/a had ended at step {step}: nothing was trained. With a larger limit it goes on: ")
     assert said.endswith(f" train --resume runs/a {goes_on}")
     assert json.loads(Path("runs/a/result.json").read_text())["step"] == step
+
+
+def test_the_end_of_a_training_names_the_steps_after_the_last_validation(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", *f"--name a {BRIEF} --trainer.max_steps 4".split()]) == 0
+    assert "no validation" not in capsys.readouterr().out
+    for steps, said in ((5, "Step 5 had no validation."), (7, "Step 7 had no validation."), (8, "")):
+        assert main(["train", *f"--resume runs/a --trainer.max_steps {steps}".split()]) == 0
+        first = capsys.readouterr().out.splitlines()[0]
+        assert first.endswith(f"in validation. {said}" if said else "in validation.")
+    seldom = ["--trainer.max_steps", "11", "--trainer.val_check_interval", "100"]
+    assert main(["train", "--resume", "runs/a", *seldom]) == 0
+    assert "Steps 9 to 11 had no validation." in capsys.readouterr().out

@@ -6,11 +6,12 @@ import os
 import socket
 import subprocess
 import warnings
+from contextlib import suppress
 from types import SimpleNamespace
 
 import pytest
 
-from lightning_ntm.records import RunFolder, claim, make_folder, write_whole, writing
+from lightning_ntm.records import RunFolder, claim, make_folder, without_empty, write_whole, writing
 from lightning_ntm.records.locks import NoLocksWarning
 
 
@@ -162,3 +163,16 @@ def test_a_link_between_folders_of_windows_is_a_link(tmp_path, monkeypatch):
     monkeypatch.setattr(writing.os, "lstat", lambda path: junction)
     with pytest.raises(OSError, match="this is a link"):
         make_folder(tmp_path / "figures")
+
+
+def test_folders_in_which_nothing_is_written_are_removed_and_no_others(tmp_path):
+    (tmp_path / "before").mkdir()
+    for place, failed in (("before/a/b", True), ("c/d", False)):
+        with suppress(ZeroDivisionError), without_empty(tmp_path / place):
+            make_folder(tmp_path / place)
+            if failed:
+                raise ZeroDivisionError
+            write_whole(tmp_path / place / "file", "")
+    assert sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")) == [
+        "before", "c", "c/d", "c/d/file"
+    ]  # fmt: skip

@@ -1,5 +1,6 @@
 """The numbers of the page against those computed by hand from the rows, and what it says of what is missing."""
 
+import errno
 import json
 import math
 import re
@@ -556,3 +557,16 @@ def test_options_that_older_runs_lack_have_their_defaults(tmp_path):
     assert [[run.name for run in network.runs] for network in read_experiment(tmp_path).networks] in (
         [["old", "same"], ["other"]], [["other"], ["old", "same"]]
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("output", ["new/folder", "new/page.html"])
+def test_a_report_that_cannot_be_written_leaves_no_folder(output, tmp_path, monkeypatch):
+    def full(path, data):
+        assert path.parent.is_dir()
+        raise OSError(errno.ENOSPC, "no space left")
+
+    write_run(tmp_path / "a")
+    monkeypatch.setattr("lightning_ntm.report.page.write_whole", full)
+    with pytest.raises(OSError, match="no space left"):
+        write_report([tmp_path / "a"], tmp_path / output)
+    assert {path.name for path in tmp_path.iterdir()} == {"a"}

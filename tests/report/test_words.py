@@ -69,12 +69,35 @@ def test_the_title_is_a_sentence_and_says_what_came_of_it(tmp_path):
     write_run(tmp_path / "b", model="LSTM", costs=[4.0, 3.0])
     assert titled() == "NTM solves Copy with 1 of 2 seeds, LSTM with 0 of 1 seed"
     write_run(tmp_path / "c", model="GRU", costs=[4.0, 2.5])
-    assert titled() == "NTM does best of 3 networks on Copy: 1 of 2 seeds solve it"
+    assert titled() == "NTM does best of 3 networks on Copy: 1 of 2 seeds solves it"
     for name in ("a2", "b", "c"):
         write_run(tmp_path / f"all/{name}", model=name, costs=[1.0, 0.0])
     assert heading.title(read_experiment(tmp_path / "all")) == "3 of 3 networks solve Copy with all seeds"
     write_run(tmp_path / "begun/a", costs=[], result=False)
     assert heading.title(read_experiment(tmp_path / "begun")) == "NTM on Copy: no run has ended yet"
+
+
+def test_a_title_says_that_nothing_is_solved_and_has_options_in_brackets(tmp_path):
+    titled = lambda: heading.title(read_experiment(tmp_path))  # noqa: E731
+    write_run(tmp_path / "a", costs=[4.0, 2.0], hidden=60)
+    assert titled() == "NTM on Copy: 0 of 1 seed solved"
+    write_run(tmp_path / "b", costs=[4.0, 3.0], hidden=80)
+    assert titled() == "NTM (hidden size 60) and NTM (hidden size 80) on Copy: no seed solved"
+    write_run(tmp_path / "c", costs=[4.0, 0.0], hidden=90)
+    assert titled() == "NTM (hidden size 90) does best of 3 networks on Copy: 1 of 1 seed solves it"
+
+
+def test_the_top_of_a_page_names_a_few_runs_and_counts_those_of_sweeps(tmp_path):
+    over = lambda: heading.over(read_experiment(tmp_path))  # noqa: E731
+    for seed in (1, 2):
+        write_run(tmp_path / "sweep" / f"a{seed}", seed=seed)
+    assert over() == "2 runs (sweep/a1, sweep/a2)"
+    (tmp_path / "sweep" / "plan.yaml").write_text("name: x\nruns: {}\n")
+    write_run(tmp_path / "alone", seed=3)
+    assert over() == "3 runs (alone, sweep/a1, sweep/a2), 2 of them of the sweep sweep"
+    write_run(tmp_path / "again", seed=3)
+    write_run(tmp_path / "other", seed=4)
+    assert over() == "4 runs, 2 of them of the sweep sweep, 1 more repeated"
 
 
 def test_the_page_says_when_of_which_sweep_and_by_which_command_it_was_made(tmp_path):
@@ -83,8 +106,11 @@ def test_the_page_says_when_of_which_sweep_and_by_which_command_it_was_made(tmp_
         note(run, started=f"{day}T10:00:00+00:00", command=["ntm", "train", f"--seed={seed}", "--name", "a b"])
     (tmp_path / "my sweep" / "plan.yaml").write_text("name: x\nruns: {}\n")
     html = write_report([tmp_path / "my sweep"])[0].read_text()
-    assert "2 runs of the sweep my sweep, trained from 31 January 2026 to 1 February 2026" in html
-    assert f"<code>ntm report &#x27;{tmp_path}/my sweep&#x27;</code>" in html
+    assert "2 runs (a1, a2) of the sweep my sweep, trained from 31 January 2026 to 1 February 2026" in html
+    command = f"ntm report &#x27;{tmp_path}/my sweep&#x27;"
+    assert f"<code>{command}</code>" in html
+    elsewhere = write_report([tmp_path / "my sweep"], tmp_path / "a.html")[0].read_text()
+    assert f"<code>{command} --output {tmp_path}/a.html</code>" in elsewhere
     assert "<span>--seed=1</span> <span>--name</span> <span>&#x27;a b&#x27;</span>" in html
     assert 'http-equiv="refresh"' not in html
 

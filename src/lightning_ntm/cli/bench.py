@@ -14,7 +14,8 @@ from lightning_ntm.records import as_json
 from lightning_ntm.training.bench import bench as rows, number_of_rows
 
 _DESCRIPTION = """Time a training step with the kernel and with the reference loop. On two idle cores this takes
-minutes, most of them for the loop; --repeats 3 takes less."""
+minutes, most of them for the loop; --repeats 3 takes less. On a CPU, "of peak" is the rate of useful
+operations relative to a large matrix product on this machine."""
 NOT_MEASURED = "not measured"
 
 #: Title and format of each column of the table, by the key of a row. Each program of a GPU has two columns.

@@ -1,8 +1,6 @@
 """`ntm export`: a trained network as files for other programs."""
 
 from argparse import ArgumentTypeError
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,35 +26,24 @@ def export(argv: list[str]) -> int:
     from lightning_ntm.cli.output import say
     from lightning_ntm.exchange.exporting import export
     from lightning_ntm.exchange.pretrained import open_network
+    from lightning_ntm.records import make_folder, without_empty
 
     default = folder_of(arguments.run, "exported")
     place = Path(arguments.output) if arguments.output else default / _FILES[arguments.format]
     with explained("", MemoryError, OverflowError, RuntimeError):
         opened = open_network(arguments.run)
-        with nullcontext() if arguments.output else _folder(default):
+        with without_empty(place.parent if _FILES[arguments.format] else place):
+            if not arguments.output:
+                make_folder(default)
             if arguments.format == "safetensors":
                 _share(opened.model, opened.task, place, arguments.push_to_hub)
             else:
                 difference = export(opened.model, place, arguments.format)
-                say(f"{place}\nLargest difference from PyTorch: {difference:.0e} of the largest logit.")
+                largest = f"{difference:.0e} of the largest logit" if difference else "none"
+                say(f"{place}\nLargest difference from PyTorch: {largest}.")
                 if arguments.format == "onnx":
                     say("It takes at least one sequence, of at least one step.")
     return 0
-
-
-@contextmanager
-def _folder(path: Path) -> Iterator[None]:
-    """Make a folder if it is missing, and remove it if nothing is written into it."""
-    from lightning_ntm.records import make_folder
-
-    missing = not path.exists()
-    make_folder(path)
-    try:
-        yield
-    finally:
-        if missing:
-            with suppress(OSError):  # there are files in it
-                path.rmdir()
 
 
 def _check_output(form: str, output: str) -> None:

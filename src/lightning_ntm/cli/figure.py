@@ -12,9 +12,13 @@ from lightning_ntm.cli.process import without_collection
 from lightning_ntm.cli.words import UsageError, explained, filled, folder_name
 from lightning_ntm.cli.zoo import folder_of
 from lightning_ntm.evaluation.build import TrainedRun
-from lightning_ntm.records import make_folder
+from lightning_ntm.records import make_folder, without_empty
 from lightning_ntm.zoo import located
 
+_DESCRIPTION = (
+    "Draw an episode of a run: inputs, outputs and memory, as in the paper. The .npz file beside the pictures has the "
+    "numbers that they show, by name, for numpy.load."
+)
 _OVER = (
     "with --animate: the memory over the steps of the episode (time), or the output over those of the training, from "
     "the weights that ntm train --keep_weights_every keeps"
@@ -42,7 +46,7 @@ def figure(argv: list[str]) -> int:
 
 
 def _asked_figure(argv: list[str]) -> argparse.Namespace:
-    parser = inspecting("figure", "Draw an episode of a run: inputs, outputs and memory, as in the paper.")
+    parser = inspecting("figure", _DESCRIPTION)
     parser.add_argument("run", type=filled, metavar="RUN", help="a run folder, or a name of ntm zoo")
     where = "folder for the pictures (RUN/figures; for a name of ntm zoo ./NAME-figures)"
     parser.add_argument("--output", type=folder_name, metavar="FOLDER", help=where)
@@ -80,7 +84,7 @@ def _draw(arguments: argparse.Namespace, run: TrainedRun, trace: dict[str, Any],
     answer = run.task.answer
     with explained("--show: " if arguments.show else ""):
         pictures = draw_episode(trace, title, answer.measures, answer.unit, arguments.show or ())
-    with explained():
+    with explained(), without_empty(folder):
         if not arguments.output:
             make_folder(folder)
         save_trace(trace, folder / f"memory{named}.npz")
@@ -91,7 +95,7 @@ def _draw(arguments: argparse.Namespace, run: TrainedRun, trace: dict[str, Any],
 def _animate(trace: dict[str, Any], title: str, path: str) -> None:
     from lightning_ntm.report import save_animation
 
-    with explained():
+    with explained(), without_empty(Path(path).parent):
         save_animation(trace, title, Path(path))
     say(path)
 

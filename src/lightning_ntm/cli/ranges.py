@@ -1,9 +1,9 @@
 """`ntm evaluate --range`: a run at every length of a range."""
 
 import argparse
+import math
 import re
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 from rich.table import Column, Table
@@ -18,6 +18,7 @@ from lightning_ntm.evaluation.episodes import EVALUATION_VERSION, sequences_of
 from lightning_ntm.records import RunFolder
 from lightning_ntm.zoo import located
 
+_CAPTION = "Mean over lengths, each of which counts alike.\n±: two-sided intervals over the sequences, 95 % confidence."
 #: Parts of a range that the table of a single run shows.
 _PARTS = 10
 
@@ -100,20 +101,21 @@ def range_table(measured: list[Measured], slots: int | None, *, alone: bool) -> 
     names = [*measures, "perfect"]
     titles = ["lengths", *(measures[name].label if name in measures else name for name in names)]
     headers: list[Column | str] = [
-        *([] if alone else [names_of_runs([Path(one.run).name for one in measured])]),
+        *([] if alone else [names_of_runs([one.name for one in measured])]),
         *titles,
     ]
     memory = f", {slots} memory slots" if slots else ""
     runs = f"{measured[0].run}:" if alone else f"{counted(len(measured), 'run')}, each:"
     title = f"{runs} {measured[0].more['sequences']} sequences of each length{memory}"
-    drawn = Table(*headers, caption="Mean over lengths, each of which counts alike.")
+    drawn = Table(*headers, caption=_CAPTION)
     for one in measured:
         if alone:
             for part in _parts(one.results):
-                drawn.add_row(_span(part), *(_shown(_mean(part, name)) for name in names))
+                drawn.add_row(_span(part), *(_shown(_mean(part, name), part, name) for name in names))
             drawn.add_section()
-        means = [_shown(one.more.get(f"mean_{name}")) for name in names]
-        drawn.add_row(*([] if alone else [Path(one.run).name]), _span(_unseen(one)), *means)
+        unseen = _unseen(one)
+        means = [_shown(one.more.get(f"mean_{name}"), unseen, name) for name in names]
+        drawn.add_row(*([] if alone else [one.name]), _span(unseen), *means)
     return title, drawn
 
 
@@ -137,5 +139,9 @@ def _mean(rows: list[dict[str, Any]], name: str) -> float:
     return float(sum(row[name] for row in rows) / len(rows))
 
 
-def _shown(value: float | None) -> str:
-    return "" if value is None else f"{value:z.4g}"
+def _shown(value: float | None, rows: list[dict[str, Any]], name: str) -> str:
+    """Return a mean over lengths with its confidence interval: the sequences of each length are drawn independently."""
+    if value is None:
+        return ""
+    margins = [margin for row in rows if (margin := row.get(f"{name}_margin")) and math.isfinite(margin)]
+    return f"{value:z.4g}" + (f" ± {math.hypot(*margins) / len(rows):.2g}" if margins else "")

@@ -11,6 +11,7 @@ from rich.table import Column, Table
 from lightning_ntm.checks import counted
 from lightning_ntm.intervals import in_words
 from lightning_ntm.measures import Measures
+from lightning_ntm.records import RunFolder
 
 
 class Measured(NamedTuple):
@@ -23,6 +24,11 @@ class Measured(NamedTuple):
     results: list[dict[str, Any]]
     measures: Measures
     more: Mapping[str, Any] = MappingProxyType({})
+
+    @property
+    def name(self) -> str:
+        """The name of the run."""
+        return RunFolder(Path(self.run)).place.name
 
 
 #: Letters of the longest name of a run that is never broken in a table: the other columns need room, too.
@@ -42,13 +48,13 @@ def table(measured: list[Measured], slots: int | None, *, alone: bool) -> tuple[
         slots: Memory slots that the user asked for.
         alone: Whether the user named one run alone.
     """
-    results = [{**({} if alone else {"run": Path(one.run).name}), **row} for one in measured for row in one.results]
+    results = [{**({} if alone else {"run": one.name}), **row} for one in measured for row in one.results]
     declared = {measure.name: measure for one in measured for measure in one.measures.each}
     optima = {measure.optimum for measure in declared.values()}
     found = dict.fromkeys(name for result in results for name in result)
     columns = [name for name in found if _has_room(name, results, optima)]
     titles = {name: declared[name].label if name in declared else name.replace("_", " ") for name in columns}
-    runs = names_of_runs([Path(one.run).name for one in measured])
+    runs = names_of_runs([one.name for one in measured])
     headers = [runs if name == "run" else Column(titles[name], overflow="fold") for name in columns]
     drawn = Table(*headers, caption=_confidence(results))
     for result in results:

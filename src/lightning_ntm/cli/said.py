@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from lightning_ntm.cli.classes import arguments, class_path
 from lightning_ntm.cli.hints import of_word
-from lightning_ntm.cli.words import UnknownOptionError, UsageError, explained, near
+from lightning_ntm.cli.words import UnknownOptionError, UsageError, command, explained, near
 from lightning_ntm.recipes import SPEC, overlay, presets
 from lightning_ntm.records import RunFolder
 from lightning_ntm.records.files import read_yaml
@@ -101,6 +101,9 @@ def _resumed(words: list[tuple[str, str]]) -> tuple[list[tuple[str, str]], RunFo
     folders = [RunFolder(Path(value)) for option, value in words if option == "--resume"]
     if not folders:
         return words, None
+    folder = folders[-1].path
+    if folder.joinpath("plan.yaml").is_file():
+        raise UsageError(f"--resume: {folder} is a sweep; {command('sweep', folder)} resumes it.")
     with explained("--resume: "):
         folders[-1].require()
     others = [word for word in words if word[0] != "--resume"]

@@ -163,6 +163,12 @@ def _side_by_side(word: str) -> str | int:
 def _planned(given: str | None, arguments: argparse.Namespace, more: list[str]) -> tuple[Path, Plan]:
     """Return the folder of the sweep and its plan."""
     said = _said(arguments)
+    if given is None and not (said.keys() - {"name"} or more):
+        known = ", ".join(plans())
+        raise UsageError(
+            "ntm sweep needs a plan, the folder of a sweep, or options, as --models NTM,LSTM; "
+            f"--status FOLDER shows a sweep; plans: {known}."
+        )
     if given == "":
         raise UsageError("the name of the plan or folder is empty.")
     if given and Path(given).is_dir():

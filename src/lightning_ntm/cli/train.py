@@ -202,4 +202,18 @@ def told_at_end(folder: RunFolder, measures: Measures, result: dict[str, Any]) -
             measured += f", {other.phrase(best[other.name])},"
     kept = f"step {best['step']} with {measured} in validation" if best else "the last weights, without a validation"
     further = f"{words.command('evaluate', folder.path)}, {words.command('figure', folder.path)}"
-    return f"{counted(result['step'], 'step')} in {result['seconds']:.0f} s; kept: {kept}.\n{folder.path}: {further}"
+    later = _after_validation(folder, result["step"]) if best else ""
+    ended = f"{counted(result['step'], 'step')} in {result['seconds']:.0f} s; kept: {kept}.{later}"
+    return f"{ended}\n{folder.path}: {further}"
+
+
+def _after_validation(folder: RunFolder, end: int) -> str:
+    """Return which steps at the end had no validation, so that their weights could not be kept; or nothing."""
+    rows = folder.latest(_LAST_BYTES)
+    last = max((row["step"] for row in rows if any(name.startswith("validation_") for name in row)), default=end)
+    if last == end:
+        return ""
+    return f" {f'Step {end}' if last + 1 == end else f'Steps {last + 1} to {end}'} had no validation."
+
+
+_LAST_BYTES = 2**24  # of the metrics, in which the last validation is

@@ -23,7 +23,7 @@ def config_of(folder: RunFolder) -> dict[str, Any]:
         ValueError: It is damaged.
     """
     config = flat_config(read_text(folder.config, CONFIG_BYTES))
-    path = folder.path.absolute()
+    path = folder.place
     plan = path.parent / "plan.yaml"
     name = _planned(plan, plan.stat().st_mtime_ns).get(path.name) if plan.is_file() else None
     return {PLANNED: printable(name), **config} if isinstance(name, str) and name else config

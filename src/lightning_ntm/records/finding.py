@@ -65,7 +65,7 @@ def _runs(given: Path) -> Iterator[tuple[Path, object]]:
 
 
 def _named(runs: list[tuple[Path, Path]]) -> dict[str, RunFolder]:
-    short = [run.name if run == given else run.relative_to(given).as_posix() for given, run in runs]
+    short = [RunFolder(run).place.name if run == given else run.relative_to(given).as_posix() for given, run in runs]
     unique = {name for name in short if short.count(name) == 1} if len(set(short)) < len(short) else set(short)
     named = zip(short, runs, strict=True)
     return {name if name in unique else run.as_posix(): RunFolder(run) for name, (_, run) in named}

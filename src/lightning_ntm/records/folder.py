@@ -4,6 +4,7 @@ Files are whole or absent: each is written to a temporary file, synced and renam
 are appended to line by line; a last line that a crash cut short is not read.
 """
 
+import os
 import shlex
 import shutil
 from collections.abc import Iterator
@@ -31,6 +32,11 @@ class RunFolder:
     """
 
     path: Path
+
+    @property
+    def place(self) -> Path:
+        """The absolute path, whose last part is the name of the run: `.` and `..` have none."""
+        return Path(os.path.abspath(self.path))
 
     @property
     def config(self) -> Path:
@@ -139,7 +145,10 @@ class RunFolder:
         if not self.path.is_dir():
             raise ValueError(f"run folder {self.path} does not exist.")
         if not is_file(self.config):
-            raise ValueError(f"{self.path} is not a run folder: it has no {self.config.name}.")
+            run = next((path for path in sorted(self.path.glob("*/config.yaml"))), None)
+            hint = f"; give a run in it, as {run.parent}." if run else f": it has no {self.config.name}."
+            kind = "is a sweep" if run and is_file(self.path / "plan.yaml") else "is not a run folder"
+            raise ValueError(f"{self.path} {kind}{hint}")
 
     def began(self) -> bool:
         """Return whether the folder has files that a new training would not make: a checkpoint, or a user's files."""

@@ -34,6 +34,18 @@ def make_folder(path: Path) -> None:
         raise OSError(errno.ENOTDIR, "cannot write: this is a link or a file, not a folder", str(path))
 
 
+@contextmanager
+def without_empty(path: Path) -> Iterator[None]:
+    """Remove a folder, and those above it, if they are made inside and nothing is written into them."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    try:
+        yield
+    finally:
+        for folder in missing:
+            with suppress(OSError):  # there are files in it, or it was not made
+                folder.rmdir()
+
+
 def is_link(path: Path) -> bool:
     """Return whether a path is a symbolic link, or a junction of Windows."""
     try:

@@ -2,6 +2,7 @@
 
 import math
 import shlex
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from html import escape
@@ -9,21 +10,27 @@ from pathlib import Path
 from textwrap import shorten
 from typing import NamedTuple
 
+from lightning_ntm.checks import counted
 from lightning_ntm.measures import Measure
+from lightning_ntm.records import RunFolder
 from lightning_ntm.report import tables
 from lightning_ntm.report.experiment import Experiment, Network
 from lightning_ntm.report.formats import count, duration, mean_and_std, number
+from lightning_ntm.report.run import Run
 from lightning_ntm.report.statistics import reached, spread
 
-_WIDEST = 60  # letters of a network's name in a title
+#: Letters of a network's name and of its options in a title.
+_WIDEST, _WIDEST_OPTIONS = 60, 40
+_FEW = 3  # runs that are named at the top of a page
 
 
 class Made(NamedTuple):
-    """How a page is made: from which folders, for which task, and after how many seconds a browser reads it again."""
+    """How a page is made: from which folders, for which task, after how many seconds a browser reads it, and where."""
 
     folders: Sequence[Path | str] = ()
     task: str | None = None
     refresh: int = 0
+    output: Path | str | None = None
 
 
 UNKNOWN = Made()
@@ -39,6 +46,8 @@ def title(experiment: Experiment) -> str:
         return f"{_listed(networks)} on {task}: no validation was measured"
     if experiment.measures.goal is None:
         return _without_goal(networks, experiment.measures.ordered[0], task)
+    if not any(network.solved for network in networks):
+        return f"{_listed(networks)} on {task}: {'no seed' if len(networks) > 1 else _share(best)} solved"
     told = f"{_name(best)} solves {task} with {_share(best)}"
     if len(networks) == 2:
         return f"{told}, {_name(networks[1])} with {_share(networks[1])}"
@@ -46,7 +55,8 @@ def title(experiment: Experiment) -> str:
     if best.solved == len(best.tried) and others:
         return f"{len(others) + 1} of {len(networks)} networks solve {task} with all seeds"
     if len(networks) > 1:
-        return f"{_name(best)} does best of {len(networks)} networks on {task}: {_share(best)} solve it"
+        solves = "solves" if best.solved == 1 else "solve"
+        return f"{_name(best)} does best of {len(networks)} networks on {task}: {_share(best)} {solves} it"
     return told
 
 
@@ -65,7 +75,10 @@ def _share(network: Network) -> str:
 
 
 def _name(network: Network) -> str:
-    return shorten(network.label, _WIDEST, placeholder=" …")
+    """Return a network's name, with the options that tell it from others in brackets: a title has other commas."""
+    name, _, options = network.label.partition(", ")
+    named = shorten(name, _WIDEST, placeholder=" …")
+    return f"{named} ({shorten(options, _WIDEST_OPTIONS, placeholder=' …')})" if options else named
 
 
 def _listed(networks: Sequence[Network]) -> str:
@@ -76,12 +89,19 @@ def _listed(networks: Sequence[Network]) -> str:
 
 
 def over(experiment: Experiment) -> str:
-    """Return how many runs there are, of which sweep, and when they were trained."""
-    runs, left = len(experiment.runs), sum(run.state == "not readable" for run in experiment.skipped)
-    told = f"{runs} run{'s' * (runs != 1)}" + (f", {left} more not readable" if left else "")
-    sweeps = dict.fromkeys(run.folder.parent.name for run in experiment.runs if _is_sweep(run.folder.parent))
-    named = f" of the sweep{'s' * (len(sweeps) > 1)} {', '.join(sweeps)}" if sweeps else ""
-    return f"{told}{named}{_when(experiment)}"
+    """Return how many runs there are, or which, of which sweep, and when they were trained."""
+    runs, skipped = experiment.runs, Counter(run.state for run in experiment.skipped)
+    names = f" ({', '.join(shorten(run.name, _WIDEST, placeholder=' …') for run in runs)})" if len(runs) <= _FEW else ""
+    left = "".join(f", {skipped[state]} more {state}" for state in ("not readable", "repeated") if skipped[state])
+    return f"{counted(len(runs), 'run')}{names}{_of_sweeps(runs)}{left}{_when(experiment)}"
+
+
+def _of_sweeps(runs: Sequence[Run]) -> str:
+    """Return which sweeps runs are of, and how many are if others stand alone."""
+    of = [folder for run in runs if _is_sweep(folder := RunFolder(run.folder).place.parent)]
+    names = dict.fromkeys(folder.name for folder in of)
+    some = "" if len(of) == len(runs) else f", {len(of)} of them"
+    return f"{some} of the sweep{'s' * (len(names) > 1)} {', '.join(names)}" if names else ""
 
 
 def _is_sweep(folder: Path) -> bool:
@@ -116,7 +136,9 @@ def made_by(made: Made) -> str:
     """Return the command that makes the page, and the day."""
     if not made.folders:
         return ""
-    words = ["ntm", "report", *map(str, made.folders), *(["--task", made.task] if made.task else [])]
+    options = {"--task": made.task, "--output": made.output}
+    words = ["ntm", "report", *map(str, made.folders)]
+    words += [str(word) for option in options.items() if option[1] is not None for word in option]
     return f"{_written(datetime.now(UTC).date())}: <code>{escape(shlex.join(words))}</code>"
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from lightning_ntm.measures import Measure, Measures
-from lightning_ntm.records import Series, make_folder, write_whole
+from lightning_ntm.records import Series, make_folder, without_empty, write_whole
 from lightning_ntm.records.files import open_regular
 from lightning_ntm.records.parsing import as_embedded
 from lightning_ntm.report import heading, tables
@@ -57,15 +57,16 @@ def write_report(
     for file in (parent for parent in page.parents if parent.is_file()):
         raise ValueError(f"{file} is a file; --output takes a folder, or a page whose name ends in .html.")
     _check_ours(page)
-    text, figures = _drawn(experiments, Made(folders, task, refresh))
+    text, figures = _drawn(experiments, Made(folders, task, refresh, output))
     written: dict[Path, bytes] = {page: text.encode()}
     beside = page.parent / ("figures" if page.name == "report.html" else f"{page.stem}-figures")
     written |= {beside / name: data for name, data in figures.items()}
     for path in written:
         _check_ours(path)
-    make_folder(beside)
-    for path, data in written.items():
-        write_whole(path, data)
+    with without_empty(beside):
+        make_folder(beside)
+        for path, data in written.items():
+            write_whole(path, data)
     return list(written)
 
 

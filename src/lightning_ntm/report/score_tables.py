@@ -39,10 +39,10 @@ def _cell(task: TaskScores, score: Score) -> str:
     best = max(values, default=end.mean) if measure.better == "higher" else min(values, default=end.mean)
     others = {"median": end.median, "mean": end.mean, "worst": end.worst}
     lines = [f"{name} {_shown(value, measure)}" for name, value in others.items()]
-    solved, tried = task.solved(score), len(score.seeds)
-    if solved is not None:
-        low, high = wilson(solved, tried)
-        lines += [f"{solved} of {tried} solved", f"({100 * low:.0f} to {100 * high:.0f} %)"]
+    if bound := _bound(task):
+        reached, tried = task.reached(score), len(score.seeds)
+        low, high = wilson(reached, tried)
+        lines += [f"{reached} of {tried} {bound}", f"({100 * low:.0f} to {100 * high:.0f} %)"]
     if score.network in SCORES.get(task.experiment.task, {}):
         lines.append(f"<em>published {_published(task.experiment.task, score.network)}</em>")
     return f'<span class="best">{_shown(best, measure)}</span><small>{"<br>".join(lines)}</small>'
@@ -51,6 +51,15 @@ def _cell(task: TaskScores, score: Score) -> str:
 def _shown(value: float, measure: Measure) -> str:
     """Return a share in percent, and other values as they are."""
     return number(value) if measure.better == "lower" or value != value else f"{100 * value:z.1f}"
+
+
+def _bound(task: TaskScores) -> str:
+    """Return the score that is counted, with a sign, as HTML; nothing if there is none."""
+    if task.bound is None:
+        return ""
+    if task.measure.better == "higher":
+        return f"&ge; {100 * task.bound:g} %"
+    return f"&le; {task.bound:g} {escape(task.measure.quantity)}"
 
 
 def _published(task: str, network: str) -> str:
@@ -66,8 +75,7 @@ def score_notes(tasks: Sequence[TaskScores], chosen: str) -> list[str]:
     notes = [
         f"Score: {escape(' or '.join(measures))} of the kept weights, mean over the lengths of {escape(chosen)} beyond "
         f"training ({sequences} sequences of each). Shares are in percent. Large: the best seed, which is what the "
-        "paper reports. Below: median, mean and worst seed, and how many seeds solve the task (a share of at least "
-        f"{100 * SOLVED:.0f} %), with the 95 % interval of Wilson."
+        f"paper reports. Below: median, mean and worst seed{_counts(tasks) or '.'}"
     ]
     if any(SCORES.get(task.experiment.task) for task in tasks):
         notes.append(
@@ -76,6 +84,15 @@ def score_notes(tasks: Sequence[TaskScores], chosen: str) -> list[str]:
             "is given the length of the string. A dash: the score could not be checked."
         )
     return notes + _differences(tasks, chosen)
+
+
+def _counts(tasks: Sequence[TaskScores]) -> str:
+    """Return what the counts of seeds in the table are, as HTML; nothing if there are none."""
+    bounds = dict.fromkeys(bound for task in tasks if (bound := _bound(task)))
+    if not bounds:
+        return ""
+    solved = f" The paper calls a task solved from {100 * SOLVED:.0f} % on." if "%" in "".join(bounds) else ""
+    return f", and how many seeds have a score {' or '.join(bounds)}, with the 95 % interval of Wilson.{solved}"
 
 
 def _differences(tasks: Sequence[TaskScores], chosen: str) -> list[str]:

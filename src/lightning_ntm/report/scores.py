@@ -13,7 +13,7 @@ from lightning_ntm.report.experiment import Experiment
 from lightning_ntm.report.published import SCORES
 from lightning_ntm.report.run import Run
 
-#: Share from which a task is solved (Delétang et al. 2023, appendix B.1).
+#: Share from which Delétang et al. (2023, appendix B.1) count a task as solved.
 SOLVED = 0.9
 
 
@@ -71,14 +71,15 @@ class TaskScores:
     measure: Measure
     scores: tuple[Score, ...]
 
-    def solved(self, score: Score) -> int | None:
-        """Return how many seeds solve the task; `None` if that is not defined."""
-        values = score.values(self.measure)
-        if self.measure.better == "higher":
-            return sum(value >= SOLVED for value in values)
-        if self.measure.solved is None:
-            return None
-        return sum(self.measure.reaches(value, self.measure.solved) for value in values)
+    @property
+    def bound(self) -> float | None:
+        """The score of which it is counted how many seeds reach it; `None` if that is not defined."""
+        return SOLVED if self.measure.better == "higher" else self.measure.solved
+
+    def reached(self, score: Score) -> int:
+        """Return how many seeds have a score that is as good as the bound."""
+        bound = self.bound
+        return 0 if bound is None else sum(self.measure.reaches(value, bound) for value in score.values(self.measure))
 
 
 def _number(value: Any) -> float:

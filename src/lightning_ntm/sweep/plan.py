@@ -171,7 +171,11 @@ class Plan:
         """
         path = folder / "plan.yaml"
         if not path.is_file():
-            raise ValueError(f"{folder} is not a sweep: it has no {path.name}.")
+            raise ValueError(
+                f"{folder} is not a sweep: it has no {path.name}."
+                if folder.exists()
+                else f"folder {folder} does not exist."
+            )
         stored = read_plan(path)
         runs = stored.get("runs")
         if not isinstance(runs, dict) or not all(isinstance(words, list) for words in runs.values()):

@@ -18,7 +18,7 @@ class JsonLinesLogger(Logger):
     @property
     def name(self) -> str:
         """Name of the run."""
-        return self.folder.path.name
+        return self.folder.place.name
 
     @property
     def version(self) -> str:

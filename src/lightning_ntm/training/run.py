@@ -129,7 +129,7 @@ class Run:
         callbacks: list[Callback] = [_Begin(self.record), KeepLock(lambda: self.record.claim), self.record.recorder]
         extra = _as_list(trainer.get("callbacks"))
         if trainer.get("enable_progress_bar") is not False and not any(isinstance(c, ProgressBar) for c in extra):
-            callbacks.append(CostBar(self.folder.path.name, self.data.task.answer.measures))
+            callbacks.append(CostBar(self.folder.place.name, self.data.task.answer.measures))
         if stop_when_solved:
             callbacks.append(StopWhenSolved(stop_when_solved))
         if not self.keeps:

@@ -116,7 +116,7 @@ class Member:
     def begin(self, together: int) -> None:
         """Record that training has begun, with so many members."""
         if not self.record.began:
-            self.tell(f"{printable(self.folder.path.name)}: means over sequences in validation")
+            self.tell(f"{printable(self.folder.place.name)}: means over sequences in validation")
             command = {"command": list(self.command)} if self.command else {}
             self.record.begin(self.trainer, side_by_side=together, **command)
 
