@@ -227,6 +227,16 @@ def test_symbols_are_drawn_as_rows():
     np.testing.assert_allclose(outputs.sum(axis=0), 1, rtol=1e-5)
 
 
+def test_what_follows_the_end_symbol_is_no_answer():
+    task = Asked(Symbols(3, end=2))  # 0 1 2 0
+    trace = trace_episode(LSTM(3, 3, hidden_size=4, num_layers=1), task, {"length": 4})
+    figure = drawn_of(trace, task)["memory"]
+    for title in ("Targets", "Outputs"):
+        answered = ~images(figure, title)[1].get_array().mask.all(axis=0)
+        np.testing.assert_array_equal(answered, [False] * 4 + [True] * 3 + [False])
+    assert "Measured" not in titled(figure)
+
+
 def test_numbers_are_drawn_in_the_same_colours_whatever_their_size():
     task = Asked(Numbers(1))
     trace = trace_episode(LSTM(3, 1, hidden_size=4, num_layers=1), task, {"length": 4})

@@ -113,7 +113,7 @@ def test_accuracy_counts_answers_up_to_their_end(task):
     assert measured["wrong_symbols"].tolist() == counted
     assert measured["accuracy"].tolist() == [0] * 20
     assert made.answer.units(batch).tolist() == [batch.mask[0].sum().item()] * 20
-    padding = batch.mask & ~made.answer._counted(batch)
+    padding = batch.mask & ~made.answer.measured_steps(batch)
     assert (batch.targets[padding] == 0).all()
 
 

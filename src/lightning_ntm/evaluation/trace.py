@@ -36,6 +36,7 @@ def trace_episode(
 
     Returns:
         `inputs`, `targets`, `mask`, `outputs`, the `errors` of each step (how many bits, symbols or numbers are wrong),
+        `measured`, which is true at the steps that count (those of the mask, up to the end symbol if there is one),
         what the network's `trace` returns, and of the task, where it has them, `optimal` (the best possible outputs),
         `placed_by`, and each of its landmarks as `landmark: NAME`. Outputs, targets and `optimal` are what the task's
         answer shows: probabilities and bits, probabilities and one-hot symbols, or numbers. Each measure of the
@@ -112,7 +113,7 @@ def _readable(tensor: Tensor) -> Tensor:
 def _of_answer(answer: Answer, batch: Batch, logits: Tensor) -> dict[str, Any]:
     """Return what an answer says about an episode with these logits."""
     seen = {"errors": answer.step_errors(logits, batch), "outputs": answer.shown(logits)}
-    seen["targets"] = answer.pictured(batch.targets)
+    seen |= {"targets": answer.pictured(batch.targets), "measured": answer.measured_steps(batch)}
     return seen | {f"measure: {name}": value for name, value in answer.measure(logits, batch).items()}
 
 

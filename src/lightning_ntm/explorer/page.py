@@ -250,7 +250,7 @@ def _recorded(drawn: list[Sample]) -> tuple[list[Sample], list[str]]:
         if not kept or size <= room:
             kept.append((label, chosen))
             room -= size
-    return kept, sorted(first.keys() - {*names, "errors", "logits"})
+    return kept, sorted(first.keys() - {*names, "errors", "measured", "logits"})
 
 
 def _is_told(name: str) -> bool:

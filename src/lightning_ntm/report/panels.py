@@ -100,7 +100,10 @@ def _with_names(panel: Panel, names: np.ndarray | None, used: np.ndarray) -> Pan
 
 def _answers(trace: Mapping[str, np.ndarray], unit: str) -> list[Panel]:
     """Return targets and outputs in the same colours: probabilities, or numbers of any size and sign."""
-    answered, names = trace["mask"][:, None], [name for name in ("targets", "outputs") if name in trace]
+    answered, names = (
+        trace.get("measured", trace["mask"])[:, None],
+        [name for name in ("targets", "outputs") if name in trace],
+    )
     shown = {name: np.where(answered, trace[name], np.nan) for name in names}
     finite = np.concatenate([values[np.isfinite(values)] for values in shown.values()])
     signed = bool(finite.size) and not (finite.min() >= 0 and finite.max() <= 1)

@@ -75,7 +75,7 @@ _DEFAULT = (
 _ADDRESSING = [name for name, quantity in QUANTITIES.items() if quantity.kind not in ("contents", "matrices")]
 GROUPS = {"addressing": [name for name in _ADDRESSING if name not in ("erase", "hidden", "cell", "precedence")]}
 _DRAWN = {"addressing": "how heads find a slot", "all": "everything"}
-_OF_EPISODE = {"inputs", "targets", "mask", "outputs", "errors", "optimal", "placed_by"}
+_OF_EPISODE = {"inputs", "targets", "mask", "outputs", "errors", "measured", "optimal", "placed_by"}
 
 
 def observed(trace: Mapping[str, np.ndarray]) -> list[str]:

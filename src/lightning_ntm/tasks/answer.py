@@ -5,7 +5,7 @@ import math
 from typing import ClassVar, Literal, TypeVar
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
 from lightning_ntm.measures import BITS_PER_SEQUENCE, Measures
@@ -62,6 +62,10 @@ class Answer(abc.ABC):
     @abc.abstractmethod
     def units(self, batch: Batch) -> Float[Tensor, " batch"]:
         """Return how many bits, symbols or numbers each answer has."""
+
+    def measured_steps(self, batch: Batch) -> Bool[Tensor, "batch time"]:
+        """Return the steps that measures count: those of the answers, up to their end if they have one."""
+        return batch.mask
 
     @abc.abstractmethod
     def errors(self, logits: Float[Tensor, "batch time outputs"], batch: Batch) -> Float[Tensor, " batch"]:

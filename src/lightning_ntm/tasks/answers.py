@@ -149,13 +149,13 @@ class Symbols(Answer):
     def step_errors(self, logits: Float[Tensor, "batch time outputs"], batch: Batch) -> Float[Tensor, "batch time"]:
         """Return 1 for each step with a wrong symbol, up to the end of the answer."""
         right = (logits.argmax(-1) == batch.targets) & ~logits.isnan().any(-1)
-        return (self._counted(batch) & ~right).to(exact(logits))
+        return (self.measured_steps(batch) & ~right).to(exact(logits))
 
     def counted(
         self, errors: Float[Tensor, " batch"], batch: Batch, cost: Float[Tensor, " batch"]
     ) -> dict[str, Float[Tensor, " batch"]]:
         """Return wrong symbols, cross-entropy, and the share of right symbols: 1 of an answer without any."""
-        values = errors, cost, 1 - errors.double() / self._counted(batch).sum(1).clamp(min=1)
+        values = errors, cost, 1 - errors.double() / self.measured_steps(batch).sum(1).clamp(min=1)
         return dict(zip(_SYMBOLS.names, values, strict=True))
 
     def shown(self, logits: Float[Tensor, "*batch outputs"]) -> Float[Tensor, "*batch outputs"]:
@@ -179,7 +179,7 @@ class Symbols(Answer):
             return f"targets must not be the end symbol {self.end} where the mask is false"
         return None
 
-    def _counted(self, batch: Batch) -> Bool[Tensor, "batch time"]:
+    def measured_steps(self, batch: Batch) -> Bool[Tensor, "batch time"]:
         """Return the steps of answers up to their end."""
         if self.end is None:
             return batch.mask

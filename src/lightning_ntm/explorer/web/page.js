@@ -450,7 +450,7 @@
     const count = trace.memory?.shape[1], result = [];
     for (const name of names) {
       const { shape } = trace[name];
-      if (/^(cells|head)_|^(stack|tape)_actions$/.test(name) || ["inputs", "targets", "mask", "outputs", "errors", "logits", "memory", "weights"].includes(name) || shape.length > 3) continue;
+      if (/^(cells|head)_|^(stack|tape)_actions$/.test(name) || ["inputs", "targets", "mask", "outputs", "errors", "measured", "logits", "memory", "weights"].includes(name) || shape.length > 3) continue;
       if (!network && count && ofSlots(name, shape, count)) continue;
       const [, rows = 1, columns = null] = shape;
       if (columns !== null) result.push([name, rows, columns, scaled(name)]);
