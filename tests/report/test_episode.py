@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, strategies as st
+from hypothesis import example, given, strategies as st
 
 from lightning_ntm import AssociativeRecall, Copy, DynamicNGrams, PrioritySort
 from lightning_ntm.evaluation.trace import trace_episode
@@ -48,6 +48,7 @@ def test_a_centre_between_two_slots_and_one_that_is_nowhere():
 
 
 @given(st.floats(0, 127), st.floats(-50, 50), st.integers(0, 99))
+@example(0.0, 1e-209, 0)
 def test_a_line_around_the_circle_is_found(start, slope, seed):
     numbers = np.random.default_rng(seed).uniform(-1, 1, 20)
     found = fit(numbers, (start + slope * numbers) % 128, np.ones(20), 128)
