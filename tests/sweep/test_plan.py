@@ -9,6 +9,7 @@ from hypothesis import given, strategies as st
 from lightning_ntm.cli.train import check
 from lightning_ntm.report.published import SCORES
 from lightning_ntm.sweep import Plan, numbers
+from lightning_ntm.sweep.axes import with_named_networks
 from lightning_ntm.sweep.plan import read_plan
 
 PLANS = Path(str(files("lightning_ntm") / "recipes" / "plans"))
@@ -229,3 +230,9 @@ def test_null_is_as_good_as_nothing():
 def test_odd_values_are_told_in_a_line(said, message):
     with pytest.raises(ValueError, match=message):
         Plan.of(said)
+
+
+def test_a_listed_name_of_a_network_in_a_plan_stands_for_it_with_its_options():
+    small = {"small": {"model": "NTM", "model.hidden_size": 20}}
+    assert with_named_networks("Small, LSTM", ["GRU", small]) == [small, " LSTM"]
+    assert with_named_networks("NTM,LSTM", "NTM") == with_named_networks("NTM,LSTM", None) == ["NTM", "LSTM"]

@@ -21,7 +21,7 @@ from lightning_ntm.cli.words import Parser, UsageError, command, explained, fill
 from lightning_ntm.recipes import plans
 from lightning_ntm.signals import end_signals
 from lightning_ntm.sweep import End, Engine, LocalEngine, Plan, PlannedRun, Worker, status_of
-from lightning_ntm.sweep.axes import numbers
+from lightning_ntm.sweep.axes import numbers, with_named_networks
 from lightning_ntm.sweep.environment import without_ranks
 from lightning_ntm.sweep.plan import read_plan
 from lightning_ntm.training.notebook import is_live
@@ -179,7 +179,10 @@ def _planned(given: str | None, arguments: argparse.Namespace, more: list[str]) 
     if more and not more[0].startswith("-"):
         raise UsageError(f"{more[0]!r} is no option; a plan or folder comes first.")
     with explained():
-        plan = Plan.of({**({"name": Path(given).stem, **_plan(given)} if given else {}), **said}, more)
+        stored = {"name": Path(given).stem, **_plan(given)} if given else {}
+        if "models" in said:
+            said["models"] = with_named_networks(said["models"], stored.get("models"))
+        plan = Plan.of({**stored, **said}, more)
     return Path(arguments.runs or "runs") / _plain(plan.name), plan
 
 

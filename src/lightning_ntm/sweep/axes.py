@@ -72,6 +72,18 @@ def _networks(keys: Mapping[str, Any], default: list[str]) -> Iterator[_Choice]:
             yield _Choice(_plain(str(name)), words, str(name))
 
 
+def with_named_networks(models: str, listed: Any) -> list[Any]:
+    """Return the networks that a user lists, where a name of a network in a plan stands for it with its options.
+
+    Args:
+        models: Names with commas between, in any case.
+        listed: `models` of the plan.
+    """
+    sets = [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+    named = {str(name).casefold(): {name: options} for one in sets for name, options in one.items()}
+    return [named.get(name.strip().casefold(), name) for name in models.split(",")]
+
+
 def check_named_networks(keys: Mapping[str, Any], others: set[str]) -> None:
     """Raise `ValueError` if a named network sets an option that is also set elsewhere."""
     listed = keys.get("models")
