@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from lightning_ntm.cli.train import check
+from lightning_ntm.records import RunFolder
 from lightning_ntm.report.published import SCORES
 from lightning_ntm.sweep import Plan, numbers
 from lightning_ntm.sweep.axes import with_named_networks
@@ -236,3 +237,16 @@ def test_a_listed_name_of_a_network_in_a_plan_stands_for_it_with_its_options():
     small = {"small": {"model": "NTM", "model.hidden_size": 20}}
     assert with_named_networks("Small, LSTM", ["GRU", small]) == [small, " LSTM"]
     assert with_named_networks("NTM,LSTM", "NTM") == with_named_networks("NTM,LSTM", None) == ["NTM", "LSTM"]
+
+
+def test_a_sweep_is_not_put_into_the_folder_of_a_run(tmp_path):
+    (tmp_path / "config.yaml").write_text("seed: 1\n")
+    with pytest.raises(ValueError, match=r"is a run, not a sweep; choose another --name\.$"):
+        Plan.of({"seeds": 1}).save(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
+
+
+def test_a_run_is_not_put_into_the_folder_of_a_sweep(tmp_path):
+    Plan.of({"seeds": 1}).save(tmp_path)
+    with pytest.raises(ValueError, match=rf"^sweep folder {tmp_path} exists; .* with ntm sweep {tmp_path}\.$"):
+        RunFolder(tmp_path).create()

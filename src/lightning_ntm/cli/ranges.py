@@ -106,7 +106,7 @@ def range_table(measured: list[Measured], slots: int | None, *, alone: bool) -> 
     ]
     memory = f", {slots} memory slots" if slots else ""
     runs = f"{measured[0].run}:" if alone else f"{counted(len(measured), 'run')}, each:"
-    title = f"{runs} {measured[0].more['sequences']} sequences of each length{memory}"
+    title = f"{runs} {counted(measured[0].more['sequences'], 'sequence')} of each length{memory}"
     drawn = Table(*headers, caption=_CAPTION)
     for one in measured:
         if alone:

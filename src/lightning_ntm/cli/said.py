@@ -102,7 +102,7 @@ def _resumed(words: list[tuple[str, str]]) -> tuple[list[tuple[str, str]], RunFo
     if not folders:
         return words, None
     folder = folders[-1].path
-    if folder.joinpath("plan.yaml").is_file():
+    if not folders[-1].config.is_file() and folder.joinpath("plan.yaml").is_file():
         raise UsageError(f"--resume: {folder} is a sweep; {command('sweep', folder)} resumes it.")
     with explained("--resume: "):
         folders[-1].require()

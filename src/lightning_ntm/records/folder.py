@@ -129,10 +129,14 @@ class RunFolder:
         except FileExistsError:
             if self.path.is_dir() and all(file == self._lock or file.suffix == ".tmp" for file in self.path.iterdir()):
                 return
-            raise ValueError(
-                f"run folder {self.path} exists; choose another --name, or continue it with "
-                f"--resume {shlex.quote(str(self.path))}."
-            ) from None
+            raise ValueError(f"{self._taken()}.") from None
+
+    def _taken(self) -> str:
+        """Return that the folder exists, and how to go on with what is in it."""
+        place, taken = shlex.quote(str(self.path)), f"folder {self.path} exists; choose another --name"
+        if not is_file(self.config) and is_file(self.path / "plan.yaml"):
+            return f"sweep {taken}, or continue it with ntm sweep {place}"
+        return f"run {taken}, or continue it with --resume {place}"
 
     def require(self) -> None:
         """Check that this is a run folder.

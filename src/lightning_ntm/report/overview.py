@@ -109,5 +109,6 @@ def _warning(tasks: Sequence[TaskScores]) -> str:
 def _not_finished(tasks: Sequence[TaskScores]) -> str:
     runs = [run for task in tasks for run in task.experiment.runs if run.status != "finished"]
     rows = [[escape(run.name), run.status, escape(run.reason)] for run in runs]
-    rows += [[escape(run.name), run.state, escape(run.reason)] for run in tasks[0].experiment.skipped]
+    left_out = [[escape(run.name), run.state, escape(run.reason)] for task in tasks for run in task.experiment.skipped]
+    rows += [row for number, row in enumerate(left_out) if row not in left_out[:number]]  # unreadable ones are in each
     return table(["run", "state", "why"], rows) if rows else "<p>None: all runs finished.</p>"

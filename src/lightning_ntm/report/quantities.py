@@ -112,9 +112,9 @@ def chosen(trace: Mapping[str, np.ndarray], show: Sequence[str]) -> list[str]:
 
 def _unknown(word: str, known: list[str]) -> str:
     if not known:
-        return f"there is no {word!r} in the trace of this network; it has nothing."
+        return f"{word!r} is nothing that this network shows; it has nothing."
     groups = [*(group for group in GROUPS if {*GROUPS[group]} & {*known}), "all"]
     near = difflib.get_close_matches(word, [*known, *groups], n=1)
     hint = f"did you mean {near[0]!r}? It" if near else "it"
     several = ", ".join(f"{group} draws {_DRAWN[group]}" for group in groups)
-    return f"there is no {word!r} in the trace of this network; {hint} has {', '.join(known)}; {several}."
+    return f"{word!r} is nothing that this network shows; {hint} has {', '.join(known)}; {several}."

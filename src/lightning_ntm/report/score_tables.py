@@ -70,18 +70,21 @@ def _published(task: str, network: str) -> str:
 def score_notes(tasks: Sequence[TaskScores], chosen: str) -> list[str]:
     """Return what the numbers of the table are, as HTML."""
     several = sorted({one["sequences"] for task in tasks for score in task.scores for _, one in score.seeds})
-    sequences = " or ".join(map(str, several))
+    sequences = f"{' or '.join(map(str, several))} sequence{'s' * (several != [1])}"
     measures = sorted({task.measure.label for task in tasks})
+    shares = " Shares are in percent." if any(task.measure.better == "higher" for task in tasks) else ""
+    published = any(SCORES.get(task.experiment.task) for task in tasks)
+    best = ", which is what the paper reports" if published else ""
     notes = [
         f"Score: {escape(' or '.join(measures))} of the kept weights, mean over the lengths of {escape(chosen)} beyond "
-        f"training ({sequences} sequences of each). Shares are in percent. Large: the best seed, which is what the "
-        f"paper reports. Below: median, mean and worst seed{_counts(tasks) or '.'}"
+        f"training ({sequences} of each).{shares} Large: the best seed{best}. Below: median, mean and worst "
+        f"seed{_counts(tasks) or '.'}"
     ]
-    if any(SCORES.get(task.experiment.task) for task in tasks):
+    if published:
         notes.append(
             "Published: Delétang et al. 2023 (arXiv 2207.02098), table 2: the maximum over 10 seeds, 3 learning rates "
             f"and further settings, trained on lengths 1 to {TRAINING_LENGTH}, over the lengths {RANGE}. The Tape-RNN "
-            "is given the length of the string. A dash: the score could not be checked."
+            "is given the length of the string. A dash there: the score could not be checked."
         )
     return notes + _differences(tasks, chosen)
 

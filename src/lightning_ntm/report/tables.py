@@ -198,7 +198,7 @@ def not_finished(experiment: Experiment) -> str:
     rows = [[escape(run.name), run.status, escape(run.reason)] for run in experiment.runs if run.status != "finished"]
     rows += [[escape(run.name), run.state, escape(run.reason)] for run in experiment.skipped]
     if not rows:
-        return f"<p>None: all of {counted(len(experiment.runs), 'run')} finished.</p>"
+        return "<p>None: all runs finished.</p>"
     return table(["run", "state", "why"], rows)
 
 
@@ -209,7 +209,8 @@ def configuration(experiment: Experiment) -> tuple[str, str]:
     rows = [[escape(name), *(escape(shown(value)) for value in values)] for name, values in differing.items()]
     same = [[escape(name), escape(shown(value))] for name, value in configs[0].items() if name not in differing]
     head = ["option", *(named(network) for network in experiment.networks)]
-    return table(head, rows) if rows else "<p>In nothing but their seeds.</p>", table(["option", "value"], same)
+    alike = "In nothing but their seeds." if len(experiment.runs) > 1 else "There is one run."
+    return table(head, rows) if rows else f"<p>{alike}</p>", table(["option", "value"], same)
 
 
 def provenance(experiment: Experiment) -> str:

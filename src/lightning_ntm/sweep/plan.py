@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from lightning_ntm.records import write_whole
+from lightning_ntm.records import RunFolder, write_whole
 from lightning_ntm.records.files import CONFIG_BYTES, PLAN_BYTES, read_text, read_yaml
 from lightning_ntm.sweep.axes import (
     RESERVED,
@@ -125,8 +125,10 @@ class Plan:
         """Write the plan into the folder of a sweep, together with the runs that are already planned there.
 
         Raises:
-            ValueError: A run of the same name has other options.
+            ValueError: A run of the same name has other options, or the folder is that of a run.
         """
+        if RunFolder(folder).config.is_file():
+            raise ValueError(f"{folder} is a run, not a sweep; choose another --name.")
         plan, copies = self.kept_in(folder)
         path, words = folder / "plan.yaml", {run.name: run.words for run in plan.runs}
         networks = plan.networks
