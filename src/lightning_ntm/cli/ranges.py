@@ -102,7 +102,7 @@ def range_table(measured: list[Measured], slots: int | None, *, alone: bool) -> 
     titles = ["lengths", *(measures[name].label if name in measures else name for name in names)]
     headers: list[Column | str] = [
         *([] if alone else [names_of_runs([one.name for one in measured])]),
-        *titles,
+        *(Column(title, overflow="fold") for title in titles),
     ]
     memory = f", {slots} memory slots" if slots else ""
     runs = f"{measured[0].run}:" if alone else f"{counted(len(measured), 'run')}, each:"
