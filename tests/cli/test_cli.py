@@ -220,7 +220,7 @@ def test_what_is_drawn_and_of_which_episode_can_be_chosen(solved, capsys, tmp_pa
         assert trace["outputs"].shape[0] == 7
         assert "targets" not in trace
     for words, told in (
-        (["--show", "gates"], "--show: 'gates' is nothing that this network shows; did you mean 'gate'? It has "),
+        (["--show", "gates"], "--show: 'gates' cannot be chosen; did you mean 'gate'? This network has "),
         (["--input", inputs, "--lengths", 5], "--input is an episode of its own: --lengths, --vary, --sequence and "),
         (["--input", "gone.npy"], "--input gone.npy: there is no such file."),
     ):

@@ -211,3 +211,11 @@ def test_scores_are_not_called_solved_where_that_is_said_of_trainings(seeds):
     page = write_report([seeds])[0].read_text()
     section = page[page.index("Every length of 41-42") : page.index('<section id="success">')]
     assert re.findall(r"[^.]*solved[^.]*\.", section) == [" The paper calls a task solved from 90 % on."]
+
+
+def test_a_page_of_several_tasks_names_a_seed_that_was_trained_twice(tmp_path):
+    for name, task in (("a", "ReverseString"), ("b", "OddsFirst"), ("twice", "OddsFirst")):
+        evaluated(symbols(tmp_path / name, 1, task), (1.0, 1.0))
+    page = write_report([tmp_path])[0].read_text()
+    [_, left_out] = cells(page[page.index('id="not-finished"') :].partition("</section>")[0])
+    assert [left_out[0], left_out[1]] == [["twice"], ["repeated"]]

@@ -51,7 +51,7 @@ def test_what_is_chosen_is_drawn_and_nothing_else(ntm):
     assert titles(left) == ["Inputs", "Gate (1: content), write head"]
     assert titles(right) == ["Targets", "Outputs", "Gate (1: content)"]
     assert whole[0].title.startswith("Memory after these steps")
-    with pytest.raises(ValueError, match=r"'gates' is nothing that this network shows; did you mean 'gate'\? It"):
+    with pytest.raises(ValueError, match=r"'gates' cannot be chosen; did you mean 'gate'\? This network"):
         panels_of(ntm, "bit", ["gates"])
     with pytest.raises(ValueError, match=r", weights; addressing draws how heads find a slot, all draws everything\.$"):
         panels_of(ntm, "bit", ["gates"])
@@ -159,7 +159,7 @@ def test_all_of_a_sparse_memory_is_drawn(model):
 def test_what_no_head_has_is_not_suggested():
     with pytest.raises(
         ValueError,
-        match=r"'addressing' is nothing that this network shows; it has hidden, cell; all draws everything\.$",
+        match=r"'addressing' cannot be chosen: this network has hidden, cell; all draws everything\.$",
     ):
         chosen(trace_of(LSTM), ["addressing"])
 

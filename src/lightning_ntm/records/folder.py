@@ -134,9 +134,9 @@ class RunFolder:
     def _taken(self) -> str:
         """Return that the folder exists, and how to go on with what is in it."""
         place, taken = shlex.quote(str(self.path)), f"folder {self.path} exists; choose another --name"
-        if not is_file(self.config) and is_file(self.path / "plan.yaml"):
-            return f"sweep {taken}, or continue it with ntm sweep {place}"
-        return f"run {taken}, or continue it with --resume {place}"
+        if is_file(self.config):
+            return f"run {taken}, or continue it with --resume {place}"
+        return f"sweep {taken}, or continue it with ntm sweep {place}" if is_file(self.path / "plan.yaml") else taken
 
     def require(self) -> None:
         """Check that this is a run folder.

@@ -11,6 +11,7 @@ from matplotlib.animation import AbstractMovieWriter, FFMpegWriter, PillowWriter
 from matplotlib.figure import Figure
 
 from lightning_ntm.report.cells import around
+from lightning_ntm.report.quantities import answered
 from lightning_ntm.report.style import INK, WIDTH, color, plain, round_places, weighting_norm, whole_numbers
 
 #: Steps in a second.
@@ -71,7 +72,7 @@ def save_training_animation(traces: Sequence[tuple[int, Mapping[str, np.ndarray]
     def show(number: int) -> None:
         step, trace = traces[number]
         figure.suptitle(f"{plain(title)}, training step {step:,}", fontsize=10)
-        output.set_data(np.where(trace.get("measured", trace["mask"])[:, None], trace["outputs"], np.nan).T)
+        output.set_data(np.where(answered(trace), trace["outputs"], np.nan).T)
 
     _save(figure, show, len(traces), path)
 
@@ -117,7 +118,7 @@ class _Drawing:
 
 
 def _draw_episode(figure: Any, trace: Mapping[str, np.ndarray]) -> list[Any]:
-    asked = trace.get("measured", trace["mask"])[:, None]
+    asked = answered(trace)
     shown = {"Inputs": trace["inputs"]}
     shown |= {name: np.where(asked, trace[name.lower()], np.nan) for name in ("Targets", "Outputs")}
     axes = figure.subplots(3, 1, sharex=True)

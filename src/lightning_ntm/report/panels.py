@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lightning_ntm.report.cells import STACK_ACTIONS, TAPE_ACTIONS, around, stack_cells, tape_cells
-from lightning_ntm.report.quantities import CELLS, QUANTITIES, Quantity, chosen
+from lightning_ntm.report.quantities import CELLS, QUANTITIES, Quantity, answered, chosen
 
 #: Rows of a panel with numbers of an unknown meaning; more cannot be told apart.
 _MOST_ROWS = 64
@@ -100,11 +100,8 @@ def _with_names(panel: Panel, names: np.ndarray | None, used: np.ndarray) -> Pan
 
 def _answers(trace: Mapping[str, np.ndarray], unit: str) -> list[Panel]:
     """Return targets and outputs in the same colours: probabilities, or numbers of any size and sign."""
-    answered, names = (
-        trace.get("measured", trace["mask"])[:, None],
-        [name for name in ("targets", "outputs") if name in trace],
-    )
-    shown = {name: np.where(answered, trace[name], np.nan) for name in names}
+    steps, names = answered(trace), [name for name in ("targets", "outputs") if name in trace]
+    shown = {name: np.where(steps, trace[name], np.nan) for name in names}
     finite = np.concatenate([values[np.isfinite(values)] for values in shown.values()])
     signed = bool(finite.size) and not (finite.min() >= 0 and finite.max() <= 1)
     most = largest(finite) if signed else 1.0

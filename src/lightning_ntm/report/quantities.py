@@ -78,6 +78,11 @@ _DRAWN = {"addressing": "how heads find a slot", "all": "everything"}
 _OF_EPISODE = {"inputs", "targets", "mask", "outputs", "errors", "measured", "optimal", "placed_by"}
 
 
+def answered(trace: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return the steps of the answer, up to its end symbol where the targets are known, as `(time, 1)`."""
+    return trace.get("measured", trace["mask"])[:, None]
+
+
 def observed(trace: Mapping[str, np.ndarray]) -> list[str]:
     """Return the names of what a network's `observe` returned, those that are known first."""
     found = [name for name in trace if name not in _OF_EPISODE and ": " not in name and trace[name].ndim]
@@ -112,9 +117,9 @@ def chosen(trace: Mapping[str, np.ndarray], show: Sequence[str]) -> list[str]:
 
 def _unknown(word: str, known: list[str]) -> str:
     if not known:
-        return f"{word!r} is nothing that this network shows; it has nothing."
+        return f"{word!r} cannot be chosen: this network has nothing to show."
     groups = [*(group for group in GROUPS if {*GROUPS[group]} & {*known}), "all"]
     near = difflib.get_close_matches(word, [*known, *groups], n=1)
-    hint = f"did you mean {near[0]!r}? It" if near else "it"
+    hint = f"; did you mean {near[0]!r}? This" if near else ": this"
     several = ", ".join(f"{group} draws {_DRAWN[group]}" for group in groups)
-    return f"{word!r} is nothing that this network shows; {hint} has {', '.join(known)}; {several}."
+    return f"{word!r} cannot be chosen{hint} network has {', '.join(known)}; {several}."

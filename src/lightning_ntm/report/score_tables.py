@@ -74,7 +74,7 @@ def score_notes(tasks: Sequence[TaskScores], chosen: str) -> list[str]:
     measures = sorted({task.measure.label for task in tasks})
     shares = " Shares are in percent." if any(task.measure.better == "higher" for task in tasks) else ""
     published = any(SCORES.get(task.experiment.task) for task in tasks)
-    best = ", which is what the paper reports" if published else ""
+    best = ", which is what Delétang et al. report" if published else ""
     notes = [
         f"Score: {escape(' or '.join(measures))} of the kept weights, mean over the lengths of {escape(chosen)} beyond "
         f"training ({sequences} of each).{shares} Large: the best seed{best}. Below: median, mean and worst "
@@ -94,7 +94,9 @@ def _counts(tasks: Sequence[TaskScores]) -> str:
     bounds = dict.fromkeys(bound for task in tasks if (bound := _bound(task)))
     if not bounds:
         return ""
-    solved = f" The paper calls a task solved from {100 * SOLVED:.0f} % on." if "%" in "".join(bounds) else ""
+    solved = (
+        f" Delétang et al. (2023) call a task solved from {100 * SOLVED:.0f} % on." if "%" in "".join(bounds) else ""
+    )
     return f", and how many seeds have a score {' or '.join(bounds)}, with the 95 % interval of Wilson.{solved}"
 
 

@@ -19,7 +19,10 @@ class Spread(NamedTuple):
 
 
 class Aligned(NamedTuple):
-    """Curves of several runs brought to the same steps, and at each step their mean, deviation, median and lowest."""
+    """Curves of several runs brought to the same steps, and at each step their mean, deviation, median and lowest.
+
+    All have the shape `(steps,)`.
+    """
 
     step: np.ndarray
     mean: np.ndarray
