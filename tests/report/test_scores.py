@@ -210,7 +210,7 @@ def test_scores_are_not_called_solved_where_that_is_said_of_trainings(seeds):
     assert "how many seeds have a score &ge; 90 %, with the 95 % interval" in note
     page = write_report([seeds])[0].read_text()
     section = page[page.index("Every length of 41-42") : page.index('<section id="success">')]
-    assert re.findall(r"[^.]*solved[^.]*\.", section) == [" The paper calls a task solved from 90 % on."]
+    assert re.findall(r"[^.]*solved[^.]*\.", section) == [" (2023) call a task solved from 90 % on."]
 
 
 def test_a_page_of_several_tasks_names_a_seed_that_was_trained_twice(tmp_path):
