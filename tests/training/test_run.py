@@ -432,9 +432,15 @@ def test_of_equal_weights_the_last_are_kept(tmp_path):
 def test_an_existing_folder_is_never_written_over(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "thesis.txt").write_text("years of work")
-    with pytest.raises(ValueError, match=r"run folder .*a exists; .*--resume"):
+    with pytest.raises(ValueError, match=r"^folder .*a exists; choose another --name\.$"):  # there is nothing to resume
         run(tmp_path / "a")
     assert [file.name for file in (tmp_path / "a").iterdir()] == ["thesis.txt"]
+
+
+def test_the_folder_of_a_run_is_never_written_over_and_can_be_resumed(tmp_path):
+    run(tmp_path / "a", steps=2).fit()
+    with pytest.raises(ValueError, match=r"^run folder .*a exists; .*, or continue it with --resume .*a\.$"):
+        run(tmp_path / "a")
 
 
 def test_nothing_to_resume_is_told(tmp_path):
