@@ -90,3 +90,26 @@ def test_looking_for_the_verb_that_has_an_option_prints_nothing_else():
     words = [sys.executable, "-m", "lightning_ntm", "evaluate", "copy", "--nothing-like-it"]
     done = subprocess.run(words, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (2, "ntm: error: unknown option --nothing-like-it\n")
+
+
+#: Runs and plans between options, and what is said of the last of them.
+MIXED = {
+    "evaluate --sequences 2 none --lengths 3 none2": "(and 1 more cannot be evaluated)",
+    "explore copy --no-browser none": "run folder none does not exist",
+    "figure --sequence 2 none --lengths 3": "run folder none does not exist",
+    "export --format onnx none --output x.onnx": "run folder none does not exist",
+    "report none --task Copy none2": "folder none does not exist",
+    "report --watch .": ". is not a run folder and has none in it.",
+    "sweep --seeds 1-2 none --processes 1": "there is no plan or folder 'none'",
+    "sweep --seeds 1-2 none --trainer.max_steps 2": "there is no plan or folder 'none'",
+    "sweep none more": "'more' is one word too many.",
+}
+
+
+@pytest.mark.parametrize(("line", "says"), MIXED.items())
+def test_options_may_stand_before_between_and_after_runs(line, says, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(shlex.split(line)) == 2
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert says in told

@@ -42,6 +42,8 @@ def sweep(argv: list[str]) -> int:
     _forget_ranks()
     given = argv.pop(0) if argv and not argv[0].startswith("-") else None
     arguments, more = _parser().parse_known_args(argv)
+    if given is None and more and not more[0].startswith("-"):
+        given = more.pop(0)
     if arguments.status:
         return _show(Path(arguments.status))
     make_lasting()
@@ -177,7 +179,7 @@ def _planned(given: str | None, arguments: argparse.Namespace, more: list[str]) 
         with explained():
             return Path(given), Plan.load(Path(given))
     if more and not more[0].startswith("-"):
-        raise UsageError(f"{more[0]!r} is no option; a plan or folder comes first.")
+        raise UsageError(f"{more[0]!r} is one word too many.")
     with explained():
         stored = {"name": Path(given).stem, **_plan(given)} if given else {}
         if "models" in said:

@@ -50,9 +50,9 @@ def evaluate(
         share of episodes that are `perfect` (without an error) with its two-sided 95 % confidence interval from
         `perfect_low` to `perfect_high` (Wilson). Each measure has a `_margin`, half the width of its 95 % confidence
         interval (nan of fewer than 10 episodes, and where all have the same value, which does not prove that all others
-        do). Where there was no error, `share_wrong_at_most` is the largest share of episodes with an error that is consistent with this
-        (95 % confidence, one-sided; about 3 in 100 for 100 episodes). If the task knows the best possible answers, also
-        the mean of the optimum and of the distance to it on the same episodes.
+        do). Where there was no error, `share_wrong_at_most` is the largest share of episodes with an error that is
+        consistent with this (95 % confidence, one-sided; about 3 in 100 for 100 episodes). If the task knows the best
+        possible answers, also the mean of the optimum and of the distance to it on the same episodes.
 
     Raises:
         ValueError: `sequences` is below 1, the task does not have this difficulty, or the network's output does not fit
