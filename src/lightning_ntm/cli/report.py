@@ -37,7 +37,7 @@ def report(argv: list[str]) -> int:
 
 def _with_interval(argv: list[str]) -> Iterator[str]:
     """Yield the words; a `--watch` that a folder follows has the default."""
-    for word, after in zip(argv, [*argv[1:], ""], strict=True):
+    for word, after in zip(argv, [*argv[1:], ""], strict=False):
         alone = word == "--watch" and not after.isdecimal() and Path(after).is_dir()
         yield "--watch=30" if alone else word
 
