@@ -80,6 +80,17 @@ def test_escape_sequences_do_not_reach_the_terminal(capsys):
     assert "must be a plain folder name" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", [" a", "a ", "a\nb", "\x1b[31m", ".a", "../a", "a" * 201])
+@pytest.mark.parametrize("words", ["train", "train --seeds 1-2", "sweep --seeds 1", "import x --from pytorch-ntm"])
+def test_every_verb_refuses_the_same_names(words, name, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main([*words.split(), "--name", name]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"ntm: error: --name (={name!r}) must be a plain folder name")
+    assert told.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
 #: Runs several commands, whose words are decoded as those of a process.
 ALL = """
 import os, sys
