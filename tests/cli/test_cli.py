@@ -916,6 +916,7 @@ def test_a_mistake_gets_one_line_and_exit_code_2_and_writes_nothing(line, capsys
     ("model: {hidden_size: many}", "--model.hidden_size (=many) must be a whole number."),
     ("a: [", "not readable as YAML"),
     ("- 1", "--config mine.yaml must hold options by name, not [1]."),
+    ("", "--config mine.yaml must hold options by name, but is empty."),
     ("nothing: 1", "unknown option --nothing\n"),
     ("seed: x", "--seed (=x) must be"),
     ("runs: null", "--runs"),

@@ -66,3 +66,19 @@ def test_the_table_of_an_evaluation_names_the_working_folder(monkeypatch, capsys
     monkeypatch.chdir("sweep/ntm-seed1")
     assert main(["evaluate", ".", "../ntm-seed2", "--sequences", "1", "--lengths", "2"]) == 0
     assert re.findall(r"ntm-seed\d", capsys.readouterr().out) == ["ntm-seed1", "ntm-seed2"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "figure {} --lengths 2 --output new/a",
+        "figure {} --lengths 2 --animate new/a/x.gif",
+        "explore {} --html new/a/x.html",
+        "export {} --format safetensors --output new/a",
+        "report {} --output new/a",
+        "report {} --output new/a/x.html",
+    ],
+)
+def test_folders_of_an_output_are_made(words, capsys):
+    assert main(words.format("sweep/ntm-seed1").split()) == 0
+    assert any(path.is_file() for path in Path("new/a").iterdir())
