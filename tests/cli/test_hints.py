@@ -7,14 +7,15 @@ import sys
 import pytest
 
 from lightning_ntm.cli import main
+from lightning_ntm.cli.completion import of_verb
+from lightning_ntm.cli.hints import OPTIONS
+from lightning_ntm.cli.verbs import _VERBS, _run
 
 OWNERS = {
     "--lengths": ("evaluate", "figure"),
     "--html": ("explore",),
     "--device": ("evaluate", "figure", "bench"),
     "--seeds": ("train", "sweep"),
-    "--trainer.max_steps": ("train",),
-    "--model.memory_slots": ("train",),
 }
 
 MEANT = {
@@ -37,7 +38,9 @@ MEANT = {
     "sweep Copy": "did you mean '--tasks Copy'?",
     "sweep --tasks Copy --device cuda": "did you mean '--trainer.accelerator gpu'?",
     "evaluate copy --model.memory_slots 3": "did you mean '--memory_slots'?",
-    "evaluate copy --trainer.accelerator gpu": "it is an option of ntm train",
+    "evaluate copy --trainer.accelerator gpu": "--trainer.* are options of ntm train",
+    "zoo --model.memory_slots 3": "--model.* are options of ntm train",
+    "zoo --nothing.at_all 3": "unknown option --nothing.at_all\n",
     "figure copy --html x.html": "it is an option of ntm explore",
     "explore copy --output x.html": "did you mean '--html'?",
 }
@@ -76,6 +79,14 @@ def test_an_option_is_named_with_all_verbs_that_have_it(option, capsys):
     assert main(["zoo", option]) == 2
     having = ", ".join(f"ntm {verb}" for verb in OWNERS[option])
     assert capsys.readouterr().err == f"ntm: error: unknown option {option}; it is an option of {having}\n"
+
+
+@pytest.mark.parametrize("verb", _VERBS)
+def test_the_options_of_each_verb_are_known(verb):
+    options = of_verb(verb, _run).options()
+    assert sorted(OPTIONS[verb].split()) == sorted(
+        option[2:] for option in options if option.startswith("--") and "." not in option and option != "--help"
+    )
 
 
 @pytest.mark.parametrize("verb", ["train --model LSTM", "sweep --models LSTM"])
