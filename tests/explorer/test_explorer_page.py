@@ -173,7 +173,7 @@ def test_the_page_in_a_temporary_folder_is_removed_at_the_end(ended, tmp_path, m
     [
         (("missing",), "run folder missing does not exist"),
         ((".",), "is not a run folder"),
-        (("run", "--html", "run/config.yaml/a.html"), "a.html: cannot write: Not a directory"),
+        (("run", "--html", "run/config.yaml/a.html"), "a.html: cannot write"),
         (("shared",), "config.json is damaged"),
         (("run", "--htm", "a"), "unknown option --htm; did you mean '--html'?"),
     ],

@@ -85,7 +85,7 @@ class Parser(Prints):
         return self.added[-1]
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Parse words: options may stand before, between and after the others. For `OPTIONS` alone see below."""
+        """Parse words, where options may stand before, between and after the others."""
         self._answer(args)
         return self.parse_intermixed_args(args, namespace)
 
