@@ -7,7 +7,7 @@ import pytest
 
 import lightning_ntm
 from lightning_ntm import open_run
-from lightning_ntm.checks import at_least, at_most, one_of, ordered
+from lightning_ntm.checks import at_least, at_most, check_name, one_of, ordered
 from lightning_ntm.training import EpisodeData, SequenceLearner
 
 
@@ -38,6 +38,20 @@ def test_numbers_out_of_range_or_order_are_told_by_name():
         at_least(1, length=2, bits=0)
     with pytest.raises(ValueError, match=r"min_length \(=3\) must be at most max_length \(=2\)"):
         ordered(min_length=3, max_length=2)
+
+
+@pytest.mark.parametrize("name", ["a", "a b", "é", "a.b-1", "a" * 200])
+def test_names_of_folders(name):
+    check_name("--name", name)
+
+
+@pytest.mark.parametrize(
+    "name", ["", " ", " a", "a ", "a\n", "a\nb", "a\tb", "\x1b[31m", "a/b", "..", ".a", "a" * 201, "a\u202eb", "\ud800"]
+)
+def test_names_that_no_folder_has_are_told_in_a_line(name):
+    with pytest.raises(ValueError, match=r"--name \(=.*\) must be a plain folder name of at most 200 bytes: ") as error:
+        check_name("--name", name)
+    assert str(error.value).isprintable()
 
 
 NETWORKS = ("NTM", "DNC", "SAM", "SDNC", "StackRNN", "TapeRNN", "LSTM", "GRU", "RNN", "Transformer")

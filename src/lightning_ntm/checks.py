@@ -4,6 +4,7 @@ import operator
 from collections.abc import Mapping
 from inspect import Parameter, Signature
 from numbers import Real
+from pathlib import Path
 from typing import Any, get_args
 
 
@@ -114,6 +115,26 @@ def ordered(**values: float) -> None:
     for i in range(len(names) - 1):
         if numbers[i] > numbers[i + 1]:
             raise ValueError(f"{names[i]} (={numbers[i]}) must be at most {names[i + 1]} (={numbers[i + 1]}).")
+
+
+def check_name(what: str, name: str, hint: str = " --runs sets its parent folder.") -> None:
+    """Raise `ValueError` for a name that no run and no sweep can have.
+
+    Args:
+        what: What has the name, as `--name`.
+        name: Of a folder.
+        hint: The end of the message.
+    """
+    plain = Path(name).name == name and name.isprintable() and name.strip() == name and not name.startswith(".")
+    if not (name and plain and len(name.encode()) <= _LONGEST_NAME):
+        raise ValueError(
+            f"{what} (={name!r}) must be a plain folder name of at most {_LONGEST_NAME} bytes: no slash, no dot at its "
+            f"start, no blanks at its ends, no control characters.{hint}"
+        )
+
+
+#: Bytes in the name of a folder: file systems allow 255, and some files append to the name.
+_LONGEST_NAME = 200
 
 
 def counted(number: int, noun: str) -> str:

@@ -729,6 +729,10 @@ def test_types_that_only_a_checker_knows_are_left_alone(tmp_path, monkeypatch, c
 NETWORKS = "known: DNC, GRU, LSTM, NTM, RNN, SAM, SDNC, StackRNN, TapeRNN, Transformer, or the import path of your own."
 OPTIMIZERS, SCHEDULERS = (", ".join(short_names(option)) for option in ("optimizer", "scheduler"))
 
+PLAIN = (
+    "--name (='../a') must be a plain folder name of at most 200 bytes: no slash, no dot at its start, no blanks at "
+    "its ends, no control characters. --runs sets its parent folder."
+)
 MISTAKES = {
     "trian": "unknown verb 'trian'; did you mean 'train'?",
     "train --model lstn": "unknown model 'lstn'; did you mean 'LSTM'?",
@@ -854,7 +858,7 @@ MISTAKES = {
     "train --seed -1": "--seed (=-1) must be at least 0.",
     "train --loss median": "--loss (=median) must be one of 'mean', 'sum'.",
     "train --decay_after 2": "--decay_after (=2.0) must be between 0 and 1.",
-    "train --name ../a": "name (='../a') must be a plain folder name; --runs sets its parent folder.",
+    "train --name ../a": PLAIN,
     "train --trainer.val_check_interval 0": "--trainer.val_check_interval (=0) must be at least 1.",
     "train --trainer.accelerator gpu": None,  # Lightning's words
     "train --resume runs/none": "--resume: run folder runs/none does not exist.",
@@ -872,7 +876,7 @@ MISTAKES = {
     "sweep --grid data.batch_size=": "grid.data.batch_size is empty.",
     "sweep --grid data.batch_size": "--grid data.batch_size: write it as OPTION=A,B.",
     "sweep --seeds 1 --shard 3/2": "--shard (=3/2) must be I/N with I from 1 to N.",
-    "sweep --seeds 1 --name ../a": "--name (='../a') must be a plain folder name; --runs sets its parent folder.",
+    "sweep --seeds 1 --name ../a": PLAIN,
     "sweep ten-seed": "there is no plan or folder 'ten-seed'; did you mean 'ten-seeds'?",
     "sweep --status nowhere": "folder nowhere does not exist.",
     "sweep --processes 0": "argument --processes: '0' must be a whole number of at least 1.",
@@ -912,6 +916,7 @@ def test_a_mistake_gets_one_line_and_exit_code_2_and_writes_nothing(line, capsys
     ("model: {hidden_size: many}", "--model.hidden_size (=many) must be a whole number."),
     ("a: [", "not readable as YAML"),
     ("- 1", "--config mine.yaml must hold options by name, not [1]."),
+    ("", "--config mine.yaml must hold options by name, but is empty."),
     ("nothing: 1", "unknown option --nothing\n"),
     ("seed: x", "--seed (=x) must be"),
     ("runs: null", "--runs"),

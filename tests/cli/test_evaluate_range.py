@@ -62,6 +62,15 @@ def test_a_mean_has_the_interval_of_independent_sequences(runs, capsys):
         f"{margin:.2g}",
     ]
     assert "±: two-sided intervals over the sequences, 95 % confidence." in " ".join(printed.split())
+    assert "no interval" not in printed
+
+
+@pytest.mark.parametrize("words", ["--range 7-8", "--lengths 7"])
+def test_means_of_few_sequences_have_no_interval(runs, words, capsys):
+    assert ntm("evaluate", runs / "lstm", *words.split(), "--sequences", 9) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert " ± " not in printed
+    assert "Means of fewer than 10 sequences have no interval." in printed
 
 
 def test_several_runs_have_a_line_each(runs, capsys):
@@ -122,6 +131,8 @@ def test_a_run_that_has_the_evaluation_is_measured_again_unless_only_missing_one
 
     assert mean("--range", "7-9", "--sequences", 2, "--missing") > 7
     assert mean("--range", "7-9", "--sequences", 3, "--missing") < 1, "of other episodes"
+    path.write_text(path.read_text().replace('"mean_accuracy": ', '"mean_accuracy": 7'))
+    assert mean("--range", "7-9:2", "--sequences", 3, "--missing") < 1, "with another step"
     assert mean("--range", "7-10", "--sequences", 2, "--missing") < 1
     path.write_text(
         path.read_text().replace('"mean_accuracy": ', '"mean_accuracy": 7').replace('"step": 1', '"step": 9')

@@ -159,7 +159,10 @@ def test_the_example_learns(monkeypatch, capsys):
     assert float(re.search(r"([\d.]+) wrong bits", capsys.readouterr().out)[1]) < 4
 
 
-@pytest.mark.parametrize(("verb", "said"), [("figure", "The .npz file beside the pictures"), ("bench", '"of peak" is')])
+@pytest.mark.parametrize(
+    ("verb", "said"),
+    [("figure", "The .npz file beside the pictures"), ("bench", '"of peak" is'), ("bench", '"of floor" is')],
+)
 def test_help_explains_what_is_printed_or_written(verb, said, capsys):
     with pytest.raises(SystemExit):
         main([verb, "--help"])

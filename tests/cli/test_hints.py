@@ -7,14 +7,15 @@ import sys
 import pytest
 
 from lightning_ntm.cli import main
+from lightning_ntm.cli.completion import of_verb
+from lightning_ntm.cli.hints import OPTIONS
+from lightning_ntm.cli.verbs import _VERBS, _run
 
 OWNERS = {
     "--lengths": ("evaluate", "figure"),
     "--html": ("explore",),
     "--device": ("evaluate", "figure", "bench"),
     "--seeds": ("train", "sweep"),
-    "--trainer.max_steps": ("train",),
-    "--model.memory_slots": ("train",),
 }
 
 MEANT = {
@@ -37,7 +38,9 @@ MEANT = {
     "sweep Copy": "did you mean '--tasks Copy'?",
     "sweep --tasks Copy --device cuda": "did you mean '--trainer.accelerator gpu'?",
     "evaluate copy --model.memory_slots 3": "did you mean '--memory_slots'?",
-    "evaluate copy --trainer.accelerator gpu": "it is an option of ntm train",
+    "evaluate copy --trainer.accelerator gpu": "--trainer.* are options of ntm train",
+    "zoo --model.memory_slots 3": "--model.* are options of ntm train",
+    "zoo --nothing.at_all 3": "unknown option --nothing.at_all\n",
     "figure copy --html x.html": "it is an option of ntm explore",
     "explore copy --output x.html": "did you mean '--html'?",
 }
@@ -78,6 +81,14 @@ def test_an_option_is_named_with_all_verbs_that_have_it(option, capsys):
     assert capsys.readouterr().err == f"ntm: error: unknown option {option}; it is an option of {having}\n"
 
 
+@pytest.mark.parametrize("verb", _VERBS)
+def test_the_options_of_each_verb_are_known(verb):
+    options = of_verb(verb, _run).options()
+    assert sorted(OPTIONS[verb].split()) == sorted(
+        option[2:] for option in options if option.startswith("--") and "." not in option and option != "--help"
+    )
+
+
 @pytest.mark.parametrize("verb", ["train --model LSTM", "sweep --models LSTM"])
 def test_an_argument_of_another_network_is_not_said_to_be_an_option(verb, capsys):
     assert main([*verb.split(), "--model.nothing_like_it=3"]) == 2
@@ -90,3 +101,26 @@ def test_looking_for_the_verb_that_has_an_option_prints_nothing_else():
     words = [sys.executable, "-m", "lightning_ntm", "evaluate", "copy", "--nothing-like-it"]
     done = subprocess.run(words, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (2, "ntm: error: unknown option --nothing-like-it\n")
+
+
+#: Runs and plans between options, and what is said of the last of them.
+MIXED = {
+    "evaluate --sequences 2 none --lengths 3 none2": "(and 1 more cannot be evaluated)",
+    "explore copy --no-browser none": "run folder none does not exist",
+    "figure --sequence 2 none --lengths 3": "run folder none does not exist",
+    "export --format onnx none --output x.onnx": "run folder none does not exist",
+    "report none --task Copy none2": "folder none does not exist",
+    "report --watch .": ". is not a run folder and has none in it.",
+    "sweep --seeds 1-2 none --processes 1": "there is no plan or folder 'none'",
+    "sweep --seeds 1-2 none --trainer.max_steps 2": "there is no plan or folder 'none'",
+    "sweep none more": "'more' is one word too many.",
+}
+
+
+@pytest.mark.parametrize(("line", "says"), MIXED.items())
+def test_options_may_stand_before_between_and_after_runs(line, says, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(shlex.split(line)) == 2
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert says in told

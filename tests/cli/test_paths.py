@@ -1,6 +1,7 @@
 """Folders by other paths: of a sweep where one run is meant, `.` and `..`, a slash at the end, a link."""
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from lightning_ntm.records import RunFolder, find
 from lightning_ntm.report.experiment import read_experiment
 from lightning_ntm.report.heading import over
 from lightning_ntm.sweep import Plan
+from lightning_ntm.zoo import located
 
 
 @pytest.fixture(autouse=True)
@@ -66,3 +68,40 @@ def test_the_table_of_an_evaluation_names_the_working_folder(monkeypatch, capsys
     monkeypatch.chdir("sweep/ntm-seed1")
     assert main(["evaluate", ".", "../ntm-seed2", "--sequences", "1", "--lengths", "2"]) == 0
     assert re.findall(r"ntm-seed\d", capsys.readouterr().out) == ["ntm-seed1", "ntm-seed2"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "figure {} --lengths 2 --output new/a",
+        "figure {} --lengths 2 --animate new/a/x.gif",
+        "explore {} --html new/a/x.html",
+        "export {} --format safetensors --output new/a",
+        "report {} --output new/a",
+        "report {} --output new/a/x.html",
+    ],
+)
+def test_folders_of_an_output_are_made(words, capsys):
+    assert main(words.format("sweep/ntm-seed1").split()) == 0
+    assert any(path.is_file() for path in Path("new/a").iterdir())
+
+
+@pytest.mark.parametrize("verb", ["evaluate", "figure", "explore", "export --format torch", "report"])
+@pytest.mark.parametrize(
+    ("file", "says"),
+    [
+        ("sweep/ntm-seed1/config.yaml", "; give its folder, sweep/ntm-seed1"),
+        ("sweep/ntm-seed1/figures/memory.npz", "; give its folder, sweep/ntm-seed1"),
+        ("sweep/plan.yaml", ""),
+    ],
+)
+def test_a_file_of_a_run_is_told_with_its_folder(verb, file, says, capsys):
+    Path(file).parent.mkdir(exist_ok=True)
+    Path(file).touch()
+    assert error_of(capsys, *verb.split(), file) == f"ntm: error: {file} is a file, not a run folder{says}.\n"
+
+
+def test_pictures_of_a_file_of_weights_are_beside_it():
+    shutil.copy(located("copy") / "best.safetensors", "mine.safetensors")
+    assert main(["figure", "mine.safetensors", "--lengths", "2"]) == 0
+    assert Path("mine-figures/memory-length-2.png").exists()

@@ -9,6 +9,7 @@ from ramp import Constant, Ramp
 from lightning_ntm import LSTM, Batch, Copy, DynamicNGrams
 from lightning_ntm.evaluation.episodes import chunks
 from lightning_ntm.evaluation.evaluate import evaluate, evaluate_pieces, margin
+from lightning_ntm.intervals import wilson
 
 
 def cost(ones, zeros, chance):
@@ -22,23 +23,23 @@ def interval(values):
 
 
 def test_costs_and_their_intervals_are_those_worked_out_by_hand():
-    row = evaluate(Constant(), Ramp(), {"length": 4}, sequences=3)
-    # The three episodes ask for 0000, 0001 and 0011.
-    bits = [cost(0, 4, 0.8), cost(1, 3, 0.8), cost(2, 2, 0.8)]
-    optimal = [cost(0, 4, 0.25), cost(1, 3, 0.25), cost(2, 2, 0.25)]
+    row = evaluate(Constant(), Ramp(), {"length": 4}, sequences=10)
+    ones = [0, 1, 2, 3, 4, 4, 4, 4, 4, 4]  # of 0000, 0001, 0011, 0111 and then 1111
+    bits = [cost(one, 4 - one, 0.8) for one in ones]
+    optimal = [cost(one, 4 - one, 0.25) for one in ones]
     regret = [mine - best for mine, best in zip(bits, optimal, strict=True)]
     assert row == pytest.approx(
         {
             "length": 4,
-            "wrong_bits": 3,
-            "bits_per_sequence": sum(bits) / 3,
-            "perfect": 0,
-            "perfect_low": 0,
-            "perfect_high": 1.96**2 / (3 + 1.96**2),
-            "sequences": 3,
-            "optimal_bits": sum(optimal) / 3,
-            "regret_bits": sum(regret) / 3,
-            "wrong_bits_margin": interval([4, 3, 2]),
+            "wrong_bits": 1,
+            "bits_per_sequence": sum(bits) / 10,
+            "perfect": 0.6,
+            "perfect_low": wilson(6, 10)[0],
+            "perfect_high": wilson(6, 10)[1],
+            "sequences": 10,
+            "optimal_bits": sum(optimal) / 10,
+            "regret_bits": sum(regret) / 10,
+            "wrong_bits_margin": interval([4 - one for one in ones]),
             "bits_per_sequence_margin": interval(bits),
             "regret_bits_margin": interval(regret),
         },
@@ -108,9 +109,11 @@ def test_a_network_without_an_error_is_not_proved_to_be_perfect(monkeypatch):
     assert row["share_wrong_at_most"] == pytest.approx(0.03, abs=1e-3)
 
 
-def test_one_episode_has_no_interval_nor_have_many_that_are_all_the_same():
+def test_few_episodes_have_no_interval_nor_have_many_that_are_all_the_same():
     assert math.isnan(margin(torch.tensor([3.0])))
-    assert math.isnan(margin(torch.tensor([3.0, 3.0, 3.0])))
+    assert math.isnan(margin(torch.arange(9.0)))
+    assert margin(torch.arange(10.0)) == pytest.approx(interval(range(10)))
+    assert math.isnan(margin(torch.full((10,), 3.0)))
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ def test_a_program_runs_any_number_of_sequences_of_any_length(kind, load, made, 
     if kind == "onnx":
         for name in exporting._OF_ONNX:
             pytest.importorskip(name, reason=f"{name} is not installed")
-    model, path = made(), tmp_path / "model"
+    model, path = made(), tmp_path / "new" / "folder" / "model"
     assert export(model, path, kind) < 1e-5
     program = load(path)
     for batch, time in ((1, 1), (2, 13), (7, 3)):

@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+import signal
 from contextlib import nullcontext
 from html.parser import HTMLParser
 
@@ -148,10 +149,12 @@ def test_the_command_writes_the_page_of_a_run_and_of_a_saved_network(tmp_path, c
     assert opened[0].startswith("file:///")
 
 
-@pytest.mark.parametrize("ended", [KeyboardInterrupt, EOFError, SystemExit])
+@pytest.mark.parametrize("ended", [KeyboardInterrupt, EOFError, SystemExit, "SIGQUIT"])
 def test_the_page_in_a_temporary_folder_is_removed_at_the_end(ended, tmp_path, monkeypatch):
     def wait():
         assert [path.name for path in tmp_path.glob("temporary/*/*")] == ["explore.html"]
+        if ended == "SIGQUIT":
+            signal.raise_signal(getattr(signal, ended, signal.SIGINT))
         raise ended
 
     monkeypatch.setattr("webbrowser.open", lambda address: True)
@@ -170,7 +173,7 @@ def test_the_page_in_a_temporary_folder_is_removed_at_the_end(ended, tmp_path, m
     [
         (("missing",), "run folder missing does not exist"),
         ((".",), "is not a run folder"),
-        (("run", "--html", "nowhere/a.html"), "cannot write"),
+        (("run", "--html", "run/config.yaml/a.html"), "a.html: cannot write"),
         (("shared",), "config.json is damaged"),
         (("run", "--htm", "a"), "unknown option --htm; did you mean '--html'?"),
     ],

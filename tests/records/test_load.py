@@ -156,7 +156,7 @@ def test_what_cannot_be_read_is_left_out_and_told(tmp_path, kind, reason):
 def test_folders_without_runs_are_mistakes(tmp_path):
     with pytest.raises(ValueError, match="nowhere does not exist"):
         load(tmp_path / "nowhere")
-    with pytest.raises(ValueError, match="is not a folder"):
+    with pytest.raises(ValueError, match="is a file, not a run folder"):
         load(__file__)
     (tmp_path / "config.yaml").write_text("a: 1")  # a name that others use too
     with pytest.raises(ValueError, match="is not a run folder and has none in it"):

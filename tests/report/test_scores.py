@@ -204,6 +204,15 @@ def test_networks_that_were_not_evaluated_are_named(seeds):
     assert told in page.read_text()
 
 
+def test_a_page_of_one_task_names_them_too(seeds):
+    told = "without this evaluation"
+    assert told not in write_report([seeds])[0].read_text()
+    symbols(seeds / "other", 1, model="NTM")
+    page = write_report([seeds])[0].read_text()
+    section = page[page.index("Every length of 41-42") : page.index('<section id="success">')]
+    assert f"1 run {told}: NTM (1)</p>" in section
+
+
 def test_scores_are_not_called_solved_where_that_is_said_of_trainings(seeds):
     experiments = read_experiments(seeds)
     note = score_notes(scores_of(experiments, "41-42"), "41-42")[0]

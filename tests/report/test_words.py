@@ -115,6 +115,18 @@ def test_the_page_says_when_of_which_sweep_and_by_which_command_it_was_made(tmp_
     assert 'http-equiv="refresh"' not in html
 
 
+def test_a_page_has_every_command_of_a_run_that_was_resumed(tmp_path):
+    run = write_run(tmp_path / "a")
+    about = json.loads((run / "about.jsonl").read_text())
+    commands = [["ntm", "train"], *[["ntm", "train", "--resume", "a", "--trainer.val_check_interval", "5"]] * 2, None]
+    notes = [json.dumps({**about, "command": command}) for command in commands]
+    (run / "about.jsonl").write_text("\n".join(notes) + "\n")
+    page = write_report([run])[0].read_text()
+    assert "commands of its first run, in their order" in page
+    found = [re.sub("<[^>]+>", "", one).split() for one in re.findall('<code class="command">(.*?)</code>', page)]
+    assert found == commands[:2]
+
+
 def test_chance_is_drawn_where_it_is_known(tmp_path):
     for seed in (1, 2):
         note(write_run(tmp_path / f"a{seed}", seed=seed, costs=[4.0, 1.0]), units_per_sequence=24.0)

@@ -1,5 +1,6 @@
 """Which runs a plan stands for."""
 
+from datetime import date
 from importlib.resources import files
 from pathlib import Path
 
@@ -149,7 +150,13 @@ def test_a_kept_plan_may_grow_but_not_change(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("- a", "is not a plan, but list"),
+        ("- a", "must be a plan, which is a mapping, but is a list"),
+        ("3", "but is a whole number"),
+        ("3.5", "but is a number"),
+        ("text", "but is a text"),
+        ("true", "but is true or false"),
+        ("2026-11-28", "but is of another kind"),
+        ("", "but is empty"),
         ("{", "not readable as YAML"),
         ("name: a", "has no valid runs"),
         ("runs: {../a: []}", "must be a plain folder name"),
@@ -226,6 +233,9 @@ def test_null_is_as_good_as_nothing():
         ({"models": "a/b"}, "must be a plain folder name"),
         ({"grid": {"data.batch_size": ["4" * 300]}}, "of at most 200 bytes"),
         ({"options": {"a": {1, 2}}}, "cannot be an argument of ntm train"),
+        ({"grid": {"a": date(2026, 11, 28)}}, r"^2026-11-28 cannot be an argument of ntm train; put it in quotes, as"),
+        ({"name": ["a"]}, "name must be a text, but is a list"),
+        ({"name": True}, "name must be a text, but is true or false"),
     ],
 )
 def test_odd_values_are_told_in_a_line(said, message):

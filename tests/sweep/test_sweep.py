@@ -307,3 +307,14 @@ def test_a_run_that_cannot_be_read_fails_alone(tmp_path, monkeypatch):
     worker = Worker(tmp_path, "", retries=0, tell=lambda said: None)
     assert LocalEngine(1).train(worker, plan.runs, lambda: None) == {"bad": "failed", "good": "done"}
     assert worker.complete_together(plan.runs) == {"bad": "failed", "good": "done"}
+
+
+def test_a_folder_of_claims_that_cannot_be_written_is_told_and_does_not_matter_to_runs_that_are_done(tmp_path):
+    write_run(tmp_path / "a")
+    (tmp_path / "a" / "result.json").write_text('{"step": 300}')
+    (tmp_path / ".claims").write_text("a file")
+    told = []
+    worker = Worker(tmp_path, "", retries=0, tell=told.append)
+    runs = [PlannedRun("a", ()), PlannedRun("b", ())]
+    assert LocalEngine(1).train(worker, runs, lambda: None) == {"a": "done", "b": "failed"}
+    assert told == [f"b: {tmp_path}/.claims: cannot write: this is a link or a file, not a folder"]

@@ -62,6 +62,7 @@ def refused(words):
         ("--seeds 3-1", "--seeds: "),
         ("--seeds 1,1", "--seeds: "),
         ("--seeds 1-2 --name ../a", "must be a plain folder name"),
+        ("--seeds 1-2 --name .a", "must be a plain folder name"),
         ("--seeds 1-2 --model Hopfield", "unknown model 'Hopfield'"),
     ],
 )

@@ -198,7 +198,7 @@ def test_a_run_is_shipped_in_miniature(tmp_path):
     run, target = trained(tmp_path / "run"), tmp_path / "zoo" / "mine"
     with pytest.raises(ValueError, match="were not evaluated: ntm evaluate"):
         SHIP["ship"](run, target)
-    assert main(["evaluate", str(run.path), "--lengths", "3", "--sequences", "2"]) == 0
+    assert main(["evaluate", str(run.path), "--lengths", "3", "--sequences", "10"]) == 0
     SHIP["ship"](run, target)
     shipped = RunFolder(target)
     assert open_run(target).step == 15000

@@ -15,7 +15,8 @@ from lightning_ntm.training.bench import bench as rows, number_of_rows
 
 _DESCRIPTION = """Time a training step with the kernel and with the reference loop. On two idle cores this takes
 minutes, most of them for the loop; --repeats 3 takes less. On a CPU, "of peak" is the rate of useful
-operations relative to a large matrix product on this machine."""
+operations relative to a large matrix product on this machine. On a GPU, "of floor" is a lower bound of the time of
+the kernel's forward or backward program, from the bytes and operations that it needs, relative to its time."""
 NOT_MEASURED = "not measured"
 
 #: Title and format of each column of the table, by the key of a row. Each program of a GPU has two columns.

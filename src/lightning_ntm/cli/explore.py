@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import webbrowser
@@ -66,14 +67,24 @@ def _show(page: "Explorer", *, browser: bool) -> None:
             say("No browser was found; open this file in one.")
         if _on_terminal():
             say("Enter or Ctrl-C removes this file and ends; --html FILE keeps the page.")
-            with suppress(KeyboardInterrupt, EOFError):
-                input()
+            _wait()
         else:
             sys.stdout.flush()
             stays = True
     finally:
         if not stays:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _wait() -> None:
+    """Wait for Enter, Ctrl-C or Ctrl-Backslash, which ends a process without removing files."""
+    number = getattr(signal, "SIGQUIT", signal.SIGINT)
+    before = signal.signal(number, signal.default_int_handler)
+    try:
+        with suppress(KeyboardInterrupt, EOFError):
+            input()
+    finally:
+        signal.signal(number, before)
 
 
 def _on_terminal() -> bool:

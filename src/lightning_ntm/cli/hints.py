@@ -19,6 +19,34 @@ _MEANT = {
     "--slots": "--memory_slots",
 }
 
+#: The options of each verb, but for those of `ntm train` with a dot: to make the parsers takes seconds.
+OPTIONS = {
+    "train": "config resume seed seeds help-all print_config model task optimizer scheduler name runs threads "
+    "stop_when_solved keep_weights_every decay_after loss on_nonfinite min_memory_slots weight_noise noise_warmup",
+    "sweep": "models tasks configs seeds grid name runs processes side-by-side retries shard engine ray-address "
+    "ray-cpus ray-gpus quiet status",
+    "evaluate": "lengths vary on memory_slots device sequences pieces range include_training missing json",
+    "figure": "lengths vary on memory_slots device output sequence show input animate over",
+    "explore": "html no-browser",
+    "zoo": "json",
+    "export": "format output push_to_hub",
+    "import": "from task name runs write_follows",
+    "report": "output task watch",
+    "bench": "repeats json device",
+}
+_OF_TRAIN = ("model", "task", "optimizer", "scheduler", "data", "trainer")
+
+
+def owners(option: str | None, verb: str) -> str:
+    """Return which verbs have an option that a verb does not have, in words, or nothing."""
+    name = (option or "").removeprefix("--")
+    group, dot, _ = name.partition(".")
+    others = {other: names.split() for other, names in OPTIONS.items() if other != "train" or verb != "sweep"}
+    if dot and group in _OF_TRAIN and verb not in ("train", "sweep"):
+        return f"; --{group}.* are options of ntm train"
+    having = [f"ntm {other}" for other, names in others.items() if name in names and other != verb]
+    return f"; it is an option of {', '.join(having)}" if having else ""
+
 
 def meant(option: str, known: Sequence[str]) -> str:
     """Return which of the known options was meant, or nothing. Of two the first is taken.

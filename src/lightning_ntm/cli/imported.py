@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from lightning_ntm.checks import check_name
 from lightning_ntm.cli.words import Parser, UsageError, command, explained, filled, near
 
 #: Implementations whose checkpoints can be read.
@@ -18,6 +19,8 @@ def import_run(argv: list[str]) -> int:
     from lightning_ntm.exchange.importing import import_run as make
 
     name = arguments.name or f"{arguments.kind}-{Path(arguments.checkpoint).stem}"
+    with explained():
+        check_name("--name", name)
     follows = None if arguments.write_follows is None else arguments.write_follows == "read"
     with explained("", MemoryError, OverflowError, RuntimeError):
         made = make(

@@ -10,7 +10,7 @@ from rich.table import Column, Table
 
 from lightning_ntm.checks import counted
 from lightning_ntm.cli.output import warn
-from lightning_ntm.cli.results import Measured, names_of_runs
+from lightning_ntm.cli.results import Measured, names_of_runs, of_few
 from lightning_ntm.cli.terminal import progress_of
 from lightning_ntm.cli.words import Parser, UsageError
 from lightning_ntm.evaluation.build import TrainedRun
@@ -28,7 +28,7 @@ def add_range(parser: Parser) -> None:
     add = parser.add_argument
     add("--range", type=_range, metavar="A-B[:STEP]", help="every length from A to B, and the mean over them")
     add("--include_training", action="store_true", help="let --range include training lengths; the mean excludes them")
-    add("--missing", action="store_true", help="skip runs whose folder already has this --range")
+    add("--missing", action="store_true", help="skip runs whose folder already has this evaluation")
 
 
 def _range(text: str) -> range:
@@ -107,7 +107,7 @@ def range_table(measured: list[Measured], slots: int | None, *, alone: bool) -> 
     memory = f", {slots} memory slots" if slots else ""
     runs = f"{measured[0].run}:" if alone else f"{counted(len(measured), 'run')}, each:"
     title = f"{runs} {counted(measured[0].more['sequences'], 'sequence')} of each length{memory}"
-    drawn = Table(*headers, caption=_CAPTION)
+    drawn = Table(*headers, caption=_CAPTION + of_few([dict(one.more) for one in measured]))
     for one in measured:
         if alone:
             for part in _parts(one.results):

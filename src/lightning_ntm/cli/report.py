@@ -2,6 +2,7 @@
 
 import argparse
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -27,11 +28,18 @@ def report(argv: list[str]) -> int:
     parser.add_argument("--task", type=filled, help="report only on this task, if the runs have several")
     every = "write the page again every N seconds (30) until all runs have ended; a browser that shows it reloads it"
     parser.add_argument("--watch", type=positive, nargs="?", const=30, metavar="N", help=every)
-    arguments = parser.parse_args(argv)
+    arguments = parser.parse_args(list(_with_interval(argv)))
     if arguments.watch:
         return _watch(arguments)
     _write(arguments)
     return 0
+
+
+def _with_interval(argv: list[str]) -> Iterator[str]:
+    """Yield the words; a `--watch` that a folder follows has the default."""
+    for word, after in zip(argv, [*argv[1:], ""], strict=False):
+        alone = word == "--watch" and not after.isdecimal() and Path(after).is_dir()
+        yield "--watch=30" if alone else word
 
 
 def _place(text: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from rich.table import Column, Table
 
 from lightning_ntm.checks import counted
-from lightning_ntm.intervals import in_words
+from lightning_ntm.intervals import FEWEST, in_words
 from lightning_ntm.measures import Measures
 from lightning_ntm.records import RunFolder
 
@@ -70,13 +70,19 @@ def _title(measured: list[Measured], slots: int | None, alone: bool) -> str:
 
 def _confidence(results: list[dict[str, Any]]) -> str:
     """Return the notes below the table: what the intervals are, and what no error in so many sequences shows."""
-    text = "±, and in brackets: two-sided intervals, 95 % confidence."
+    text = "±, and in brackets: two-sided intervals, 95 % confidence." + of_few(results)
     if clean := [result for result in results if "share_wrong_at_most" in result]:
         share = in_words(clean[0]["share_wrong_at_most"])
         where = "Not one error" if len(clean) == len(results) else "A row without an error"
         sequences = counted(clean[0]["sequences"], "sequence")
         text += f"\n{where} in {sequences} shows that {share} have one (one-sided, 95 %)."
     return text
+
+
+def of_few(results: list[dict[str, Any]]) -> str:
+    """Return the note that means of few sequences have no interval, if there are such means."""
+    few = any(result["sequences"] < FEWEST for result in results)
+    return f"\nMeans of fewer than {FEWEST} sequences have no interval." if few else ""
 
 
 def _has_room(name: str, results: list[dict[str, Any]], optima: set[str]) -> bool:

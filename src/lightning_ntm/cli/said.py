@@ -169,7 +169,7 @@ def _options(value: Any, where: str) -> dict[str, Any]:
     """Return options by name: those of a file, of a text of YAML, or as they are."""
     value = _parsed(value, where)
     if not isinstance(value, dict):
-        raise UsageError(f"{where} must hold options by name, not {value!r}.")
+        raise UsageError(f"{where} must hold options by name, {'but is empty' if value is None else f'not {value!r}'}.")
     return {str(name): inner for name, inner in value.items()}
 
 

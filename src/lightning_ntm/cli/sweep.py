@@ -12,7 +12,7 @@ from typing import Any
 
 from rich.console import Console
 
-from lightning_ntm.checks import counted
+from lightning_ntm.checks import check_name, counted
 from lightning_ntm.cli.hints import of_word
 from lightning_ntm.cli.streams import make_lasting
 from lightning_ntm.cli.terminal import Terminal
@@ -42,6 +42,8 @@ def sweep(argv: list[str]) -> int:
     _forget_ranks()
     given = argv.pop(0) if argv and not argv[0].startswith("-") else None
     arguments, more = _parser().parse_known_args(argv)
+    if given is None and more and not more[0].startswith("-"):
+        given = more.pop(0)
     if arguments.status:
         return _show(Path(arguments.status))
     make_lasting()
@@ -65,7 +67,7 @@ def train_seeds(argv: list[str]) -> int:
     name, runs = arguments.name or names.name or names.label, arguments.runs or names.runs
     planned = [PlannedRun(f"{names.label}-seed{seed}", (*words, f"--seed={seed}")) for seed in seeds]
     make_lasting()
-    return _trained(Path(runs) / _plain(name), Plan(name, tuple(planned)), arguments)
+    return _trained(_folder(runs, name), Plan(name, tuple(planned)), arguments)
 
 
 def _forget_ranks() -> None:
@@ -177,19 +179,19 @@ def _planned(given: str | None, arguments: argparse.Namespace, more: list[str]) 
         with explained():
             return Path(given), Plan.load(Path(given))
     if more and not more[0].startswith("-"):
-        raise UsageError(f"{more[0]!r} is no option; a plan or folder comes first.")
+        raise UsageError(f"{more[0]!r} is one word too many.")
     with explained():
         stored = {"name": Path(given).stem, **_plan(given)} if given else {}
         if "models" in said:
             said["models"] = with_named_networks(said["models"], stored.get("models"))
         plan = Plan.of({**stored, **said}, more)
-    return Path(arguments.runs or "runs") / _plain(plan.name), plan
+    return _folder(arguments.runs or "runs", plan.name), plan
 
 
-def _plain(name: str) -> str:
-    if Path(name).name != name or name.startswith(".") or len(name.encode()) > 200:
-        raise UsageError(f"--name (={name!r}) must be a plain folder name; --runs sets its parent folder.")
-    return name
+def _folder(runs: str, name: str) -> Path:
+    with explained():
+        check_name("--name", name)
+    return Path(runs) / name
 
 
 def _said(arguments: argparse.Namespace) -> dict[str, Any]:

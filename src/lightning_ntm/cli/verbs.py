@@ -8,6 +8,7 @@ from contextlib import nullcontext, suppress
 from importlib import import_module
 from importlib.metadata import version
 
+from lightning_ntm.cli.hints import owners
 from lightning_ntm.cli.process import ending_on_signals, start, without_collection
 from lightning_ntm.cli.streams import loss, name_output, open_closed
 from lightning_ntm.cli.words import UnknownOptionError, UsageError, near, one_line
@@ -71,7 +72,7 @@ def run(argv: list[str] | None = None) -> int:
         lost = loss()
         return code if lost is None else code or _error(lost)
     except UnknownOptionError as error:
-        return _error(UsageError(f"{error}{_owners(error.option, words[0])}"))
+        return _error(UsageError(f"{error}{owners(error.option, words[0])}"))
     except UsageError as error:
         return _error(error)
     except BrokenPipeError:
@@ -80,15 +81,6 @@ def run(argv: list[str] | None = None) -> int:
         return 0
     except (OSError, UnicodeError) as error:
         return _error(error)
-
-
-def _owners(option: str | None, verb: str) -> str:
-    """Return which verbs have an option that a verb does not have, in words, or nothing."""
-    from lightning_ntm.cli.completion import of_verb
-
-    others = [name for name in _VERBS if name != "train" or verb not in ("train", "sweep")] if option else []
-    having = [f"ntm {name}" for name in others if option in of_verb(name, _run).options()]
-    return f"; it is an option of {', '.join(having)}" if having else ""
 
 
 def _error(error: Exception) -> int:

@@ -84,11 +84,19 @@ class Parser(Prints):
         self.added.append(super().add_argument(*names, **options))
         return self.added[-1]
 
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse words, where options may stand before, between and after the others."""
+        self._answer(args)
+        return self.parse_intermixed_args(args, namespace)
+
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse words. For `OPTIONS` alone raise `OptionsAsked`."""
+        self._answer(args)
+        return super().parse_known_args(args, namespace)
+
+    def _answer(self, args: Any) -> None:
         if args == [self.OPTIONS]:
             raise OptionsAsked(self)
-        return super().parse_known_args(args, namespace)
 
     def options(self) -> list[str]:
         """Return the names of all options."""

@@ -13,12 +13,14 @@ from lightning_ntm.zoo import Shipped, described, is_shipped
 
 
 def folder_of(run: str, kind: str) -> Path:
-    """Return the folder for what is made of a run: within it, or for a network of the package in the working folder.
+    """Return the folder for what is made of a run: within it, or beside a file of weights, or in the working folder.
 
     Args:
         run: The run folder, or the name of a network of the package.
         kind: The name of the folder, as `figures`.
     """
+    if Path(run).is_file():  # of weights
+        return Path(run).with_name(f"{Path(run).stem}-{kind}")
     return Path(f"{run}-{kind}") if is_shipped(run) else Path(run) / kind
 
 

@@ -56,7 +56,7 @@ def open_run(path: Path | str, *, memory_slots: int | None = None, device: str |
     """
     where = chosen_device(str(device))
     weights = located(path)
-    if weights.is_file():
+    if weights.is_file() and weights.suffix == ".safetensors":
         config = _checked(config_in(weights), f"the configuration in {weights}")
     else:
         folder = RunFolder(weights)

@@ -16,7 +16,7 @@ from lightning_ntm.evaluation.device import device_of
 from lightning_ntm.evaluation.episodes import chunks, sequences_of
 from lightning_ntm.evaluation.modes import undisturbed
 from lightning_ntm.evaluation.slots import start_of
-from lightning_ntm.intervals import none_of, wilson
+from lightning_ntm.intervals import FEWEST, none_of, wilson
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.tasks.answer import Answer, mean
 from lightning_ntm.tasks.base import Task
@@ -49,10 +49,10 @@ def evaluate(
         The difficulty, the mean of each measure of the task's answer by its name, and the number of `sequences`; the
         share of episodes that are `perfect` (without an error) with its two-sided 95 % confidence interval from
         `perfect_low` to `perfect_high` (Wilson). Each measure has a `_margin`, half the width of its 95 % confidence
-        interval (nan where all episodes have the same value, which does not prove that all others do). Where there was
-        no error, `share_wrong_at_most` is the largest share of episodes with an error that is consistent with this
-        (95 % confidence, one-sided; about 3 in 100 for 100 episodes). If the task knows the best possible answers, also
-        the mean of the optimum and of the distance to it on the same episodes.
+        interval (nan of fewer than 10 episodes, and where all have the same value, which does not prove that all others
+        do). Where there was no error, `share_wrong_at_most` is the largest share of episodes with an error that is
+        consistent with this (95 % confidence, one-sided; about 3 in 100 for 100 episodes). If the task knows the best
+        possible answers, also the mean of the optimum and of the distance to it on the same episodes.
 
     Raises:
         ValueError: `sequences` is below 1, the task does not have this difficulty, or the network's output does not fit
@@ -161,7 +161,7 @@ def _summary(batches: list[dict[str, Tensor]], optima: set[str]) -> dict[str, An
 
 
 def margin(values: Tensor) -> float:
-    """Return half the width of the 95 % confidence interval of a mean; nan where all values are the same."""
-    if bool((values == values[0]).all()):
+    """Return half the width of the 95 % confidence interval of a mean; nan of few values, or of the same ones."""
+    if len(values) < FEWEST or bool((values == values[0]).all()):
         return math.nan
     return CONFIDENCE * float(values.double().std()) / math.sqrt(len(values))

@@ -9,7 +9,7 @@ import io
 import logging
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -60,7 +60,7 @@ def export(network: MemoryModel[Any], path: Path, kind: str) -> float:
 
     Args:
         network: The network.
-        path: The file.
+        path: The file. Its folder is made if it is missing.
         kind: `onnx`, with input `inputs` and output `logits`, or `torch`, for `torch.export.load`. onnxruntime takes at
             least one step, and for sparse memories at least one sequence.
 
@@ -84,6 +84,8 @@ def export(network: MemoryModel[Any], path: Path, kind: str) -> float:
             difference = _check(sequence.network, program)
     except ValueError as error:
         raise ValueError(f"{path} is not written: {error}") from None
+    with suppress(FileExistsError):
+        path.parent.mkdir(parents=True)
     write_whole(path, data)
     return difference
 

@@ -1,6 +1,7 @@
 """The page on which a trained network runs: one file that needs nothing but itself."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from html import escape
 from importlib.resources import files
 from os import PathLike
@@ -20,7 +21,7 @@ from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.models.dnc import DNC
 from lightning_ntm.models.ntm import NTM
 from lightning_ntm.models.sparse import SAM, SDNC
-from lightning_ntm.records import write_whole
+from lightning_ntm.records import without_empty, write_whole
 from lightning_ntm.records.parsing import as_embedded
 from lightning_ntm.report.quantities import ASIDE, QUANTITIES
 from lightning_ntm.tasks.base import Task
@@ -68,12 +69,16 @@ class Explorer:
         self.html = html
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write the page into a file, which needs nothing but itself.
+        """Write the page into a file, which needs nothing but itself. Its folder is made if it is missing.
 
         Raises:
             OSError: It cannot be written.
         """
-        write_whole(Path(path), self.html)
+        place = Path(path)
+        with without_empty(place.parent):
+            with suppress(FileExistsError):
+                place.parent.mkdir(parents=True)
+            write_whole(place, self.html)
 
     def _repr_html_(self) -> str:
         return (

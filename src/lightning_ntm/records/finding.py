@@ -23,6 +23,8 @@ def find(*folders: Path | str) -> dict[str, RunFolder]:
     found: dict[object, tuple[Path, Path]] = {}
     for given in map(Path, folders):
         if not given.is_dir():
+            if given.is_file():
+                RunFolder(given).require()
             raise ValueError(f"{given} is not a folder." if given.exists() else f"folder {given} does not exist.")
         here = dict(_runs(given))
         if not here:

@@ -145,7 +145,9 @@ class RunFolder:
             ValueError: It is not.
         """
         if self.path.is_file():
-            raise ValueError(f"{self.path} is a file, not a run folder.")
+            above = (self.path.parent, self.path.parent.parent)
+            hint = next((f"; give its folder, {folder}" for folder in above if is_file(folder / self.config.name)), "")
+            raise ValueError(f"{self.path} is a file, not a run folder{hint}.")
         if not self.path.is_dir():
             raise ValueError(f"run folder {self.path} does not exist.")
         if not is_file(self.config):

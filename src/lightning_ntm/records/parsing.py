@@ -58,6 +58,21 @@ def _too_much(events: Iterator[Any]) -> str | None:
     return None
 
 
+def kind_of_yaml(value: Any) -> str:
+    """Return what a value of YAML is, in words."""
+    return "empty" if value is None else _KINDS.get(type(value), "of another kind")
+
+
+_KINDS = {
+    dict: "a mapping",
+    list: "a list",
+    str: "a text",
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+}
+
+
 def parse_json(text: str) -> Any:
     """Return what a text of JSON says, as `shown_value`; `None` if it is none, or nested too deeply."""
     try:

@@ -76,7 +76,7 @@ def _render(tasks: Sequence[TaskScores], chosen: str, plots: Sequence[str], made
         made_by=made_by(made),
         title=f"{counted(len(labels), 'network')} on {counted(len(tasks), 'task')}",
         runs=f"{len(runs):,} run{'s' * (len(runs) != 1)}",
-        warning=_warning(tasks),
+        warning=without_score(tasks),
         scores=scores_section(tasks, chosen),
         plots="".join(plots),
         not_finished=_not_finished(tasks),
@@ -89,12 +89,12 @@ def scores_section(tasks: Sequence[TaskScores], chosen: str) -> str:
     return score_table(tasks) + notes
 
 
-def _warning(tasks: Sequence[TaskScores]) -> str:
+def without_score(tasks: Sequence[TaskScores]) -> str:
     """Return how many runs of which networks have no score, if there are any."""
     scored = {id(run) for task in tasks for score in task.scores for run, _ in score.seeds}
     experiments = [task.experiment for task in tasks]
     missing = Counter(
-        f"{network.label} on {experiment.task}"
+        network.label if len(tasks) == 1 else f"{network.label} on {experiment.task}"
         for experiment in experiments
         for network in experiment.networks
         for run in network.runs

@@ -23,7 +23,7 @@ from lightning_ntm.report.experiment import Experiment, Network, read_experiment
 from lightning_ntm.report.figures import PANELS, Figures, capitalized, draw
 from lightning_ntm.report.heading import UNKNOWN, Made
 from lightning_ntm.report.lengths import Lengths, lengths_of
-from lightning_ntm.report.overview import draw_overview, scores_section
+from lightning_ntm.report.overview import draw_overview, scores_section, without_score
 from lightning_ntm.report.pictures import memory_pictures
 from lightning_ntm.report.run import Run
 from lightning_ntm.report.scores import chosen_range, scores_of
@@ -233,8 +233,9 @@ def _ranges(experiment: Experiment, figures: Figures) -> str:
     chosen = chosen_range([experiment])
     if chosen is None:
         return ""
-    plots = "".join(figures.page.get("ranges", ()))
-    return f"<h3>Every length of {escape(chosen)}</h3>{plots}{scores_section(scores_of([experiment], chosen), chosen)}"
+    scores, plots = scores_of([experiment], chosen), "".join(figures.page.get("ranges", ()))
+    table = without_score(scores) + scores_section(scores, chosen)
+    return f"<h3>Every length of {escape(chosen)}</h3>{plots}{table}"
 
 
 def _data(experiment: Experiment) -> dict[str, Any]:

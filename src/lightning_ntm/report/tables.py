@@ -226,17 +226,19 @@ def provenance(experiment: Experiment) -> str:
             escape(value) + ("" if alone else f" ({counted(count, 'run')})")
             for value, count in found.most_common()
         )])  # fmt: skip
-    commands = [[named(network), words] for network in experiment.networks if (words := _command(network))]
-    folded = table(["network", "command of its first run"], commands)
+    commands = [[named(network), words] for network in experiment.networks if (words := _commands(network))]
+    folded = table(["network", "commands of its first run, in their order"], commands)
     more = f"<details><summary>commands</summary>{folded}</details>" if commands else ""
     return table(["what", "in the last training of each run"], rows) + more
 
 
-def _command(network: Network) -> str:
-    """Return the command of a network's first run as HTML; nothing if it was not noted."""
-    words = network.runs[0].notes[0].get("command") if network.runs[0].notes else None
-    if not isinstance(words, list):
-        return ""
+def _commands(network: Network) -> str:
+    """Return the commands that began and resumed a network's first run as HTML, each once; nothing without notes."""
+    noted = (note.get("command") for note in network.runs[0].notes)
+    return "<br>".join(dict.fromkeys(_command(words) for words in noted if isinstance(words, list)))
+
+
+def _command(words: list[Any]) -> str:
     # An option is not broken after its dashes.
     spans = "".join(f"<span>{escape(shorten(shlex.quote(str(word))))}</span> " for word in words)
     return f'<code class="command">{spans}</code>'

@@ -165,8 +165,8 @@ def argument(option: str, value: Any) -> str:
 def _text(value: Any) -> str:
     try:
         return value if isinstance(value, str) else json.dumps(value)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{value!r} cannot be an argument of ntm train ({error}); put it in quotes.") from None
+    except TypeError:  # of a date, among others
+        raise ValueError(f"{value} cannot be an argument of ntm train; put it in quotes, as a text.") from None
 
 
 def _plain(text: str) -> str:

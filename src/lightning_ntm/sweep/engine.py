@@ -49,6 +49,8 @@ class Worker:
     def complete(self, run: PlannedRun) -> End:
         """Train a run to its end, unless it has ended or another process is training it."""
         run_folder = RunFolder(self.folder / run.name)
+        if _is_done(run_folder):
+            return "done"  # also in a folder that cannot be written
         claims = self.folder / ".claims"
         try:
             make_folder(claims)
@@ -56,7 +58,7 @@ class Worker:
         except ValueError:
             return "elsewhere"
         except OSError as error:
-            self.tell(f"{run.name}: {error}")
+            self.tell(f"{run.name}: {message_of(error)}")
             return "failed"
         try:
             return "done" if _is_done(run_folder) else self._attempts(run, run_folder)

@@ -8,8 +8,10 @@ from typing import Any
 
 import yaml
 
+from lightning_ntm.checks import check_name
 from lightning_ntm.records import RunFolder, write_whole
 from lightning_ntm.records.files import CONFIG_BYTES, PLAN_BYTES, read_text, read_yaml
+from lightning_ntm.records.parsing import kind_of_yaml
 from lightning_ntm.sweep.axes import (
     RESERVED,
     argument,
@@ -28,7 +30,6 @@ _DATA = ("--task.train", "--task.validation")
 #: Options of `ntm train` that accept a file; folder of a sweep for the copies of these files; their suffixes.
 _FILE_OPTIONS = ("--config", "--model", "--task", "--data", "--trainer", "--optimizer", "--scheduler", *_DATA)
 _FILES, _YAML = "files", (".yaml", ".yml", ".json")
-_LONGEST = 200  # bytes in the name of a run: file systems allow 255, and some files append to the name
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,8 @@ class Plan:
         for option in {*mapping(keys, "options"), *options_in(arguments)} & mapping(keys, "grid").keys():
             raise ValueError(f"{option} is in the grid, so it cannot also have one value for every run.")
         check_named_networks(keys, {*mapping(keys, "options"), *options_in(arguments), *mapping(keys, "grid")})
+        if isinstance(keys.get("name"), bool | list | dict):
+            raise ValueError(f"name must be a text, but is {kind_of_yaml(keys['name'])}.")
         axes = list(axes_of(keys))
         options = [argument(option, value) for option, value in mapping(keys, "options").items()]
         runs = []
@@ -91,7 +94,7 @@ class Plan:
             network = next((part.network for part in others if part.network), "")
             runs.append(PlannedRun(name, (*words[:-1], *options, words[-1], *arguments), network))
         each_once("run", [run.name for run in runs])
-        _plain_names(run.name for run in runs)
+        _check_names(run.name for run in runs)
         return cls(str(keys.get("name") or default_name(axes)), tuple(runs))
 
     def shard(self, number: int, of: int) -> "Plan":
@@ -187,7 +190,7 @@ class Plan:
         planned = tuple(
             PlannedRun(str(name), tuple(map(str, words)), named.get(str(name), "")) for name, words in runs.items()
         )
-        _plain_names(run.name for run in planned)
+        _check_names(run.name for run in planned)
         inside = folder.absolute()
         return cls(str(stored.get("name", folder.name)), planned)._mapped(
             lambda _, value: str(inside / value) if value.startswith(f"{_FILES}/") else value
@@ -205,7 +208,7 @@ def read_plan(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise ValueError(f"{path} is {error}") from None
     if not isinstance(read, dict):
-        raise ValueError(f"{path} is not a plan, but {type(read).__name__}.")
+        raise ValueError(f"{path} must be a plan, which is a mapping, but is {kind_of_yaml(read)}.")
     return {str(key): value for key, value in read.items()}
 
 
@@ -241,8 +244,6 @@ def _mapped(words: Sequence[str], change: Callable[[str, str], str]) -> tuple[st
     return tuple(found)
 
 
-def _plain_names(names: Iterable[str]) -> None:
+def _check_names(names: Iterable[str]) -> None:
     for name in names:
-        plain = Path(name).name == name and name.isprintable() and not name.startswith(".")
-        if not name or not plain or len(name.encode()) > _LONGEST:
-            raise ValueError(f"the name of a run (={name!r}) must be a plain folder name of at most {_LONGEST} bytes.")
+        check_name("the name of a run", name, "")

@@ -10,6 +10,7 @@ from lightning.pytorch.callbacks import Callback, ProgressBar
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
+from lightning_ntm.checks import check_name
 from lightning_ntm.records import RunFolder
 from lightning_ntm.training.callbacks import NoProfiler, Recorder, StopWhenSolved, WholeCheckpointIO
 from lightning_ntm.training.data import EpisodeData
@@ -202,6 +203,5 @@ def folder_of(runs: Path | str, name: str) -> RunFolder:
     Raises:
         ValueError: The name is not that of a folder within `runs`.
     """
-    if not name.isprintable() or Path(name).name != name or name in ("", ".", ".."):
-        raise ValueError(f"name (={name!r}) must be a plain folder name; --runs sets its parent folder.")
+    check_name("--name", name)
     return RunFolder(Path(runs).expanduser() / name)
