@@ -12,7 +12,7 @@ import torch
 from training.test_run import network, run
 
 from lightning_ntm.evaluation import open_run
-from lightning_ntm.evaluation.weights import kept_config, save_weights
+from lightning_ntm.evaluation.weights import holds_weights, kept_config, save_weights
 from lightning_ntm.records import RunFolder
 from lightning_ntm.training import SequenceLearner
 from lightning_ntm.training.recorded import check_settings_of
@@ -119,6 +119,16 @@ def test_a_run_without_a_configuration_keeps_none(tmp_path):
     save_weights(model, tmp_path / "a", step=7, config=kept_config(""))
     with pytest.raises(ValueError, match="does not hold the configuration of its run; open the run folder instead"):
         open_run(tmp_path / "a")
+
+
+def test_a_file_of_weights_is_known_by_its_ending_or_its_first_bytes(tmp_path):
+    save_weights(network(), tmp_path / "renamed.weights", step=7)
+    (tmp_path / "damaged.safetensors").write_bytes(b"")
+    texts = {"empty": "", "short": "a", "config.yaml": "seed: 1\n" * 9, "result.json": '{"step":{"a": 1}}'}
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+    found = {path.name for path in (*tmp_path.iterdir(), tmp_path, tmp_path / "missing") if holds_weights(path)}
+    assert found == {"renamed.weights", "damaged.safetensors"}
 
 
 def test_equal_weights_give_equal_files(tmp_path):

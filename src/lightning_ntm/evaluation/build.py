@@ -15,7 +15,7 @@ from lightning_ntm.checks import message_of
 from lightning_ntm.evaluation.device import chosen_device
 from lightning_ntm.evaluation.noise import WeightNoise
 from lightning_ntm.evaluation.slots import start_of
-from lightning_ntm.evaluation.weights import check_weights, config_in, load_weights
+from lightning_ntm.evaluation.weights import check_weights, config_in, holds_weights, load_weights
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.records import RunFolder
 from lightning_ntm.records.files import read_object, read_yaml
@@ -56,7 +56,7 @@ def open_run(path: Path | str, *, memory_slots: int | None = None, device: str |
     """
     where = chosen_device(str(device))
     weights = located(path)
-    if weights.is_file() and weights.suffix == ".safetensors":
+    if holds_weights(weights):
         config = _checked(config_in(weights), f"the configuration in {weights}")
     else:
         folder = RunFolder(weights)

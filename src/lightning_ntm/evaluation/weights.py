@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,17 @@ def save_weights(
     if config:
         about["config"] = config
     write_whole(path, as_safetensors(weights, about))
+
+
+def holds_weights(path: Path) -> bool:
+    """Return whether a path is a file of weights, by its ending or its first bytes, which are the size of a header."""
+    if not path.is_file():
+        return False
+    if path.suffix == ".safetensors":
+        return True
+    with suppress(OSError), path.open("rb") as file:
+        return 0 < int.from_bytes(file.read(8), "little") <= path.stat().st_size
+    return False
 
 
 def as_safetensors(weights: Mapping[str, Tensor], about: dict[str, str]) -> bytes:
