@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from lightning_ntm.records import RunFolder, claim, make_folder, without_empty, write_whole, writing
+from lightning_ntm.records import RunFolder, claim, make_folder, without_empty, write_whole, write_with_folder, writing
 from lightning_ntm.records.locks import NoLocksWarning
 
 
@@ -176,3 +176,17 @@ def test_folders_in_which_nothing_is_written_are_removed_and_no_others(tmp_path)
     assert sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")) == [
         "before", "c", "c/d", "c/d/file"
     ]  # fmt: skip
+
+
+def test_a_file_is_written_with_its_folder_or_not_at_all(tmp_path, monkeypatch):
+    write_with_folder(tmp_path / "new" / "one" / "page", "text")
+    assert (tmp_path / "new" / "one" / "page").read_text() == "text"
+    (tmp_path / "link").symlink_to(tmp_path / "new", target_is_directory=True)
+    write_with_folder(tmp_path / "link" / "page", "text")
+    assert (tmp_path / "new" / "page").exists()
+    with pytest.raises(OSError, match="cannot write"):
+        write_with_folder(tmp_path / "new" / "page" / "below", "text")
+    monkeypatch.setattr(writing, "_replace", lambda *paths: (_ for _ in ()).throw(OSError(28, "full")))
+    with pytest.raises(OSError, match="full"):
+        write_with_folder(tmp_path / "other" / "one" / "page", "text")
+    assert not (tmp_path / "other").exists()

@@ -9,7 +9,7 @@ import io
 import logging
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from lightning_ntm.kernels.torch_internals import scan
 from lightning_ntm.models.base import MemoryModel
-from lightning_ntm.records import write_whole
+from lightning_ntm.records import write_with_folder
 from lightning_ntm.states import flatten, structure, unflatten
 
 #: Largest difference of a logit, relative to the largest logit, or to 1 if all are smaller.
@@ -84,9 +84,7 @@ def export(network: MemoryModel[Any], path: Path, kind: str) -> float:
             difference = _check(sequence.network, program)
     except ValueError as error:
         raise ValueError(f"{path} is not written: {error}") from None
-    with suppress(FileExistsError):
-        path.parent.mkdir(parents=True)
-    write_whole(path, data)
+    write_with_folder(path, data)
     return difference
 
 

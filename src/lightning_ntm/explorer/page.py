@@ -1,7 +1,6 @@
 """The page on which a trained network runs: one file that needs nothing but itself."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from html import escape
 from importlib.resources import files
 from os import PathLike
@@ -21,7 +20,7 @@ from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.models.dnc import DNC
 from lightning_ntm.models.ntm import NTM
 from lightning_ntm.models.sparse import SAM, SDNC
-from lightning_ntm.records import without_empty, write_whole
+from lightning_ntm.records import write_with_folder
 from lightning_ntm.records.parsing import as_embedded
 from lightning_ntm.report.quantities import ASIDE, QUANTITIES
 from lightning_ntm.tasks.base import Task
@@ -74,11 +73,7 @@ class Explorer:
         Raises:
             OSError: It cannot be written.
         """
-        place = Path(path)
-        with without_empty(place.parent):
-            with suppress(FileExistsError):
-                place.parent.mkdir(parents=True)
-            write_whole(place, self.html)
+        write_with_folder(Path(path), self.html)
 
     def _repr_html_(self) -> str:
         return (

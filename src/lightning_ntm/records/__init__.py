@@ -9,4 +9,9 @@ from .locks import Claim as Claim, claim as claim
 from .parsing import as_json as as_json, printable as printable
 from .reading import Measured as Measured, Series as Series, Skipped as Skipped, read as read
 from .results import difficulty_of as difficulty_of
-from .writing import make_folder as make_folder, without_empty as without_empty, write_whole as write_whole
+from .writing import (
+    make_folder as make_folder,
+    without_empty as without_empty,
+    write_whole as write_whole,
+    write_with_folder as write_with_folder,
+)

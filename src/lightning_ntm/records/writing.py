@@ -46,6 +46,18 @@ def without_empty(path: Path) -> Iterator[None]:
                 folder.rmdir()
 
 
+def write_with_folder(path: Path, data: bytes | memoryview | str) -> None:
+    """Write a file as `write_whole`, and its folder if that is missing; neither if the file cannot be written.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    with without_empty(path.parent):
+        with suppress(FileExistsError):  # a file, or a link to a folder: `write_whole` tells which
+            path.parent.mkdir(parents=True)
+        write_whole(path, data)
+
+
 def is_link(path: Path) -> bool:
     """Return whether a path is a symbolic link, or a junction of Windows."""
     try:
