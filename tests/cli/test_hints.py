@@ -113,6 +113,9 @@ MIXED = {
     "report --watch .": ". is not a run folder and has none in it.",
     "sweep --seeds 1-2 none --processes 1": "there is no plan or folder 'none'",
     "sweep --seeds 1-2 none --trainer.max_steps 2": "there is no plan or folder 'none'",
+    "sweep --trainer.max_steps 2 none": "there is no plan or folder 'none'",
+    "sweep --trainer.max_steps=2 none --seeds 1": "there is no plan or folder 'none'",
+    "sweep --trainer.max_steps 2 chomsky-smoke more": "'more' is one word too many",
     "sweep none more": "'more' is one word too many.",
 }
 

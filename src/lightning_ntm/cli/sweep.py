@@ -7,6 +7,7 @@ import shlex
 import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -42,12 +43,20 @@ def sweep(argv: list[str]) -> int:
     _forget_ranks()
     given = argv.pop(0) if argv and not argv[0].startswith("-") else None
     arguments, more = _parser().parse_known_args(argv)
-    if given is None and more and not more[0].startswith("-"):
-        given = more.pop(0)
+    if given is None:
+        given = _word_alone(more)
     if arguments.status:
         return _show(Path(arguments.status))
     make_lasting()
     return _trained(*_planned(given, arguments, more), arguments)
+
+
+def _word_alone(words: list[str]) -> str | None:
+    """Take the first word that is neither an option nor the value of the option before it, and return it."""
+    for index, (before, word) in enumerate(pairwise(["", *words])):
+        if not word.startswith("-") and not (before.startswith("-") and "=" not in before):
+            return words.pop(index)
+    return None
 
 
 def train_seeds(argv: list[str]) -> int:
