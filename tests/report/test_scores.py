@@ -100,13 +100,34 @@ def test_published_scores_are_shares_of_known_tasks_in_percent():
 
 
 def test_tasks_with_other_measures_are_judged_by_their_first_one(tmp_path):
-    path = write_run(tmp_path / "a", task="Copy")
-    rows = [{"length": 21, "wrong_bits": 0.25, "bits_per_sequence": 1.0, "perfect": 0.0, "sequences": 9}]
-    one = {"range": "21-21", "training_length": 20, "skipped": 0, "sequences": 9, "mean_wrong_bits": 0.25}
-    RunFolder(path).keep_evaluation(300, [], 2, [{**one, "results": rows}])
+    for seed, wrong in ((1, 0.25), (2, 0.75)):
+        path = write_run(tmp_path / f"seed{seed}", task="Copy", seed=seed)
+        rows = [{"length": 21, "wrong_bits": wrong, "bits_per_sequence": 1.0, "perfect": 0.0, "sequences": 9}]
+        one = {"range": "21-21", "training_length": 20, "skipped": 0, "sequences": 9, "mean_wrong_bits": wrong}
+        RunFolder(path).keep_evaluation(300, [], 2, [{**one, "results": rows}])
     head, row = table_of(tmp_path)
     assert len(head) == 2, "nothing is published"
-    assert " ".join(row[1]) == "0.25 median 0.25 mean 0.25 worst 0.25 0 of 1 &le; 0 wrong bits (0 to 79 %)"
+    assert " ".join(row[1]) == "0.25 median 0.50 mean 0.50 worst 0.75 0 of 2 &le; 0 wrong bits (0 to 66 %)"
+
+
+def test_of_one_seed_the_score_stands_alone(tmp_path):
+    evaluated(symbols(tmp_path / "a", 1, task="EvenPairs"), (0.5, 0.5))
+    _, row = table_of(tmp_path)
+    assert " ".join(row[1]) == "50.0 one seed published 100.0"
+    [task] = scores_of(read_experiments(tmp_path), "41-42")
+    assert "Below" not in " ".join(score_notes([task], "41-42"))
+    [legend] = draw_range(task.scores, task.measure).legends
+    assert [text.get_text() for text in legend.get_texts()] == ["LSTM", "lengths of training"]
+
+
+def test_a_legend_is_as_wide_as_its_figure_at_most(tmp_path):
+    for seed in (1, 2):
+        evaluated(symbols(tmp_path / str(seed), seed, model="mine.ANetworkWithQuiteALongName"), (0.5, 0.5), slots=1024)
+    [task] = scores_of(read_experiments(tmp_path), "41-42")
+    figure = draw_range(task.scores, task.measure)
+    [legend] = figure.legends
+    assert len(legend.get_texts()) == 3
+    assert legend.get_window_extent().width <= figure.bbox.width
 
 
 def test_the_range_that_most_runs_have_is_compared(seeds):

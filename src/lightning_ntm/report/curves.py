@@ -19,6 +19,7 @@ from lightning_ntm.report.style import (
     INK,
     SOFT,
     Scale,
+    add_legend,
     color,
     dashes,
     floor_of,
@@ -223,13 +224,7 @@ def _legend(figure: Figure, networks: list[Network], more: list[Any]) -> None:
         Line2D([], [], color=SOFT, linestyle=(0, (1, 1.6)), linewidth=1.4, label="median"),
         *more,
     ]
-    for columns in (4, 3, 2, 1):  # as many as the names leave room for
-        legend = figure.legend(
-            handles=handles, loc="outside upper left", ncols=columns, frameon=False, fontsize=9, handlelength=1.8
-        )
-        if columns == 1 or legend.get_window_extent().width <= figure.bbox.width:
-            return
-        legend.remove()
+    add_legend(figure, handles)
 
 
 def _name_unsolved(axis: Any, network: Network, drawn: Vertical) -> None:

@@ -11,7 +11,7 @@ from lightning_ntm.measures import Measure
 from lightning_ntm.report.curves import Vertical
 from lightning_ntm.report.scores import Score
 from lightning_ntm.report.statistics import envelope
-from lightning_ntm.report.style import LINE, SOFT, Scale, color, dashes, new_figure, plain
+from lightning_ntm.report.style import LINE, SOFT, Scale, add_legend, color, dashes, new_figure, plain
 
 #: Most networks with a band each: more of them would hide one another.
 _BANDS = 3
@@ -56,9 +56,10 @@ def _legend(figure: Figure, scores: tuple[Score, ...]) -> None:
         Line2D([], [], color=color(score.color), linestyle=dashes(score.color), linewidth=1.8, label=plain(score.label))
         for score in scores
     ]
-    if len(scores) <= _BANDS:
+    several = any(len(score.seeds) > 1 for score in scores)
+    if several and len(scores) <= _BANDS:
         handles.append(Patch(color=SOFT, alpha=0.2, linewidth=0, label="worst to best seed"))
-    else:
+    elif several:
         handles.append(Line2D([], [], color=SOFT, linewidth=0.7, label="best seed"))
     handles.append(Patch(color=LINE, linewidth=0, label="lengths of training"))
-    figure.legend(handles=handles, loc="outside upper left", ncols=3, frameon=False, fontsize=9, handlelength=1.8)
+    add_legend(figure, handles)

@@ -38,9 +38,10 @@ def _cell(task: TaskScores, score: Score) -> str:
     end = spread(values, measure.better)
     best = max(values, default=end.mean) if measure.better == "higher" else min(values, default=end.mean)
     others = {"median": end.median, "mean": end.mean, "worst": end.worst}
-    lines = [f"{name} {_shown(value, measure)}" for name, value in others.items()]
-    if bound := _bound(task):
-        reached, tried = task.reached(score), len(score.seeds)
+    tried = len(score.seeds)
+    lines = [f"{name} {_shown(value, measure)}" for name, value in others.items()] if tried > 1 else ["one seed"]
+    if tried > 1 and (bound := _bound(task)):
+        reached = task.reached(score)
         low, high = wilson(reached, tried)
         lines += [f"{reached} of {tried} {bound}", f"({100 * low:.0f} to {100 * high:.0f} %)"]
     if score.network in SCORES.get(task.experiment.task, {}):
@@ -69,16 +70,17 @@ def _published(task: str, network: str) -> str:
 
 def score_notes(tasks: Sequence[TaskScores], chosen: str) -> list[str]:
     """Return what the numbers of the table are, as HTML."""
-    several = sorted({one["sequences"] for task in tasks for score in task.scores for _, one in score.seeds})
-    sequences = f"{' or '.join(map(str, several))} sequence{'s' * (several != [1])}"
+    numbers = sorted({one["sequences"] for task in tasks for score in task.scores for _, one in score.seeds})
+    sequences = f"{' or '.join(map(str, numbers))} sequence{'s' * (numbers != [1])}"
+    several = any(len(score.seeds) > 1 for task in tasks for score in task.scores)
+    below = f" Below: median, mean and worst seed{_counts(tasks) or '.'}" if several else ""
     measures = sorted({task.measure.label for task in tasks})
     shares = " Shares are in percent." if any(task.measure.better == "higher" for task in tasks) else ""
     published = any(SCORES.get(task.experiment.task) for task in tasks)
     best = ", which is what Delétang et al. report" if published else ""
     notes = [
         f"Score: {escape(' or '.join(measures))} of the kept weights, mean over the lengths of {escape(chosen)} beyond "
-        f"training ({sequences} of each).{shares} Large: the best seed{best}. Below: median, mean and worst "
-        f"seed{_counts(tasks) or '.'}"
+        f"training ({sequences} of each).{shares} Large: the best seed{best}.{below}"
     ]
     if published:
         notes.append(

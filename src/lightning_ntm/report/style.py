@@ -97,6 +97,17 @@ def new_figure(panels: int = 1, titles: Sequence[str] = ()) -> tuple[Figure, lis
     return figure, axes[:panels]
 
 
+def add_legend(figure: Figure, handles: Sequence[Any]) -> None:
+    """Add a legend above the panels, in as many columns as its names leave room for, at most four."""
+    for columns in (4, 3, 2, 1):
+        legend = figure.legend(
+            handles=handles, loc="outside upper left", ncols=columns, frameon=False, fontsize=9, handlelength=1.8
+        )
+        if columns == 1 or legend.get_window_extent().width <= figure.bbox.width:
+            return
+        legend.remove()
+
+
 def color(number: int) -> str:
     """Return the colour of a network."""
     return COLORS[number % len(COLORS)]
