@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from lightning_ntm.signals import end_signals
 
@@ -67,6 +67,36 @@ def ending_on_signals() -> Iterator[None]:
 def _end(number: int, _: FrameType | None) -> NoReturn:
     signal.signal(number, signal.SIG_IGN)  # some send it twice
     raise SystemExit(128 + number)
+
+
+class EndSignalError(KeyboardInterrupt):
+    """A signal ended the sweep, as Ctrl-C does."""
+
+    def __init__(self, number: int):
+        super().__init__()
+        self.number = number
+
+
+@contextmanager
+def interrupted_by_signals() -> Iterator[None]:
+    """Treat the first signal that ends a process as Ctrl-C and ignore further ones: a closing terminal sends several.
+
+    SIGINT is handled even if the shell started the process in the background, which ignores it.
+    """
+    received: list[int] = []
+
+    def interrupt(number: int, _: object) -> None:
+        received.append(number)
+        if len(received) == 1:
+            raise EndSignalError(number)
+
+    handlers: dict[int, Any] = {**dict.fromkeys(end_signals(), interrupt), signal.SIGINT: signal.default_int_handler}
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

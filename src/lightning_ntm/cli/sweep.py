@@ -5,8 +5,7 @@ import os
 import re
 import shlex
 import signal
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,12 @@ from rich.console import Console
 
 from lightning_ntm.checks import check_name, counted
 from lightning_ntm.cli.hints import of_word
+from lightning_ntm.cli.process import EndSignalError, interrupted_by_signals
 from lightning_ntm.cli.streams import make_lasting
 from lightning_ntm.cli.terminal import Terminal
 from lightning_ntm.cli.watch import View, table
 from lightning_ntm.cli.words import Parser, UsageError, command, explained, filled, near, positive, whole_number
 from lightning_ntm.recipes import plans
-from lightning_ntm.signals import end_signals
 from lightning_ntm.sweep import End, Engine, LocalEngine, Plan, PlannedRun, Worker, status_of
 from lightning_ntm.sweep.axes import numbers, with_named_networks
 from lightning_ntm.sweep.environment import without_ranks
@@ -112,11 +111,11 @@ def _trained(folder: Path, plan: Plan, arguments: argparse.Namespace) -> int:
     worker = Worker(folder, "lightning_ntm.cli.child.train", arguments.retries, console.print)
     view = View(folder, mine, console, quiet=arguments.quiet or not is_live(console))
     try:
-        with _ends_on_signals(), view:
+        with interrupted_by_signals(), view:
             ends = engine.train(worker, mine.runs, view.look)
     except KeyboardInterrupt as end:
         console.print(f"interrupted. To go on: {command('sweep', folder)}{_same_way(arguments)}")
-        return 128 + (end.number if isinstance(end, _EndSignalError) else signal.SIGINT)
+        return 128 + (end.number if isinstance(end, EndSignalError) else signal.SIGINT)
     return _summary(folder, ends, console)
 
 
@@ -257,36 +256,6 @@ def _engine(arguments: argparse.Namespace) -> Engine:
         from lightning_ntm.sweep.ray import RayEngine
 
         return RayEngine(arguments.ray_address, arguments.ray_cpus, arguments.ray_gpus)
-
-
-class _EndSignalError(KeyboardInterrupt):
-    """A signal ended the sweep, as Ctrl-C does."""
-
-    def __init__(self, number: int):
-        super().__init__()
-        self.number = number
-
-
-@contextmanager
-def _ends_on_signals() -> Iterator[None]:
-    """Treat the first signal that ends a process as Ctrl-C and ignore further ones: a closing terminal sends several.
-
-    SIGINT is handled even if the shell started the process in the background, which ignores it.
-    """
-    received: list[int] = []
-
-    def interrupt(number: int, _: object) -> None:
-        received.append(number)
-        if len(received) == 1:
-            raise _EndSignalError(number)
-
-    handlers: dict[int, Any] = {**dict.fromkeys(end_signals(), interrupt), signal.SIGINT: signal.default_int_handler}
-    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _show(folder: Path) -> int:
