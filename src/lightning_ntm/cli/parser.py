@@ -1,12 +1,15 @@
 """The parser of `ntm train`: its options are the arguments of constructors."""
 
 import re
+from collections.abc import Iterator
 from functools import reduce
 from typing import Any
 
 import lightning as L
+import torch
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_parsing_settings
+from jsonargparse.typing import register_type
 
 from lightning_ntm.cli.classes import arguments, class_path, short_names
 from lightning_ntm.cli.help import class_help
@@ -24,6 +27,9 @@ from lightning_ntm.training.settings import Settings
 #: What the task tells the network.
 LINKED = ("input_size", "output_size")
 
+
+#: Written as `cpu` and read again, as the device of a callback.
+register_type(torch.device, fail_already_registered=False)
 
 _KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "a text"}
 
@@ -108,9 +114,22 @@ def saved(parser: ArgumentParser, config: Namespace) -> str:
         text: str = parser.dump(config, skip_unset=False, skip_validation=True)
         yaml.safe_load(text)
         text.encode()
-    if lost := re.search(r"^ *(\w+): (Unable to serialize instance .*)", text, re.MULTILINE):
-        raise UsageError(f"{lost[1]} cannot be kept in config.yaml: {lost[2].lower()}.")
+    if lost := next(_unkept(yaml.safe_load(text)), None):
+        option, reason = lost
+        raise UsageError(f"--{option} cannot be kept in config.yaml: {reason.lower()}.")
     return text
+
+
+def _unkept(configuration: Any, option: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the option, and the reason, of each value that jsonargparse could not write."""
+    if isinstance(configuration, dict):
+        for name, value in configuration.items():
+            yield from _unkept(value, option if name == "init_args" else f"{option}.{name}".strip("."))
+    elif isinstance(configuration, list):
+        for value in configuration:
+            yield from _unkept(value, option)
+    elif isinstance(configuration, str) and configuration.startswith("Unable to serialize instance "):
+        yield option, configuration
 
 
 def arguments_for(made: type, config: Namespace) -> dict[str, Any]:
