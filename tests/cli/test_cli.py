@@ -538,13 +538,11 @@ def test_a_callback_with_a_device_is_kept_and_goes_on(capsys):
 
 
 LOOKS = """
+import torch
 from lightning import Callback
 
-class Kind:
-    pass
-
 class Looks(Callback):
-    def __init__(self, kind: Kind | str = Kind()):
+    def __init__(self, kind: torch.layout | str = torch.strided):
         pass
 """
 
