@@ -551,10 +551,9 @@ def test_what_cannot_be_kept_is_told_by_its_option(capsys):
     Path("looks.py").write_text(LOOKS)
     assert brief("--name", "a", "--trainer.callbacks", "looks.Looks") == 2
     said = capsys.readouterr().err
-    assert said.startswith("ntm: error: --trainer.callbacks.kind cannot be kept in config.yaml: unable to serialize"), (
-        said
+    assert said == (
+        "ntm: error: --trainer.callbacks.kind cannot be kept in config.yaml: it is neither a number nor a text.\n"
     )
-    assert said.count("\n") == 1
 
 
 def test_a_run_in_float64_stays_in_it():

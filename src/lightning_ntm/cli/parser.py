@@ -1,7 +1,7 @@
 """The parser of `ntm train`: its options are the arguments of constructors."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import reduce
 from typing import Any
 
@@ -10,6 +10,7 @@ import torch
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_parsing_settings
 from jsonargparse.typing import register_type
+from yaml.representer import RepresenterError
 
 from lightning_ntm.cli.classes import arguments, class_path, short_names
 from lightning_ntm.cli.help import class_help
@@ -110,26 +111,38 @@ def _print_help(parser: ArgumentParser, config: Namespace) -> None:
 
 def saved(parser: ArgumentParser, config: Namespace) -> str:
     """Return the configuration as YAML."""
+    lost: list[str] = []
     with explained("the options cannot be kept: ", yaml.YAMLError, TypeError):
-        text: str = parser.dump(config, skip_unset=False, skip_validation=True)
-        yaml.safe_load(text)
-        text.encode()
-    if lost := next(_unkept(yaml.safe_load(text)), None):
-        option, reason = lost
-        raise UsageError(f"--{option} cannot be kept in config.yaml: {reason.lower()}.")
+        try:
+            text: str = parser.dump(config, skip_unset=False, skip_validation=True)
+            lost += _options(yaml.safe_load(text), lambda value: str(value).startswith(_UNWRITTEN))
+            text.encode()
+        except RepresenterError as error:
+            unwritten = error.args[-1]
+            lost += _options(config, lambda value: value is unwritten)
+            if not lost:
+                raise
+    if lost:
+        raise UsageError(f"{lost[0]} cannot be kept in config.yaml: it is neither a number nor a text.")
     return text
 
 
-def _unkept(configuration: Any, option: str = "") -> Iterator[tuple[str, str]]:
-    """Yield the option, and the reason, of each value that jsonargparse could not write."""
-    if isinstance(configuration, dict):
-        for name, value in configuration.items():
-            yield from _unkept(value, option if name == "init_args" else f"{option}.{name}".strip("."))
+#: What jsonargparse writes for an object that it cannot write.
+_UNWRITTEN = "Unable to serialize instance "
+
+
+def _options(configuration: Any, found: Callable[[Any], bool], option: str = "--") -> Iterator[str]:
+    """Yield the options of a configuration whose value is found."""
+    if isinstance(configuration, dict | Namespace):
+        inside = configuration if isinstance(configuration, dict) else vars(configuration)
+        for name, value in inside.items():
+            inner = option if name == "init_args" else f"{option}{name}" if option == "--" else f"{option}.{name}"
+            yield from _options(value, found, inner)
     elif isinstance(configuration, list):
         for value in configuration:
-            yield from _unkept(value, option)
-    elif isinstance(configuration, str) and configuration.startswith("Unable to serialize instance "):
-        yield option, configuration
+            yield from _options(value, found, option)
+    elif found(configuration):
+        yield option
 
 
 def arguments_for(made: type, config: Namespace) -> dict[str, Any]:
