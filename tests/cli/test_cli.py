@@ -537,6 +537,13 @@ def test_a_callback_with_a_device_is_kept_and_goes_on(capsys):
     )
 
 
+def test_a_callback_with_an_enumeration_is_kept_and_goes_on(capsys):
+    assert brief("--name", "a", *["--trainer.callbacks", "Timer", "--trainer.callbacks.duration", "00:00:10:00"]) == 0
+    (kept,) = yaml.safe_load(Path("runs/a/config.yaml").read_text())["trainer"]["callbacks"]
+    assert kept["init_args"]["interval"] == "step"
+    assert ntm("train", "--resume", "runs/a", "--trainer.max_steps", "6") == 0, capsys.readouterr().err
+
+
 LOOKS = """
 import torch
 from lightning import Callback

@@ -150,3 +150,12 @@ def test_a_checkpoint_makes_no_answer_of_anything_else(tmp_path):
     torch.save(state, path)
     with pytest.raises(ValueError, match="Python's own"):
         SequenceLearner.load_from_checkpoint(path)
+
+
+def test_an_answer_of_the_constructor_must_fit_the_targets_of_the_task():
+    for own, says in ((Bits(2), "Given: targets must be 0 or 1"), (Symbols(2), "Given: targets must be int64")):
+        with pytest.raises(ValueError, match=says):
+            trainer().fit(SequenceLearner(network(), answer=own), datamodule=data())
+    learner = SequenceLearner(network(), answer=Numbers(2, tolerance=0.5))
+    trainer().fit(learner, datamodule=data())
+    assert learner.answer.tolerance == 0.5

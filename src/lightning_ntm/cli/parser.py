@@ -29,8 +29,9 @@ from lightning_ntm.training.settings import Settings
 LINKED = ("input_size", "output_size")
 
 
-#: Written as `cpu` and read again, as the device of a callback.
+#: Devices and enumerations of texts, as among the arguments of callbacks, are written as texts.
 register_type(torch.device, fail_already_registered=False)
+yaml.add_multi_representer(str, lambda dumper, text: dumper.represent_str(str.__str__(text)), yaml.SafeDumper)
 
 _KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "a text"}
 

@@ -19,6 +19,7 @@ from lightning_ntm.tasks.answer import Answer, exact, mean
 from lightning_ntm.tasks.answers import Bits
 from lightning_ntm.tasks.base import Task
 from lightning_ntm.tasks.batch import Batch
+from lightning_ntm.training.data import check_targets
 from lightning_ntm.training.exact_targets import keep_targets
 from lightning_ntm.training.hyperparameters import plain, restored, restored_answer
 from lightning_ntm.training.lightning_internals import current_datamodule
@@ -64,7 +65,7 @@ class InOwnTrainer(L.LightningModule):
         """Check whether a callback measures, and choose the answer.
 
         Raises:
-            ValueError: The network's output does not fit the answer.
+            ValueError: The network's output does not fit the answer, or the targets of the task do not.
         """
         callbacks = self.trainer.callbacks  # type: ignore[attr-defined]
         measured = any(getattr(callback, "measures_learner", False) for callback in callbacks)
@@ -79,6 +80,8 @@ class InOwnTrainer(L.LightningModule):
         known = (self.own_answer, of_task, self.trained_answer, Bits(self.model.output_size))
         self.answer = next(answer for answer in known if answer is not None)
         self.answer.check_size(self.model.output_size)
+        if task is not None and self.own_answer is not None:
+            check_targets(self.answer, task.batch(0, "train", 0, 1), type(task).__name__)
         if (trainer := self._attached_to()) is not None and trainer.state.fn == "fit":
             self.trained_answer = self.answer
 
