@@ -214,3 +214,13 @@ def test_batches_of_other_modules_are_converted_as_ever():
     used.validate(SequenceLearner(LSTM(3, 2, hidden_size=4), answer=Numbers(2)), batches, verbose=False)
     used.validate(other, batches, verbose=False)
     assert other.seen == [torch.bfloat16, torch.bfloat16]
+
+
+@pytest.mark.filterwarnings("ignore:.*training_step.* returned .None.")
+def test_a_run_counts_batches_that_a_learner_leaves_out(tmp_path):
+    learner = LeavesOut(network(), adam(lr=0.01), weight_noise=0.1)
+    kept = run(tmp_path / "a", steps=6, learner=learner, log_every_n_steps=6)
+    assert kept.fit()["step"] == 6
+    (row,) = [row for row in kept.folder.rows() if "train_loss" in row]
+    assert row["skipped_steps"] == 4  # batches 0, 2 and 4 of an epoch of five
+    assert row["train_loss"] > 0
