@@ -4,11 +4,16 @@ from fractions import Fraction
 import jaxtyping
 import numpy as np
 import pytest
+import torch
+from torch.optim.lr_scheduler import StepLR
 
 import lightning_ntm
 from lightning_ntm import open_run
 from lightning_ntm.checks import at_least, at_most, check_name, one_of, ordered
+from lightning_ntm.tasks.answers import Symbols
+from lightning_ntm.tasks.curricula import Fixed, RegularIncrease, ReverseExponential
 from lightning_ntm.training import EpisodeData, SequenceLearner
+from lightning_ntm.training.settings import Settings
 
 
 @pytest.fixture
@@ -54,6 +59,9 @@ def test_names_that_no_folder_has_are_told_in_a_line(name):
     assert str(error.value).isprintable()
 
 
+ADAM = "functools.partial(torch.optim.Adam, lr=1e-3)"
+STEPS = "functools.partial(torch.optim.lr_scheduler.StepLR, step_size=100)"
+SGD = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
 NETWORKS = ("NTM", "DNC", "SAM", "SDNC", "StackRNN", "TapeRNN", "LSTM", "GRU", "RNN", "Transformer")
 
 
@@ -94,6 +102,40 @@ def test_functions_and_parts_of_a_training_say_what_they_expect():
         "num_layers must be a whole number, not bool (True).": lambda: lightning_ntm.LSTM(9, 8, num_layers=True),
         "stay_bias must be a number, not bool (True).": lambda: lightning_ntm.NTM(9, 8, stay_bias=True),
         "state must be a state of a network, not int.": lambda: lightning_ntm.detach(3),
+        "batch_size must be a whole number, not float (2.5).": lambda: EpisodeData(
+            lightning_ntm.Copy(), batch_size=2.5
+        ),
+        "seed must be a whole number, not bool (True).": lambda: EpisodeData(lightning_ntm.Copy(), True),
+        "validation_sequences must be a whole number, not float (2.0).": lambda: EpisodeData(
+            lightning_ntm.Copy(), validation_sequences=2.0
+        ),
+        "stop_when_solved must be a whole number, not float (1.5).": lambda: Settings(stop_when_solved=1.5),
+        "weight_noise must be a number, not bool (True).": lambda: SequenceLearner(
+            lightning_ntm.NTM(9, 8), weight_noise=True
+        ),
+        "every must be a whole number, not float (2.5).": lambda: RegularIncrease(every=2.5),
+        "by must be a whole number, not bool (True).": lambda: RegularIncrease(by=True),
+        "value must be a whole number, not float (2.5).": lambda: Fixed(2.5),
+        "tau must be a number, not bool (True).": lambda: ReverseExponential(tau=True),
+        "all_below must be true or false, not str ('false').": lambda: RegularIncrease(all_below="false"),
+        "causal must be true or false, not str ('false').": lambda: lightning_ntm.Transformer(9, 8, causal="false"),
+        "length_oracle must be true or false, not int (2).": lambda: lightning_ntm.TapeRNN(9, 8, length_oracle=2),
+        "same_length must be true or false, not str ('no').": lambda: lightning_ntm.Copy(same_length="no"),
+        "answer must be an answer, as Symbols(5), not the class Symbols.": lambda: SequenceLearner(
+            lightning_ntm.NTM(9, 8), answer=Symbols
+        ),
+        "answer must be an answer, as Symbols(5), not str ('symbols').": lambda: SequenceLearner(
+            lightning_ntm.NTM(9, 8), answer="symbols"
+        ),
+        f"optimizer must be a function that makes one, as {ADAM}, not str ('Adam').": lambda: SequenceLearner(
+            lightning_ntm.NTM(9, 8), "Adam"
+        ),
+        f"optimizer must be a function that makes one, as {ADAM}, not SGD.": lambda: SequenceLearner(
+            lightning_ntm.NTM(9, 8), SGD
+        ),
+        f"scheduler must be a function that makes one, as {STEPS}, not StepLR.": lambda: SequenceLearner(
+            lightning_ntm.NTM(9, 8), scheduler=StepLR(SGD, 3)
+        ),
     }
     for message, make in wrong.items():
         with pytest.raises(TypeError, match=f"^{re.escape(message)}$"):
@@ -117,3 +159,11 @@ def test_arguments_that_no_constructor_takes_are_told_with_its_name():
             TypeError, match=rf"^{made.__name__}\.__init__\(\) got an unexpected keyword argument 'other'"
         ):
             made(other=3)
+
+
+@pytest.mark.usefixtures("_unchecked")
+def test_truth_values_of_other_packages_become_those_of_python():
+    network = lightning_ntm.Transformer(9, 8, causal=np.bool_(False))
+    assert network.made_with["causal"] is False
+    assert lightning_ntm.Transformer(9, 8, causal=0).made_with["causal"] is False
+    assert RegularIncrease(all_below=np.bool_(True), every=np.int64(3)).every == 3

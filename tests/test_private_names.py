@@ -44,6 +44,7 @@ CHECKED = {
             "_sleep",
         },
     ),
+    lightning: ("training/lightning_internals.py", "2.6", {"_data_connector", "_datahook_selector"}),
 }
 
 #: Names that Python documents, of named tuples and of `os`.

@@ -1,8 +1,8 @@
 """Range checks of arguments, with the same error message everywhere; messages of system errors; counts in words."""
 
 import operator
-from collections.abc import Mapping
-from inspect import Parameter, Signature
+from collections.abc import Callable, Mapping, Sequence
+from inspect import Parameter, Signature, signature
 from numbers import Real
 from pathlib import Path
 from typing import Any, get_args
@@ -43,7 +43,8 @@ def plain_numbers(signature: Signature, given: Mapping[str, Any]) -> dict[str, A
     """Return arguments with Python's own numbers, as of NumPy's, where they are declared as `int` or `float`.
 
     Raises:
-        TypeError: One that is declared as `int` is not a whole number, or one declared as `float` is a truth value.
+        TypeError: One that is declared as `int` is not a whole number, one declared as `float` is a truth value, or one
+            declared as `bool` is none.
     """
     declared = signature.parameters
     return {
@@ -68,11 +69,37 @@ def _plain(name: str, value: Any, declared: Any) -> Any:
         if isinstance(value, bool):
             raise TypeError(f"{name} must be a number, not {kind_of(value)}.")
         return float(value) if isinstance(value, Real) and not isinstance(value, int | float) else value
+    if kinds - {type(None)} == {bool}:
+        if not hasattr(value, "__bool__") or value not in (True, False):
+            raise TypeError(f"{name} must be true or false, not {kind_of(value)}.")
+        return bool(value)
     return value
 
 
+def check_arguments(constructor: Callable[..., object], arguments: Sequence[Any], options: Mapping[str, Any]) -> None:
+    """Raise `TypeError` for arguments that `plain_numbers` refuses.
+
+    Args:
+        constructor: An `__init__`.
+        arguments: Without `self`.
+        options: Arguments with names.
+    """
+    declared = signature(constructor)
+    try:
+        given = declared.bind_partial(None, *arguments, **options).arguments
+    except TypeError:  # the constructor refuses such arguments itself
+        return
+    plain_numbers(declared, given)
+
+
+def check_whole(**values: object) -> None:
+    """Raise `TypeError` for the first value that is not a whole number. The message names the keyword."""
+    for name, value in values.items():
+        _plain(name, value, int)
+
+
 def _check_number(name: str, value: object) -> None:
-    if isinstance(value, str | bytes | type) or not hasattr(value, "__ge__") or not hasattr(value, "__float__"):
+    if isinstance(value, bool | str | bytes | type) or not hasattr(value, "__ge__") or not hasattr(value, "__float__"):
         raise TypeError(f"{name} must be a number, not {kind_of(value)}.")
 
 

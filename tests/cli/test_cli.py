@@ -520,6 +520,49 @@ def test_options_of_the_trainer_work(words, capsys):
     assert brief("--name", "a", *words.split()) == 0, capsys.readouterr().err
 
 
+@pytest.mark.filterwarnings("ignore:SWA is currently only supported every epoch")
+def test_a_callback_with_a_device_is_kept_and_goes_on(capsys):
+    average = (
+        "--trainer.callbacks StochasticWeightAveraging --trainer.callbacks.swa_lrs 0.01 --data.batches_per_epoch 2"
+    )
+    words = (
+        f"{average} --trainer.callbacks.swa_epoch_start 1 --trainer.max_epochs 2 --trainer.check_val_every_n_epoch 1"
+    )
+    assert brief("--name", "a", *words.split()) == 0, capsys.readouterr().err
+    (kept,) = yaml.safe_load(Path("runs/a/config.yaml").read_text())["trainer"]["callbacks"]
+    assert kept["init_args"]["device"] == "cpu"
+    assert ntm("train", "--config", "runs/a/config.yaml", "--name", "b") == 0, capsys.readouterr().err
+    assert Path("runs/b/config.yaml").read_text() == Path("runs/a/config.yaml").read_text().replace(
+        "name: a", "name: b"
+    )
+
+
+def test_a_callback_with_an_enumeration_is_kept_and_goes_on(capsys):
+    assert brief("--name", "a", *["--trainer.callbacks", "Timer", "--trainer.callbacks.duration", "00:00:10:00"]) == 0
+    (kept,) = yaml.safe_load(Path("runs/a/config.yaml").read_text())["trainer"]["callbacks"]
+    assert kept["init_args"]["interval"] == "step"
+    assert ntm("train", "--resume", "runs/a", "--trainer.max_steps", "6") == 0, capsys.readouterr().err
+
+
+LOOKS = """
+import torch
+from lightning import Callback
+
+class Looks(Callback):
+    def __init__(self, kind: torch.layout | str = torch.strided):
+        pass
+"""
+
+
+def test_what_cannot_be_kept_is_told_by_its_option(capsys):
+    Path("looks.py").write_text(LOOKS)
+    assert brief("--name", "a", "--trainer.callbacks", "looks.Looks") == 2
+    said = capsys.readouterr().err
+    assert said == (
+        "ntm: error: --trainer.callbacks.kind cannot be kept in config.yaml: it is neither a number nor a text.\n"
+    )
+
+
 def test_a_run_in_float64_stays_in_it():
     assert brief("--name", "a", "--trainer.precision", "64-true") == 0
     assert {p.dtype for p in open_run("runs/a").model.parameters()} == {torch.float64}
@@ -772,6 +815,15 @@ MISTAKES = {
         "--trainer.log_every_n_steps (=99999999999999999999) must be at most 9223372036854775807."
     ),
     "train --trainer.limit_val_batches -1": None,
+    "train --stop_when_solved 1 --trainer.limit_val_batches 0": (
+        "--stop_when_solved (=1) needs validations; limit_val_batches (=0) of the Trainer leaves them out."
+    ),
+    "train --seeds 1-2 --stop_when_solved 1 --trainer.limit_val_batches 0": (
+        "--stop_when_solved (=1) needs validations; limit_val_batches (=0) of the Trainer leaves them out."
+    ),
+    "train --scheduler ReduceLROnPlateau --trainer.limit_val_batches 0": (
+        "--scheduler: ReduceLROnPlateau needs validations; --trainer.limit_val_batches (=0) leaves them out."
+    ),
     "train --trainer.max_time xx": "--trainer.max_time (=xx) must be a time DD:HH:MM:SS of at most 999999999 days.",
     "train --trainer.max_time 99999999999:00:00:00": (
         "--trainer.max_time (=99999999999:00:00:00) must be a time DD:HH:MM:SS of at most 999999999 days."

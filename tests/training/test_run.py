@@ -412,6 +412,16 @@ def test_stops_after_enough_validations_without_a_wrong_bit(tmp_path):
     assert solved.fit()["step"] == 8
 
 
+def test_a_stop_by_validations_needs_validations(tmp_path):
+    for none in (0, 0.0):
+        with pytest.raises(
+            ValueError, match=r"^stop_when_solved \(=2\) needs validations; limit_val_batches \(=0\) of"
+        ):
+            run(tmp_path / "a", stop_when_solved=2, limit_val_batches=none)
+    assert not (tmp_path / "a").exists()
+    run(tmp_path / "a", stop_when_solved=2, limit_val_batches=1)
+
+
 class Knowing(NTM):
     """Knows the answers: the first call of a sequence sees it whole."""
 

@@ -331,6 +331,11 @@ def test_runs_that_stand_at_different_steps_join(tmp_path):
         assert rows(tmp_path / str(seed)) == rows(tmp_path / "alone" / str(seed))
 
 
+def test_a_stop_by_validations_needs_validations(tmp_path):
+    with pytest.raises(ValueError, match=r"^stop_when_solved \(=2\) needs validations"):
+        together(tmp_path, stop_when_solved=2, trainer={"limit_val_batches": 0})
+
+
 def test_a_run_that_is_solved_leaves_and_the_others_go_on(tmp_path, monkeypatch):
     validated = SequenceLearner.validated
 

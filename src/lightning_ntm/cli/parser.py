@@ -1,12 +1,16 @@
 """The parser of `ntm train`: its options are the arguments of constructors."""
 
 import re
+from collections.abc import Callable, Iterator
 from functools import reduce
 from typing import Any
 
 import lightning as L
+import torch
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_parsing_settings
+from jsonargparse.typing import register_type
+from yaml.representer import RepresenterError
 
 from lightning_ntm.cli.classes import arguments, class_path, short_names
 from lightning_ntm.cli.help import class_help
@@ -24,6 +28,10 @@ from lightning_ntm.training.settings import Settings
 #: What the task tells the network.
 LINKED = ("input_size", "output_size")
 
+
+#: Devices and enumerations of texts, as among the arguments of callbacks, are written as texts.
+register_type(torch.device, fail_already_registered=False)
+yaml.add_multi_representer(str, lambda dumper, text: dumper.represent_str(str.__str__(text)), yaml.SafeDumper)
 
 _KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "a text"}
 
@@ -104,13 +112,38 @@ def _print_help(parser: ArgumentParser, config: Namespace) -> None:
 
 def saved(parser: ArgumentParser, config: Namespace) -> str:
     """Return the configuration as YAML."""
+    lost: list[str] = []
     with explained("the options cannot be kept: ", yaml.YAMLError, TypeError):
-        text: str = parser.dump(config, skip_unset=False, skip_validation=True)
-        yaml.safe_load(text)
-        text.encode()
-    if lost := re.search(r"^ *(\w+): (Unable to serialize instance .*)", text, re.MULTILINE):
-        raise UsageError(f"{lost[1]} cannot be kept in config.yaml: {lost[2].lower()}.")
+        try:
+            text: str = parser.dump(config, skip_unset=False, skip_validation=True)
+            lost += _options(yaml.safe_load(text), lambda value: str(value).startswith(_UNWRITTEN))
+            text.encode()
+        except RepresenterError as error:
+            unwritten = error.args[-1]
+            lost += _options(config, lambda value: value is unwritten)
+            if not lost:
+                raise
+    if lost:
+        raise UsageError(f"{lost[0]} cannot be kept in config.yaml: it is neither a number nor a text.")
     return text
+
+
+#: What jsonargparse writes for an object that it cannot write.
+_UNWRITTEN = "Unable to serialize instance "
+
+
+def _options(configuration: Any, found: Callable[[Any], bool], option: str = "--") -> Iterator[str]:
+    """Yield the options of a configuration whose value is found."""
+    if isinstance(configuration, dict | Namespace):
+        inside = configuration if isinstance(configuration, dict) else vars(configuration)
+        for name, value in inside.items():
+            inner = option if name == "init_args" else f"{option}{name}" if option == "--" else f"{option}.{name}"
+            yield from _options(value, found, inner)
+    elif isinstance(configuration, list):
+        for value in configuration:
+            yield from _options(value, found, option)
+    elif found(configuration):
+        yield option
 
 
 def arguments_for(made: type, config: Namespace) -> dict[str, Any]:

@@ -153,6 +153,8 @@ def _try_out(optimizer: torch.optim.Optimizer, scheduler: SchedulerFactory | Non
         reason = "it divides by zero" if isinstance(error, ZeroDivisionError) else one_line(error)
         name = config.scheduler.class_path.rpartition(".")[2]
         raise ValueError(f"{name} cannot take a step with these settings: {reason}.") from error
+    if isinstance(made, ReduceLROnPlateau) and config.trainer.limit_val_batches == 0:
+        raise ValueError("ReduceLROnPlateau needs validations; --trainer.limit_val_batches (=0) leaves them out.")
     steps = config.trainer.max_steps
     if (most := getattr(made, "total_steps", steps)) < steps:
         raise ValueError(

@@ -22,6 +22,7 @@ from lightning_ntm.measures import Measures
 from lightning_ntm.records import RunFolder
 from lightning_ntm.training.data import TargetsError
 from lightning_ntm.training.processes import plugins_of
+from lightning_ntm.training.refusals import check_stop
 from lightning_ntm.training.run import Run, default_name, folder_of, quiet_lightning
 from lightning_ntm.training.safety import DivergenceError, InterruptionError, LostFolderError
 from lightning_ntm.training.settings import Settings
@@ -92,8 +93,10 @@ def names_of(argv: list[str]) -> Names:
 def check(argv: list[str]) -> None:
     """Raise `UsageError` unless the run that a command line asks for can be made."""
     parser, said, config = parsed(argv)
-    make_settings(config)
+    settings = make_settings(config)
     trainer = make_parts(parser, config, said).trainer
+    with explained("--"):
+        check_stop(settings.stop_when_solved, trainer)
     quiet_lightning()
     with explained_trainer():
         L.Trainer(**{**trainer, "logger": False, "plugins": plugins_of(trainer, alone=True)})
@@ -121,6 +124,8 @@ def prepared(parser: ArgumentParser, said: Said, config: Namespace) -> Prepared:
     with explained("--seed: "):
         L.seed_everything(settings.seed, workers=True, verbose=False)
     parts = make_parts(parser, config, said)
+    with explained("--"):
+        check_stop(settings.stop_when_solved, parts.trainer)
     model, task = parts.learner.model, parts.data.task
     if said.resumed:
         check_resumed(yaml.safe_load(saved(parser, config)), model, said.resumed, said)

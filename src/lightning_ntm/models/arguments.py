@@ -81,7 +81,7 @@ def described(value: Any) -> Any:
         TypeError: It is, or holds, something else.
     """
     if isinstance(value, _PLAIN):
-        return value
+        return value if type(value) in _PLAIN else _exact(value)
     if isinstance(value, list | tuple) and type(value) in (list, tuple):
         return [described(inner) for inner in value]
     if isinstance(value, Mapping):
@@ -93,6 +93,13 @@ def described(value: Any) -> Any:
         fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value) if field.init}
         return {"class_path": class_path_of(type(value)), "init_args": described(fields)}
     raise TypeError(f"a {type(value).__name__} cannot be described")
+
+
+def _exact(value: Any) -> int | float | str:
+    """Return a number or a text of a subclass, such as NumPy's `float64`, as one of Python's own."""
+    if isinstance(value, str):
+        return str.__str__(value)
+    return int(value) if isinstance(value, int) else float(value)
 
 
 def class_path_of(kind: type) -> str:

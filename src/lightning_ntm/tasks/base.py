@@ -2,14 +2,13 @@
 
 import abc
 import warnings
-from inspect import signature
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from lightning_ntm.checks import at_least, plain_numbers
+from lightning_ntm.checks import at_least, check_arguments
 from lightning_ntm.measures import BITS_PER_SEQUENCE
 from lightning_ntm.tasks.answer import Answer
 from lightning_ntm.tasks.answers import Bits
@@ -54,12 +53,7 @@ class Task(abc.ABC):
         Raises:
             TypeError: One is not.
         """
-        declared = signature(cls.__init__)
-        try:
-            given = declared.bind_partial(None, *arguments, **options).arguments
-        except TypeError:  # `__init__` refuses such arguments itself
-            given = {}
-        plain_numbers(declared, given)
+        check_arguments(cls.__init__, arguments, options)
         return super().__new__(cls)
 
     def __init_subclass__(cls, **options: Any) -> None:

@@ -6,10 +6,11 @@ The four of "Neural Networks and the Chomsky Hierarchy" (Delétang et al. 2023, 
 
 import abc
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
-from lightning_ntm.checks import at_least, between
+from lightning_ntm.checks import at_least, between, check_arguments
 from lightning_ntm.tasks.base import Task
 from lightning_ntm.tasks.batch import Batch
 from lightning_ntm.tasks.randomness import batch_generator
@@ -28,6 +29,15 @@ class Curriculum(abc.ABC):
     """
 
     difficulty: str | None = field(default=None, kw_only=True)
+
+    def __new__(cls, *arguments: Any, **options: Any) -> Any:
+        """Check the types of numbers and truth values.
+
+        Raises:
+            TypeError: One is of another type.
+        """
+        check_arguments(cls.__init__, arguments, options)
+        return super().__new__(cls)
 
     @abc.abstractmethod
     def choose(self, generator: np.random.Generator, number: int, values: range) -> int:

@@ -102,7 +102,7 @@ class Recorder(Callback):
         self, trainer: L.Trainer, module: SequenceLearner, outputs: Any, batch: Batch, index: int
     ) -> None:
         """Add up, and write when it is time."""
-        if module.skipped:
+        if module.skipped or not outputs:
             self.skipped += 1
         else:
             self._add(outputs, module.measured(outputs, batch))

@@ -11,7 +11,7 @@ import lightning as L
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from lightning_ntm.checks import at_least, at_most, check_kind
+from lightning_ntm.checks import at_least, at_most, check_kind, check_whole
 from lightning_ntm.evaluation.device import works_ahead
 from lightning_ntm.evaluation.episodes import chunks, sequences_of
 from lightning_ntm.tasks.answer import Answer
@@ -63,6 +63,8 @@ class EpisodeData(L.LightningDataModule):
         super().__init__()
         check_kind(Task, "a task, as Copy()", task=task)
         self.save_hyperparameters(hyperparameters(locals()))
+        check_whole(seed=seed, batch_size=batch_size, batches_per_epoch=batches_per_epoch, num_workers=num_workers)
+        check_whole(validation_sequences=0 if validation_sequences is None else validation_sequences)
         at_least(1, batch_size=batch_size, batches_per_epoch=batches_per_epoch)
         at_least(0, seed=seed, num_workers=num_workers)
         at_most(sys.maxsize, batches_per_epoch=batches_per_epoch)  # more cannot be the length of a sequence in Python

@@ -12,6 +12,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from lightning_ntm.checks import check_kind, kind_of
 from lightning_ntm.evaluation.build import build, class_of
 from lightning_ntm.models.arguments import class_path_of, described
 from lightning_ntm.models.base import MemoryModel
@@ -28,10 +29,27 @@ def hyperparameters(arguments: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         arguments: The arguments by name, such as `locals()` in a constructor.
     """
-    return {name: _plain(value) for name, value in arguments.items() if name not in ("self", "__class__")}
+    return {name: plain(value) for name, value in arguments.items() if name not in ("self", "__class__")}
 
 
-def _plain(value: Any) -> Any:
+def check_parts(optimizer: object, scheduler: object, answer: object) -> None:
+    """Raise `TypeError` for arguments of a learner that are of another kind, as an optimizer that was made already."""
+    for name, value in {"optimizer": optimizer, "scheduler": scheduler}.items():
+        if not (callable(value) or (name == "scheduler" and value is None)):
+            example = _EXAMPLES[name]
+            raise TypeError(f"{name} must be a function that makes one, as {example}, not {kind_of(value)}.")
+    if answer is not None:
+        check_kind(Answer, "an answer, as Symbols(5)", answer=answer)
+
+
+_EXAMPLES = {
+    "optimizer": "functools.partial(torch.optim.Adam, lr=1e-3)",
+    "scheduler": "functools.partial(torch.optim.lr_scheduler.StepLR, step_size=100)",
+}
+
+
+def plain(value: Any) -> Any:
+    """Return an argument in plain values, or its name if it cannot be described."""
     if value is default_optimizer:
         made = default_optimizer([nn.Parameter(torch.zeros(1))])
         kind: Any = type(made)
@@ -66,8 +84,21 @@ def restored(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
     for name in {"optimizer", "scheduler"} & arguments.keys():
         arguments[name] = _made_by(name, arguments[name])
     if arguments.get("answer") is not None:
-        arguments["answer"] = _made(arguments["answer"], Answer)
+        arguments["answer"] = restored_answer(arguments["answer"])
     return arguments
+
+
+def restored_answer(description: Any) -> Answer:
+    """Return the answer that `plain` described.
+
+    Raises:
+        ValueError: It is none, or cannot be made.
+    """
+    try:
+        made: Answer = _made(description, Answer)
+    except ValueError as error:
+        raise ValueError(f"{str(error).rstrip('.')}. Pass answer= to load_from_checkpoint.") from error
+    return made
 
 
 def _network(description: Any) -> Any:

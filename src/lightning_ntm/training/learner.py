@@ -16,14 +16,16 @@ from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.tasks.answer import Answer
 from lightning_ntm.tasks.answers import Bits
 from lightning_ntm.tasks.batch import Batch
-from lightning_ntm.training.hyperparameters import hyperparameters
+from lightning_ntm.training.hyperparameters import check_parts, hyperparameters
 from lightning_ntm.training.late_check import LateCheck
+from lightning_ntm.training.lightning_internals import current_datamodule
 from lightning_ntm.training.loss import fused_loss, learner_refusal, loss_refusal, methods_between
 from lightning_ntm.training.optimizer import clip, default_optimizer, late_decay, together, total_norm, with_schedule
 from lightning_ntm.training.own_trainer import InOwnTrainer
 from lightning_ntm.training.safety import DivergenceError, largest_gradients
 from lightning_ntm.training.short_step import ShortStep, TakesShortSteps, step_refusal
 from lightning_ntm.training.slots import check_slots, drawn_slots
+from lightning_ntm.training.weight_noise import ensure_taken_off
 
 OptimizerFactory = Callable[[Iterable[Any]], torch.optim.Optimizer]
 SchedulerFactory = Callable[[torch.optim.Optimizer], LRScheduler | ReduceLROnPlateau]
@@ -32,7 +34,8 @@ SchedulerFactory = Callable[[torch.optim.Optimizer], LRScheduler | ReduceLROnPla
 class SequenceLearner(TakesShortSteps, InOwnTrainer):
     """Trains any `MemoryModel` on the batches of any `Task`, by the cost of the task's answer.
 
-    In a Trainer of your own the answer is that of the datamodule's `task`. Without one it is `Bits(model.output_size)`.
+    In a Trainer of your own the answer is that of the datamodule's `task`. Without one it is that of the last training,
+    also of a training in a checkpoint; before any training it is `Bits(model.output_size)`.
     Loss and measures are logged as `train_loss`, `validation_loss`, `test_loss` and so on, with the names of a run's
     metrics. Batches may also be tuples `(inputs, targets)`, `(inputs, targets, mask)` or dictionaries with these names.
     `load_from_checkpoint(path)` restores the learner if network, optimizer and scheduler are classes, or
@@ -55,7 +58,7 @@ class SequenceLearner(TakesShortSteps, InOwnTrainer):
             forward and backward pass. Networks that rely on a slow drift of their state then fail in training. 0 adds
             no noise; validation never has noise.
         noise_warmup: Share of all steps in which this noise rises linearly from 0, in [0, 1]; see `WeightNoise`.
-        answer: Kind of the answers, as `Symbols(5)` of `lightning_ntm.tasks.answers`, if no datamodule has a task.
+        answer: Kind of the answers, as `Symbols(5)` of `lightning_ntm.tasks.answers`; by default the one above.
     """
 
     def __init__(
@@ -77,6 +80,7 @@ class SequenceLearner(TakesShortSteps, InOwnTrainer):
         one_of(("stop", "skip"), on_nonfinite=on_nonfinite)
         between(0, 1, decay_after=decay_after, weight_noise=weight_noise, noise_warmup=noise_warmup)
         check_slots(model, min_memory_slots)
+        check_parts(optimizer, scheduler, answer)
         self.model, self.optimizer, self.scheduler = model, optimizer, scheduler
         self.own_answer, self.answer = answer, answer or Bits(model.output_size)
         self.decay_after, self.loss, self.on_nonfinite = decay_after, loss, on_nonfinite
@@ -93,17 +97,6 @@ class SequenceLearner(TakesShortSteps, InOwnTrainer):
             attributes[name] = value
         else:
             super().__setattr__(name, value)
-
-    def setup(self, stage: str) -> None:
-        """Take the answer of the task, if there is one and no other was given.
-
-        Raises:
-            ValueError: The network's output does not fit it.
-        """
-        super().setup(stage)
-        if self._task is not None and self.own_answer is None:
-            self.answer = self._task.answer
-        self.answer.check_size(self.model.output_size)
 
     def forward(self, inputs: Tensor, slots: int | None = None) -> Tensor:
         """Return the logits of whole sequences, with so many memory slots or, by default, all."""
@@ -152,6 +145,7 @@ class SequenceLearner(TakesShortSteps, InOwnTrainer):
     def begin_batch(self) -> int | None:
         """Put the noise of the next batch on the weights, and return its memory slots if they vary."""
         if self.noise.deviation:
+            ensure_taken_off(self.trainer, self.noise)
             self.noise.warm_up(self.trainer.global_step, self._all_steps)
             self.noise.put_on(self.model.parameters(), self._seed, self._batch_number())
         return self.slots_of(self._batch_number()) if self.min_memory_slots else None
@@ -267,7 +261,7 @@ class SequenceLearner(TakesShortSteps, InOwnTrainer):
 
     @property
     def _seed(self) -> int:
-        return getattr(getattr(self.trainer, "datamodule", None), "seed", 0)
+        return getattr(current_datamodule(self.trainer), "seed", 0)
 
     def _batch_number(self) -> int:
         # As the sampler numbers batches: the processes take turns.

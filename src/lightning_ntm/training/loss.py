@@ -175,7 +175,7 @@ def loss_refusal(model: nn.Module, objective: Objective, inputs: Tensor, *, scal
 
 def methods_between(learner: Any) -> dict[str, Any]:
     """Return the methods that compute a loss, of a learner or of a class of learners."""
-    found = {name: getattr(learner, name) for name in ("__call__", "forward", "training_step")}
+    found = {name: getattr(learner, name) for name in ("__call__", "forward", "training_step", "loss_of")}
     # Strategies of Lightning assign the forward of the class to the learner.
     return {name: getattr(method, "__func__", method) for name, method in found.items()}
 

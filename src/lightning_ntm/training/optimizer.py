@@ -76,6 +76,8 @@ def total_norm(gradients: list[Tensor], *, clipped: bool, unread: bool) -> Tenso
         clipped: Whether they are clipped by it. Then a norm that is too large for the dtype is computed in float64.
         unread: Whether the norm must not be read here, as on a GPU, where that would wait.
     """
+    if not gradients:  # a training step that returned nothing
+        return torch.zeros(())
     if unread:
         return _norm_on_device(gradients, clipped)
     norm = _norm(gradients)

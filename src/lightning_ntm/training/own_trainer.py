@@ -16,9 +16,13 @@ from lightning_ntm.kernels.cpu.prepared import Prepared
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.records.files import read_yaml
 from lightning_ntm.tasks.answer import Answer, exact, mean
+from lightning_ntm.tasks.answers import Bits
 from lightning_ntm.tasks.base import Task
 from lightning_ntm.tasks.batch import Batch
-from lightning_ntm.training.hyperparameters import restored
+from lightning_ntm.training.data import check_targets
+from lightning_ntm.training.exact_targets import keep_targets
+from lightning_ntm.training.hyperparameters import plain, restored, restored_answer
+from lightning_ntm.training.lightning_internals import current_datamodule
 from lightning_ntm.training.loss import Objective
 from lightning_ntm.training.pictures import MemoryPictures, pictures_for
 from lightning_ntm.training.user_batches import as_batch, inputs_of
@@ -41,6 +45,8 @@ class InOwnTrainer(L.LightningModule):
     Attributes:
         model: The network.
         answer: What is asked for.
+        own_answer: The answer that was passed to the constructor, if one was.
+        trained_answer: The answer of the last training, also of one in a checkpoint.
         loss: How a loss is computed from costs; see `Objective`.
         logs_itself: Whether loss and measures are logged by the learner.
         draws_memory: Whether loggers that take images get pictures of the memory, one after a validation.
@@ -48,21 +54,63 @@ class InOwnTrainer(L.LightningModule):
 
     model: MemoryModel[Any]
     answer: Answer
+    own_answer: Answer | None
+    trained_answer: Answer | None = None
     loss: Literal["mean", "sum"]
     logs_itself = False
     draws_memory = True
     _pictures: MemoryPictures | None = None
 
     def setup(self, stage: str) -> None:
-        """Check whether a callback measures."""
+        """Check whether a callback measures, and choose the answer.
+
+        Raises:
+            ValueError: The network's output does not fit the answer, or the targets of the task do not.
+        """
         callbacks = self.trainer.callbacks  # type: ignore[attr-defined]
         measured = any(getattr(callback, "measures_learner", False) for callback in callbacks)
         self.logs_itself = not (measured or self.trainer.barebones)
         self._pictures = None
+        keep_targets(self.trainer, InOwnTrainer)
+        self._choose_answer()
+
+    def _choose_answer(self) -> None:
+        task = self._task
+        of_task = None if task is None else task.answer
+        known = (self.own_answer, of_task, self.trained_answer, Bits(self.model.output_size))
+        self.answer = next(answer for answer in known if answer is not None)
+        self.answer.check_size(self.model.output_size)
+        if task is not None and self.own_answer is not None:
+            check_targets(self.answer, task.batch(0, "train", 0, 1), type(task).__name__)
+        if (trainer := self._attached_to()) is not None and trainer.state.fn == "fit":
+            self.trained_answer = self.answer
+
+    def _attached_to(self) -> L.Trainer | None:
+        try:
+            return self.trainer
+        except RuntimeError:
+            return None
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take the answer of the training in a checkpoint.
+
+        Raises:
+            ValueError: It cannot be made, and there is none of the constructor or of a task.
+        """
+        saved = checkpoint.get("answer")
+        try:
+            self.trained_answer = None if saved is None else restored_answer(saved)
+        except ValueError:
+            self.trained_answer = None
+            if self.own_answer is None and self._task is None:
+                raise
+        self._choose_answer()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Leave the hyperparameters out of a run folder, which has its configuration."""
-        if not self.logs_itself:
+        """Add the answer of the training. A run folder, which has its configuration, needs no hyperparameters."""
+        if self.logs_itself:
+            checkpoint["answer"] = None if self.trained_answer is None else plain(self.trained_answer)
+        else:
             for name in (self.CHECKPOINT_HYPER_PARAMS_KEY, self.CHECKPOINT_HYPER_PARAMS_NAME):
                 checkpoint.pop(name, None)
                 checkpoint.pop(f"datamodule_{name}", None)
@@ -106,7 +154,7 @@ class InOwnTrainer(L.LightningModule):
 
     @property
     def _task(self) -> Task | None:
-        return getattr(getattr(self.trainer, "datamodule", None), "task", None)
+        return getattr(current_datamodule(self._attached_to()), "task", None)
 
     def prepared(self) -> Prepared | None:
         """Return what computes the losses of a training, if one call of a kernel does."""

@@ -65,6 +65,15 @@ def check_further(trainer: L.Trainer, step: int, folder: RunFolder, *, saves: bo
         raise ValueError(f"max_steps (={trainer.max_steps}) must be at least {step}, the step of {folder.path}.")
 
 
+def check_stop(stop_when_solved: int, trainer: dict[str, Any]) -> None:
+    """Raise `ValueError` where a training is to end by its validations and has none."""
+    if stop_when_solved and trainer.get("limit_val_batches") == 0:
+        raise ValueError(
+            f"stop_when_solved (={stop_when_solved}) needs validations; limit_val_batches (=0) of the Trainer leaves "
+            "them out."
+        )
+
+
 #: Options of the Trainer that end a training, or leave nothing to train.
 _LIMITS = ("max_steps", "max_epochs", "max_time", "limit_train_batches")
 

@@ -19,7 +19,7 @@ from lightning_ntm.training.logger import JsonLinesLogger
 from lightning_ntm.training.processes import plugins_of
 from lightning_ntm.training.progress import CostBar
 from lightning_ntm.training.recorded import RecordedRun
-from lightning_ntm.training.refusals import backend_of, check_sizes
+from lightning_ntm.training.refusals import backend_of, check_sizes, check_stop
 from lightning_ntm.training.safety import (
     DivergenceError,
     FinishStep,
@@ -67,6 +67,7 @@ class Run:
         self.keep_weights_every = keep_weights_every
         data.task.answer.check_size(learner.model.output_size)
         check_sizes(learner.model)
+        check_stop(stop_when_solved, trainer)
         # fast_dev_run and barebones write nothing.
         self.keeps = not (trainer.get("fast_dev_run") or trainer.get("barebones"))
         self.saves = self.keeps and trainer.get("enable_checkpointing") is not False

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from lightning_ntm.checks import at_least, between
+from lightning_ntm.checks import at_least, between, check_whole
 
 #: Some libraries of threads end the process where they cannot start as many as they are asked for.
 MOST_THREADS = 1024
@@ -33,5 +33,7 @@ class Settings:
     keep_weights_every: int = 0
 
     def __post_init__(self) -> None:
+        check_whole(seed=self.seed, threads=self.threads, stop_when_solved=self.stop_when_solved)
+        check_whole(keep_weights_every=self.keep_weights_every)
         at_least(0, seed=self.seed, stop_when_solved=self.stop_when_solved, keep_weights_every=self.keep_weights_every)
         between(1, MOST_THREADS, threads=self.threads)

@@ -59,6 +59,25 @@ def inputs_of(data: Any, dtype: torch.dtype) -> Tensor:
     return found.to(dtype)
 
 
+def targets_of(data: Any) -> Tensor | None:
+    """Return the targets of what `as_batch` takes, or `None` if there are none, as for a prediction."""
+    found: Any = None
+    if isinstance(data, dict):
+        found = data.get("targets")
+    elif isinstance(data, tuple | list) and len(data) > 1:
+        found = data[1]
+    return found if isinstance(found, Tensor) else None
+
+
+def with_targets(data: Any, targets: Tensor) -> Any:
+    """Return what `as_batch` takes, a `Batch` too, with other targets."""
+    if isinstance(data, Batch):
+        return data._replace(targets=targets)
+    if isinstance(data, dict):
+        return {**data, "targets": targets}
+    return type(data)((data[0], targets, *data[2:]))
+
+
 def _parts(data: Any) -> tuple[Tensor, Tensor, Tensor | None]:
     names = ("inputs", "targets", "mask")
     named = data if isinstance(data, dict) else {}

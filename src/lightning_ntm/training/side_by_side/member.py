@@ -18,6 +18,7 @@ from lightning_ntm.training.learner import SequenceLearner
 from lightning_ntm.training.logger import JsonLinesLogger
 from lightning_ntm.training.progress import validation_line
 from lightning_ntm.training.recorded import RecordedRun
+from lightning_ntm.training.refusals import check_stop
 from lightning_ntm.training.run import recorder_of
 from lightning_ntm.training.safety import KeepLock, PartialGradients, RandomStates
 from lightning_ntm.training.steps_kept import steps_keepers
@@ -53,6 +54,7 @@ class Member:
         tell: Callable[[str], object] = print,
         command: Sequence[str] = (),
     ):
+        check_stop(stop_when_solved, trainer)
         self.learner, self.data, self.folder, self.options = learner, data, folder, trainer
         self.stop_when_solved, self.tell, self.command = stop_when_solved, tell, command
         self.keep_weights_every = keep_weights_every
