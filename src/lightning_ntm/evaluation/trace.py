@@ -10,9 +10,14 @@ from lightning_ntm.evaluation.device import device_of
 from lightning_ntm.evaluation.modes import undisturbed
 from lightning_ntm.evaluation.slots import start_of
 from lightning_ntm.models.base import MemoryModel
+from lightning_ntm.states import apart
 from lightning_ntm.tasks.answer import Answer
 from lightning_ntm.tasks.base import Task
 from lightning_ntm.tasks.batch import Batch
+
+
+#: Names of a trace that are of the episode.
+EPISODE = ("inputs", "targets", "mask", "outputs", "errors", "measured", "optimal", "placed_by")
 
 
 def trace_episode(
@@ -41,7 +46,7 @@ def trace_episode(
         `placed_by`, and each of its landmarks as `landmark: NAME`. Outputs, targets and `optimal` are what the task's
         answer shows: probabilities and bits, probabilities and one-hot symbols, or numbers. Each measure of the
         episode is `measure: NAME`, a single number. `names: inputs` and `names: outputs` are what their numbers stand
-        for, where the task says it.
+        for, where the task says it. What the network calls by one of these names has a prefix, as `network.inputs`.
 
     Raises:
         ValueError: The network's output does not fit the answer of the task.
@@ -97,8 +102,13 @@ def _traced(model: MemoryModel[Any], batch: Batch, memory_slots: int | None) -> 
         inputs = inputs.to(weights.dtype)
     with undisturbed(model):
         traced = model.trace(inputs, start_of(model, 1, memory_slots))
-    seen = {**batch._asdict(), **{name: tensor.cpu() for name, tensor in traced.items()}}
-    return seen, seen.pop("logits")
+    logits = traced.pop("logits").cpu()
+    return batch._asdict() | {name: tensor.cpu() for name, tensor in of_network(traced).items()}, logits
+
+
+def of_network(traced: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return what a network's `trace` returns, with names that a trace of an episode does not have itself."""
+    return apart(traced, EPISODE)
 
 
 def _first(seen: dict[str, Tensor]) -> dict[str, np.ndarray]:

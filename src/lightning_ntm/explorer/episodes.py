@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from lightning_ntm.evaluation.modes import undisturbed
-from lightning_ntm.evaluation.trace import trace_episode
+from lightning_ntm.evaluation.trace import of_network, trace_episode
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.report.cells import stack_cells, tape_cells
 from lightning_ntm.tasks.answer import Answer
@@ -127,7 +127,8 @@ def _without_task(model: MemoryModel[Any], seed: int) -> dict[str, np.ndarray]:
     bits = np.random.default_rng(seed).integers(2, size=(1, _STEPS_WITHOUT_TASK, model.input_size))
     inputs = torch.from_numpy(bits).to(next(model.parameters()))
     with undisturbed(model):
-        traced = {name: tensor[0].float().cpu().numpy() for name, tensor in model.trace(inputs).items()}
+        seen = of_network(model.trace(inputs))
+    traced = {name: tensor[0].float().cpu().numpy() for name, tensor in seen.items()}
     return {"inputs": bits[0].astype(np.float32), **traced, "outputs": traced["logits"]}
 
 
