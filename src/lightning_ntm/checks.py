@@ -71,6 +71,12 @@ def _plain(name: str, value: Any, declared: Any) -> Any:
     return value
 
 
+def check_whole(**values: object) -> None:
+    """Raise `TypeError` for the first value that is not a whole number. The message names the keyword."""
+    for name, value in values.items():
+        _plain(name, value, int)
+
+
 def _check_number(name: str, value: object) -> None:
     if isinstance(value, str | bytes | type) or not hasattr(value, "__ge__") or not hasattr(value, "__float__"):
         raise TypeError(f"{name} must be a number, not {kind_of(value)}.")

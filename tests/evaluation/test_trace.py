@@ -90,7 +90,7 @@ def test_logits_of_a_trace_are_those_of_the_network(networks):
 
 
 def test_an_episode_of_one_s_own_and_pictures(networks):
-    taken, free = networks
+    taken, _ = networks
     batch = TASK.batch(1, "evaluation", 0, 1, length=2)
     mine, other = (trace_own(network, TASK.answer, batch, known=False) for network in networks)
     assert "targets" not in mine

@@ -6,7 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lightning_ntm.checks import check_kind
 from lightning_ntm.evaluation.device import device_of
+from lightning_ntm.evaluation.episodes import episode_of
 from lightning_ntm.evaluation.modes import undisturbed
 from lightning_ntm.evaluation.slots import start_of
 from lightning_ntm.models.base import MemoryModel
@@ -14,7 +16,6 @@ from lightning_ntm.states import apart
 from lightning_ntm.tasks.answer import Answer
 from lightning_ntm.tasks.base import Task
 from lightning_ntm.tasks.batch import Batch
-
 
 #: Names of a trace that are of the episode.
 EPISODE = ("inputs", "targets", "mask", "outputs", "errors", "measured", "optimal", "placed_by")
@@ -49,10 +50,13 @@ def trace_episode(
         for, where the task says it. What the network calls by one of these names has a prefix, as `network.inputs`.
 
     Raises:
-        ValueError: The network's output does not fit the answer of the task.
+        TypeError: An argument is of another type.
+        ValueError: The network's output does not fit the answer of the task, `sequence` is below 0, or the task does
+            not have this difficulty or episode.
     """
+    check_kind(Task, "a task, as Copy()", task=task)
     task.answer.check_size(model.output_size)
-    batch = task.batch(seed, "evaluation", sequence, 1, **difficulty)
+    batch = episode_of(task, seed, sequence, difficulty)
     seen, logits = _traced(model, batch, memory_slots)
     return _first(seen | _of_answer(task.answer, batch, logits) | _of_task(task, batch, logits)) | names_of(task)
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from lightning_ntm.evaluation.episodes import episode_of
 from lightning_ntm.evaluation.modes import undisturbed
 from lightning_ntm.evaluation.trace import of_network, trace_episode
 from lightning_ntm.models.base import MemoryModel
@@ -79,7 +80,7 @@ def samples(model: MemoryModel[Any], task: Task | None, seed: int, *, recorded: 
             seen = trace_episode(model, task, difficulty, seed=seed, sequence=number)
             yield label, {**seen, **cells_of(seen)}
         else:
-            yield label, _episode(model, task, task.batch(seed, "evaluation", number, 1, **difficulty), not first)
+            yield label, _episode(model, task, episode_of(task, seed, number, difficulty), not first)
 
 
 def cells_of(seen: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -110,7 +111,7 @@ def _drawn(task: Task, seed: int, numbers: tuple[int, int]) -> Iterator[tuple[st
 
 
 def _steps(task: Task, seed: int, number: int, difficulty: dict[str, int]) -> int:
-    return task.batch(seed, "evaluation", number, 1, **difficulty).inputs.shape[1]
+    return episode_of(task, seed, number, difficulty).inputs.shape[1]
 
 
 @torch.no_grad()
