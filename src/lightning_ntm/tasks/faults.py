@@ -50,7 +50,9 @@ def batch_fault(answer: Answer, batch: Any, sequences: int | None = None) -> str
 
 
 def _unasked(mask: Tensor, *, each: bool) -> str | None:
-    if not each:
-        return None if mask.any() else "the mask is true in no step of a batch"
+    if not mask.any():
+        return "the mask is true in no step of a batch"
     asked = mask.any(dim=1)
-    return None if asked.all() else f"the mask is true in no step of sequence {int(asked.int().argmin())} of a batch"
+    if each and not asked.all():
+        return f"the mask is true in no step of sequence {int(asked.int().argmin())} of a batch"
+    return None
