@@ -122,7 +122,7 @@ class Objective:
     def _explained(self, batch: Batch) -> Iterator[None]:
         try:
             yield
-        except (IndexError, ValueError, RuntimeError) as error:
+        except (IndexError, TypeError, ValueError, RuntimeError) as error:
             if fault := batch_fault(self.answer, batch):
                 raise TargetsError(f"{self.task}: {fault}.") from error
             raise
