@@ -195,6 +195,13 @@ def test_what_only_a_call_of_the_member_runs_is_refused(make):
             Stack(members)
 
 
+@pytest.mark.parametrize("name", ["register_hook", "register_post_accumulate_grad_hook"])
+def test_hooks_on_gradients_are_refused(name):
+    other = changed(lambda model: getattr(model.heads.bias, name)(print))
+    with pytest.raises(ValueError, match=r"^member 1 has a hook on the gradient of heads.bias, which copies of it"):
+        Stack([small(), other])
+
+
 class Halved(nn.Module):
     def forward(self, weight):
         return weight / 2

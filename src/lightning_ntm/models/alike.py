@@ -9,14 +9,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import type_before_parametrizations
 
-from lightning_ntm.kernels.torch_internals import attributes_of, has_hooks, hooks_of
+from lightning_ntm.kernels.torch_internals import attributes_of, has_gradient_hooks, has_hooks, hooks_of
 from lightning_ntm.models.base import MemoryModel
 
 
 def check_alike(members: Sequence[nn.Module]) -> None:
     """Raise `ValueError` for the first difference between models, for an empty list, and for other classes.
 
-    One whose call is more than its steps, by a `forward` or hooks of its own, is refused, too.
+    One whose call is more than its steps, by a `forward` or hooks of its own, is refused, too, and so is one with hooks
+    on gradients.
     """
     if not members:
         raise ValueError("members must hold at least one network.")
@@ -29,6 +30,8 @@ def check_alike(members: Sequence[nn.Module]) -> None:
             )
         if _calls_more(member):
             raise ValueError(f"member {i} has a forward or hooks of its own, which run only where it is called alone.")
+        if hooked := next((name for name, p in member.named_parameters() if has_gradient_hooks(p)), None):
+            raise ValueError(f"member {i} has a hook on the gradient of {hooked}, which copies of it do not have.")
     first = _facts(members[0])
     for i, member in enumerate(members[1:], start=1):
         facts, compared = _facts(member), _Comparison(member, members[0])

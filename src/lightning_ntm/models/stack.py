@@ -48,7 +48,7 @@ class Stack(nn.Module, Generic[State]):
     Raises:
         ValueError: There are no members, or they differ in more than the numbers in their parameters and buffers: in
             an attribute, a function, a tensor that is not registered, or a hook of a part; or a member has a `forward`
-            or hooks of its own, which would not be called.
+            or hooks of its own, or on gradients of its parameters, which would not be called.
     """
 
     networks: MemoryModel[State]
