@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from lightning_ntm.checks import kind_of
+from lightning_ntm.checks import check_whole, kind_of
 from lightning_ntm.evaluation.over_training import over_training
 from lightning_ntm.exchange.pretrained import OpenedNetwork, open_network
 from lightning_ntm.explorer.episodes import Sample, asked, layout, samples
@@ -135,6 +135,7 @@ def opened(network: Network, task: Task | None, seed: int) -> OpenedNetwork:
         opened = "; give its model and its task" if hasattr(network, "model") and hasattr(network, "task") else ""
         expected = "network must be a network, a folder or a name of ntm zoo"
         raise TypeError(f"{expected}, not {kind_of(network)}{opened}.")
+    check_whole(seed=seed)
     if not isinstance(task, Task | None):
         raise TypeError(f"task must be a task, not {kind_of(task)}; a second network is given as beside=.")
     if isinstance(network, MemoryModel):
