@@ -27,7 +27,7 @@ MAY_IMPORT = {
     "tasks": {"checks", "measures"},
     "models": {"checks", "functional", "kernels", "states"},
     "zoo": {"measures", "records"},
-    "evaluation": {"checks", "intervals", "lazy", "measures", "models", "records", "tasks", "zoo"},
+    "evaluation": {"checks", "intervals", "lazy", "measures", "models", "records", "states", "tasks", "zoo"},
     "training": {
         "checks",
         "evaluation",

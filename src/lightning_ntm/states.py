@@ -4,7 +4,7 @@
 named tuple may be empty.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from torch import Tensor
@@ -63,3 +63,8 @@ def named(state: Any, prefix: str = "") -> dict[str, Any]:
         else:
             parts[prefix + name] = part
     return parts
+
+
+def apart(seen: Mapping[str, Nested], taken: Collection[str]) -> dict[str, Nested]:
+    """Return what a network shows by name; names that are taken get a prefix, as `network.inputs`."""
+    return {f"network.{name}" if name in taken else name: part for name, part in seen.items()}

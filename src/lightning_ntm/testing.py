@@ -14,32 +14,34 @@ from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.states import flatten, named
 from lightning_ntm.tasks.base import Task
 from lightning_ntm.tasks.batch import Batch
+from lightning_ntm.tasks.faults import batch_fault
 
 
 def check_task(task: Task) -> None:
     """Check the promises of a `Task`."""
     name = type(task).__name__
     batch, again = (task.sample(np.random.default_rng(1), 3) for _ in range(2))
+    fault = batch_fault(task.answer, batch, 3)
+    assert fault is None, f"{name}: {fault}."
     same = all(torch.equal(a, b) for a, b in zip(batch, again, strict=True))
     assert same, f"{name} is not a function of its generator."
     other = task.sample(np.random.default_rng(2), 3)
     changed = other.inputs.shape != batch.inputs.shape or not torch.equal(other.inputs, batch.inputs)
     assert changed, f"{name} gives the same episodes whatever the generator."
 
-    size, time, _ = batch.inputs.shape
-    assert batch.inputs.shape == (size, time, task.input_size), f"{name}.input_size is not that of its inputs."
-    assert batch.mask.shape == (size, time), f"{name} has a mask of the wrong shape."
+    assert batch.inputs.shape[-1] == task.input_size, f"{name}.input_size is not that of its inputs."
+    assert batch.inputs.dtype != torch.float64, f"{name} has inputs in torch.float64, not torch.float32."
     assert batch.mask.any(dim=1).all(), f"{name} has an episode with nothing to answer."
     assert torch.isfinite(batch.inputs).all(), f"{name} has inputs that are not finite."
     assert len(task.input_names) in (0, task.input_size), f"{name}.input_names must name all numbers of an input."
     assert len(task.answer_names) in (0, task.answer.size), f"{name}.answer_names must name all of an answer."
-    fault = task.answer.fault(batch)
-    assert fault is None, f"{name}: {fault}."
     _check_optimum(task, batch)
     evaluated = [sorted(difficulty.items()) for difficulty in task.evaluations]
     assert all(evaluated.count(one) == 1 for one in evaluated), f"{name}.evaluations has a difficulty twice."
     for key, hardest in task.difficulty.items():
         harder = task.sample(np.random.default_rng(1), 2, **{key: 3 * hardest})
+        fault = batch_fault(task.answer, harder, 2)
+        assert fault is None, f"{name} with {key} {3 * hardest}: {fault}."
         assert torch.isfinite(harder.inputs).all(), f"{name} cannot be made harder than training along {key!r}."
 
 

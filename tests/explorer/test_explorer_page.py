@@ -16,6 +16,8 @@ from lightning_ntm import DNC, NTM, Copy, FileTask, explore
 from lightning_ntm.cli import main
 from lightning_ntm.evaluation.build import build
 from lightning_ntm.evaluation.weights import save_weights
+from lightning_ntm.exchange.pretrained import OpenedNetwork
+from lightning_ntm.explorer import page
 from lightning_ntm.explorer.episodes import layout
 from lightning_ntm.models import DNCMemory, MemoryModel
 
@@ -246,3 +248,27 @@ def test_two_networks_must_be_on_one_task(tmp_path, capsys):
     assert not (tmp_path / "page.html").exists()
     assert main(["explore", str(tmp_path / "a"), str(tmp_path / "a"), "--html", str(tmp_path / "page.html")]) == 0
     assert "<title>NTM and NTM on Copy</title>" in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
+def test_two_networks_must_have_inputs_of_one_size():
+    says = r"^two networks side by side must have one input_size; they have 3 and 4\.$"
+    for task in (TASK, None):
+        with pytest.raises(ValueError, match=says):
+            explore(small(), task, beside=NTM(4, 2, hidden_size=4, memory_slots=5))
+
+
+def test_two_tasks_of_the_same_files_are_one(tmp_path, monkeypatch):
+    for name in ("a", "b"):
+        np.savez(tmp_path / f"{name}.npz", inputs=np.ones((4, 5, 3)), targets=np.ones((4, 5, 2)))
+    path, other = (str(tmp_path / f"{name}.npz") for name in ("a", "b"))
+    files = {"first": (path, path), "second": (path, path), "third": (path, other)}
+
+    def opened(folder):
+        model = NTM(3, 2, hidden_size=4, memory_slots=5)
+        return OpenedNetwork(model, FileTask(*files[folder.name]), 1)
+
+    monkeypatch.setattr(page, "open_network", opened)
+    monkeypatch.setattr(page, "_training", lambda *call: [])
+    assert len(list(pages_of(explore("first", beside="second").html))) == 2
+    with pytest.raises(ValueError, match="two networks side by side must be on one task"):
+        explore("first", beside="third")

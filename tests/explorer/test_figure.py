@@ -113,6 +113,8 @@ def test_what_cannot_be_drawn_is_said_in_a_line(options, says):
     [
         (lambda network: figure(NTM), "network must be a network, a folder or a name of ntm zoo, not the class NTM"),
         (lambda network: figure(network, 20), "task must be a task, not int"),
+        (lambda network: figure(network, seed=2.5), r"seed must be a whole number, not float \(2.5\)"),
+        (lambda network: explore(network, TASK, seed=None), "seed must be a whole number, not NoneType"),
         (lambda network: figure(network, TASK, 40), r"difficulty \(=40\) must be a mapping"),
         (lambda network: explore("copy", "copy-dnc"), "a second network is given as beside="),
     ],

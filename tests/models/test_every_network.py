@@ -57,3 +57,27 @@ def test_autocast_is_near_and_keeps_the_kernel(make, dtype, backend):
 def test_shapes_are_found_on_the_meta_device(make):
     logits, _ = make().to("meta")(torch.zeros(3, 5, 3, device="meta"))
     assert (logits.shape, logits.device.type) == ((3, 5, 2), "meta")
+
+
+@every_network
+@pytest.mark.parametrize("backend", ["auto", "reference"])
+@pytest.mark.parametrize("parameters", [torch.float32, torch.float64], ids=str)
+def test_inputs_in_a_narrower_dtype_are_those_numbers(make, backend, parameters):
+    model, inputs = make().to(parameters), torch.randint(2, (3, 5, 3))
+    model.backend = backend
+    expected, _ = model(inputs.to(parameters))
+    for dtype in (torch.float32, torch.bfloat16, torch.float16):
+        logits, _ = model(inputs.to(dtype))
+        torch.testing.assert_close(logits, expected)  # another backend may run it
+
+
+@every_network
+@pytest.mark.parametrize("backend", ["auto", "reference"])
+def test_inputs_of_more_bits_are_refused(make, backend):
+    model = make()
+    model.backend = backend
+    says = r"^inputs must be in torch.float32, the dtype of the network's weights, got torch.float64\.$"
+    with pytest.raises(TypeError, match=says):
+        model(torch.zeros(3, 5, 3, dtype=torch.float64))
+    with pytest.raises(TypeError, match=says):
+        model.step(torch.zeros(3, 3, dtype=torch.float64), model.initial_state(3))

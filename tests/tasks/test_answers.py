@@ -206,14 +206,22 @@ def test_the_distance_to_an_optimum_is_measured_where_it_is_declared():
         (Symbols(3), torch.full((2, 3), -1), "targets must be symbols from 0 to 2"),
         (Numbers(1), torch.zeros(2, 3, 2), r"targets must have shape \(batch, time, 1\), got \(2, 3, 2\)"),
         (Numbers(1), torch.full((2, 3, 1), math.inf), "targets must be finite where the mask is true"),
+        (Numbers(1), torch.zeros(2, 3, 1, dtype=torch.complex64), "targets must be real numbers, got torch.complex64"),
+        (Numbers(1), torch.zeros(2, 3, 1, dtype=torch.bool), "targets must be real numbers, got torch.bool"),
     ],
 )  # fmt: skip
 def test_targets_that_are_not_what_is_asked_for_are_named(answer, targets, fault):
     batch = Batch(INPUTS, targets, MASK)
     assert re.search(fault, answer.fault(batch))
-    if not re.search("shape|int64", fault):  # what is not answered may be anything
+    if not re.search("shape|int64|real", fault):  # what is not answered may be anything
         targets[MASK] = 1
         assert answer.fault(batch) is None
+
+
+def test_targets_of_another_shape_are_not_repeated():
+    for answer, shape in ((Numbers(3), (2, 3, 1)), (Numbers(3), (2, 3)), (Bits(3), (2, 3, 1))):
+        with pytest.raises(ValueError, match=r"must (have the shape|be the same)"):
+            answer.cost(torch.zeros(2, 3, 3), Batch(INPUTS, torch.ones(shape), MASK))
 
 
 @pytest.mark.parametrize("make", [lambda: Bits(0), lambda: Symbols(1), lambda: Numbers(0), lambda: Numbers(1, 0.0)])
@@ -240,7 +248,7 @@ def test_a_network_of_another_size_is_refused_with_both_sizes():
 
 @dataclass(frozen=True)
 class Fixed(Task):
-    """Gives one batch."""
+    """Gives the sequences of one batch again and again."""
 
     asked: Answer
     batch: Batch
@@ -256,8 +264,9 @@ class Fixed(Task):
         return {}
 
     def sample(self, generator, batch_size, **difficulty):
-        inputs = torch.from_numpy(generator.random(self.batch.inputs.shape, np.float32))
-        return self.batch._replace(inputs=inputs)
+        again = torch.arange(batch_size) % len(self.batch.mask)
+        inputs = torch.from_numpy(generator.random((batch_size, *self.batch.inputs.shape[1:]), np.float32))
+        return Batch(inputs, self.batch.targets[again], self.batch.mask[again])
 
 
 def test_a_task_that_only_says_its_output_size_answers_in_bits_and_is_warned_once():

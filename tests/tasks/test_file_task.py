@@ -1,5 +1,6 @@
 """A user's own sequences: what files and arrays give, in which order, and what is refused."""
 
+import inspect
 import json
 
 import numpy as np
@@ -343,3 +344,39 @@ def test_files_of_names_that_do_not_fit_are_refused_before_the_training(tmp_path
     ):
         with pytest.raises(ValueError, match=says):
             FileTask(path, path, names=names)
+
+
+@pytest.mark.parametrize("given", [None, [1, 2], "train.npz"])
+def test_arrays_come_in_a_mapping(given):
+    with pytest.raises(TypeError, match=r"^train must be a mapping with inputs and targets, not"):
+        inspect.unwrap(FileTask.from_arrays.__func__)(FileTask, given, GOOD)
+    with pytest.raises(TypeError, match=r"^validation must be a mapping with inputs and targets, not"):
+        inspect.unwrap(FileTask.from_arrays.__func__)(FileTask, GOOD, given)
+
+
+def test_an_array_that_is_none_is_missing():
+    with pytest.raises(ValueError, match="train: the array 'inputs' is missing; there is targets"):
+        FileTask.from_arrays({**GOOD, "inputs": None}, GOOD)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda tensor: tensor.bfloat16(),
+        lambda tensor: tensor.half(),
+        lambda tensor: tensor.requires_grad_(),
+        lambda tensor: tensor.to_sparse(),
+        lambda tensor: tensor.neg().to(torch.complex64).conj().real.neg(),
+    ],
+    ids=["bfloat16", "float16", "with a gradient", "sparse", "conjugated"],
+)
+def test_tensors_of_any_kind_are_arrays(change):
+    arrays = {"inputs": torch.rand(3, 4, 2).bfloat16().float(), "targets": torch.ones(3, 4, 1)}
+    expected = FileTask.from_arrays(arrays, arrays).batch(1, "evaluation", 0, 3)
+    tensors = {name: change(tensor) for name, tensor in arrays.items()}
+    if not tensors["inputs"].is_sparse:
+        lists = {name: list(tensor) for name, tensor in tensors.items()}
+        for mine, other in zip(FileTask.from_arrays(lists, lists).batch(1, "evaluation", 0, 3), expected, strict=True):
+            torch.testing.assert_close(mine, other, rtol=1e-3, atol=0)
+    for mine, other in zip(FileTask.from_arrays(tensors, tensors).batch(1, "evaluation", 0, 3), expected, strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-3, atol=0)

@@ -55,8 +55,9 @@ def evaluate(
         possible answers, also the mean of the optimum and of the distance to it on the same episodes.
 
     Raises:
-        ValueError: `sequences` is below 1, the task does not have this difficulty, or the network's output does not fit
-            its answer.
+        TypeError: An argument is of another type.
+        ValueError: `sequences` is below 1, the task does not have this difficulty, the network's output does not fit
+            its answer, or a batch of the task is not what a task promises (`lightning_ntm.testing.check_task`).
     """
     options: dict[str, Any] = {"sequences": sequences, "seed": seed, "memory_slots": memory_slots}
     return evaluate_pieces(model, task, difficulty, pieces=1, **options)[0]

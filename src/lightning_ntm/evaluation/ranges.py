@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from lightning_ntm.checks import check_kind
 from lightning_ntm.evaluation.episodes import chunks, sequences_of
 from lightning_ntm.evaluation.evaluate import measured_rows
 from lightning_ntm.models.base import MemoryModel
@@ -29,6 +30,7 @@ def lengths_of(
         include_training: Whether the range may have lengths of training.
 
     Raises:
+        TypeError: An argument is of another type.
         ValueError: The task has no length, the range is empty or has too many lengths, it begins among the lengths of
             training without `include_training`, it ends among them, or the task has none of its lengths.
     """
@@ -52,6 +54,8 @@ def lengths_of(
 
 
 def _check(task: Task, lengths: range, include_training: bool) -> None:
+    check_kind(Task, "a task, as Copy()", task=task)
+    check_kind(range, "a range, as range(41, 501)", lengths=lengths)
     if "length" not in task.difficulty:
         known = ", ".join(task.difficulty) or "none"
         raise ValueError(f"range: {type(task).__name__} has no difficulty 'length'; it has {known}.")
@@ -104,7 +108,7 @@ def evaluate_range(
         counts alike. `results` has what `evaluate` returns for each length.
 
     Raises:
-        ValueError: As for `lengths_of` and `evaluate`.
+        TypeError, ValueError: As for `lengths_of` and `evaluate`.
     """
     difficulties, skipped = lengths_of(task, lengths, include_training=include_training)
     sequences, total = sequences_of(task, "evaluation", sequences=sequences), len(difficulties)

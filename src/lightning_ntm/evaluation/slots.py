@@ -3,6 +3,7 @@
 import inspect
 from typing import Any
 
+from lightning_ntm.checks import check_whole
 from lightning_ntm.models.base import MemoryModel
 
 
@@ -19,10 +20,12 @@ def start_of(model: MemoryModel[Any], batch_size: int, slots: int | None) -> Any
     """Return the state before the first step with this number of slots; `None`, the network's own start, without one.
 
     Raises:
+        TypeError: The number is not a whole one.
         ValueError: Sequences of the network cannot have this number of slots.
     """
     if slots is None:
         return None
+    check_whole(memory_slots=slots)
     if reason := why_fixed(model):
         raise ValueError(f"memory_slots (={slots}) cannot be given: {reason}")
     start: Any = model.initial_state

@@ -6,13 +6,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lightning_ntm.checks import check_kind
 from lightning_ntm.evaluation.device import device_of
+from lightning_ntm.evaluation.episodes import episode_of
 from lightning_ntm.evaluation.modes import undisturbed
 from lightning_ntm.evaluation.slots import start_of
 from lightning_ntm.models.base import MemoryModel
+from lightning_ntm.states import apart
 from lightning_ntm.tasks.answer import Answer
 from lightning_ntm.tasks.base import Task
 from lightning_ntm.tasks.batch import Batch
+
+#: Names of a trace that are of the episode.
+EPISODE = ("inputs", "targets", "mask", "outputs", "errors", "measured", "optimal", "placed_by")
 
 
 def trace_episode(
@@ -41,13 +47,16 @@ def trace_episode(
         `placed_by`, and each of its landmarks as `landmark: NAME`. Outputs, targets and `optimal` are what the task's
         answer shows: probabilities and bits, probabilities and one-hot symbols, or numbers. Each measure of the
         episode is `measure: NAME`, a single number. `names: inputs` and `names: outputs` are what their numbers stand
-        for, where the task says it.
+        for, where the task says it. What the network calls by one of these names has a prefix, as `network.inputs`.
 
     Raises:
-        ValueError: The network's output does not fit the answer of the task.
+        TypeError: An argument is of another type.
+        ValueError: The network's output does not fit the answer of the task, `sequence` is below 0, or the task does
+            not have this difficulty or episode.
     """
+    check_kind(Task, "a task, as Copy()", task=task)
     task.answer.check_size(model.output_size)
-    batch = task.batch(seed, "evaluation", sequence, 1, **difficulty)
+    batch = episode_of(task, seed, sequence, difficulty)
     seen, logits = _traced(model, batch, memory_slots)
     return _first(seen | _of_answer(task.answer, batch, logits) | _of_task(task, batch, logits)) | names_of(task)
 
@@ -97,8 +106,13 @@ def _traced(model: MemoryModel[Any], batch: Batch, memory_slots: int | None) -> 
         inputs = inputs.to(weights.dtype)
     with undisturbed(model):
         traced = model.trace(inputs, start_of(model, 1, memory_slots))
-    seen = {**batch._asdict(), **{name: tensor.cpu() for name, tensor in traced.items()}}
-    return seen, seen.pop("logits")
+    logits = traced.pop("logits").cpu()
+    return batch._asdict() | {name: tensor.cpu() for name, tensor in of_network(traced).items()}, logits
+
+
+def of_network(traced: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return what a network's `trace` returns, with names that a trace of an episode does not have itself."""
+    return apart(traced, EPISODE)
 
 
 def _first(seen: dict[str, Tensor]) -> dict[str, np.ndarray]:

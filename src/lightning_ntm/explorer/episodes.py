@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from lightning_ntm.evaluation.episodes import episode_of
 from lightning_ntm.evaluation.modes import undisturbed
-from lightning_ntm.evaluation.trace import trace_episode
+from lightning_ntm.evaluation.trace import of_network, trace_episode
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.report.cells import stack_cells, tape_cells
 from lightning_ntm.tasks.answer import Answer
@@ -79,7 +80,7 @@ def samples(model: MemoryModel[Any], task: Task | None, seed: int, *, recorded: 
             seen = trace_episode(model, task, difficulty, seed=seed, sequence=number)
             yield label, {**seen, **cells_of(seen)}
         else:
-            yield label, _episode(model, task, task.batch(seed, "evaluation", number, 1, **difficulty), not first)
+            yield label, _episode(model, task, episode_of(task, seed, number, difficulty), not first)
 
 
 def cells_of(seen: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -110,7 +111,7 @@ def _drawn(task: Task, seed: int, numbers: tuple[int, int]) -> Iterator[tuple[st
 
 
 def _steps(task: Task, seed: int, number: int, difficulty: dict[str, int]) -> int:
-    return task.batch(seed, "evaluation", number, 1, **difficulty).inputs.shape[1]
+    return episode_of(task, seed, number, difficulty).inputs.shape[1]
 
 
 @torch.no_grad()
@@ -127,7 +128,8 @@ def _without_task(model: MemoryModel[Any], seed: int) -> dict[str, np.ndarray]:
     bits = np.random.default_rng(seed).integers(2, size=(1, _STEPS_WITHOUT_TASK, model.input_size))
     inputs = torch.from_numpy(bits).to(next(model.parameters()))
     with undisturbed(model):
-        traced = {name: tensor[0].float().cpu().numpy() for name, tensor in model.trace(inputs).items()}
+        seen = of_network(model.trace(inputs))
+    traced = {name: tensor[0].float().cpu().numpy() for name, tensor in seen.items()}
     return {"inputs": bits[0].astype(np.float32), **traced, "outputs": traced["logits"]}
 
 

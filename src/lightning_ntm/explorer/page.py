@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from lightning_ntm.checks import kind_of
+from lightning_ntm.checks import check_whole, kind_of
 from lightning_ntm.evaluation.over_training import over_training
 from lightning_ntm.exchange.pretrained import OpenedNetwork, open_network
 from lightning_ntm.explorer.episodes import Sample, asked, layout, samples
@@ -99,17 +99,29 @@ def explore(network: Network, task: Task | None = None, *, beside: Network | Non
         seed: Of the episodes on the page. A run has its own.
 
     Raises:
-        ValueError: A folder has no network, the task does not fit it, or the two networks are on different tasks.
+        ValueError: A folder has no network, the task does not fit it, or the two networks are on different tasks or
+            inputs of different sizes.
     """
     first = opened(network, task, seed)
     if beside is None:
         return Explorer(render(*first, training=_training(network, first.model)))
     second = opened(beside, task, first.seed)
     theirs = first.task if second.task is None else second.task
-    if (first.task, first.model.input_size) != (theirs, second.model.input_size):
+    if not _same(first.task, theirs):
         raise ValueError(f"two networks side by side must be on one task: {first.task} and {theirs} differ.")
+    sizes = [one.model.input_size for one in (first, second)]
+    if sizes[0] != sizes[1]:
+        raise ValueError(f"two networks side by side must have one input_size; they have {sizes[0]} and {sizes[1]}.")
     steps = [_training(given, one.model) for given, one in ((network, first), (beside, second))]
     return Explorer(_side_by_side([first.model, second.model], steps, first.task, first.seed))
+
+
+def _same(task: Task | None, other: Task | None) -> bool:
+    """Return whether two tasks are equal; tasks of files are if they have the same files, sizes and answers."""
+    if task == other or task is None or other is None:
+        return task == other
+    mine, theirs = ((one.files, one.input_size, one.answer) for one in (task, other))
+    return type(task) is type(other) and bool(task.files) and mine == theirs
 
 
 def opened(network: Network, task: Task | None, seed: int) -> OpenedNetwork:
@@ -123,6 +135,7 @@ def opened(network: Network, task: Task | None, seed: int) -> OpenedNetwork:
         opened = "; give its model and its task" if hasattr(network, "model") and hasattr(network, "task") else ""
         expected = "network must be a network, a folder or a name of ntm zoo"
         raise TypeError(f"{expected}, not {kind_of(network)}{opened}.")
+    check_whole(seed=seed)
     if not isinstance(task, Task | None):
         raise TypeError(f"task must be a task, not {kind_of(task)}; a second network is given as beside=.")
     if isinstance(network, MemoryModel):

@@ -50,6 +50,9 @@ _HOOKS = _filled_by(*(methodcaller(f"register_{kind}_hook", print) for kind in _
 #: What a module only has after `compile`.
 _COMPILED = [name for name, value in vars(nn.Module).items() if value is None]
 
+#: Tables of any module: of its parts, hooks and compilation.
+_TABLES = {name for name, value in vars(nn.Module()).items() if not isinstance(value, bool)} | {*_COMPILED}
+
 
 def _registrations() -> list[Any]:
     """Return the tables of hooks that are called when a part of a module is set, as `torch.export` does."""
@@ -124,6 +127,16 @@ def has_hooks(module: nn.Module) -> bool:
     """Return whether a call of a module also calls hooks."""
     own = module.__dict__
     return any(own[name] for name in _HOOKS)
+
+
+def hooks_of(module: nn.Module) -> dict[str, list[Any]]:
+    """Return the hooks that a call of a module also calls, by their kind."""
+    return {name: [*table.values()] for name in _HOOKS if (table := vars(module)[name])}
+
+
+def attributes_of(module: nn.Module) -> dict[str, Any]:
+    """Return what a module holds besides parameters, buffers, modules and hooks."""
+    return {name: value for name, value in vars(module).items() if name not in _TABLES}
 
 
 def has_gradient_hooks(parameter: Tensor) -> bool:

@@ -17,7 +17,7 @@ from lightning_ntm.kernels.loss import Criterion, Loss, known_loss, obstacle
 from lightning_ntm.kernels.plain import Part, Shapes
 from lightning_ntm.models import lengths as padding
 from lightning_ntm.models.pretrained import Pretrained
-from lightning_ntm.states import named
+from lightning_ntm.states import apart, named
 
 
 @runtime_checkable
@@ -216,12 +216,13 @@ class MemoryModel(Pretrained, nn.Module, abc.ABC, Generic[State]):
         """Run a sequence step by step and return all that `observe` returns, with a time axis.
 
         Returns:
-            Tensors by name, each `(batch, time, ...)`; `"logits"` is always among them.
+            Tensors by name, each `(batch, time, ...)`; `"logits"` is always among them. What `observe` returns under
+            this name is `"network.logits"`.
         """
         state, steps = self._checked(inputs, state), []
         for x in inputs.unbind(dim=1):
             logits, state, seen = self.observe(x, state)
-            steps.append({"logits": logits, **seen})
+            steps.append({"logits": logits, **apart(seen, {"logits"})})
         return {name: torch.stack([step[name] for step in steps], dim=1) for name in steps[0]}
 
     def _checked(self, inputs: Any, state: Any, slots: int | None = None) -> State:

@@ -24,11 +24,20 @@ def linear(layer: nn.Module, inputs: Tensor, dtype: torch.dtype) -> Tensor:
 
     Args:
         layer: A layer with a `weight`.
-        inputs: Inputs of any dtype if the layer is in half precision, else of the layer's dtype.
+        inputs: Inputs of any dtype if the layer is in half precision, else of the layer's dtype or a narrower one.
         dtype: Dtype of the result if the layer is in half precision, else not used.
+
+    Raises:
+        TypeError: Inputs are in float64, the layer in float32.
     """
     weight = layer.weight
     assert isinstance(weight, Tensor)
     if weight.dtype.itemsize >= torch.float32.itemsize:
-        return layer(inputs)
+        return layer(inputs if inputs.dtype == weight.dtype else _widened(inputs, weight.dtype))
     return layer(inputs.to(weight.dtype)).to(dtype)
+
+
+def _widened(inputs: Tensor, dtype: torch.dtype) -> Tensor:
+    if inputs.dtype == torch.float64:
+        raise TypeError(f"inputs must be in {dtype}, the dtype of the network's weights, got {inputs.dtype}.")
+    return inputs.to(dtype)

@@ -9,7 +9,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from lightning_ntm.checks import one_of
+from lightning_ntm.checks import check_kind, one_of
 from lightning_ntm.kernels.choice import Kernel, choose_kernel, chosen, load
 from lightning_ntm.kernels.loss import Criterion, Loss, obstacle
 from lightning_ntm.kernels.torch_internals import has_hooks, is_compiled, multiply
@@ -46,7 +46,9 @@ class Stack(nn.Module, Generic[State]):
         - state: the members' `NamedTuple`, each part `(networks, batch, ...)`
 
     Raises:
-        ValueError: There are no members, or they differ in more than the numbers in their parameters.
+        ValueError: There are no members, or they differ in more than the numbers in their parameters and buffers: in
+            an attribute, a function, a tensor that is not registered, or a hook of a part; or a member has a `forward`
+            or hooks of its own, or on gradients of its parameters, which would not be called.
     """
 
     networks: MemoryModel[State]
@@ -154,8 +156,9 @@ class Stack(nn.Module, Generic[State]):
         multiply(gradients, [scales.view(-1, *[1] * (gradient.ndim - 1)) for gradient in gradients])
         return norms
 
-    def _checked(self, inputs: Tensor, state: State | None) -> State:
+    def _checked(self, inputs: Any, state: State | None) -> State:
         networks, size = self.num_networks, self.networks.input_size
+        check_kind(Tensor, f"a tensor of shape ({networks}, batch, time, {size})", inputs=inputs)
         if inputs.ndim != 4 or inputs.shape[::3] != (networks, size) or inputs.shape[2] == 0:
             raise ValueError(
                 f"inputs must have shape ({networks}, batch, time, {size}) with at least one step, "

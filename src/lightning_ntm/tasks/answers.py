@@ -217,6 +217,9 @@ class Numbers(Answer):
 
     def cost(self, logits: Float[Tensor, "batch time outputs"], batch: Batch) -> Float[Tensor, " batch"]:
         """Squared error of each answer, summed over its steps and numbers."""
+        if batch.targets.shape != logits.shape:  # PyTorch would repeat them
+            shapes = f"{tuple(batch.targets.shape)} and {tuple(logits.shape)}"
+            raise ValueError(f"targets must have the shape of the logits, got {shapes}.")
         mask = batch.mask.unsqueeze(-1)
         logits = logits.to(exact(logits), copy=True).masked_fill_(~mask, 0)
         targets = batch.targets.to(logits).masked_fill(~mask, 0)
@@ -250,6 +253,8 @@ class Numbers(Answer):
         """Return what is wrong with the targets."""
         if batch.targets.shape != (*batch.mask.shape, self.size):
             return f"targets must have shape (batch, time, {self.size}), got {tuple(batch.targets.shape)}"
+        if batch.targets.dtype == torch.bool or batch.targets.is_complex():
+            return f"targets must be real numbers, got {batch.targets.dtype}"
         if not batch.targets[batch.mask].isfinite().all():
             return "targets must be finite where the mask is true"
         return None

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from lightning_ntm.checks import at_least, check_arguments
+from lightning_ntm.checks import at_least, check_arguments, check_whole
 from lightning_ntm.measures import BITS_PER_SEQUENCE
 from lightning_ntm.tasks.answer import Answer
 from lightning_ntm.tasks.answers import Bits
@@ -172,12 +172,14 @@ class Task(abc.ABC):
             minimum: Least value allowed for `name`; for all other difficulties it is 1.
 
         Raises:
+            TypeError: A value of `difficulty` is not a whole number.
             ValueError: `difficulty` has a name that this task does not have, or a value below its minimum.
         """
         for asked, value in difficulty.items():
             if asked not in self.difficulty:
                 known = ", ".join(self.difficulty) or "none"
                 raise ValueError(f"{type(self).__name__} has no difficulty {asked!r}; it has {known}.")
+            check_whole(**{asked: value})
             at_least(minimum if asked == name else 1, **{asked: value})
         return (difficulty[name],) * 2 if name in difficulty else (low, high)
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from lightning_ntm.checks import check_kind
 from lightning_ntm.tasks.answer import Answer
 from lightning_ntm.tasks.answers import Numbers, Symbols
 from lightning_ntm.tasks.base import Task
@@ -80,7 +81,7 @@ class FileTask(Task):
 
         Args:
             train: `inputs`, `targets`, and if needed `mask` and `lengths`, as in an .npz file; or lists with an array
-                for each sequence.
+                for each sequence. Arrays may be tensors of PyTorch.
             validation: The same.
             answer: As for files, and so are the others.
             answer_size: As for files.
@@ -88,8 +89,10 @@ class FileTask(Task):
             tolerance: As for files.
 
         Raises:
+            TypeError: `train` or `validation` is no mapping.
             ValueError: A sequence is invalid; the message names its row.
         """
+        check_kind(Mapping, "a mapping with inputs and targets", train=train, validation=validation)
         task = cls.__new__(cls)
         task._files, task._held, task._names = {}, "validation", None
         task._read = {"train": Sequences.of("train", train), "validation": Sequences.of("validation", validation)}

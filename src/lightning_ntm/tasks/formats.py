@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from lightning_ntm.checks import message_of
 
@@ -78,7 +80,7 @@ def split_rows(source: str, arrays: Mapping[str, Any]) -> Rows:
     Raises:
         ValueError: An array is missing or unknown, or does not fit the lengths.
     """
-    _check_names(source, "array", arrays, (*_NAMES, _LENGTHS))
+    _check_names(source, "array", (name for name in arrays if arrays[name] is not None), (*_NAMES, _LENGTHS))
     lengths = None if arrays.get(_LENGTHS) is None else _checked_lengths(source, arrays[_LENGTHS])
     named = {name: arrays[name] for name in _NAMES if arrays.get(name) is not None}
     return {name: _split(source, name, values, lengths) for name, values in named.items()}
@@ -89,7 +91,7 @@ def _split(source: str, name: str, values: Any, lengths: np.ndarray | None) -> l
         if lengths is not None:
             raise ValueError(f"{source}: lengths are for arrays, but {name} is a list of sequences.")
         return list(values)
-    array = np.asarray(values)
+    array = as_array(values)
     if lengths is None:
         if name != "mask" and not (array.ndim == 3 or (array.ndim == 2 and array.dtype.kind in "iu")):
             raise ValueError(
@@ -107,8 +109,17 @@ def _split(source: str, name: str, values: Any, lengths: np.ndarray | None) -> l
     )
 
 
+def as_array(values: Any) -> np.ndarray:
+    """Return values as an array, also of a tensor on a GPU, in bfloat16 or with a gradient."""
+    if not isinstance(values, Tensor):
+        return np.asarray(values)
+    dense = values if values.layout == torch.strided else values.to_dense()
+    array: np.ndarray = (dense.float() if dense.dtype == torch.bfloat16 else dense).numpy(force=True)
+    return array
+
+
 def _checked_lengths(source: str, values: Any) -> np.ndarray:
-    lengths = np.asarray(values)
+    lengths = as_array(values)
     if lengths.ndim != 1 or lengths.dtype.kind not in "iu":
         raise ValueError(f"{source}: lengths must be whole numbers, one for each sequence.")
     if not len(lengths):

@@ -6,6 +6,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.random.bit_generator import ISeedSequence
 
+from lightning_ntm.checks import check_whole
+
 Split = Literal["train", "validation", "evaluation", "memory", "noise", "order", "curriculum"]
 
 
@@ -17,7 +19,11 @@ def batch_generator(
     A counter-based generator (Philox), keyed by a hash of the arguments. Seeding from the numbers
     themselves is not enough: `torch.Generator` keeps only the lower 32 bits of a seed, and NumPy's
     `SeedSequence` takes (2**32 + 1, 0) for (1, 1).
+
+    Raises:
+        TypeError: The seed is not a whole number.
     """
+    check_whole(seed=seed)
     name = f"{seed}/{split}/{number}" + "".join(
         f"/{what}={value}" for what, value in sorted((difficulty or {}).items())
     )

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from lightning_ntm.tasks.formats import read_rows, split_rows
+from lightning_ntm.tasks.formats import as_array, read_rows, split_rows
 
 _REQUIRED = ("inputs", "targets")
 
@@ -150,7 +150,7 @@ def _array(source: str, row: int, name: str, value: Any) -> np.ndarray:
     if value is None:
         at_row(source, row, f"{name} is missing.")
     try:
-        array = np.asarray(value)
+        array = as_array(value)
     except (ValueError, OverflowError):  # NumPy's word for lists of different lengths within one another
         array = np.array(None)
     if array.ndim and not len(array):

@@ -18,16 +18,13 @@ from lightning_ntm.tasks.answer import Answer
 from lightning_ntm.tasks.base import Task
 from lightning_ntm.tasks.batch import Batch
 from lightning_ntm.tasks.curricula import Curriculum, training_batch
+from lightning_ntm.tasks.faults import TargetsError as TargetsError, check_batch
 from lightning_ntm.tasks.randomness import Split
 from lightning_ntm.training.hyperparameters import hyperparameters
 from lightning_ntm.training.processes import cores
 
 #: The most processes that sample batches, for each core.
 _WORKERS = 4
-
-
-class TargetsError(ValueError):
-    """The targets or the mask of a batch are not what the task asks for."""
 
 
 class EpisodeData(L.LightningDataModule):
@@ -88,7 +85,7 @@ class EpisodeData(L.LightningDataModule):
         step = self.trainer.world_size * max(1, self.num_workers)  # difference of successive numbers in one process
         # Not a method: a worker that is not forked gets it pickled, and this object has the Trainer.
         batch = partial(training_batch, self.task, self.curriculum, self.seed, batch_size=self.batch_size)
-        self._check(batch(0))
+        check_batch(self.task.answer, batch(0), type(self.task).__name__, sequences=self.batch_size)
         batches = _TrainingBatches(batch, self.batches_per_epoch, step)
         if self.num_workers and (get_start_method(allow_none=True) or get_all_start_methods()[0]) != "fork":
             self._check_sent(batches)
@@ -119,8 +116,6 @@ class EpisodeData(L.LightningDataModule):
 
     def _fixed(self, split: Split) -> DataLoader[Batch]:
         batches = list(chunks(self.task, self.seed, split, self.validation_sequences, self.task.difficulty))
-        for batch in batches:
-            self._check(batch)
         return self._loader(_FixedBatches(batches), None, 0)
 
     def _check_sent(self, batches: Dataset[Batch]) -> None:
@@ -129,9 +124,6 @@ class EpisodeData(L.LightningDataModule):
         except Exception as error:  # PicklingError, AttributeError, TypeError
             name, reason = type(self.task).__name__, str(error).splitlines()[0]
             raise ValueError(f"num_workers (={self.num_workers}) must be 0 for {name} here: {reason}") from error
-
-    def _check(self, batch: Batch) -> None:
-        check_targets(self.task.answer, batch, type(self.task).__name__)
 
     def _trained(self) -> int:
         assert self.trainer is not None
@@ -152,10 +144,8 @@ class EpisodeData(L.LightningDataModule):
 
 
 def check_targets(answer: Answer, batch: Batch, source: str) -> None:
-    """Raise `TargetsError` unless the targets of a batch are those of an answer; `source` is where they are from."""
-    fault = answer.fault(batch) or ("" if batch.mask.any() else "the mask is true in no step of a batch")
-    if fault:
-        raise TargetsError(f"{source}: {fault}.")
+    """Raise `TargetsError` unless a batch is one for an answer; `source` is where it is from."""
+    check_batch(answer, batch, source)
 
 
 class _TrainingBatches(Dataset[Batch]):

@@ -20,7 +20,7 @@ from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.models.stack import Stack
 from lightning_ntm.tasks.answer import Answer, exact
 from lightning_ntm.tasks.batch import Batch
-from lightning_ntm.training.data import TargetsError
+from lightning_ntm.tasks.faults import TargetsError, batch_fault
 
 
 @dataclass(frozen=True)
@@ -122,8 +122,8 @@ class Objective:
     def _explained(self, batch: Batch) -> Iterator[None]:
         try:
             yield
-        except (IndexError, ValueError, RuntimeError) as error:
-            if fault := self.answer.fault(batch):
+        except (IndexError, TypeError, ValueError, RuntimeError) as error:
+            if fault := batch_fault(self.answer, batch):
                 raise TargetsError(f"{self.task}: {fault}.") from error
             raise
 

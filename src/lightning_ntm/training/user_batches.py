@@ -35,6 +35,8 @@ def as_batch(data: Any, answer: Answer, dtype: torch.dtype) -> Batch:
         mask = torch.ones(inputs.shape[:2], dtype=torch.bool, device=inputs.device)
     if mask.shape != inputs.shape[:2]:
         raise ValueError(f"mask must have shape {tuple(inputs.shape[:2])}, as the inputs, got {tuple(mask.shape)}.")
+    if mask.dtype != torch.bool and not ((mask == 0) | (mask == 1)).all():
+        raise ValueError("mask must be true or false (or 1 or 0) for each step.")
     batch = Batch(inputs.to(dtype), targets, mask.bool())
     if not works_ahead(inputs.device):  # there it would wait for the device
         check_targets(answer, batch, "the data")

@@ -119,6 +119,7 @@ class Layout(NamedTuple):
     starts: tuple[int, ...]  # in the order of SAVED
     starts_of_layers: list[tuple[int | None, ...]]  # of SAVED_OF_LAYERS
     total: int
+    order: tuple[int, int, int] | None  # of saved numbers of slots: the first, rows, slots in each
     arranged: tuple[int, ...]  # size of each weight as the kernel arranges it, that of the heads last
     num_states: int
     limited: bool
@@ -158,6 +159,7 @@ def _made(
         tuple(starts[name] for name in program.SAVED),
         [tuple(starts.get(f"{name}{i}") for name in SAVED_OF_LAYERS) for i in range(sizes.layers)],
         total,
+        (starts["order"], inputs[0] * inputs[1], sizes.slots) if sizes.keep and "order" in starts else None,
         tuple(padded(rows * padded(columns)) for rows, columns in weights),
         len(program.STATE),
         program.limited(options),

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from lightning_ntm.kernels.cpu.layout import layout_of, program_of
 from lightning_ntm.kernels.cpu.native import backward, forward
+from lightning_ntm.kernels.cpu.saved import check_order
 from lightning_ntm.kernels.derivatives import refuse_beyond_first
 
 
@@ -50,6 +51,7 @@ def _sequence_backward(
 ) -> list[Tensor]:
     """Return the gradients of inputs, state, weights and biases, one after the other."""
     layout = layout_of(network, inputs, state, weights, (list(counts), number))
+    check_order(buffer, layout)  # hooks may have changed it
     dinputs, *others = backward(layout, inputs, state, weights, (output, buffer), gradients, of_inputs=True)
     assert dinputs is not None
     return [dinputs, *(tensor for part in others for tensor in part)]

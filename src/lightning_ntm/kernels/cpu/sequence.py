@@ -21,6 +21,7 @@ from lightning_ntm.kernels.cpu import native, whole
 from lightning_ntm.kernels.cpu.layout import Layout, layout_of
 from lightning_ntm.kernels.cpu.library import entry_points, opened
 from lightning_ntm.kernels.cpu.operator import SEQUENCE
+from lightning_ntm.kernels.cpu.saved import check_order, order_in, with_order
 from lightning_ntm.kernels.derivatives import beyond_first, by_loop, is_plain, refuse_beyond_first, with_tensors
 from lightning_ntm.kernels.loss import (
     Criterion,
@@ -33,7 +34,7 @@ from lightning_ntm.kernels.loss import (
     run as run_loss,
 )
 from lightning_ntm.kernels.plain import changed, is_unreadable, transformed
-from lightning_ntm.kernels.torch_internals import has_dispatch_modes
+from lightning_ntm.kernels.torch_internals import has_dispatch_modes, has_saved_tensor_hooks
 from lightning_ntm.states import flatten, structure, unflatten
 
 _compiled = not isinstance(opened(), str)  # a constant to torch.compile
@@ -166,13 +167,16 @@ class _Recurrence(torch.autograd.Function):
         state, weights, biases = _parts(layout, tensors)
         output, *end, buffer = native.forward(layout, inputs, state, weights, biases)
         ctx.loop, ctx.layout = loop, layout
-        ctx.save_for_backward(inputs, output, buffer, *tensors)
+        order = order_in(buffer, layout) if has_saved_tensor_hooks() else None
+        ctx.with_order = order is not None
+        ctx.save_for_backward(inputs, output, buffer, *tensors, *([] if order is None else [order]))
         ctx.set_materialize_grads(False)
         return (output, *end)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         inputs, output, buffer, *tensors = ctx.saved_tensors
+        order = tensors.pop() if ctx.with_order else None
         needed = ctx.needs_input_grad[2:]
         if beyond_first(gradients) or not all(map(is_plain, gradients)):
             if torch.is_grad_enabled() and ctx.layout.limited:
@@ -181,6 +185,9 @@ class _Recurrence(torch.autograd.Function):
         state, weights, _ = _parts(ctx.layout, tensors)
         if any(map(is_unreadable, (inputs, *weights))):
             raise RuntimeError("inputs or weights were resized between the forward and the backward.")
+        if order is not None:
+            buffer = with_order(buffer, ctx.layout, order)
+            check_order(buffer, ctx.layout)
         dinputs, *others = native.backward(
             ctx.layout, inputs, state, weights, (output, buffer), gradients, of_inputs=needed[0]
         )
