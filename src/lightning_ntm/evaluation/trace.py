@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lightning_ntm.evaluation.calls import trace_of
 from lightning_ntm.evaluation.device import device_of
 from lightning_ntm.evaluation.modes import undisturbed
 from lightning_ntm.evaluation.slots import start_of
@@ -96,7 +97,7 @@ def _traced(model: MemoryModel[Any], batch: Batch, memory_slots: int | None) -> 
     if (weights := next(model.parameters(), None)) is not None:
         inputs = inputs.to(weights.dtype)
     with undisturbed(model):
-        traced = model.trace(inputs, start_of(model, 1, memory_slots))
+        traced = trace_of(model, inputs, batch.mask.to(inputs.device), start_of(model, 1, memory_slots))
     seen = {**batch._asdict(), **{name: tensor.cpu() for name, tensor in traced.items()}}
     return seen, seen.pop("logits")
 
