@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from lightning_ntm import DNC, GRU, LSTM, NTM, RNN, SAM, SDNC, StackRNN, TapeRNN, Transformer
+from lightning_ntm.explorer.network import why_not
 from lightning_ntm.states import flatten
 
 SIZES = {"hidden_size": 8, "memory_slots": 6, "memory_width": 4}
@@ -20,6 +21,7 @@ NETWORKS = {
     "Stack-RNN": lambda: StackRNN(3, 2, hidden_size=8, memory_width=4),
     "Stack-RNN with a GRU": lambda: StackRNN(3, 2, hidden_size=8, memory_width=4, controller="gru"),
     "Tape-RNN": lambda: TapeRNN(3, 2, hidden_size=8, memory_width=4),
+    "Tape-RNN with jumps": lambda: TapeRNN(3, 2, hidden_size=8, memory_width=4, length_oracle=True),
     "Transformer": lambda: Transformer(3, 2, hidden_size=8, num_layers=1, num_heads=2),
 }
 every_network = pytest.mark.parametrize("make", NETWORKS.values(), ids=NETWORKS)
@@ -51,6 +53,111 @@ def test_autocast_is_near_and_keeps_the_kernel(make, dtype, backend):
     logits.float().square().sum().backward()
     assert logits.dtype == dtype
     assert (logits.float() - model(inputs)[0]).abs().max() < 0.1
+
+
+@every_network
+@pytest.mark.parametrize("backend", ["auto", "reference"])
+def test_a_sequence_goes_on_under_autocast(make, backend):
+    model, inputs = make(), torch.randn(3, 5, 3)
+    model.backend = backend
+    with torch.autocast("cpu", torch.bfloat16):
+        _, state = model(inputs)
+        logits, _ = model(inputs, state)
+    assert {part.dtype for part in flatten(state)} <= {torch.float32, torch.int64}
+    assert (logits.float() - model(inputs, model(inputs)[1])[0]).abs().max() < 0.1
+
+
+@every_network
+@pytest.mark.parametrize("backend", ["auto", "reference"])
+def test_an_empty_batch_has_logits_of_no_sequence(make, backend):
+    model, inputs = make(), torch.randn(0, 5, 3, requires_grad=True)
+    model.backend = backend
+    logits, state = model(inputs)
+    logits.sum().backward()
+    rest, _ = model(inputs, state)
+    padded, _ = model(inputs, lengths=torch.zeros(0, dtype=torch.int64))
+    step, _ = model.step(inputs[:, 0], model.initial_state(0))
+    assert logits.shape == rest.shape == padded.shape == model.trace(inputs)["logits"].shape == (0, 5, 2)
+    assert step.shape == (0, 2)
+
+
+def twice(found):
+    logits, *more = found
+    return (2 * logits, *more)
+
+
+@every_network
+def test_another_step_is_run_and_traced(make):
+    plain, inputs = make(), torch.randn(3, 5, 3)
+    expected = 2 * plain(inputs)[0].detach()
+    kind = type(plain)
+    doubled = type("Doubled", (kind,), {"step": lambda self, x, state: twice(kind.step(self, x, state))})
+    of_class, of_instance = copy.deepcopy(plain), copy.deepcopy(plain)
+    of_class.__class__ = doubled
+    of_instance.step = lambda x, state: twice(plain.step(x, state))
+    for model in (of_class, of_instance):
+        for backend in ("auto", "reference"):
+            model.backend = backend
+            torch.testing.assert_close(model(inputs)[0].detach(), expected)
+            assert model.backend_for(inputs) == "reference"
+        torch.testing.assert_close(model.trace(inputs)["logits"], expected)
+
+
+@pytest.mark.parametrize("name", ["NTM", "DNC", "SAM", "SDNC", "Stack-RNN", "Tape-RNN"])
+def test_another_step_of_a_memory_is_run_and_traced(name):
+    inputs = torch.randn(3, 5, 3)
+
+    def reversed_state(state):
+        return state._replace(**{state._fields[0]: state[0].flip(-1)})
+
+    def of_class(memory):
+        kind = type(memory)
+        step = {"step": lambda self, interface, state: reversed_state(kind.step(self, interface, state))}
+        memory.__class__ = type("Reversing", (kind,), step)
+
+    def of_instance(memory):
+        before = memory.step
+        memory.step = lambda interface, state: reversed_state(before(interface, state))
+
+    def by_hook(memory):
+        memory.register_forward_hook(lambda module, given, state: reversed_state(state))
+
+    for change in (of_class, of_instance, by_hook):
+        model = NETWORKS[name]()
+        change(model.memory)
+        logits = model(inputs)[0].detach()
+        torch.testing.assert_close(model.trace(inputs)["logits"], logits)
+
+
+@pytest.mark.parametrize(
+    ("name", "part", "method"),
+    [
+        *((name, "memory", "reads") for name in ("NTM", "DNC", "SAM", "Stack-RNN", "Tape-RNN")),
+        *((name, "controller", "recur") for name in ("NTM", "LSTM", "GRU", "RNN", "Stack-RNN", "Tape-RNN")),
+    ],
+)
+def test_another_method_of_a_part_is_run(name, part, method):
+    model, inputs = NETWORKS[name](), torch.randn(3, 5, 3)
+    before, own = model(inputs)[0].detach(), getattr(getattr(model, part), method)
+    calls = []
+    setattr(getattr(model, part), method, lambda *given: calls.append(1) or own(*given))
+    torch.testing.assert_close(model(inputs)[0].detach(), before)
+    assert calls
+    assert why_not(model)
+
+
+def test_what_observes_another_step_itself_is_not_replaced():
+    class Doubled(NTM):
+        def step(self, x, state):
+            return twice(super().step(x, state))
+
+        def observe(self, x, state):
+            return twice(super().observe(x, state))
+
+    model, inputs = Doubled(3, 2, **SIZES), torch.randn(3, 5, 3)
+    traced = model.trace(inputs)
+    torch.testing.assert_close(traced["logits"], model(inputs)[0].detach())
+    assert "read_weights" in traced
 
 
 @every_network

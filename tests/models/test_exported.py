@@ -19,7 +19,7 @@ import io, sys
 
 import torch
 
-from lightning_ntm import DNC, LSTM, NTM
+from lightning_ntm import DNC, LSTM, NTM, StackRNN, TapeRNN, Transformer
 from lightning_ntm.states import flatten
 
 
@@ -37,7 +37,11 @@ def of_torch(found, state):
 
 
 sizes = {"hidden_size": 4, "memory_slots": 5, "memory_width": 3, "backend": "reference"}
-for network in (NTM(3, 2, **sizes), DNC(3, 2, **sizes), LSTM(3, 2, hidden_size=4)):
+small = {"hidden_size": 4, "num_layers": 1, "num_heads": 1, "feedforward_size": 3}
+networks = [NTM(3, 2, **sizes), DNC(3, 2, **sizes), LSTM(3, 2, hidden_size=4), StackRNN(3, 2, **sizes)]
+networks += [TapeRNN(3, 2, length_oracle=True, **sizes), Transformer(3, 2, positions="relative", **small)]
+networks += [Transformer(3, 2, positions="relative", causal=False, **small)]
+for network in networks:
     network.eval()
     any_batch, written = {"inputs": {0: torch.export.Dim("batch")}}, io.BytesIO()
     example = (torch.rand(2, 2, 3),)
@@ -45,7 +49,7 @@ for network in (NTM(3, 2, **sizes), DNC(3, 2, **sizes), LSTM(3, 2, hidden_size=4
     written.seek(0)
     compare(network, torch.export.load(written).module(), of_torch)
     print("torch", type(network).__name__)
-    if sys.argv[1:] == ["onnx"]:
+    if sys.argv[1:] == ["onnx"] and isinstance(network, NTM | DNC | LSTM):
         options = {"dynamic_shapes": any_batch, "dynamo": True, "optimize": False, "verbose": False}
         program = torch.onnx.export(network, example, **options)
         compare(network, program, lambda found, state: found)
@@ -65,7 +69,8 @@ def test_exported_networks_are_saved_and_take_any_batch(exported, into):
     if into == "onnx":
         pytest.importorskip("onnxscript", reason="onnxscript is not installed")
         pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
-    assert [line[1] for line in exported if line[0] == into] == ["NTM", "DNC", "LSTM"]
+    more = ["StackRNN", "TapeRNN", "Transformer", "Transformer"] if into == "torch" else []
+    assert [line[1] for line in exported if line[0] == into] == ["NTM", "DNC", "LSTM", *more]
 
 
 def test_a_state_passed_in_is_exported():

@@ -1,16 +1,20 @@
 """Stack-RNN and Tape-RNN against transcriptions of their equations, cell by cell, and what their users rely on."""
 
+import copy
+import math
 import pickle
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, strategies as st
+from tests.forked import scripted
 
 from lightning_ntm import NTM, Stack, StackRNN, TapeRNN, functional as fn
 from lightning_ntm.models import GRUController, StackMemory, TapeMemory
 from lightning_ntm.states import flatten, mapped
 from lightning_ntm.testing import check_model
+from lightning_ntm.training.side_by_side.loop import refusal
 
 SMALL = {"hidden_size": 4, "memory_slots": 5, "memory_width": 3}
 VARIANTS = [
@@ -360,3 +364,67 @@ def test_starts_out_of_range_are_named():
         small(StackRNN).initial_state(2, slots=0)
     with pytest.raises(ValueError, match=r"^length \(=3\) cannot be given without length_oracle\.$"):
         small(TapeRNN).initial_state(2, length=3)
+
+
+def test_jumps_are_by_the_length_of_a_sequence_without_its_padding():
+    torch.manual_seed(0)
+    model = TapeRNN(3, 2, length_oracle=True, hidden_size=6, memory_slots=7)
+    with torch.no_grad():
+        model.heads.weight.normal_(0, 6)
+    inputs, lengths = torch.rand(5, 9, 3), [9, 4, 3, 6, 5]
+    inputs[..., -1] = 0
+    inputs[0, 7, -1] = inputs[3, 2, -1] = inputs[4, 0, -1] = 1  # the ends of the strings; that of 4 is empty
+    padding = torch.arange(9) >= torch.tensor(lengths)[:, None]
+    for filled in (0.0, 1.0, math.nan):
+        padded = inputs.masked_fill(padding[..., None], filled)
+        logits, state = model(padded, lengths=torch.tensor(lengths))
+        assert state.memory.length.tolist() == [7, 4, 3, 2, 0]
+        for i, length in enumerate(lengths):
+            alone, end = model(inputs[i : i + 1, :length])
+            torch.testing.assert_close(logits[i, :length], alone[0])
+            assert not logits[i, length:].any()
+            torch.testing.assert_close(state.memory.tapes[i], end.memory.tapes[0])
+    told = model.initial_state(5, length=4)
+    logits, state = model(inputs.masked_fill(padding[..., None], 0), told, torch.tensor(lengths))
+    assert state.memory.length.tolist() == [4] * 5
+    torch.testing.assert_close(logits[3, :6], model(inputs[3:4, :6], model.initial_state(1, length=4))[0][0])
+
+
+def test_networks_that_read_ahead_are_not_run_in_parts():
+    models = [TapeRNN(3, 2, length_oracle=oracle, controller="gru", hidden_size=4) for oracle in (True, False)]
+    assert [model.reads_ahead for model in models] == [True, False]
+    inputs = [torch.rand(1, 4, 3), torch.rand(1, 6, 3)]
+    for one in inputs:
+        one[..., -1] = 0
+    assert "must see each sequence as a whole" in refusal([models[0], models[0]], inputs)
+    assert refusal([models[1], copy.deepcopy(models[1])], inputs) is None
+
+
+#: In a process of its own: the checking of annotations in this one cannot be traced.
+COMPILED = """
+import torch
+from lightning_ntm import TapeRNN
+model, inputs = TapeRNN(3, 2, length_oracle=True, hidden_size=4), torch.rand(2, 5, 3)
+inputs[..., -1] = 0
+inputs[:, 3, -1] = 1
+compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
+torch.testing.assert_close(compiled(inputs)[0], model(inputs)[0])
+"""
+
+
+def test_a_tape_with_jumps_is_compiled_in_one_graph():
+    scripted(COMPILED)
+
+
+@pytest.mark.parametrize(
+    ("actions", "jump", "message"),
+    [
+        (5, None, "actions must have 3 weights without a jump, got 5."),
+        (3, torch.tensor(1), "actions must have 5 weights with a jump, got 3."),
+        (4, torch.tensor(1), "actions must have 5 weights with a jump, got 4."),
+    ],
+)
+def test_a_tape_takes_as_many_actions_as_there_are(actions, jump, message):
+    with pytest.raises(ValueError) as error:  # noqa: PT011
+        fn.update_tape(torch.zeros(4, 2), torch.ones(actions) / actions, torch.zeros(2), jump)
+    assert str(error.value) == message

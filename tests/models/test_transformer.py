@@ -193,6 +193,70 @@ def test_a_bidirectional_network_ignores_the_padding():
     assert state.steps.tolist() == [0] * 4
 
 
+@every_position
+def test_a_bidirectional_network_keeps_the_promises_that_it_can(positions):
+    model = small(positions=positions, causal=False)
+    assert model.reads_ahead
+    check_model(model)
+
+
+def test_a_step_of_a_bidirectional_network_is_refused_where_it_is_overridden():
+    class Doubled(Transformer):
+        def step(self, x, state):
+            logits, state = super().step(x, state)
+            return 2 * logits, state
+
+    with pytest.raises(ValueError, match=r"^a Transformer without causal reads whole sequences"):
+        Doubled(3, 2, causal=False)(torch.zeros(1, 2, 3))
+
+
+class Halved(torch.nn.LayerNorm):
+    def forward(self, x):
+        return 0.5 * super().forward(x)
+
+
+class Zeros(torch.nn.Module):
+    def forward(self, x):
+        return 0 * x
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("backend", ["torch", "reference"])
+@pytest.mark.parametrize("name", ["attended_norm", "output_norm"])
+def test_layer_norms_are_modules(name, backend, dtype):
+    model, inputs = small(backend=backend).to(dtype), torch.randn(2, 4, 3, dtype=dtype)
+    expected, calls = model(inputs)[0], []
+    norm = getattr(model.layers[-1], name)
+    hook = norm.register_forward_hook(lambda module, given, found: calls.append(found.dtype))
+    back = norm.register_full_backward_hook(lambda module, gradients, given: calls.append("backward"))
+    logits, _ = model(inputs)
+    logits.sum().backward()
+    assert calls == [torch.float32, "backward"]
+    assert torch.equal(logits, expected)
+    assert norm.weight.grad.dtype == dtype
+    hook.remove()
+    back.remove()
+    for other in (
+        Halved(12),
+        torch.nn.RMSNorm(12),
+        torch.nn.LayerNorm(12, elementwise_affine=False),
+        torch.nn.Identity(),
+    ):
+        setattr(model.layers[-1], name, other.to(dtype))
+        assert isinstance(model(inputs)[0], torch.Tensor)
+    model.layers[-1].output_norm = Zeros()
+    torch.testing.assert_close(model(inputs)[0], model.output.bias.expand(2, 4, 2))
+
+
+@pytest.mark.parametrize("backend", ["torch", "reference"])
+def test_half_networks_side_by_side_are_those_alone(backend):
+    members = [small(memory_slots=50).bfloat16() for _ in range(2)]
+    inputs = torch.randn(2, 3, 5, 3, dtype=torch.bfloat16)
+    logits, _ = Stack(members, backend=backend)(inputs)
+    for i, member in enumerate(members):
+        torch.testing.assert_close(logits[i], member(inputs[i])[0], rtol=0.05, atol=0.05)
+
+
 def test_a_bidirectional_network_says_that_it_does_not_stream():
     model = small(causal=False)
     with pytest.raises(ValueError, match=r"^a Transformer without causal reads whole sequences: it has no single st"):

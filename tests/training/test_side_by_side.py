@@ -426,7 +426,7 @@ def test_a_run_that_loses_its_folder_leaves_and_the_others_go_on(tmp_path, monke
         ({"trainer": {"fast_dev_run": True}}, r"--trainer\.fast_dev_run"),
         ({"make": lambda: Plain(noisy=True)}, "no kernel runs the network, and Plain draws random numbers"),
         ({"make": lambda: Plain(counts=True)}, "no kernel runs the network, and Plain changes its parameters or"),
-        ({"make": lambda: TapeRNN(4, 3, length_oracle=True)}, "no kernel runs the network, and TapeRNN computes other"),
+        ({"make": lambda: TapeRNN(4, 3, length_oracle=True)}, "no kernel runs the network, and TapeRNN must see each"),
         ({"make": lambda: Plain(clamps=True)}, "no kernel runs the network, and "),
         ({"make": lambda: Plain(own=True)}, r"no kernel runs the network, and member 1 has factors \(="),
         ({"make": lambda: Plain(inner=True)}, "no kernel runs the network, and Plain has a forward or hooks"),

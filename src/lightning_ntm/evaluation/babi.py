@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from lightning_ntm.evaluation.device import device_of
+from lightning_ntm.evaluation.calls import for_network, logits_of
 from lightning_ntm.evaluation.episodes import chunks
 from lightning_ntm.evaluation.modes import undisturbed
 from lightning_ntm.models.base import MemoryModel
@@ -42,7 +42,7 @@ def word_errors(model: MemoryModel[Any], task: FileTask, folder: Path | str) -> 
 def _word_error(model: MemoryModel[Any], task: FileTask) -> float:
     wrong = words = 0.0
     for batch in chunks(task, 1, "evaluation", task.stored("evaluation"), {}):
-        logits = model(batch.inputs.to(device_of(model)))[0].cpu()
+        logits = logits_of(model, for_network(model, batch)).cpu()
         wrong += float(task.answer.errors(logits, batch).sum())
         words += float(task.answer.units(batch).sum())
     return wrong / words

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lightning_ntm.checks import at_least
-from lightning_ntm.evaluation.device import device_of
+from lightning_ntm.evaluation.calls import for_network, logits_of
 from lightning_ntm.evaluation.episodes import chunks, sequences_of
 from lightning_ntm.evaluation.modes import undisturbed
 from lightning_ntm.evaluation.slots import start_of
@@ -104,14 +104,14 @@ def measured_rows(
     memory_slots: int | None = None,
 ) -> list[dict[str, Any]]:
     """Measure a network on given episodes of one difficulty, as `evaluate_pieces` does."""
-    answer, device = task.answer, device_of(model)
+    answer = task.answer
     answer.check_size(model.output_size)
     measured: defaultdict[int, list[dict[str, Tensor]]] = defaultdict(list)  # of the whole, then of each part
     steps = 0
     for batch in batches:
         with undisturbed(model):
             start = start_of(model, len(batch.inputs), memory_slots)
-            logits = model(batch.inputs.to(device), start)[0].cpu()
+            logits = logits_of(model, for_network(model, batch), start).cpu()
         optimal = task.optimal_logits(batch)
         steps = max(steps, int(batch.mask.sum(1).max()))
         for piece, mask in enumerate(_masks(batch, pieces)):

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from lightning_ntm.checks import check_kind
+from lightning_ntm.evaluation.calls import trace_of
 from lightning_ntm.evaluation.device import device_of
 from lightning_ntm.evaluation.episodes import episode_of
 from lightning_ntm.evaluation.modes import undisturbed
@@ -105,7 +106,7 @@ def _traced(model: MemoryModel[Any], batch: Batch, memory_slots: int | None) -> 
     if (weights := next(model.parameters(), None)) is not None:
         inputs = inputs.to(weights.dtype)
     with undisturbed(model):
-        traced = model.trace(inputs, start_of(model, 1, memory_slots))
+        traced = trace_of(model, inputs, batch.mask.to(inputs.device), start_of(model, 1, memory_slots))
     logits = traced.pop("logits").cpu()
     return batch._asdict() | {name: tensor.cpu() for name, tensor in of_network(traced).items()}, logits
 

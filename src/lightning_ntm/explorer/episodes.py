@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from lightning_ntm.evaluation.calls import lengths_for
 from lightning_ntm.evaluation.episodes import episode_of
 from lightning_ntm.evaluation.modes import undisturbed
 from lightning_ntm.evaluation.trace import of_network, trace_episode
@@ -116,6 +117,8 @@ def _steps(task: Task, seed: int, number: int, difficulty: dict[str, int]) -> in
 
 @torch.no_grad()
 def _episode(model: MemoryModel[Any], task: Task, batch: Batch, with_logits: bool) -> dict[str, np.ndarray]:
+    if (lengths := lengths_for(model, batch.inputs, batch.mask)) is not None:
+        batch = Batch(*(part[:, : int(lengths)] for part in batch))
     seen = {"inputs": batch.inputs, "targets": task.answer.pictured(batch.targets), "mask": batch.mask}
     if with_logits:
         exact = copy.deepcopy(model).cpu().double()  # the page computes in double precision, too

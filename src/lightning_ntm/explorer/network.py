@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from lightning_ntm.evaluation.device import device_of
-from lightning_ntm.kernels.plain import changed
+from lightning_ntm.kernels.plain import PART_METHODS, changed
 from lightning_ntm.kernels.torch_internals import has_global_hooks, has_hooks
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.models.controllers import FeedForwardController
@@ -100,13 +100,16 @@ def why_not(model: MemoryModel[Any]) -> str | None:
 
 def _replaced(model: StackRNN | TapeRNN | SAM | SDNC) -> str | None:
     """Return which part of a network is not as it was made, or `None`."""
+    for method in model.replaced_methods:
+        if method in model.__dict__:
+            return f"{method} of the network was replaced."
     known = (type(model), StackMemory, TapeMemory, SparseMemory, nn.Linear, nn.ModuleList, *UNITS.values())
     if has_global_hooks():
         return "there are hooks of all modules."
     for name, part in model.named_modules():
         if has_hooks(part):
             return f"{name or 'the network'} has hooks."
-        if type(part) not in known or {"forward", "step"} & part.__dict__.keys():
+        if type(part) not in known or not PART_METHODS.isdisjoint(part.__dict__):
             return f"{name or 'the network'} was replaced."
     return None
 

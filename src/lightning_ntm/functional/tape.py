@@ -27,7 +27,13 @@ def update_tape(
         actions: Weights of the actions, in this order; they sum to 1.
         written: What the cell at the head is overwritten with.
         jump: Cells of a jump. Without it there are 3 actions, else 5.
+
+    Raises:
+        ValueError: There are more or fewer actions.
     """
+    expected, given = (3, "without") if jump is None else (5, "with")
+    if actions.shape[-1] != expected:
+        raise ValueError(f"actions must have {expected} weights {given} a jump, got {actions.shape[-1]}.")
     stay, left, right, *jumps = actions[..., None, None].unbind(-3)
     cell = written.unsqueeze(-2)
     padded = torch.cat([tape[..., -1:, :], cell, tape[..., 1:, :], cell], dim=-2)
@@ -38,6 +44,7 @@ def update_tape(
     places = torch.arange(slots, device=tape.device)
     rewritten = padded.narrow(-2, 1, slots)
     for weight, cells in zip(jumps, (-jump, jump), strict=True):
-        index = (places + cells.unsqueeze(-1)) % slots
-        moved = moved + weight * rewritten.take_along_dim(index.unsqueeze(-1), dim=-2)
+        index = ((places + cells.unsqueeze(-1)) % slots).unsqueeze(-1)
+        # `take_along_dim` would do without `expand_as`, but fixes the sizes in an exported program.
+        moved = moved + weight * rewritten.gather(-2, index.expand_as(rewritten))
     return moved

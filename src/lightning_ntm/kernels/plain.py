@@ -25,6 +25,9 @@ from lightning_ntm.states import flatten, named
 #: Types of tensors whose numbers are at their address and that have no behaviour of their own.
 PLAIN = (Tensor, nn.Parameter)
 
+#: Methods of parts that kernels replace, apart from the methods that these call.
+PART_METHODS = frozenset(("forward", "step", "reads", "recur"))
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 #: A name, the module, and the types that it may have.
@@ -99,8 +102,8 @@ def changed(model: Declared, inputs: Tensor, state: Any) -> str | None:
             return f"{name} is a {type(part).__name__}, not a {' or a '.join(t.__name__ for t in types)}."
         if has_hooks(part):
             return f"{name} has hooks."
-        if "forward" in part.__dict__ or "step" in part.__dict__:
-            return f"{name} has a forward or a step of its own."
+        if not PART_METHODS.isdisjoint(part.__dict__):
+            return f"{name} has a method of its own: {', '.join(PART_METHODS & part.__dict__.keys())}."
         if types == LINEAR:
             names.append(name)
             parameters = own_parameters(part)

@@ -12,7 +12,10 @@ from lightning_ntm.kernels.plain import overridden, transformed
 
 def refusal(model: Any, inputs: Tensor, state: Any) -> str | None:
     """Return why this program cannot run the call, or `None`."""
-    return transformed() or overridden(type(model))
+    if reason := transformed() or overridden(type(model)):
+        return reason
+    replaced = [method for method in model.replaced_methods if method in model.__dict__]
+    return f"{replaced[0]} of the network was replaced." if replaced else None
 
 
 def run(model: Any, inputs: Tensor, state: Any) -> tuple[Tensor, Any]:

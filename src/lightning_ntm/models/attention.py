@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.func import functional_call
 
 from lightning_ntm.models import positions as encodings
 from lightning_ntm.models.initial_weights import draw
@@ -115,8 +115,9 @@ class AttentionLayer(nn.Module):
         vectors = linear(self.distance, encodings.sinusoids(distances, self.size, query.dtype), query.dtype)
         vectors = self._split(vectors.to(query.dtype))
         products = self._split(query + self.distance_bias.to(query.dtype)) @ vectors.transpose(-1, -2)
-        index = (sight.distances - least).clamp(0, len(distances) - 1)
-        return products.take_along_dim(index.unsqueeze(-3), dim=-1) * (self.size // self.heads) ** -0.5
+        index = (sight.distances - least).clamp(0, len(distances) - 1).unsqueeze(-3)
+        taken = products.gather(-1, index.expand(*products.shape[:-1], keys))
+        return taken * (self.size // self.heads) ** -0.5
 
     def _rotated(self, x: Tensor, sight: Sight) -> Tensor:
         return encodings.rotate(x.unflatten(-1, (self.heads, -1)), sight.where).flatten(-2)
@@ -126,6 +127,11 @@ class AttentionLayer(nn.Module):
         return x.unflatten(-1, (self.heads, -1)).transpose(-3, -2)
 
 
-def _normalised(norm: nn.LayerNorm, x: Tensor) -> Tensor:
+def _normalised(norm: nn.Module, x: Tensor) -> Tensor:
     """Apply a layer norm in the dtype of its input."""
-    return F.layer_norm(x, norm.normalized_shape, norm.weight.to(x.dtype), norm.bias.to(x.dtype), norm.eps)
+    own = dict(norm.named_parameters())
+    if all(parameter.dtype == x.dtype for parameter in own.values()):
+        normalised: Tensor = norm(x)
+        return normalised
+    converted = {name: parameter.to(x.dtype) for name, parameter in own.items()}
+    return functional_call(norm, converted, (x,))

@@ -16,6 +16,7 @@ from lightning_ntm.kernels.cpu.prepared import Prepared
 from lightning_ntm.kernels.loss import Criterion, Loss, known_loss, obstacle
 from lightning_ntm.kernels.plain import Part, Shapes
 from lightning_ntm.models import lengths as padding
+from lightning_ntm.models.passed import check_state
 from lightning_ntm.models.pretrained import Pretrained
 from lightning_ntm.states import apart, named
 
@@ -35,6 +36,7 @@ class MemoryModel(Pretrained, nn.Module, abc.ABC, Generic[State]):
 
     A subclass defines `initial_state` and a pure `step`. The base defines everything else: whole sequences, streaming,
     traces, and the choice of a kernel. A subclass is final: to vary it, pass it another part instead of inheriting.
+    One that overrides `step` nevertheless runs in the loop, and its trace is that of its own step.
 
     Args:
         input_size: Numbers per step of the input, at least 1.
@@ -67,6 +69,14 @@ class MemoryModel(Pretrained, nn.Module, abc.ABC, Generic[State]):
         prepare(self.all_kernels)
         self.input_size, self.output_size = input_size, output_size
         self.backend, self.checkpoint_every = backend, checkpoint_every
+
+    @property
+    def reads_ahead(self) -> bool:
+        """Whether logits depend on later inputs, so that the network must know where padding begins.
+
+        Evaluation and training then pass `lengths` for padded episodes.
+        """
+        return False
 
     @property
     def all_kernels(self) -> dict[str, Kernel]:
@@ -116,7 +126,8 @@ class MemoryModel(Pretrained, nn.Module, abc.ABC, Generic[State]):
         state = self._checked(inputs, state)
         if lengths is None:
             return self._sequence(inputs, state)
-        return padding.run_padded(self._sequence, inputs, state, padding.checked(lengths, inputs))
+        run = padding.run_by_length if self.reads_ahead else padding.run_padded
+        return run(self._sequence, inputs, state, padding.checked(lengths, inputs))
 
     def _sequence(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
         if not self.checkpoint_every or not torch.is_grad_enabled():
@@ -248,42 +259,6 @@ class MemoryModel(Pretrained, nn.Module, abc.ABC, Generic[State]):
 
 #: Of the class as it is defined here.
 _FORWARD = MemoryModel.forward
-
-
-def check_state(state: Any, start: Any, batch: tuple[int, ...], name: str = "state") -> None:
-    """Raise an error unless a state has the types, shapes and dtypes of an initial state.
-
-    Args:
-        state: The state that a user passed.
-        start: An initial state with the same number of leading axes.
-        batch: Sizes of the leading axes.
-        name: Name of the state in messages.
-
-    Raises:
-        TypeError: The state, or one in it, is of another type, or a tensor of another dtype.
-        ValueError: A tensor has another shape.
-    """
-    if not isinstance(state, type(start)):
-        raise TypeError(
-            f"{name} must be of type {type(start).__name__}, as forward and initial_state return it, "
-            f"got {type(state).__name__}."
-        )
-    for field, part in start._asdict().items():
-        given, path = state._asdict()[field], f"{name}.{field}"
-        if isinstance(part, tuple):
-            check_state(given, part, batch, path)
-        else:
-            _check_tensor(given, part, batch, path)
-
-
-def _check_tensor(given: Any, start: Tensor, batch: tuple[int, ...], name: str) -> None:
-    shape = (*batch, *start.shape[len(batch) :])
-    if not isinstance(given, Tensor):
-        raise TypeError(f"{name} must be a tensor, got {type(given).__name__}.")
-    if tuple(given.shape) != shape:
-        raise ValueError(f"{name} must have shape {shape}, got {tuple(given.shape)}.")
-    if given.dtype != start.dtype:
-        raise TypeError(f"{name} must have dtype {start.dtype}, got {given.dtype}.")
 
 
 def run_in_segments(

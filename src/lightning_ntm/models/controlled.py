@@ -12,7 +12,7 @@ from lightning_ntm.kernels.plain import LINEAR, Part
 from lightning_ntm.kernels.torch_internals import children_of
 from lightning_ntm.models.base import MemoryModel, State
 from lightning_ntm.models.controllers import FeedForwardController, LSTMController, replaced_parts
-from lightning_ntm.models.parts import Controller, Memory
+from lightning_ntm.models.parts import Controller, Memory, traced
 from lightning_ntm.models.precision import linear
 from lightning_ntm.models.starts import KernelStart
 from lightning_ntm.states import named
@@ -77,14 +77,24 @@ class ControlledModel(MemoryModel[State]):
         """Run one step and return what addressing computed.
 
         Returns:
-            Logits, the next state, and by name: what the memory's `observe` returns, and the controller's state.
+            Logits, the next state, and by name: what the memory's `observe` returns, and the controller's state. If a
+            subclass overrides the step alone, its own step is run, and the tensors are those of the new state.
         """
+        if self._steps_otherwise():
+            return super().observe(x, state)
         before: Any = state
         controlled, controller, interface = self._control(x, before)
         with full_precision(interface.device):
-            memory, seen = self.memory.observe(interface, before.memory)
+            memory, seen = traced(self.memory, interface, before.memory)
         logits = linear(self.output, self._answer(controlled, memory), self.output.weight.dtype)
         return logits, self.state_type(memory, controller), {**named(controller), **seen}
+
+    def _steps_otherwise(self) -> bool:
+        """Return whether a step was replaced, and what is observed of it was not."""
+        kind, own = type(self), self.__dict__.keys()
+        replaced = kind.step is not ControlledModel.step or kind.recur is not ControlledModel.recur
+        observed = kind.observe is not ControlledModel.observe or "observe" in own
+        return not observed and (replaced or bool({"step", "recur"} & own))
 
     def recur(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
         """Run one step without the output layer, on which no other step depends."""

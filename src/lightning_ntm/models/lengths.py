@@ -65,15 +65,18 @@ def run_padded(
 def run_by_length(
     program: Callable[[Tensor, Any], tuple[Tensor, Any]], inputs: Tensor, state: Any, lengths: list[int]
 ) -> tuple[Tensor, Any]:
-    """Return `(logits, state)` of padded sequences from a program that cannot continue a sequence.
+    """Return `(logits, state)` of padded sequences from a program that must see each sequence as a whole.
 
-    Sequences of one length run together. The arguments are those of `run_padded`; the state is returned as it is.
+    Sequences of one length run together. The arguments are those of `run_padded`.
     """
+    time = inputs.shape[1]
+    if all(length == time for length in lengths):
+        return program(inputs, state)
     rows = {length: [i for i, own in enumerate(lengths) if own == length] for length in sorted(set(lengths))}
-    ran = [program(inputs[own, :length], _rows(state, own))[0] for length, own in rows.items()]
-    padded = [F.pad(logits, (0, 0, 0, inputs.shape[1] - logits.shape[1])) for logits in ran]
+    ran = [program(inputs[own, :length], _rows(state, own)) for length, own in rows.items()]
+    padded = [F.pad(logits, (0, 0, 0, time - logits.shape[1])) for logits, _ in ran]
     back = torch.tensor([i for own in rows.values() for i in own], device=inputs.device).argsort()
-    return torch.cat(padded)[back], state
+    return torch.cat(padded)[back], mapped(lambda *parts: torch.cat(parts)[back], *(end for _, end in ran))
 
 
 def _rows(state: Any, rows: Tensor | slice | list[int]) -> Any:

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from lightning_ntm.kernels.torch_internals import has_hooks
 from lightning_ntm.models.arguments import KeepsArguments
 from lightning_ntm.states import named
 
@@ -104,6 +105,24 @@ class Memory(KeepsArguments, nn.Module, abc.ABC, Generic[MemoryState]):
     def forward(self, interface: Float[Tensor, "*batch interface"], state: MemoryState) -> MemoryState:
         """Run one step with the hooks of the module."""
         return self.step(interface, state)
+
+
+def traced(
+    memory: Memory[MemoryState], interface: Float[Tensor, "*batch interface"], state: MemoryState
+) -> tuple[MemoryState, dict[str, Tensor]]:
+    """Run one step of a memory and return what it observes; or the tensors of the state, if it would observe another.
+
+    It would if there are hooks, or if its `step` was overridden and `observe` was not.
+    """
+    own, order = memory.__dict__, type(memory).__mro__
+    step, observe = (next(kind for kind in order if name in kind.__dict__) for name in ("step", "observe"))
+    overridden = "step" in own or "forward" in own
+    if observe is not Memory:  # its own observes whatever the step is
+        overridden = overridden or order.index(step) < order.index(observe)
+    if has_hooks(memory) or (overridden and "observe" not in own):
+        state = memory(interface, state)
+        return state, named(state)
+    return memory.observe(interface, state)
 
 
 def keep_defaults(network: type[nn.Module], part: str, options: Mapping[str, Any]) -> None:

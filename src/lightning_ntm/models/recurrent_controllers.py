@@ -48,7 +48,8 @@ class RNNController(LayeredController[RNNControllerState]):
     def recur(self, number: int, below: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         """Run one step of one layer."""
         (hidden,) = state
-        return (linear(self.layers[number], torch.cat([below, hidden], dim=-1), hidden.dtype).tanh(),)
+        # Under autocast the products are in half precision.
+        return (linear(self.layers[number], torch.cat([below, hidden], dim=-1), hidden.dtype).to(hidden.dtype).tanh(),)
 
 
 @exportable

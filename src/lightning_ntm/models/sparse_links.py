@@ -74,19 +74,20 @@ class LinkTables(NamedTuple):
 
     def _between(self, slots: Tensor, sources: Tensor) -> Tensor:
         """Return how far each slot was written after its source; both `(*batch, rows, entries)`."""
-        flat, shape = slots.flatten(-2), (*slots.shape, -1)
-        places, weights = self.places.take(flat).reshape(shape), self.weights.take(flat).reshape(shape)
+        flat, shape = slots.flatten(-2), slots.shape[-2:]
+        places, weights = (table.take(flat).unflatten(-2, shape) for table in (self.places, self.weights))
         return fn.link_between(places, weights, sources)
 
     def backward(self, places: Tensor, weights: Tensor, count: int) -> tuple[Tensor, Tensor]:
         """Return slots written right before those that each head read: b = L^T w, the largest entries."""
-        shape, flat = (*places.shape, -1), places.flatten(-2)
-        before, links = self.places.take(flat).reshape(shape), self.weights.take(flat).reshape(shape)
+        flat, shape = places.flatten(-2), places.shape[-2:]
+        before, links = (table.take(flat).unflatten(-2, shape) for table in (self.places, self.weights))
         return fn.largest_entries(before.flatten(-2), (links * weights.unsqueeze(-1)).flatten(-2), count)
 
     def forward(self, places: Tensor, weights: Tensor, count: int) -> tuple[Tensor, Tensor]:
         """Return slots written right after those that each head read: f = L w, the largest entries."""
-        after = self.following.take(places.flatten(-2)).reshape(*places.shape, -1)  # *batch heads entries links
+        # *batch heads entries links
+        after = self.following.take(places.flatten(-2)).unflatten(-2, places.shape[-2:])
         sources = places.unsqueeze(-1).expand_as(after)
         found = self._between(after.flatten(-2), sources.flatten(-2)) * weights.repeat_interleave(after.shape[-1], -1)
         return fn.largest_entries(after.flatten(-2), found, count)

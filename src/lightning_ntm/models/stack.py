@@ -14,7 +14,8 @@ from lightning_ntm.kernels.choice import Kernel, choose_kernel, chosen, load
 from lightning_ntm.kernels.loss import Criterion, Loss, obstacle
 from lightning_ntm.kernels.torch_internals import has_hooks, is_compiled, multiply
 from lightning_ntm.models.alike import check_alike, tensors_of
-from lightning_ntm.models.base import MemoryModel, State, check_state, run_in_segments
+from lightning_ntm.models.base import MemoryModel, State, run_in_segments
+from lightning_ntm.models.passed import check_state
 from lightning_ntm.states import flatten, mapped, unflatten
 
 

@@ -116,6 +116,12 @@ class TapeRNN(GrowingModel[TapeRNNState]):
             draw(layer.weight)
             nn.init.zeros_(layer.bias)
 
+    @property
+    def reads_ahead(self) -> bool:
+        """Whether logits depend on later inputs: with `length_oracle`, on their length."""
+        memory: Any = self.memory
+        return bool(memory.length_oracle)
+
     def initial_state(
         self, *batch: int, slots: int | None = None, length: int | Int64[Tensor, "*batch"] = 0
     ) -> TapeRNNState:
@@ -138,12 +144,20 @@ class TapeRNN(GrowingModel[TapeRNNState]):
         """Run the reference: a loop over `step`."""
         return super().unroll(inputs, self._told(inputs, state))
 
-    def _checked(self, inputs: Any, state: Any, slots: int | None = None) -> TapeRNNState:
-        return self._told(inputs, super()._checked(inputs, state, slots))
+    def trace(
+        self, inputs: Float[Tensor, "batch time inputs"], state: TapeRNNState | None = None
+    ) -> dict[str, Float[Tensor, "batch time ..."]]:
+        """Run a sequence step by step and return all that `observe` returns, with a time axis."""
+        if self.reads_ahead:
+            state = self._told(inputs, self._checked(inputs, state))
+        return super().trace(inputs, state)
+
+    def _sequence(self, inputs: Tensor, state: TapeRNNState) -> tuple[Tensor, TapeRNNState]:
+        return super()._sequence(inputs, self._told(inputs, state))
 
     def _told(self, inputs: Tensor, state: TapeRNNState) -> TapeRNNState:
         """Return a state with the lengths of the inputs, where it has none and the network is told them."""
-        if not self.length_oracle:
+        if not self.reads_ahead:
             return state
         known, shown = state.memory.length, inputs[..., -1] != 0
         counted = (shown.cumsum(dim=-1) == 0).sum(dim=-1)

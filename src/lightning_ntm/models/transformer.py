@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from lightning_ntm.checks import at_least, between, one_of
 from lightning_ntm.kernels.choice import Kernel
-from lightning_ntm.models import lengths as padding, positions as encodings
+from lightning_ntm.models import positions as encodings
 from lightning_ntm.models.attention import Attend, AttentionLayer, Sight, attend
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.models.exported import exportable
@@ -37,8 +37,9 @@ class Transformer(MemoryModel[TransformerState]):
     each head of d numbers. The logits are V e + c.
 
     With `causal` each step attends to itself and the steps before it, at most `memory_slots` in all. Their keys and
-    values are the state, so sequences can be streamed without end. Without `causal` each step attends to all steps of
-    the sequence, as in the paper. The network then reads whole sequences: it has no `step` and takes no state.
+    values are the state, so sequences can be streamed without end. Only a number that is not finite also reaches the
+    steps before it in the same call, since 0 times NaN is NaN. Without `causal` each step attends to all steps of the
+    sequence, as in the paper. The network then reads whole sequences: it has no `step` and takes no state.
 
     Differences to the code of the paper: there is no dropout; sinusoidal positions count from the start of the
     sequence instead of its end.
@@ -109,6 +110,11 @@ class Transformer(MemoryModel[TransformerState]):
         draw(self.output.weight)
         nn.init.zeros_(self.output.bias)
 
+    @property
+    def reads_ahead(self) -> bool:
+        """Whether logits depend on later inputs: without `causal`."""
+        return not self.causal
+
     def initial_state(self, *batch: int, slots: int | None = None) -> TransformerState:
         """Return the state before the first step of a sequence: no step was seen.
 
@@ -132,10 +138,7 @@ class Transformer(MemoryModel[TransformerState]):
         lengths: Int64[Tensor, " batch"] | None = None,
     ) -> tuple[Float[Tensor, "batch time outputs"], TransformerState]:
         """Run a sequence; see `MemoryModel`. Without `causal`, no state can be given, and the returned one is empty."""
-        if self.causal or lengths is None:
-            return super().forward(inputs, state, lengths)
-        state = self._checked(inputs, state)
-        return padding.run_by_length(self._sequence, inputs, state, padding.checked(lengths, inputs))
+        return super().forward(inputs, state, lengths)
 
     def step(
         self, x: Float[Tensor, "*batch inputs"], state: TransformerState
@@ -149,13 +152,17 @@ class Transformer(MemoryModel[TransformerState]):
             raise ValueError("a Transformer without causal reads whole sequences: it has no single steps.")
         batch = x.shape[:-1]
         flat = mapped(lambda part: part.reshape((math.prod(batch), *part.shape[len(batch) :])), state)
-        logits, state = self.unroll(x.reshape(math.prod(batch), 1, -1), flat)
-        return logits.reshape(*batch, -1), mapped(lambda part: part.reshape((*batch, *part.shape[1:])), state)
+        logits, state = self.run_with(attend, x.reshape(math.prod(batch), 1, x.shape[-1]), flat)
+        return logits.reshape(*batch, logits.shape[-1]), mapped(
+            lambda part: part.reshape((*batch, *part.shape[1:])), state
+        )
 
     def unroll(
         self, inputs: Float[Tensor, "batch time inputs"], state: TransformerState
     ) -> tuple[Float[Tensor, "batch time outputs"], TransformerState]:
-        """Run all steps at once, with attention by plain operations."""
+        """Run all steps at once, with attention by plain operations; an overridden `step` runs step by step."""
+        if self._steps_otherwise():
+            return super().unroll(inputs, state)
         return self.run_with(attend, inputs, state)
 
     def run_with(
@@ -165,11 +172,19 @@ class Transformer(MemoryModel[TransformerState]):
         hidden, state = self._encode(attend, inputs, state)
         return linear(self.output, hidden, self.output.weight.dtype), state
 
+    def _steps_otherwise(self) -> bool:
+        return type(self).step is not Transformer.step or "step" in self.__dict__
+
     @torch.no_grad()
     def trace(
         self, inputs: Float[Tensor, "batch time inputs"], state: TransformerState | None = None
     ) -> dict[str, Float[Tensor, "batch time ..."]]:
-        """Run a sequence at once and return `logits`, and the output of the last layer as `hidden`."""
+        """Run a sequence at once and return `logits`, and the output of the last layer as `hidden`.
+
+        An overridden `step` runs step by step; see `MemoryModel.trace`.
+        """
+        if self._steps_otherwise():
+            return super().trace(inputs, state)
         hidden, _ = self._encode(attend, inputs, self._checked(inputs, state))
         return {"logits": linear(self.output, hidden, self.output.weight.dtype), "hidden": hidden}
 
@@ -233,7 +248,8 @@ def _cache(old: Tensor, new: Tensor, steps: Tensor, slots: int) -> Tensor:
     places, before = _places(steps + time, slots), steps.unsqueeze(-1)
     unchanged = torch.arange(slots, device=new.device)
     index = torch.where(places >= before, slots + places - before, unchanged)
-    return torch.cat([old, new], dim=1).take_along_dim(index.unsqueeze(-1), dim=1)
+    both = torch.cat([old, new], dim=1)
+    return both.gather(1, index.unsqueeze(-1).expand(*both.shape[:1], slots, *both.shape[2:]))
 
 
 def _check_sizes(hidden_size: int, num_heads: int, positions: str) -> None:

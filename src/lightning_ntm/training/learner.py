@@ -98,9 +98,9 @@ class SequenceLearner(TakesShortSteps, InOwnTrainer):
         else:
             super().__setattr__(name, value)
 
-    def forward(self, inputs: Tensor, slots: int | None = None) -> Tensor:
-        """Return the logits of whole sequences, with so many memory slots or, by default, all."""
-        return self.model(inputs, self._start(inputs, slots))[0]
+    def forward(self, inputs: Tensor, slots: int | None = None, lengths: Tensor | None = None) -> Tensor:
+        """Return the logits of whole sequences, with so many memory slots or, by default, all; see `MemoryModel`."""
+        return self.model(inputs, self._start(inputs, slots), *([] if lengths is None else [lengths]))[0]
 
     def _start(self, inputs: Tensor, slots: int | None) -> Any:
         start: Any = self.model.initial_state
@@ -133,7 +133,7 @@ class SequenceLearner(TakesShortSteps, InOwnTrainer):
         short = None if self.short is None else self.short.losses([batch], [slots])
         if short is None or self.short is None:
             self.gradients = None
-            found = self._fused_loss(batch, slots) or self.loss_of(self(batch.inputs, slots), batch)
+            found = self._fused_loss(batch, slots) or self.loss_of(self._answered(batch, slots), batch)
         else:
             self.gradients, (found,) = self.short.gradients[0], short
         return self.outputs(found, batch)

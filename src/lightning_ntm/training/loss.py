@@ -14,6 +14,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from lightning_ntm.evaluation.calls import lengths_for, logits_of
 from lightning_ntm.kernels.loss import CriterionOutput, KnownLoss, Loss
 from lightning_ntm.kernels.torch_internals import has_hooks, is_compiled
 from lightning_ntm.models.base import MemoryModel
@@ -142,7 +143,7 @@ def loss_of(model: nn.Module, objective: Objective, batch: Batch, state: Any = N
         TargetsError: The targets are not those of the answer.
     """
     short = fused_loss(model, objective, batch, state)
-    return objective.of(model(batch.inputs, state)[0], batch) if short is None else short
+    return objective.of(logits_of(model, batch, state), batch) if short is None else short
 
 
 def fused_loss(
@@ -202,7 +203,12 @@ def loss_side_by_side(stack: Stack[Any], objective: Objective, batches: Batch, s
         objective: What each network minimises.
         batches: The batch of each network; each field has a leading axis of networks.
         state: Before the first step; by default `initial_state`.
+
+    Raises:
+        ValueError: The networks must know where padding begins, and there is padding.
     """
+    if lengths_for(stack.networks, batches.inputs.flatten(0, 1), batches.mask.flatten(0, 1)) is not None:
+        raise ValueError(f"a Stack of {type(stack.networks).__name__} that reads ahead cannot run padded sequences.")
     short = None if objective.refusal() else stack.loss_by_kernel(batches, objective.side_by_side_with_gradient, state)
     if short is not None:
         return short

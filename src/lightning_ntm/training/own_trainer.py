@@ -12,6 +12,7 @@ from lightning.fabric.utilities.cloud_io import get_filesystem
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from torch import Tensor, nn
 
+from lightning_ntm.evaluation.calls import lengths_for
 from lightning_ntm.kernels.cpu.prepared import Prepared
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.records.files import read_yaml
@@ -25,7 +26,7 @@ from lightning_ntm.training.hyperparameters import plain, restored, restored_ans
 from lightning_ntm.training.lightning_internals import current_datamodule
 from lightning_ntm.training.loss import Objective
 from lightning_ntm.training.pictures import MemoryPictures, pictures_for
-from lightning_ntm.training.user_batches import as_batch, inputs_of
+from lightning_ntm.training.user_batches import as_batch, inputs_of, mask_of
 
 
 def _hyperparameters(checkpoint: Any, key: str, file: Any, weights_only: bool | None) -> dict[str, Any]:
@@ -216,14 +217,24 @@ class InOwnTrainer(L.LightningModule):
 
         The batch may be inputs alone.
         """
-        return self.answer.shown(self(inputs_of(batch, self._input_dtype())))
+        inputs, mask = inputs_of(batch, self._input_dtype()), mask_of(batch)
+        return self.answer.shown(self._logits(inputs, mask))
+
+    def _answered(self, batch: Batch, *slots: Any) -> Tensor:
+        return self._logits(batch.inputs, batch.mask, *slots)
+
+    def _logits(self, inputs: Tensor, mask: Tensor | None, *slots: Any) -> Tensor:
+        """Return the logits of sequences whose padding, if the network must know of it, is told by the mask."""
+        lengths = None if mask is None else lengths_for(self.model, inputs, mask)
+        logits: Tensor = self(inputs, *slots) if lengths is None else self(inputs, *slots, lengths=lengths)
+        return logits
 
     def validated(self, batch: Batch) -> dict[str, Tensor]:
         """Return the means over a batch of the validation set, by the names under which they are logged."""
         return self._measured("validation", batch)
 
     def _measured(self, split: str, batch: Batch) -> dict[str, Tensor]:
-        logits = self(batch.inputs)
+        logits = self._answered(batch)
         objective = self._objective
         costs, right = objective.costs(logits, batch), self.answer.errors(logits, batch) == 0
         measured = self.answer.measure(logits, batch, costs)

@@ -80,6 +80,13 @@ def with_targets(data: Any, targets: Tensor) -> Any:
     return type(data)((data[0], targets, *data[2:]))
 
 
+def mask_of(data: Any) -> Tensor | None:
+    """Return the mask of a batch whose inputs `inputs_of` returns, if it has one."""
+    third = data[2] if isinstance(data, tuple | list) and len(data) > 2 else None
+    found = data.get("mask") if isinstance(data, dict) else third
+    return found if isinstance(found, Tensor) else None
+
+
 def _parts(data: Any) -> tuple[Tensor, Tensor, Tensor | None]:
     names = ("inputs", "targets", "mask")
     named = data if isinstance(data, dict) else {}

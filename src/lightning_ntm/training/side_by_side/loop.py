@@ -73,6 +73,8 @@ def refusal(models: Sequence[MemoryModel[Any]], inputs: Sequence[Tensor]) -> str
     for model in models:
         if type(model).forward is not MemoryModel.forward or any(map(has_hooks, model.modules())) or is_compiled(model):
             return f"{name} has a forward or hooks of its own, or was compiled."
+        if model.reads_ahead:
+            return f"{name} must see each sequence as a whole."
         if model.checkpoint_every:
             return f"checkpoint_every is {model.checkpoint_every}."
     tensors = [tensor for model in models for tensor in tensors_of(model).values()]
