@@ -23,7 +23,7 @@ from lightning_ntm.evaluation.evaluate import evaluate, evaluate_pieces
 from lightning_ntm.evaluation.trace import trace_episode
 from lightning_ntm.records import RunFolder
 from lightning_ntm.tasks.answers import Bits
-from lightning_ntm.training import EpisodeData, Run, SequenceLearner, learner as learner_module, progress
+from lightning_ntm.training import EpisodeData, Run, SequenceLearner, learner as learner_module, own_trainer, progress
 from lightning_ntm.training.optimizer import default_optimizer
 from lightning_ntm.training.safety import DivergenceError
 
@@ -291,9 +291,9 @@ class Near(Ramp):
         return super().optimal_logits(batch)
 
 
-def test_a_task_is_asked_for_the_optimum_with_tensors_on_the_cpu():
+def test_a_task_is_asked_for_the_optimum_with_tensors_on_the_cpu(monkeypatch):
     learner = SequenceLearner(Constant())
-    learner._trainer = SimpleNamespace(datamodule=SimpleNamespace(task=Near()))
+    monkeypatch.setattr(own_trainer, "current_datamodule", lambda trainer: SimpleNamespace(task=Near()))
     batch = Near().sample(None, 3)
     away = Batch(*(part.as_subclass(Away) for part in batch))
     assert torch.equal(learner._optimal_logits(away).cpu(), learner._optimal_logits(batch))
