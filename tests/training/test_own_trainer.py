@@ -229,6 +229,10 @@ def test_another_answer_is_given_to_the_learner(answer, targets):
         ((torch.zeros(2, 5), torch.zeros(2, 5)), r"inputs must have shape \(batch, time, inputs\), got \(2, 5\)"),
         ((torch.zeros(2, 5, 4), torch.zeros(2, 5)), r"targets must have shape \(batch, time, 3\), got \(2, 5\)"),
         ((torch.zeros(2, 5, 4), torch.full((2, 5, 3), 2.0)), "targets must be 0 or 1 where the mask is true"),
+        (
+            Batch(torch.zeros(2, 5, 4), torch.full((2, 5, 3), 5.0), torch.ones(2, 5, dtype=torch.bool)),
+            "targets must be 0 or 1 where the mask is true",
+        ),
         ((torch.zeros(2, 5, 4), torch.zeros(2, 5, 3), torch.ones(2)), r"mask must have shape \(2, 5\).*, got \(2,\)"),
         ((torch.zeros(2, 5, 4), torch.zeros(2, 5, 3), torch.full((2, 5), 0.5)), "mask must be true or false"),
         ((torch.zeros(2, 5, 4), torch.zeros(2, 5, 3), torch.full((2, 5), 2)), "mask must be true or false"),

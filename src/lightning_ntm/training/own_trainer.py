@@ -168,14 +168,15 @@ class InOwnTrainer(L.LightningModule):
         return Objective(self.answer, self.loss, type(self._task).__name__ if self._task else "the data")
 
     def episodes(self, batch: Any) -> Batch:
-        """Return what a loader gives as a `Batch`.
+        """Return what a loader gives as a `Batch`; that of a task is checked where it is drawn.
 
         Not a hook of data: Lightning warns of those that a module has beside a datamodule.
 
         Raises:
             ValueError: The loader's output is not a batch; see `as_batch`.
         """
-        return batch if isinstance(batch, Batch) else as_batch(batch, self.answer, self._input_dtype())
+        of_task = isinstance(batch, Batch) and self._task is not None
+        return batch if of_task else as_batch(batch, self.answer, self._input_dtype())
 
     def _input_dtype(self) -> torch.dtype:
         weights: nn.Parameter | None = next(self.model.parameters(), None)

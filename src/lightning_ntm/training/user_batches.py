@@ -18,16 +18,13 @@ def as_batch(data: Any, answer: Answer, dtype: torch.dtype) -> Batch:
 
     Args:
         data: `inputs` of shape `(batch, time, inputs)`, `targets` as the answer says, and a `mask` of shape
-            `(batch, time)`, true or 1 where the answer counts; without it all steps count. A `Batch` is returned as it
-            is.
+            `(batch, time)`, true or 1 where the answer counts; without it all steps count. A `Batch` is such a tuple.
         answer: What is asked for.
         dtype: Of the network; inputs are converted to it.
 
     Raises:
         ValueError: It is something else; the message says what is expected.
     """
-    if isinstance(data, Batch):
-        return data
     inputs, targets, mask = _parts(data)
     if inputs.ndim != 3:
         raise ValueError(f"inputs must have shape (batch, time, inputs), got {tuple(inputs.shape)}.")
