@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from lightning_ntm.evaluation.device import device_of
-from lightning_ntm.kernels.plain import PART_METHODS, changed
+from lightning_ntm.kernels.plain import PART_METHODS, changed, replaced
 from lightning_ntm.kernels.torch_internals import has_global_hooks, has_hooks
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.models.controllers import FeedForwardController
@@ -100,9 +100,8 @@ def why_not(model: MemoryModel[Any]) -> str | None:
 
 def _replaced(model: StackRNN | TapeRNN | SAM | SDNC) -> str | None:
     """Return which part of a network is not as it was made, or `None`."""
-    for method in model.replaced_methods:
-        if method in model.__dict__:
-            return f"{method} of the network was replaced."
+    if reason := replaced(model):
+        return reason
     known = (type(model), StackMemory, TapeMemory, SparseMemory, nn.Linear, nn.ModuleList, *UNITS.values())
     if has_global_hooks():
         return "there are hooks of all modules."

@@ -86,12 +86,8 @@ def transformed() -> str | None:
 
 def changed(model: Declared, inputs: Tensor, state: Any) -> str | None:
     """Return what differs from the declaration of the model, so that no kernel can run the call, or `None`."""
-    kind: Any = type(model)
-    if reason := overridden(kind):
+    if reason := replaced(model):
         return reason
-    for method in model.replaced_methods:
-        if method in model.__dict__:
-            return f"{method} of the network was replaced."
     if has_global_hooks():
         return "there are hooks of all modules."
     if not _traced() and (type(inputs) not in PLAIN or is_unreadable(inputs)):
@@ -124,6 +120,16 @@ LINEAR = (nn.Linear,)
 def linear_layers(model: Declared) -> dict[str, nn.Linear]:
     """Return the linear layers that a model declares, by name, in the order of `replaced_shapes`."""
     return {name: part for name, part, types in model.replaced_parts() if types == LINEAR}
+
+
+def replaced(model: Any) -> str | None:
+    """Return which method that kernels replace is another one, of a subclass or of the network alone, or `None`."""
+    if reason := overridden(type(model)):
+        return reason
+    for method in model.replaced_methods:
+        if method in model.__dict__:
+            return f"{method} of the network was replaced."
+    return None
 
 
 @kept

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from lightning_ntm.kernels.autocast import full_precision
 from lightning_ntm.kernels.derivatives import first_only
-from lightning_ntm.kernels.plain import overridden, transformed
+from lightning_ntm.kernels.plain import PART_METHODS, replaced, transformed
 from lightning_ntm.kernels.torch_internals import (
     backward_number,
     children_of,
@@ -24,21 +24,19 @@ from lightning_ntm.kernels.torch_internals import (
 
 def refusal(model: Any, inputs: Tensor, state: Any) -> str | None:
     """Return why this program cannot run the call, or `None`."""
-    if reason := transformed() or overridden(type(model)):
+    if reason := transformed() or replaced(model):
         return reason
     if torch.compiler.is_compiling() or has_dispatch_modes():
         return "it cannot be traced."
     if has_global_hooks():
         return "there are hooks of all modules."
-    if any(method in model.__dict__ for method in model.replaced_methods):
-        return "a method of the network was replaced."
     # The memory is not called, and the output layer once for all steps.
     for name, kind in (("memory", model.replaced_memory), ("output", nn.Linear)):
         part = children_of(model)[name]
         if type(part) is not kind:
             return f"{name} is a {type(part).__name__}, not a {kind.__name__}."
-        if has_hooks(part) or "forward" in part.__dict__ or "step" in part.__dict__:
-            return f"{name} has hooks, or a forward or a step of its own."
+        if has_hooks(part) or not PART_METHODS.isdisjoint(part.__dict__):
+            return f"{name} has hooks or a method of its own."
     return None
 
 

@@ -7,15 +7,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lightning_ntm.kernels.derivatives import Once
-from lightning_ntm.kernels.plain import overridden, transformed
+from lightning_ntm.kernels.plain import replaced, transformed
 
 
 def refusal(model: Any, inputs: Tensor, state: Any) -> str | None:
     """Return why this program cannot run the call, or `None`."""
-    if reason := transformed() or overridden(type(model)):
-        return reason
-    replaced = [method for method in model.replaced_methods if method in model.__dict__]
-    return f"{replaced[0]} of the network was replaced." if replaced else None
+    return transformed() or replaced(model)
 
 
 def run(model: Any, inputs: Tensor, state: Any) -> tuple[Tensor, Any]:

@@ -28,7 +28,7 @@ def check_alike(members: Sequence[nn.Module]) -> None:
             raise ValueError(
                 f"member {i} is of class {type(member).__name__}, member 0 of {type(members[0]).__name__}."
             )
-        if _calls_more(member):
+        if calls_more(member):
             raise ValueError(f"member {i} has a forward or hooks of its own, which run only where it is called alone.")
         if hooked := next((name for name, p in member.named_parameters() if has_gradient_hooks(p)), None):
             raise ValueError(f"member {i} has a hook on the gradient of {hooked}, which copies of it do not have.")
@@ -46,8 +46,8 @@ def tensors_of(model: nn.Module) -> dict[str, Tensor]:
     return {**dict(model.named_parameters()), **dict(model.named_buffers())}
 
 
-def _calls_more(model: MemoryModel[Any]) -> bool:
-    """Return whether a call of a model is more than what `unroll` and the kernels of its class compute."""
+def calls_more(model: MemoryModel[Any]) -> bool:
+    """Return whether a call of a network is more than its steps: it has a `forward` or hooks of its own."""
     declaring: Any = next(parent for parent in type(model).__mro__ if "kernels" in vars(parent))
     return type(model).forward is not declaring.forward or "forward" in vars(model) or has_hooks(model)
 
