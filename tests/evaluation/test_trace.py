@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lightning_ntm import Copy, MemoryModel, explore, figure
+from lightning_ntm import NTM, Copy, MemoryModel, explore, figure
 from lightning_ntm.evaluation import trace_episode
 from lightning_ntm.evaluation.trace import trace_own
 from lightning_ntm.report.quantities import observed
@@ -109,3 +109,23 @@ def test_without_a_task_the_inputs_are_those_that_were_drawn(networks):
     (_, taken), (_, free) = (next(samples(network, None, 1, recorded=True)) for network in networks)
     for name in ("inputs", "outputs", "logits"):
         np.testing.assert_array_equal(taken[name], free[name])
+
+
+class Doubled(NTM):
+    """Its answers are not those of its steps."""
+
+    def forward(self, inputs, state=None, lengths=None):
+        logits, state = super().forward(inputs, state, lengths)
+        return 2 * logits, state
+
+
+def hooked():
+    model = NTM(9, 8, hidden_size=4, memory_slots=8, memory_width=3)
+    model.register_forward_hook(lambda *arguments: None)
+    return model
+
+
+@pytest.mark.parametrize("make", [lambda: Doubled(9, 8, hidden_size=4, memory_slots=8, memory_width=3), hooked])
+def test_a_trace_tells_that_a_network_does_more_than_its_steps(make):
+    with pytest.warns(UserWarning, match="has a forward or hooks of its own, which a trace does not run"):
+        trace_episode(make(), Copy(), {"length": 3})

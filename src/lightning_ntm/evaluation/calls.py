@@ -1,11 +1,13 @@
 """A network called with the episodes of a task: their device, their dtype, and where their padding begins."""
 
+import warnings
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from lightning_ntm.evaluation.device import device_of
+from lightning_ntm.models.alike import calls_more
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.models.precision import state_dtype
 from lightning_ntm.tasks.batch import Batch, steps_of
@@ -46,6 +48,17 @@ def for_network(model: nn.Module, batch: Batch) -> Batch:
     return batch._replace(inputs=batch.inputs.to(device, dtype), mask=batch.mask.to(device))
 
 
+def trace_steps(model: MemoryModel[Any], inputs: Tensor, state: Any = None) -> dict[str, Tensor]:
+    """Return the trace of a network. A warning tells if a call of the network does more than its steps."""
+    if calls_more(model):
+        warnings.warn(
+            f"{type(model).__name__} has a forward or hooks of its own, which a trace does not run: "
+            "its logits are those of the steps alone.",
+            stacklevel=2,
+        )
+    return model.trace(inputs, state)
+
+
 def trace_of(model: MemoryModel[Any], inputs: Tensor, mask: Tensor, state: Any = None) -> dict[str, Tensor]:
     """Return the trace of one episode by a network; it is zero in padding that the network must not see.
 
@@ -57,9 +70,9 @@ def trace_of(model: MemoryModel[Any], inputs: Tensor, mask: Tensor, state: Any =
     """
     time, lengths = inputs.shape[1], lengths_for(model, inputs, mask)
     if lengths is None:
-        return model.trace(inputs, state)
+        return trace_steps(model, inputs, state)
     steps = int(lengths)
-    traced = model.trace(inputs[:, :steps], state)
+    traced = trace_steps(model, inputs[:, :steps], state)
     return {
         name: torch.cat([part, part.new_zeros(1, time - steps, *part.shape[2:])], 1) for name, part in traced.items()
     }

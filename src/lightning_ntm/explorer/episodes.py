@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from lightning_ntm.evaluation.calls import lengths_for
+from lightning_ntm.evaluation.calls import lengths_for, trace_steps
 from lightning_ntm.evaluation.episodes import episode_of
 from lightning_ntm.evaluation.modes import undisturbed
 from lightning_ntm.evaluation.trace import of_network, trace_episode
@@ -131,7 +131,7 @@ def _without_task(model: MemoryModel[Any], seed: int) -> dict[str, np.ndarray]:
     bits = np.random.default_rng(seed).integers(2, size=(1, _STEPS_WITHOUT_TASK, model.input_size))
     inputs = torch.from_numpy(bits).to(next(model.parameters()))
     with undisturbed(model):
-        seen = of_network(model.trace(inputs))
+        seen = of_network(trace_steps(model, inputs))
     traced = {name: tensor[0].float().cpu().numpy() for name, tensor in seen.items()}
     return {"inputs": bits[0].astype(np.float32), **traced, "outputs": traced["logits"]}
 
