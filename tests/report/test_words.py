@@ -75,6 +75,10 @@ def test_the_title_is_a_sentence_and_says_what_came_of_it(tmp_path):
     assert heading.title(read_experiment(tmp_path / "all")) == "3 of 3 networks solve Copy with all seeds"
     write_run(tmp_path / "begun/a", costs=[], result=False)
     assert heading.title(read_experiment(tmp_path / "begun")) == "NTM on Copy: no run has ended yet"
+    write_run(tmp_path / "both/a", costs=[3.0, 0.0])
+    write_run(tmp_path / "both/b", model="LSTM", costs=[3.0, 1.0], result=False)
+    both = heading.title(read_experiment(tmp_path / "both"))
+    assert both == "NTM solves Copy with 1 of 1 seed; no run of LSTM has ended yet"
 
 
 def test_a_title_says_that_nothing_is_solved_and_has_options_in_brackets(tmp_path):

@@ -37,11 +37,16 @@ UNKNOWN = Made()
 
 
 def title(experiment: Experiment) -> str:
-    """Return one sentence on the results of the networks."""
-    networks, task = experiment.networks, experiment.task
-    best = networks[0]
-    if not any(network.tried for network in networks):
-        return f"{_listed(networks)} on {task}: no run has ended yet"
+    """Return one sentence on the results of the networks, and which of them have none yet."""
+    ended = [network for network in experiment.networks if network.tried]
+    waiting = [network for network in experiment.networks if not network.tried]
+    if not ended:
+        return f"{_listed(waiting)} on {experiment.task}: no run has ended yet"
+    return _results(experiment, ended) + (f"; no run of {_listed(waiting)} has ended yet" if waiting else "")
+
+
+def _results(experiment: Experiment, networks: Sequence[Network]) -> str:
+    task, best = experiment.task, networks[0]
     if all(run.final(experiment.measures.ordered[0].name) is None for one in networks for run in one.tried):
         return f"{_listed(networks)} on {task}: no validation was measured"
     if experiment.measures.goal is None:
