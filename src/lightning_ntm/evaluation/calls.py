@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_ntm.evaluation.device import device_of
-from lightning_ntm.models.alike import calls_more
+from lightning_ntm.models.alike import traces_less
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.models.precision import state_dtype
 from lightning_ntm.tasks.batch import Batch, steps_of
@@ -50,7 +50,7 @@ def for_network(model: nn.Module, batch: Batch) -> Batch:
 
 def trace_steps(model: MemoryModel[Any], inputs: Tensor, state: Any = None) -> dict[str, Tensor]:
     """Return the trace of a network. A warning tells if a call of the network does more than its steps."""
-    if calls_more(model):
+    if traces_less(model):
         warnings.warn(
             f"{type(model).__name__} has a forward or hooks of its own, which a trace does not run: "
             "its logits are those of the steps alone.",

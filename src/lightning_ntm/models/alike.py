@@ -48,8 +48,18 @@ def tensors_of(model: nn.Module) -> dict[str, Tensor]:
 
 def calls_more(model: MemoryModel[Any]) -> bool:
     """Return whether a call of a network is more than its steps: it has a `forward` or hooks of its own."""
+    return _has_own(model, "forward") or has_hooks(model)
+
+
+def traces_less(model: MemoryModel[Any]) -> bool:
+    """Return whether a call of a network is more than what its trace runs. One with a `trace` of its own runs that."""
+    return calls_more(model) and not _has_own(model, "trace")
+
+
+def _has_own(model: MemoryModel[Any], method: str) -> bool:
+    """Return whether a method is not that of the class that declares the kernels."""
     declaring: Any = next(parent for parent in type(model).__mro__ if "kernels" in vars(parent))
-    return type(model).forward is not declaring.forward or "forward" in vars(model) or has_hooks(model)
+    return method in vars(model) or getattr(type(model), method) is not getattr(declaring, method)
 
 
 def _facts(model: nn.Module) -> dict[str, Any]:
