@@ -881,6 +881,10 @@ MISTAKES = {
     "train --model.hidden_size x": "--model.hidden_size (=x) must be a whole number.",
     "train --model.memory_slots 0": "--model.memory_slots (=0) must be at least 1.",
     "train --weight_noise -1": "--weight_noise (=-1.0) must be between 0 and 1.",
+    "train --head_noise 21": "--head_noise (=21.0) must be between 0 and 20.",
+    "train --head_noise 0.1 --model LSTM": (
+        "--head_noise (=0.1) cannot be given: LSTM is not an NTM with the paper's memory."
+    ),
     "train --noise_warmup 2": "--noise_warmup (=2.0) must be between 0 and 1.",
     "train --weight_noise inf": "--weight_noise (=inf) must be a number.",
     "train --min_memory_slots -1": "--min_memory_slots (=-1) must be at least 0.",

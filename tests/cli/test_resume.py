@@ -116,6 +116,7 @@ APPLIED = (
     | {f"trainer.{name}": (value, lambda run, name=name: run.asked[name]) for name, value in TRAINER.items()}
     | {
         "weight_noise": (0.5, lambda run: run.learner.noise.deviation),
+        "head_noise": (0.5, lambda run: run.learner.head_noise.deviation),
         "noise_warmup": (0.5, lambda run: run.learner.noise.warmup),
         "threads": (2, lambda run: torch.get_num_threads()),
         "data.curriculum": (CURRICULUM, lambda run: _spec(run.data.curriculum)),

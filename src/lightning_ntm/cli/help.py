@@ -47,8 +47,9 @@ optimization:
                                falls to 0, without a scheduler ({decay_after})
   --trainer.gradient_clip_val  largest norm of the gradients ({trainer.gradient_clip_val})
   --weight_noise STD           noise on the weights in training (0.0)
-  --noise_warmup SHARE         share of the steps in which this noise rises from
-                               0 to its full value (0.0)
+  --head_noise STD             noise on the parameters of the NTM's heads (0.0)
+  --noise_warmup SHARE         share of the steps in which noise rises from 0 to
+                               its full value (0.0)
   --min_memory_slots N         lowest number of slots in training, 0: all ({min_memory_slots})
 
 data and length of the training:

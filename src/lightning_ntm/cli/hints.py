@@ -22,7 +22,8 @@ _MEANT = {
 #: The options of each verb, but for those of `ntm train` with a dot: to make the parsers takes seconds.
 OPTIONS = {
     "train": "config resume seed seeds help-all print_config model task optimizer scheduler name runs threads "
-    "stop_when_solved keep_weights_every decay_after loss on_nonfinite min_memory_slots weight_noise noise_warmup",
+    "stop_when_solved keep_weights_every decay_after loss on_nonfinite min_memory_slots weight_noise head_noise "
+    "noise_warmup",
     "sweep": "models tasks configs seeds grid name runs processes side-by-side retries shard engine ray-address "
     "ray-cpus ray-gpus quiet status",
     "evaluate": "lengths vary on memory_slots device sequences pieces range include_training missing json",

@@ -13,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 
 from lightning_ntm.checks import message_of
 from lightning_ntm.evaluation.device import chosen_device
-from lightning_ntm.evaluation.noise import WeightNoise
+from lightning_ntm.evaluation.noise import HeadNoise, WeightNoise
 from lightning_ntm.evaluation.slots import start_of
 from lightning_ntm.evaluation.weights import check_weights, config_in, holds_weights, load_weights
 from lightning_ntm.models.base import MemoryModel
@@ -76,8 +76,8 @@ def replay(path: Path | str) -> tuple[MemoryModel[Any], Batch, Any]:
         path: The run folder.
 
     Returns:
-        The network as it was before the step, with the noise that its weights had in it; the batch, drawn again from
-        its number; and the state before its first step, with the memory slots that the network had in it:
+        The network as it was before the step, with the noise that weights and heads had in it; the batch, drawn again
+        from its number; and the state before its first step, with the memory slots that the network had in it:
         `network(batch.inputs, state)`.
 
     Raises:
@@ -94,11 +94,15 @@ def replay(path: Path | str) -> tuple[MemoryModel[Any], Batch, Any]:
         number, seed, batch_size = step["batch"], step["seed"], config["data"]["batch_size"]
         if deviation := step.get("weight_noise"):
             WeightNoise(deviation).put_on(model.parameters(), seed, number)
-        slots = step.get("memory_slots")
-        start = start_of(model, batch_size, slots) if slots else model.initial_state(batch_size)
         named = config["data"].get("curriculum")
         curriculum = build(named, Curriculum) if named else None
-        return model.train(), training_batch(task, curriculum, seed, number, batch_size), start
+        batch = training_batch(task, curriculum, seed, number, batch_size)
+        if deviation := step.get("head_noise"):
+            noise = HeadNoise(deviation)
+            noise.put_on(model, noise.drawn(model, batch.inputs, seed, number))
+        slots = step.get("memory_slots")
+        start = start_of(model, batch_size, slots) if slots else model.initial_state(batch_size)
+        return model.train(), batch, start
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise ValueError(f"{folder.nonfinite} does not tell which batch it was ({message_of(error)}).") from None
 

@@ -13,7 +13,7 @@ from lightning_ntm.records.parsing import parse_yaml
 SPEC = ("class_path", "init_args", "dict_kwargs")
 
 #: Options of a recipe that belong to its network, as the curriculum of its data does.
-_OF_NETWORK = ("model", "min_memory_slots", "weight_noise", "noise_warmup")
+_OF_NETWORK = ("model", "min_memory_slots", "weight_noise", "head_noise", "noise_warmup")
 #: Options of the recipe's Trainer that give way to others.
 _REPLACED_BY = {"max_steps": ("max_epochs", "max_time"), "val_check_interval": ("check_val_every_n_epoch",)}
 #: Arguments of a recipe's network that make its controller; all others make its memory.

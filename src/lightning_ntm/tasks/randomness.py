@@ -8,7 +8,7 @@ from numpy.random.bit_generator import ISeedSequence
 
 from lightning_ntm.checks import check_whole
 
-Split = Literal["train", "validation", "evaluation", "memory", "noise", "order", "curriculum"]
+Split = Literal["train", "validation", "evaluation", "memory", "noise", "heads", "order", "curriculum"]
 
 
 def batch_generator(

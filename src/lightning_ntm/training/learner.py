@@ -10,28 +10,27 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from lightning_ntm.checks import between, one_of
 from lightning_ntm.evaluation.device import HostCopy, works_ahead
-from lightning_ntm.evaluation.noise import WeightNoise
+from lightning_ntm.evaluation.noise import HeadNoise, WeightNoise, check_head_noise
 from lightning_ntm.kernels.loss import Loss
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.tasks.answer import Answer
 from lightning_ntm.tasks.answers import Bits
 from lightning_ntm.tasks.batch import Batch
+from lightning_ntm.training.drawn import DrawsForBatches
 from lightning_ntm.training.hyperparameters import check_parts, hyperparameters
 from lightning_ntm.training.late_check import LateCheck
-from lightning_ntm.training.lightning_internals import current_datamodule
 from lightning_ntm.training.loss import fused_loss, learner_refusal, loss_refusal, methods_between
 from lightning_ntm.training.optimizer import clip, default_optimizer, late_decay, together, total_norm, with_schedule
 from lightning_ntm.training.own_trainer import InOwnTrainer
 from lightning_ntm.training.safety import DivergenceError, largest_gradients
 from lightning_ntm.training.short_step import ShortStep, TakesShortSteps, step_refusal
-from lightning_ntm.training.slots import check_slots, drawn_slots
-from lightning_ntm.training.weight_noise import ensure_taken_off
+from lightning_ntm.training.slots import check_slots
 
 OptimizerFactory = Callable[[Iterable[Any]], torch.optim.Optimizer]
 SchedulerFactory = Callable[[torch.optim.Optimizer], LRScheduler | ReduceLROnPlateau]
 
 
-class SequenceLearner(TakesShortSteps, InOwnTrainer):
+class SequenceLearner(DrawsForBatches, TakesShortSteps, InOwnTrainer):
     """Trains any `MemoryModel` on the batches of any `Task`, by the cost of the task's answer.
 
     In a Trainer of your own the answer is that of the datamodule's `task`. Without one it is that of the last training,
@@ -57,7 +56,10 @@ class SequenceLearner(TakesShortSteps, InOwnTrainer):
         weight_noise: Standard deviation of Gaussian noise on the weights, in [0, 1], drawn for each batch, for its
             forward and backward pass. Networks that rely on a slow drift of their state then fail in training. 0 adds
             no noise; validation never has noise.
-        noise_warmup: Share of all steps in which this noise rises linearly from 0, in [0, 1]; see `WeightNoise`.
+        noise_warmup: Share of all steps in which noise rises linearly from 0, in [0, 1]; see `Noise`.
+        head_noise: Standard deviation of Gaussian noise on the parameters of the heads of an NTM, at least 0, drawn for
+            each step of each episode of training, before the activations; see `HeadNoise`. Heads then learn to move
+            without an error. Only short steps are fast with it.
         answer: Kind of the answers, as `Symbols(5)` of `lightning_ntm.tasks.answers`; by default the one above.
     """
 
@@ -72,6 +74,7 @@ class SequenceLearner(TakesShortSteps, InOwnTrainer):
         min_memory_slots: int = 0,
         weight_noise: float = 0.0,
         noise_warmup: float = 0.0,
+        head_noise: float = 0.0,
         answer: Answer | None = None,
     ):
         super().__init__()
@@ -80,11 +83,13 @@ class SequenceLearner(TakesShortSteps, InOwnTrainer):
         one_of(("stop", "skip"), on_nonfinite=on_nonfinite)
         between(0, 1, decay_after=decay_after, weight_noise=weight_noise, noise_warmup=noise_warmup)
         check_slots(model, min_memory_slots)
+        check_head_noise(model, head_noise)
         check_parts(optimizer, scheduler, answer)
         self.model, self.optimizer, self.scheduler = model, optimizer, scheduler
         self.own_answer, self.answer = answer, answer or Bits(model.output_size)
         self.decay_after, self.loss, self.on_nonfinite = decay_after, loss, on_nonfinite
         self.min_memory_slots, self.noise = min_memory_slots, WeightNoise(weight_noise, noise_warmup)
+        self.head_noise = HeadNoise(head_noise, noise_warmup)
         self.gradient_norm: float | Tensor = 0.0
         self.gradients: list[Tensor] | None = None  # of a short step
         self.latest_loss, self.in_run_folder = torch.zeros(()), False
@@ -130,10 +135,12 @@ class SequenceLearner(TakesShortSteps, InOwnTrainer):
         """Return the loss, and what measuring it needs."""
         batch = self.episodes(batch)
         slots = self.begin_batch()
-        short = None if self.short is None else self.short.losses([batch], [slots])
+        noise = self.noise_of_heads(batch)
+        short = None if self.short is None else self.short.losses([batch], [slots], [noise])
         if short is None or self.short is None:
             self.gradients = None
-            found = self._fused_loss(batch, slots) or self.loss_of(self._answered(batch, slots), batch)
+            with self.head_noise.added(self.model, noise):
+                found = self._fused_loss(batch, slots) or self.loss_of(self._answered(batch, slots), batch)
         else:
             self.gradients, (found,) = self.short.gradients[0], short
         return self.outputs(found, batch)
@@ -141,14 +148,6 @@ class SequenceLearner(TakesShortSteps, InOwnTrainer):
     def loss_of(self, logits: Tensor, batch: Batch) -> Loss:
         """Return the loss of the network's answer to a batch."""
         return self._objective.of(logits, batch)
-
-    def begin_batch(self) -> int | None:
-        """Put the noise of the next batch on the weights, and return its memory slots if they vary."""
-        if self.noise.deviation:
-            ensure_taken_off(self.trainer, self.noise)
-            self.noise.warm_up(self.trainer.global_step, self._all_steps)
-            self.noise.put_on(self.model.parameters(), self._seed, self._batch_number())
-        return self.slots_of(self._batch_number()) if self.min_memory_slots else None
 
     def outputs(self, found: Loss, batch: Batch) -> dict[str, Tensor | None]:
         """Return what a training step returns for a loss."""
@@ -254,19 +253,6 @@ class SequenceLearner(TakesShortSteps, InOwnTrainer):
         """Return whether a scaler of mixed precision looks after gradients that are not finite."""
         return getattr(self.trainer.precision_plugin, "scaler", None) is not None
 
-    def slots_of(self, batch: int) -> int:
-        """Return the memory slots of the batch of this number, where they vary."""
-        most: Any = self.model.memory_slots
-        return drawn_slots(self.min_memory_slots, most, self._seed, batch)
-
-    @property
-    def _seed(self) -> int:
-        return getattr(current_datamodule(self.trainer), "seed", 0)
-
-    def _batch_number(self) -> int:
-        # As the sampler numbers batches: the processes take turns.
-        return self.trainer.fit_loop.total_batch_idx * self.trainer.world_size + self.trainer.global_rank
-
     def on_validation_epoch_end(self) -> None:
         """Pass the result of the validation to a scheduler that watches a plateau."""
         scheduler = self.lr_schedulers()
@@ -285,9 +271,6 @@ class SequenceLearner(TakesShortSteps, InOwnTrainer):
         """Return the optimiser of these parameters and its schedule, as `configure_optimizers`."""
         make = self.scheduler or (lambda optimizer: late_decay(optimizer, self.decay_after, self._all_steps))
         return with_schedule(self.optimizer(parameters), make)
-
-    def _all_steps(self) -> float:
-        return self.trainer.estimated_stepping_batches
 
 
 _PLAIN = (str, bool, float, list, Tensor)  # types of attributes that are set as they are

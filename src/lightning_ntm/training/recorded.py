@@ -178,6 +178,8 @@ class RecordedRun:
             step["memory_slots"] = self.learner.slots_of(error.batch)
         if deviation := self.learner.noise.now:
             step["weight_noise"] = deviation
+        if deviation := self.learner.head_noise.now:
+            step["head_noise"] = deviation
         write_whole(self.folder.nonfinite, as_json(step, indent=2) + "\n")
 
     def finish(self, step: int) -> dict[str, Any]:

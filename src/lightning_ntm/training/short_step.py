@@ -59,12 +59,15 @@ class ShortStep:
             first = [min(order.index(id(p)) for p in run) for run in runs]
             self.gradients.append([of_model[i] for i in sorted(range(len(first)), key=first.__getitem__)])
 
-    def losses(self, batches: Sequence[Batch], slots: Sequence[int | None]) -> list[Loss] | None:
+    def losses(
+        self, batches: Sequence[Batch], slots: Sequence[int | None], noise: Sequence[Tensor | None]
+    ) -> list[Loss] | None:
         """Return the losses, after writing all gradients but those of initial states; `None` if that is not possible.
 
         Args:
             batches: Of each network.
             slots: Memory slots of each network, by default all.
+            noise: Added to the interface vectors of each network.
         """
         self.taken = False
         if transformed() or obstacle(self.models[0], batches[0], scaled=False) or not self.flat.holds():
@@ -73,7 +76,7 @@ class ShortStep:
             return None
         calls = zip(self.starts, batches, slots, strict=True)
         states = [start.of(len(batch.inputs), number) for start, batch, number in calls]
-        found = losses(self.prepared, batches, states, [start.needed for start in self.starts])
+        found = losses(self.prepared, batches, states, [start.needed for start in self.starts], noise)
         if found is None:
             return None
         self.dstates = [of.dstate for of in found]

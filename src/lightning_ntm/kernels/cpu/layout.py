@@ -24,7 +24,7 @@ LAYER = ("weight", "bias", "arranged", "input", "gates", "cell", "dgates", "dwei
 SAVED_OF_LAYERS = ("input", "gates", "cell")
 
 #: Of every network's arrays, the first and those between its states.
-BEFORE = ("input", "heads_weight", "heads_bias", "heads_turned", "output")
+BEFORE = ("input", "heads_weight", "heads_bias", "heads_turned", "noise", "output")
 BETWEEN = ("doutput", "demitted", "dheads_weight", "dheads_bias", "dinput")
 
 #: Fields of `ControlledSizes` in sequences.hpp.

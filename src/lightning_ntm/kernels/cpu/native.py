@@ -33,7 +33,7 @@ def forward(
         for weight, bias, place, of_layer in zip(weights, biases, arranged, saved_of_layers, strict=False)
     ]
     arrays = (
-        inputs.data_ptr(), weights[-1].data_ptr(), biases[-1].data_ptr(), arranged[-1], output.data_ptr(),
+        inputs.data_ptr(), weights[-1].data_ptr(), biases[-1].data_ptr(), arranged[-1], 0, output.data_ptr(),
         *saved, *map(Tensor.data_ptr, state), *map(Tensor.data_ptr, end), *(0,) * (5 + 2 * len(state)),
     )  # fmt: skip
     _call(inputs, layout, layers, arrays, backward=False)
@@ -72,7 +72,7 @@ def backward(
         for i in range(sizes.layers)
     ]  # fmt: skip
     arrays = (
-        0, weights[-1].data_ptr(), 0, 0, output.data_ptr(), *saved_arrays, *(0,) * (2 * len(state)),
+        0, weights[-1].data_ptr(), 0, 0, 0, output.data_ptr(), *saved_arrays, *(0,) * (2 * len(state)),
         _pointer(doutput), demitted,
         *map(_pointer, (dweights[-1], dbiases[-1], dinputs, *dstate, *dend)),
     )  # fmt: skip

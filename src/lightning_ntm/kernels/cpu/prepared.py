@@ -90,6 +90,7 @@ def losses(
     episodes: Sequence[Sequence[Tensor]],
     states: Sequence[Sequence[Tensor]],
     needed: Sequence[Sequence[bool]],
+    noise: Sequence[Tensor | None],
 ) -> list[whole.Found] | None:
     """Return the losses of networks, each on episodes of its own, or `None` if one cannot be computed so.
 
@@ -98,16 +99,17 @@ def losses(
         episodes: Inputs, targets and mask for each of them.
         states: The tensors of the states before the first step.
         needed: Which of them need a gradient.
+        noise: Added to the interface vectors of each network, `(time, batch, numbers)`, in its dtype and contiguous.
     """
     calls, found = list[_Call](), list[whole.Found]()
-    for network, parts, state, of_state in zip(networks, episodes, states, needed, strict=True):
+    for network, parts, state, of_state, added in zip(networks, episodes, states, needed, noise, strict=True):
         weight = network.tensors.weights[-1]
         asked = whole.targets_of(network.known, parts, weight) if network.reads(parts[0]) else None
         if asked is None:
             return None
         inputs, first = parts[0].contiguous(), [*[part.contiguous() for part in state], *network.nothing]
         wanted = [*of_state, *(False for _ in network.nothing)]
-        calls.append(_Call(network, *network.plan(inputs, first, wanted), inputs, asked, first))
+        calls.append(_Call(network, *network.plan(inputs, first, wanted), inputs, asked, first, added))
         found.append(whole.results_of(inputs, weight, first, wanted))
     with Block(max(call.plan.size for call in calls)) as base:
         if not all(call.run(base, results) for call, results in zip(calls, found, strict=True)):
@@ -122,10 +124,13 @@ class _Call(NamedTuple):
     inputs: Tensor
     asked: tuple[Tensor, Tensor]
     state: Sequence[Tensor]
+    noise: Tensor | None
 
     def run(self, base: int, found: whole.Found) -> bool:
         """Call the kernel; return whether all targets are among the symbols."""
         network, layout, plan = self.network, self.layout, self.plan
         assert network.learned is not None
-        pointers = whole.pointers_of(plan, base, self.inputs, self.asked, self.state, network.learned, found)
+        noise = 0 if self.noise is None else self.noise.data_ptr()
+        given = self.inputs, self.asked, self.state, network.learned, found
+        pointers = whole.pointers_of(plan, base, *given, noise)
         return native.call_loss(network.tensors.weights[-1], layout, plan.judged, pointers)

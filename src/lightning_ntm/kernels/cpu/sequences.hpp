@@ -66,7 +66,7 @@ class Group {
                 std::copy_n(a.input + (g * s.time + t) * s.inputs, s.inputs, layers[0].input + s.at(t, g, s.inner(0)));
             for (index layer = 0; layer < s.layers; ++layer) control(t, layer);
             T* emitted = a.emitted + s.at(t, first, s.emitted());
-            for (index g = 0; g < count; ++g) std::copy_n(a.heads_bias, s.emitted(), emitted + g * s.emitted());
+            for (index g = 0; g < count; ++g) begin_emitted(t, g, emitted + g * s.emitted());
             linear(count, s.hidden, s.emitted(), a.output + s.always_at(t, first, s.output()), a.heads_turned, emitted,
                    {s.output(), s.emitted(), s.emitted()}, true);
             for (index g = first; g < first + count; ++g) {
@@ -99,6 +99,13 @@ class Group {
     }
 
    private:
+    // Begins an interface vector with what does not depend on the controller.
+    void begin_emitted(index t, index g, T* emitted) const {
+        std::copy_n(a.heads_bias, s.emitted(), emitted);
+        const T* noise = a.noise ? a.noise + s.always_at(t, first + g, s.emitted()) : nullptr;
+        for (index i = 0; noise && i < s.emitted(); ++i) emitted[i] += noise[i];
+    }
+
     index layer_at(index g, index layer) const { return (g * s.layers + layer) * s.hidden; }
 
     // Copies the initial state of a sequence.

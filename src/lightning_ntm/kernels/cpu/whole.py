@@ -183,10 +183,12 @@ def pointers_of(
     state: Sequence[Tensor],
     learned: Learned,
     found: Found,
+    noise: int = 0,
 ) -> tuple[list[tuple[int, ...]], tuple[int, ...], tuple[int, ...]]:
     """Return the pointers of a call in the order of `LAYER`, `ARRAYS` and `PLACES`.
 
-    The block of the plan is at `base`. `asked` is what `targets_of` returned. All tensors are contiguous.
+    The block of the plan is at `base`. `asked` is what `targets_of` returned. `noise` is added to the interface
+    vectors. All tensors are contiguous.
     """
     weights, biases, dweights, dbiases = learned
     layers = [
@@ -198,7 +200,7 @@ def pointers_of(
     ]  # fmt: skip
     nothing = (0,) * len(state)
     arrays = (
-        inputs.data_ptr(), weights[-2], biases[-2], base + plan.arranged[-1], base + plan.output,
+        inputs.data_ptr(), weights[-2], biases[-2], base + plan.arranged[-1], noise, base + plan.output,
         *_at(base, plan.saved), *map(Tensor.data_ptr, state), *nothing, base + plan.doutput,
         base + plan.demitted, dweights[-2], dbiases[-2], 0,
         *(at if own is None else own.data_ptr() for own, at in zip(found.dstate, _at(base, plan.dstate), strict=True)),

@@ -11,7 +11,7 @@
 namespace ntm {
 namespace {
 
-constexpr std::int64_t layout = 2;  // LAYOUT in layout.py
+constexpr std::int64_t layout = 3;  // LAYOUT in layout.py
 
 struct Sizes : ControlledSizes {
     index masking, deallocation, sharpening;  // 1 or 0
@@ -45,6 +45,7 @@ struct Arrays {
     const T* heads_weight;   // emitted, hidden
     const T* heads_bias;     // emitted
     T* heads_turned;         // hidden, emitted: the weight transposed, set before the forward
+    const T* noise;          // time, batch, emitted: added to the interface vectors; null for none
     T* output;               // time, batch, output: controller and reads
     T* emitted;              // time, batch, emitted: interface vectors
     T* activated;            // time, batch, emitted: after the activations

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from lightning_ntm.kernels.cpu.layout import SIZES, Options, Shapes, arrays, with_layers
 
 #: Version of the structs; `layout` in arrays.hpp.
-LAYOUT = 2
+LAYOUT = 3
 
 #: Pointers in `State` in arrays.hpp.
 STATE = (

@@ -11,7 +11,7 @@
 namespace ntm {
 namespace {
 
-constexpr std::int64_t layout = 3;  // LAYOUT in layout.py
+constexpr std::int64_t layout = 4;  // LAYOUT in layout.py
 
 struct Sizes : ControlledSizes {
     index writes, max_shift;
@@ -39,6 +39,7 @@ struct Arrays {
     const T* heads_weight;   // emitted, hidden
     const T* heads_bias;     // emitted
     T* heads_turned;         // hidden, emitted: the weight transposed, set before the forward
+    const T* noise;          // time, batch, emitted: added to the interface vectors; null for none
     T* output;               // time, batch, output: controller and reads
     T* emitted;              // time, batch, emitted: interface vectors
     T* activated;            // time, batch, emitted: after the activations

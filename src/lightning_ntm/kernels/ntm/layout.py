@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from lightning_ntm.kernels.cpu.layout import SIZES, Options, Shapes, arrays, with_layers
 
 #: Version of the structs; `layout` in arrays.hpp.
-LAYOUT = 3
+LAYOUT = 4
 
 #: Steps from one saved memory to the next.
 EVERY = 4

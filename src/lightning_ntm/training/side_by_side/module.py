@@ -49,7 +49,9 @@ class SideBySide(TakesShortSteps):
         assert self.short is not None
         learners = [member.learner for member in self.members]
         episodes = [learner.episodes(batch) for learner, batch in zip(learners, batches, strict=True)]
-        found = self.short.losses(episodes, [learner.begin_batch() for learner in learners])
+        slots = [learner.begin_batch() for learner in learners]
+        noise = [learner.noise_of_heads(batch) for learner, batch in zip(learners, episodes, strict=True)]
+        found = self.short.losses(episodes, slots, noise)
         for learner, gradients in zip(learners, self.short.gradients, strict=True):
             learner.gradients = gradients if found else None
         if found is None:

@@ -46,7 +46,7 @@ class SideBySideRun:
         rank_zero_only.rank = 0  # type: ignore[attr-defined]
         models = [member.learner.model for member in members]
         self.at_once = backend_of(trial, models[0], members[0].data.task) == "reference"
-        if self.at_once and (reason := refusal(models, _longest(members))):
+        if self.at_once and (reason := _head_noise(members) or refusal(models, _longest(members))):
             raise ValueError(f"the runs cannot be trained side by side: no kernel runs the network, and {reason}")
         with self._closing_after_errors():
             for member in members:
@@ -118,6 +118,11 @@ class SideBySideRun:
             for member in self.members:
                 member.record.close()
             raise
+
+
+def _head_noise(members: Sequence[Member]) -> str | None:
+    deviation = members[0].learner.head_noise.deviation
+    return f"head_noise is {deviation}." if deviation else None
 
 
 def _longest(members: Sequence[Member]) -> list[Tensor]:
