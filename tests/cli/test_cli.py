@@ -805,7 +805,7 @@ MISTAKES = {
     "train --optimizer Foo": f"unknown optimizer 'Foo'; known: {OPTIMIZERS}, or the import path of your own.",
     "train --scheduler.step_size 3": f"--scheduler needs a class: {SCHEDULERS}.",
     "train --model.backend torch": "--model.backend (='torch') must be one of auto, reference, cpu, triton, graphs.",
-    "train --trainer.gradient_clip_val -1": "--trainer.gradient_clip_val (=-1.0) must be at least 0.",
+    "train --trainer.gradient_clip_val -1": "--trainer.gradient_clip_val (=-1) must be at least 0.",
     "train --seed 99999999999999999999999": None,
     "train --trainer.max_epochs 1e30": "--trainer.max_epochs (=1e+30) must be a whole number.",
     "train --trainer.accumulate_grad_batches 99999999999999999999": (
