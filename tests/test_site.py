@@ -8,6 +8,7 @@ import re
 import runpy
 import shlex
 from collections import Counter
+from itertools import pairwise
 
 import pages
 import pytest
@@ -57,6 +58,15 @@ def test_every_link_within_the_docs_leads_to_a_heading(page):
         assert linked.exists(), target
         if anchor:
             assert anchor in anchors(linked.read_text(encoding="utf-8")), target
+
+
+@pytest.mark.parametrize("page", [*PAGES, "../README.md"])
+def test_every_table_has_its_delimiter_below_its_header(page):
+    lines = text_of(page).splitlines()
+    for above, line in pairwise(lines):
+        if "|---" in line or "---|" in line:
+            assert re.fullmatch(r"\|(-+\|)+", line), line
+            assert above.count("|") == line.count("|"), above
 
 
 def test_pictures_are_small():

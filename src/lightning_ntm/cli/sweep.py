@@ -34,7 +34,7 @@ _EXAMPLES = """examples:
   ntm sweep runs/NAME            resume a sweep
   ntm sweep --status runs/NAME   show its status, from another shell
 Options of ntm train may follow; they apply to every run. Not allowed: --seed,
---model, --task, --config and --resume."""
+--model, --task, --config (-c) and --resume."""
 _LEFT = 3  # exit code if another process trains some of the runs
 
 
