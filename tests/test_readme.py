@@ -85,6 +85,8 @@ def test_make_demo_installs_the_package_alone_and_says_what_it_does():
 )
 def test_every_script_runs(script, tmp_path):
     write_run(tmp_path / "runs" / "copy" / "ntm-copy-seed1")
+    if "runs/diverged" in script:
+        assert main(["train", "--name", "diverged", "--optimizer.lr", "1e38", *BRIEF]) == 2
     exec(compile(script.replace("5000", "2"), "README.md", "exec"), {})
 
 

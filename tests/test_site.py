@@ -1,5 +1,6 @@
 """The site of `make docs`: every page is in its contents once, links lead somewhere, and what pages print is true."""
 
+import ast
 import contextlib
 import importlib
 import io
@@ -7,6 +8,7 @@ import re
 import runpy
 import shlex
 from collections import Counter
+from itertools import pairwise
 
 import pages
 import pytest
@@ -56,6 +58,15 @@ def test_every_link_within_the_docs_leads_to_a_heading(page):
         assert linked.exists(), target
         if anchor:
             assert anchor in anchors(linked.read_text(encoding="utf-8")), target
+
+
+@pytest.mark.parametrize("page", [*PAGES, "../README.md"])
+def test_every_table_has_its_delimiter_below_its_header(page):
+    lines = text_of(page).splitlines()
+    for above, line in pairwise(lines):
+        if "|---" in line or "---|" in line:
+            assert re.fullmatch(r"\|(-+\|)+", line), line
+            assert above.count("|") == line.count("|"), above
 
 
 def test_pictures_are_small():
@@ -140,18 +151,49 @@ def test_their_first_lines_are_targets_of_make():
 
 
 #: Rooms whose public names have a place in the API. What is missing here is for the package itself.
-ROOMS = ("", ".functional", ".models", ".tasks", ".training", ".evaluation", ".exchange", ".explorer", ".testing")
+ROOMS = (
+    "",
+    ".functional",
+    ".models",
+    ".tasks",
+    ".training",
+    ".evaluation",
+    ".exchange",
+    ".explorer",
+    ".report",
+    ".testing",
+)
 
 
 def test_the_api_has_every_public_name():
-    written = "".join(text_of(page) for page in PAGES if page.startswith("api/"))
-    documented = re.findall(r"^\.\. auto\w+:: lightning_ntm\.([\w.]+)", written, flags=re.MULTILINE)
+    documented = api_paths()
     assert len(documented) == len(set(documented))
     names = {path.rsplit(".", 1)[-1] for path in documented}
     for room in ROOMS:
         module = importlib.import_module(f"lightning_ntm{room}")
         for name in public_names(module):
             assert name in names or f"functional.{module_of(name)}" in documented, (room, name)
+
+
+def test_the_api_has_every_name_that_a_page_imports():
+    documented = {path.rsplit(".", 1)[-1] for path in api_paths()}
+    for page in PAGES:
+        for script in pages.blocks(page, "python"):
+            for module, name in imported(script):
+                if callable(getattr(importlib.import_module(module), name)):
+                    assert name in documented, (page, module, name)
+
+
+def imported(script):
+    """Yield what a script imports from the package: modules and names in them."""
+    for node in ast.walk(ast.parse(script)):
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("lightning_ntm"):
+            yield from ((node.module, alias.name) for alias in node.names)
+
+
+def api_paths():
+    written = "".join(text_of(page) for page in PAGES if page.startswith("api/"))
+    return re.findall(r"^\.\. auto\w+:: lightning_ntm\.([\w.]+)", written, flags=re.MULTILINE)
 
 
 def public_names(module):

@@ -18,7 +18,7 @@ from lightning_ntm.tasks.faults import batch_fault
 
 
 def check_task(task: Task) -> None:
-    """Check the promises of a `Task`."""
+    """Check that a `Task` meets its requirements."""
     name = type(task).__name__
     batch, again = (task.sample(np.random.default_rng(1), 3) for _ in range(2))
     fault = batch_fault(task.answer, batch, 3)
@@ -54,7 +54,7 @@ def _check_optimum(task: Task, batch: Batch) -> None:
 
 
 def check_model(model: MemoryModel[Any]) -> None:
-    """Check the promises of a `MemoryModel`, and each kernel that can run here against its own loop."""
+    """Check that a `MemoryModel` meets its requirements, and each kernel that can run here against its own loop."""
     name = type(model).__name__
     reference = next(model.parameters())
     inputs = torch.randn(3, 5, model.input_size, dtype=reference.dtype, device=reference.device)

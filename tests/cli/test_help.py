@@ -16,6 +16,7 @@ from lightning_ntm.cli.classes import arguments, short_names
 from lightning_ntm.cli.help import train_help
 from lightning_ntm.cli.parser import parsed, saved
 from lightning_ntm.cli.verbs import _VERBS
+from lightning_ntm.sweep.axes import RESERVED
 
 
 @pytest.fixture(autouse=True)
@@ -32,6 +33,12 @@ def printed(capsys, *argv):
         code = end.code
     assert code == 0
     return capsys.readouterr().out
+
+
+def test_the_help_of_sweeps_names_the_options_of_single_runs(capsys):
+    refused = printed(capsys, "sweep", "--help").partition("Not allowed: ")[2]
+    named = set(re.findall(r"--\w+|-c", refused))
+    assert named == RESERVED.keys() - {"--name", "--runs"}  # which are those of the sweep
 
 
 def test_the_short_help_names_options_that_exist_with_their_values():

@@ -32,7 +32,8 @@ run:
   --name NAME                  name of the run folder (NETWORK-TASK-seedN)
   --runs FOLDER                parent of the run folder (runs)
   --seed N                     seed of initial weights and episodes (1)
-  --seeds A-B                  several runs, with the options of ntm sweep
+  --seeds A-B                  several runs, trained as by ntm sweep; takes its
+                               --processes, --side-by-side, --shard, ...
   --resume FOLDER              a run folder; some options may change
   --stop_when_solved N         validations without error that end the run, or 0
                                for never (0)
@@ -43,8 +44,9 @@ optimization:
   --optimizer OPTIMIZER        a class of torch.optim ({optimizer})
   --optimizer.lr RATE          learning rate ({optimizer.lr})
   --scheduler SCHEDULER        a class of torch.optim.lr_scheduler
-  --decay_after SHARE          share of the steps after which the learning rate
-                               falls to 0, without a scheduler ({decay_after})
+  --decay_after SHARE          without a scheduler: share of the steps after
+                               which the learning rate begins to fall linearly
+                               to 0 ({decay_after})
   --trainer.gradient_clip_val  largest norm of the gradients ({trainer.gradient_clip_val})
   --weight_noise STD           noise on the weights in training (0.0)
   --head_noise STD             noise on the parameters of the NTM's heads (0.0)

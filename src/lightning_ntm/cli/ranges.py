@@ -28,7 +28,7 @@ def add_range(parser: Parser) -> None:
     add = parser.add_argument
     add("--range", type=_range, metavar="A-B[:STEP]", help="every length from A to B, and the mean over them")
     add("--include_training", action="store_true", help="let --range include training lengths; the mean excludes them")
-    add("--missing", action="store_true", help="skip runs whose folder already has this evaluation")
+    add("--missing", action="store_true", help="with --range, skip runs whose folder already has this evaluation")
 
 
 def _range(text: str) -> range:

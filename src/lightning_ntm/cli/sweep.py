@@ -33,7 +33,8 @@ _EXAMPLES = """examples:
   ntm sweep plan.yaml            a plan of your own: {keys}
   ntm sweep runs/NAME            resume a sweep
   ntm sweep --status runs/NAME   show its status, from another shell
-Any option of ntm train may follow; it applies to every run."""
+Options of ntm train may follow; they apply to every run. Not allowed: --seed,
+--model, --task, --config (-c) and --resume."""
 _LEFT = 3  # exit code if another process trains some of the runs
 
 
@@ -149,7 +150,7 @@ def _parser() -> Parser:
     add("--grid", action="append", default=[], metavar="OPTION=A,B", help=several)
     add("--name", type=filled, help="name of the sweep's folder")
     add("--runs", type=filled, help="parent folder (runs)")
-    add("--processes", type=positive, help="runs at a time (one for each core)")
+    add("--processes", type=positive, help="processes at a time (one for each core)")
     most = "largest number of seeds that one process trains in one loop (auto)"
     add("--side-by-side", type=_side_by_side, default="auto", metavar="auto|N|off", help=most)
     add("--retries", type=whole_number, default=3, help="times a crashed run is resumed from its checkpoint (3)")

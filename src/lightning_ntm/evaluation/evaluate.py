@@ -49,10 +49,10 @@ def evaluate(
         The difficulty, the mean of each measure of the task's answer by its name, and the number of `sequences`; the
         share of episodes that are `perfect` (without an error) with its two-sided 95 % confidence interval from
         `perfect_low` to `perfect_high` (Wilson). Each measure has a `_margin`, half the width of its 95 % confidence
-        interval (nan of fewer than 10 episodes, and where all have the same value, which does not prove that all others
-        do). Where there was no error, `share_wrong_at_most` is the largest share of episodes with an error that is
-        consistent with this (95 % confidence, one-sided; about 3 in 100 for 100 episodes). If the task knows the best
-        possible answers, also the mean of the optimum and of the distance to it on the same episodes.
+        interval (NaN for fewer than 10 episodes, and if all episodes have the same value: a width of zero would be
+        misleading). Where there was no error, `share_wrong_at_most` is the largest share of episodes with an error that
+        is consistent with this (95 % confidence, one-sided; about 3 in 100 for 100 episodes). If the task knows the
+        best possible answers, also the mean of the optimum and of the distance to it on the same episodes.
 
     Raises:
         TypeError: An argument is of another type.

@@ -35,8 +35,8 @@ class MemoryModel(Pretrained, nn.Module, abc.ABC, Generic[State]):
     """A recurrent network whose whole memory is in the state it returns.
 
     A subclass defines `initial_state` and a pure `step`. The base defines everything else: whole sequences, streaming,
-    traces, and the choice of a kernel. A subclass is final: to vary it, pass it another part instead of inheriting.
-    One that overrides `step` nevertheless runs in the loop, and its trace is that of its own step.
+    traces, and the choice of a kernel. Do not subclass a finished network to change its computation; pass another part.
+    If a subclass overrides `step`, no kernel runs it. A subclass may override `observe` to record more in a trace.
 
     Args:
         input_size: Numbers per step of the input, at least 1.

@@ -37,9 +37,9 @@ class Transformer(MemoryModel[TransformerState]):
     each head of d numbers. The logits are V e + c.
 
     With `causal` each step attends to itself and the steps before it, at most `memory_slots` in all. Their keys and
-    values are the state, so sequences can be streamed without end. Only a number that is not finite also reaches the
-    steps before it in the same call, since 0 times NaN is NaN. Without `causal` each step attends to all steps of the
-    sequence, as in the paper. The network then reads whole sequences: it has no `step` and takes no state.
+    values are the state, so sequences can be streamed without end. Exception: a NaN or infinite input also affects
+    earlier steps of the same call. Without `causal` each step attends to all steps of the sequence, as in the paper.
+    The network then reads whole sequences: it has no `step` and takes no state.
 
     Differences to the code of the paper: there is no dropout; sinusoidal positions count from the start of the
     sequence instead of its end.

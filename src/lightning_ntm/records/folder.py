@@ -25,7 +25,7 @@ from lightning_ntm.records.writing import append_line, is_link, remove_all_unfin
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Where everything about one run stands.
+    """The files of one run.
 
     Args:
         path: The folder, `runs/NAME` by default.
@@ -80,7 +80,7 @@ class RunFolder:
 
     @property
     def about(self) -> Path:
-        """Who trained here and with what, one JSON object for each time."""
+        """Versions, machine and command of each training, one JSON object each."""
         return self.path / "about.jsonl"
 
     @property

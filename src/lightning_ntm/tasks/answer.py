@@ -21,7 +21,7 @@ class Answer(abc.ABC):
         constant: Whether `cost` and `units` depend on the fields and their arguments alone, the fields cannot change,
             and gradients flow through the logits alone. Then a training step may compute all gradients in one call,
             and replay a CUDA graph of it. A subclass must say so itself.
-        known: Name of the answer here that `cost`, `units` and `errors` are those of, so that a kernel may compute
+        known: Name of the built-in answer with the same `cost`, `units` and `errors`, so that a kernel may compute
             them: `bits`, `symbols`, with `end`, or `numbers`, with `tolerance`. A subclass must say so itself.
     """
 

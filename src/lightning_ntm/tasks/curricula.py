@@ -1,7 +1,8 @@
 """Curricula: rules for the difficulty of each training batch.
 
 The four of "Neural Networks and the Chomsky Hierarchy" (Delétang et al. 2023, arXiv 2207.02098), as in its code,
-`training/curriculum.py`. Validation and evaluation do not depend on the curriculum.
+`training/curriculum.py`, except for `RegularIncrease`, which says how it differs. Validation and evaluation do not
+depend on the curriculum.
 """
 
 import abc
@@ -85,7 +86,7 @@ class Curriculum(abc.ABC):
 
 @dataclass(frozen=True)
 class Uniform(Curriculum):
-    """Each value of training with the same probability, anew for each batch. Tasks draw so without a curriculum."""
+    """Each training value with the same probability, anew for each batch. Without a curriculum, tasks do the same."""
 
     def choose(self, generator: np.random.Generator, number: int, values: range) -> int:
         """Return a value drawn uniformly."""

@@ -28,16 +28,18 @@ _WORKERS = 4
 
 
 class EpisodeData(L.LightningDataModule):
-    """Endless training batches, and a fixed validation set at the maximum training difficulty.
+    """Endless training batches, and a fixed validation set.
 
-    `trainer.test` and `trainer.predict` get as many episodes of the same difficulty that are in neither set: those of
-    an evaluation. With a task of files they get the validation file.
+    The validation set has the maximum training difficulty. `trainer.test` and `trainer.predict` use the first episodes
+    of `ntm evaluate`: same number and difficulty, in neither set. With a task of files, validation, test and prediction
+    use the validation file.
 
     Args:
         task: The task.
         seed: Seed of the episodes, at least 0.
         batch_size: Episodes in a training batch, on each device.
-        batches_per_epoch: Number of batches that Lightning treats as an epoch. Data never repeat.
+        batches_per_epoch: Number of batches that Lightning treats as an epoch. Drawn episodes never repeat; those of a
+            file repeat after all of them were used.
         validation_sequences: Episodes in the validation set; by default 100, or the whole file of a task of files.
         num_workers: Processes that sample batches in advance, at most 4 for each core. 0 samples them in the training
             process. The batches do not depend on it.
