@@ -205,8 +205,10 @@ class SequenceLearner(DrawsForBatches, TakesShortSteps, InOwnTrainer):
             self._check(norm)
         if self.skipped and not self._scales_gradients():
             self.zero_grad()  # not the optimizer's: it may train other networks, too
-        elif gradient_clip_val and gradient_clip_algorithm in (None, "norm") and self.holds_whole_gradients():
-            if late:
+        elif gradient_clip_val and self.holds_whole_gradients():  # those of this network alone; see above
+            if gradient_clip_algorithm == "value":
+                torch.nn.utils.clip_grad_value_(self.parameters(), gradient_clip_val)
+            elif late:
                 torch.nn.utils.clip_grads_with_norm_(self.parameters(), gradient_clip_val, norm)
             else:
                 clip(gradients, gradient_clip_val, norm)
