@@ -67,6 +67,22 @@ def test_the_tables_of_symbols(symbols):
     assert "Share of right symbols in an answer, mean over sequences." in html
 
 
+def test_files_of_one_name_have_rows_of_their_own(tmp_path):
+    for seed, cost in ((1, 0.0), (2, 30.0)):
+        run = write_answered(tmp_path / f"seed{seed}", "symbols", [8.0, 0.0], seed=seed)
+        row = {"wrong_symbols": cost, "bits_per_sequence": 1.0, "accuracy": 1.0, "perfect": 0.5, "sequences": 10}
+        shared = {"on": "same.jsonl", "sha256": "0" * 64, **row}
+        own = {"on": "test.jsonl", "sha256": f"{seed}" * 64, **row}
+        RunFolder(run).keep_evaluation(200, [shared, own], 2)
+    rows = [row[1:4] for row in cells(page(tmp_path), 'id="lengths"')[1:]]
+    assert rows == [
+        ["same.jsonl", "2", "15.00 ± 15.00"],
+        ["test.jsonl (SHA-256 11111111)", "1", "0.00"],
+        ["test.jsonl (SHA-256 22222222)", "1", "30.00"],
+    ]
+    assert main(["report", str(tmp_path)]) == 0
+
+
 def test_the_tables_of_numbers(tmp_path):
     write_answered(tmp_path / "a", "numbers", [8.0, 0.005, 0.001])
     html = page(tmp_path)
