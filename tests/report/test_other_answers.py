@@ -83,6 +83,28 @@ def test_files_of_one_name_have_rows_of_their_own(tmp_path):
     assert main(["report", str(tmp_path)]) == 0
 
 
+def test_numbers_say_of_how_many_seeds_they_are_where_others_have_none(tmp_path):
+    for seed, last in ((1, 4.0), (2, 2.0), (3, float("nan"))):
+        run = write_answered(tmp_path / f"seed{seed}", "numbers", [8.0, last], seed=seed)
+        row = {"squared_error": last, "wrong_numbers": 1.0, "perfect": 0.5, "sequences": 10, "length": 10}
+        RunFolder(run).keep_evaluation(200, [row], 2)
+    html = page(tmp_path)
+    said = "0 of 3 seeds solved; 3.00 ± 1.00 squared error at the end (median 3.00), of the 2 of 3 seeds with a finite"
+    assert said in re.sub(r"<[^>]+>", "", html)
+    assert cells(html, "Cost at the end")[1][1:4] == ["3.00 ± 1.00 (2 of 3 seeds)", "3.00", "4.00"]
+    assert cells(html, 'id="lengths"')[1][1:7] == [
+        "10",
+        "3",
+        "3.00 ± 1.00 (2 of 3 seeds)",
+        "3.00",
+        "4.00",
+        "1.00 ± 0.00",
+    ]
+    for seed in (1, 2):
+        shutil.rmtree(tmp_path / f"seed{seed}")
+    assert "0 of 1 seed solved; the last validation of no seed is finite" in re.sub(r"<[^>]+>", "", page(tmp_path))
+
+
 def test_the_tables_of_numbers(tmp_path):
     write_answered(tmp_path / "a", "numbers", [8.0, 0.005, 0.001])
     html = page(tmp_path)
