@@ -126,7 +126,7 @@ class RecordedRun:
                 task_version=self.data.task.version,
                 **contents(self.data.task),
                 parameters=sum(weights.numel() for weights in self.learner.model.parameters()),
-                units_per_sequence=self.data.units_per_sequence(),
+                **self.data.units_per_sequence(),
                 **more,
             )
         )
