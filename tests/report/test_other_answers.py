@@ -105,6 +105,21 @@ def test_numbers_say_of_how_many_seeds_they_are_where_others_have_none(tmp_path)
     assert "0 of 1 seed solved; the last validation of no seed is finite" in re.sub(r"<[^>]+>", "", page(tmp_path))
 
 
+def test_measures_of_any_size_are_reported(tmp_path):
+    for seed, last in ((1, 9e15), (2, 1e99)):
+        run = write_answered(tmp_path / f"seed{seed}", "numbers", [3e38, last], seed=seed)
+        measures = json.loads((run / "measures.json").read_text())
+        measures["measures"][0] |= {"solved": 1e16, "near": 4e16}
+        (run / "measures.json").write_text(json.dumps(measures))
+        row = {"squared_error": last, "wrong_numbers": 1.0, "perfect": 0.5, "sequences": 10, "length": 10}
+        RunFolder(run).keep_evaluation(200, [row], 2)
+    html = write_report([tmp_path])[0].read_text()
+    assert cells(html, "Cost at the end")[1][1:4] == ["5e+98 ± 5e+98", "5e+98", "1e+99"]
+    assert cells(html, 'id="lengths"')[1][1:6] == ["10", "2", "5e+98 ± 5e+98", "5e+98", "1e+99"]
+    assert cells(html, 'id="success"')[1][1] == "1 of 2"
+    assert "inf" not in re.sub(r"<[^>]+>", "", html[: html.index("<script")]).split()
+
+
 def test_the_tables_of_numbers(tmp_path):
     write_answered(tmp_path / "a", "numbers", [8.0, 0.005, 0.001])
     html = page(tmp_path)

@@ -305,7 +305,7 @@ def test_integers_that_single_precision_cannot_hold_are_told(targets, answer):
     sequences = {"inputs": [[0.5, 1.5]], "targets": targets}
     said = r"train: targets has integers that single precision \(float32\) cannot hold: 16777217 becomes 16777216\.$"
     with pytest.warns(UserWarning, match=said):
-        FileTask.from_arrays(sequences, {**sequences, "targets": np.zeros(np.shape(targets))}, answer=answer)
+        FileTask.from_arrays(sequences, {**sequences, "targets": np.zeros(np.shape(targets)).tolist()}, answer=answer)
 
 
 def test_a_table_without_a_column_is_refused(good, tmp_path):

@@ -38,6 +38,8 @@ def of_seeds(finite: int, seeds: int) -> str:
 
 
 def _written(value: float, like: float) -> str:
+    if abs(value) >= 1e15:
+        return f"{value:.3g}"
     if abs(like) >= 100:
         return f"{value:z,.0f}"
     return f"{value:z.2f}" if abs(like) >= 0.005 or abs(value) >= 0.005 or value == 0 else f"{value:z.1g}"
