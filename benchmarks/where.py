@@ -22,7 +22,12 @@ PARTS = {
     "validation": ("evaluation_loop.py",),
     "batches": ("training/data.py", "lightning_ntm/tasks/"),
     "norm and clipping": ("configure_gradient_clipping",),
-    "what is measured, callbacks": ("training/callbacks.py", "training/safety.py", "side_by_side/member.py"),
+    "what is measured, callbacks": (
+        "training/recorder.py",
+        "training/callbacks.py",
+        "training/safety.py",
+        "side_by_side/member.py",
+    ),
     "initial states": (".initial_state", ".kernel_start", "short_step.py:_Start"),
     "autograd": ("torch/autograd/graph.py", "torch/autograd/function.py", "Tensor.backward"),
     "arguments of the native program": ("lightning_ntm/kernels/", "lightning_ntm/models/", "short_step.py:ShortStep"),

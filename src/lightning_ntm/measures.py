@@ -92,8 +92,13 @@ class Measure(NamedTuple):
 
 
 def brief(value: float) -> str:
-    """Return a number with two decimals; with two digits if it is small, as `0.0016`."""
+    """Return a number with two decimals; with two digits if it is small, as `0.0016`; `1.24e+16` if it is long."""
+    if abs(value) >= _LONG:
+        return f"{value:.3g}"
     return f"{value:z.2f}" if abs(value) >= 0.1 or value == 0 else f"{value:z.2g}"
+
+
+_LONG = 1e15  # numbers from here on are written with an exponent
 
 
 class Measures(NamedTuple):
@@ -166,7 +171,7 @@ class Measures(NamedTuple):
 _MOST = 16
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,49}")
 _TEXT = 500  # characters
-_LARGEST = 10**15
+_LARGEST = 1e100
 #: What else is measured, or tells one row of a table from another.
 _TAKEN = {"step", "sequences", "seconds", "loss", "perfect", "answer", "written"}
 _TAKEN |= {"run", "model", "task", "seed", "split"}

@@ -1,15 +1,17 @@
 """`figure`: of any network, with or without a task, and what it says of what cannot be drawn."""
 
 import copy
+import json
 from typing import NamedTuple
 
+import matplotlib as mpl
 import matplotlib.figure
 import pytest
 import torch
 from torch import Tensor, nn
 
 import lightning_ntm
-from lightning_ntm import Copy, DynamicNGrams, MemoryModel, RepeatCopy, explore, figure
+from lightning_ntm import Copy, DynamicNGrams, FileTask, MemoryModel, RepeatCopy, explore, figure
 from lightning_ntm.evaluation import evaluate_range
 from lightning_ntm.evaluation.evaluate import evaluate
 from lightning_ntm.evaluation.trace import trace_episode
@@ -153,3 +155,15 @@ def test_a_look_in_the_middle_of_a_training_changes_nothing_and_sees_no_dropout(
     assert not network.output.training
     if not look.startswith("figure"):
         assert str(found) == str(expected)
+
+
+def test_names_of_symbols_are_drawn_as_they_are(tmp_path):
+    names = ["$x$", "$\\frac{$", "a_b"]
+    (tmp_path / "names.txt").write_text("\n".join(names))
+    row = json.dumps({"inputs": [0, 1, 2, 1], "targets": [2, 1, 0, 1]})
+    (tmp_path / "file.jsonl").write_text(f"{row}\n")
+    task = FileTask(*[str(tmp_path / "file.jsonl")] * 2, names=str(tmp_path / "names.txt"))
+    with mpl.rc_context({"svg.fonttype": "none"}):
+        figure(LSTM(3, 3, hidden_size=4), task).savefig(tmp_path / "drawn.svg")
+    drawn = (tmp_path / "drawn.svg").read_text()
+    assert all(f">{name}</text>" in drawn for name in names)

@@ -56,7 +56,9 @@ def test_figures_take_any_name(tmp_path):
         run = write_run(tmp_path / f"run{number}", model="lightning_ntm.NTM")
         text = (run / "config.yaml").read_text()
         (run / "config.yaml").write_text(text.replace("lightning_ntm.NTM", '"' + model.replace("\x1b", "\\e") + '"'))
-    assert write_report([tmp_path])[0].read_text().count("$x$_{") > 0
+    page = write_report([tmp_path])[0].read_text()
+    assert ">$x$_{</text>" in page, "drawn as it is"
+    assert r"\$" not in page
 
 
 def test_a_report_names_runs_with_damaged_measures_and_ends_well(tmp_path, capsys):

@@ -67,6 +67,59 @@ def test_the_tables_of_symbols(symbols):
     assert "Share of right symbols in an answer, mean over sequences." in html
 
 
+def test_files_of_one_name_have_rows_of_their_own(tmp_path):
+    for seed, cost in ((1, 0.0), (2, 30.0)):
+        run = write_answered(tmp_path / f"seed{seed}", "symbols", [8.0, 0.0], seed=seed)
+        row = {"wrong_symbols": cost, "bits_per_sequence": 1.0, "accuracy": 1.0, "perfect": 0.5, "sequences": 10}
+        shared = {"on": "same.jsonl", "sha256": "0" * 64, **row}
+        own = {"on": "test.jsonl", "sha256": f"{seed}" * 64, **row}
+        RunFolder(run).keep_evaluation(200, [shared, own], 2)
+    rows = [row[1:4] for row in cells(page(tmp_path), 'id="lengths"')[1:]]
+    assert rows == [
+        ["same.jsonl", "2", "15.00 ± 15.00"],
+        ["test.jsonl (SHA-256 11111111)", "1", "0.00"],
+        ["test.jsonl (SHA-256 22222222)", "1", "30.00"],
+    ]
+    assert main(["report", str(tmp_path)]) == 0
+
+
+def test_numbers_say_of_how_many_seeds_they_are_where_others_have_none(tmp_path):
+    for seed, last in ((1, 4.0), (2, 2.0), (3, float("nan"))):
+        run = write_answered(tmp_path / f"seed{seed}", "numbers", [8.0, last], seed=seed)
+        row = {"squared_error": last, "wrong_numbers": 1.0, "perfect": 0.5, "sequences": 10, "length": 10}
+        RunFolder(run).keep_evaluation(200, [row], 2)
+    html = page(tmp_path)
+    said = "0 of 3 seeds solved; 3.00 ± 1.00 squared error at the end (median 3.00), of the 2 of 3 seeds with a finite"
+    assert said in re.sub(r"<[^>]+>", "", html)
+    assert cells(html, "Cost at the end")[1][1:4] == ["3.00 ± 1.00 (2 of 3 seeds)", "3.00", "4.00"]
+    assert cells(html, 'id="lengths"')[1][1:7] == [
+        "10",
+        "3",
+        "3.00 ± 1.00 (2 of 3 seeds)",
+        "3.00",
+        "4.00",
+        "1.00 ± 0.00",
+    ]
+    for seed in (1, 2):
+        shutil.rmtree(tmp_path / f"seed{seed}")
+    assert "0 of 1 seed solved; the last validation of no seed is finite" in re.sub(r"<[^>]+>", "", page(tmp_path))
+
+
+def test_measures_of_any_size_are_reported(tmp_path):
+    for seed, last in ((1, 9e15), (2, 1e99)):
+        run = write_answered(tmp_path / f"seed{seed}", "numbers", [3e38, last], seed=seed)
+        measures = json.loads((run / "measures.json").read_text())
+        measures["measures"][0] |= {"solved": 1e16, "near": 4e16}
+        (run / "measures.json").write_text(json.dumps(measures))
+        row = {"squared_error": last, "wrong_numbers": 1.0, "perfect": 0.5, "sequences": 10, "length": 10}
+        RunFolder(run).keep_evaluation(200, [row], 2)
+    html = write_report([tmp_path])[0].read_text()
+    assert cells(html, "Cost at the end")[1][1:4] == ["5e+98 ± 5e+98", "5e+98", "1e+99"]
+    assert cells(html, 'id="lengths"')[1][1:6] == ["10", "2", "5e+98 ± 5e+98", "5e+98", "1e+99"]
+    assert cells(html, 'id="success"')[1][1] == "1 of 2"
+    assert "inf" not in re.sub(r"<[^>]+>", "", html[: html.index("<script")]).split()
+
+
 def test_the_tables_of_numbers(tmp_path):
     write_answered(tmp_path / "a", "numbers", [8.0, 0.005, 0.001])
     html = page(tmp_path)

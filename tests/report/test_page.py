@@ -337,7 +337,7 @@ def test_what_did_not_finish_is_named(tmp_path):
     assert "3 failed, 4 unfinished, 5 not readable" in text(html, '<p class="warning">', "<main>")
     # Tried are those that ended: one good, three failed.
     assert table(html, 'id="success"')[1][1:4] == ["1 of 4", "5 to 70 %", "never"]
-    assert table(html, "Cost at the end")[1][1] == summed([0, 5, 7])
+    assert table(html, "Cost at the end")[1][1] == f"{summed([0, 5, 7])} (3 of 4 seeds)"
 
 
 def test_nothing_measured_at_all_still_makes_a_page(tmp_path):

@@ -145,7 +145,12 @@ def test_chance_is_drawn_where_it_is_known(tmp_path):
     note(tmp_path / "a2", units_per_sequence=30.0)
     [axis] = draw_curves(read_experiment(tmp_path), "validation", experiment.measures.ordered[0], "linear").axes
     assert not axis.texts, "runs with other sequences have no common chance"
-    share = read_experiment(write_answered(tmp_path / "b", "symbols", [8.0])).runs[0]
+    run = write_answered(tmp_path / "b", "symbols", [8.0])
+    note(run, units_per_sequence=24.0, measured_units_per_sequence=20.0)
+    ending = read_experiment(run).runs[0]
+    assert ending.chance(ending.measures.named("wrong_symbols")) == 15, "what comes after the end is not counted"
+    assert ending.chance(ending.measures.named("bits_per_sequence")) == 48, "but is learned"
+    share = read_experiment(write_answered(tmp_path / "c", "symbols", [8.0])).runs[0]
     assert share.chance(share.measures.named("accuracy")) == 0.25
 
 

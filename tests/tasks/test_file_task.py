@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import warnings
 
 import numpy as np
 import pytest
@@ -165,6 +166,14 @@ def test_targets_where_the_mask_is_false_do_not_matter():
     assert FileTask.from_arrays(symbols, symbols).answer == Symbols(3)
 
 
+def test_numbers_that_are_held_or_are_no_integers_are_not_told():
+    for targets in ([[2**24, -(2**24)]], [[2.0**24 + 1, 0.5]], [[1e20, 0.5]], [[2**25, 4]]):
+        sequences = {"inputs": [[0.5, 1.5]], "targets": targets}
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            FileTask.from_arrays(sequences, sequences, answer="numbers")
+
+
 def test_integers_are_numbers_where_the_user_says_so():
     sequences = {"inputs": [[3, 4], [5]], "targets": [[3, 4], [5]]}
     task = FileTask.from_arrays(sequences, sequences, answer="numbers")
@@ -202,6 +211,8 @@ ALLOWED = "must be a number for each step, or a list of as many numbers for each
         ({"inputs": np.zeros((2, 3, 1)), "targets": np.zeros((2, 3, 1)), "lengths": [1, 4]}, {}, "fit its 2 l"),
         ({"inputs": np.zeros(3), "targets": np.zeros(3), "lengths": [3, 0]}, {}, ROW + r"lengths \(=0\) must be at le"),
         ({"inputs": np.zeros(3), "targets": np.zeros(3), "lengths": [1.5, 1.5]}, {}, "lengths must be whole numbers"),
+        ({"inputs": np.array([[0, 1, 2], [3, 1, 0]]), "targets": np.zeros(2, int), "lengths": [1, 1]}, {},
+         r"inputs has shape \(2, 3\) and all lengths are 1: .* Numbers must have shape \(2, 1, 3\), symbols \(2,\)"),
         ({"lengths": [2, 1]}, {}, "lengths are for arrays, but inputs is a list of sequences"),
         ({"masks": [[1, 1], [1]]}, {}, "train: unknown array 'masks'; known: inputs, targets, mask, lengths"),
         ({"targets": [[0, 1], [2]]}, {"answer": "bits"}, ROW + r"targets \(=2\) must be bits, 0 or 1, where the mask"),
@@ -277,6 +288,24 @@ def test_a_file_that_cannot_be_read_is_named(name, write, message, good, tmp_pat
     assert str(error.value).startswith(f"validation (={tmp_path / name})")
     assert "\n" not in str(error.value)
     assert not (tmp_path / "touched").exists()
+
+
+@pytest.mark.parametrize("name", ["inputs", "targets"])
+def test_a_row_that_has_a_name_twice_is_refused(name, tmp_path):
+    row = '{"inputs": [0, 1], "targets": [1, 0], "%s": [1, 1]}'
+    (tmp_path / "a.jsonl").write_text('{"inputs": [0, 1], "targets": [1, 0]}\n' + row % name)
+    with pytest.raises(ValueError, match=rf"row 1 \(counted from 0\): the name '{name}' occurs twice"):
+        FileTask(*[str(tmp_path / "a.jsonl")] * 2)
+
+
+@pytest.mark.parametrize(
+    ("targets", "answer"), [([[2**24, 2**24 + 1]], "numbers"), (np.array([[[1, 2], [2**24 + 1, 0]]]), None)]
+)
+def test_integers_that_single_precision_cannot_hold_are_told(targets, answer):
+    sequences = {"inputs": [[0.5, 1.5]], "targets": targets}
+    said = r"train: targets has integers that single precision \(float32\) cannot hold: 16777217 becomes 16777216\.$"
+    with pytest.warns(UserWarning, match=said):
+        FileTask.from_arrays(sequences, {**sequences, "targets": np.zeros(np.shape(targets)).tolist()}, answer=answer)
 
 
 def test_a_table_without_a_column_is_refused(good, tmp_path):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from lightning_ntm import NTM, AssociativeRecall, Copy, DynamicNGrams, PrioritySort, RepeatCopy
+from lightning_ntm import NTM, AssociativeRecall, BinaryMultiplication, Copy, DynamicNGrams, PrioritySort, RepeatCopy
 from lightning_ntm.evaluation.episodes import chunks
 from lightning_ntm.tasks.curricula import RegularIncrease
 from lightning_ntm.tasks.randomness import batch_generator
@@ -136,3 +136,14 @@ def test_a_curriculum_chooses_the_length_of_every_batch():
     L.Trainer(max_steps=7, callbacks=[seen], limit_val_batches=0, **quiet).fit(learner, data)
     assert [int(batch.mask[0].sum()) for batch in seen.batches] == [1, 1, 2, 2, 3, 3, 4]
     assert data.hparams["curriculum"]["class_path"].endswith("RegularIncrease")
+
+
+def test_symbols_after_the_end_of_an_answer_are_noted_and_not_counted_by_measures():
+    task = BinaryMultiplication()
+    (batch,) = chunks(task, 5, "validation", 20, task.difficulty)
+    noted = EpisodeData(task, 5, validation_sequences=20).units_per_sequence()
+    wrong = torch.nn.functional.one_hot((batch.targets + 1) % task.answer.size, task.answer.size).float()
+    assert noted["measured_units_per_sequence"] == task.answer.errors(wrong, batch).double().mean().item()
+    assert noted["units_per_sequence"] == batch.mask.sum(1).double().mean().item()
+    assert noted["units_per_sequence"] > noted["measured_units_per_sequence"]
+    assert EpisodeData(Copy(bits=3, max_length=4), 5).units_per_sequence() == {"units_per_sequence": 12}

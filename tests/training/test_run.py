@@ -171,6 +171,22 @@ def test_training_is_measured_over_all_batches_before_their_updates(tmp_path):
     torch.testing.assert_close(kept, dict(model.state_dict()))
 
 
+def test_where_a_step_computes_the_loss_several_times_the_first_is_measured(tmp_path):
+    model, task = network(), Copy(bits=3, max_length=4)
+    batch = task.sample(batch_generator(3, "train", 0), 4)
+    logits, _ = model(batch.inputs)
+    loss = Bits(3).cost(logits, batch).sum() / Bits(3).units(batch).sum()
+    gradients = torch.autograd.grad(loss, list(model.parameters()))
+    learner = SequenceLearner(model, lambda parameters: torch.optim.LBFGS(parameters, lr=0.1))
+    data = EpisodeData(task, 3, batch_size=4, validation_sequences=30)
+    trainer = {"max_steps": 2, "log_every_n_steps": 1, "limit_val_batches": 0, "accelerator": "cpu"}
+    Run(learner, data, trainer, RunFolder(tmp_path / "a"), "").fit()
+    row = measured(tmp_path / "a")[0]
+    assert row["train_loss"] == pytest.approx(loss.item())
+    assert row["train_wrong_bits"] == pytest.approx(Bits(3).errors(logits, batch).mean().item())
+    assert row["gradient_norm"] == pytest.approx(torch.nn.utils.get_total_norm(gradients).item())
+
+
 @pytest.mark.parametrize(("stop", "varied"), [
     *((stop, {}) for stop in (1, 4, 5, 7, 10, 11)),
     *((stop, {"min_memory_slots": 3, "weight_noise": 0.1}) for stop in (5, 7)),

@@ -1,6 +1,7 @@
 """What goes wrong in a run, and what is left of it."""
 
 import io
+import json
 import math
 import os
 import pickle
@@ -168,6 +169,66 @@ def test_or_the_step_is_left_out(tmp_path):
     assert skipping.fit()["step"] == 4
     assert [row.get("skipped_steps") for row in RunFolder(tmp_path / "a").rows() if "train_loss" in row] == [None, 1]
     assert all(torch.isfinite(p).all() for p in skipping.learner.parameters())
+
+
+def losses_of(training):
+    """Return the list of what the loss of each batch will be."""
+    found, outputs = [], training.learner.outputs
+
+    def noted(loss, batch):
+        found.append(loss.loss.item())
+        return outputs(loss, batch)
+
+    training.learner.outputs = noted
+    return found
+
+
+def trained(path):
+    return [row for row in RunFolder(path).rows() if "train_loss" in row]
+
+
+IN_PAIRS = {"accumulate_grad_batches": 2, "log_every_n_steps": 1, "max_steps": 3}  # batches 0, 1; 2, 3; 4
+
+
+def test_of_the_batches_of_a_step_the_first_without_a_finite_loss_is_named(tmp_path):
+    with pytest.raises(DivergenceError, match=r"step 2 \(batch 2\): the loss is (inf|nan)"):
+        run(tmp_path / "a", trainer=IN_PAIRS).fit()
+    assert json.loads((tmp_path / "a" / "nonfinite.json").read_text())["batch"] == 2
+
+
+def test_a_step_of_several_batches_is_left_out_with_all_of_them(tmp_path):
+    training = run(tmp_path / "a", "skip", trainer=IN_PAIRS)
+    losses = losses_of(training)
+    training.fit()
+    first, skipped, last = trained(tmp_path / "a")
+    assert [row.get("skipped_steps") for row in (first, skipped, last)] == [None, 1, None]
+    assert first["train_loss"] == pytest.approx(sum(losses[:2]) / 2)
+    assert skipped["train_loss"] is skipped["gradient_norm"] is skipped["train_wrong_bits"] is None
+    assert last["train_loss"] == pytest.approx(losses[4])
+
+
+class Killed(Callback):
+    """Ends the training with an error in batch 3."""
+
+    def on_train_batch_start(self, trainer, module, batch, index):
+        if index == 3:
+            raise KeyError
+
+
+@pytest.mark.parametrize("on_nonfinite", ["skip", "finite"])
+def test_a_run_resumed_within_a_step_measures_the_whole_step(on_nonfinite, tmp_path, monkeypatch):
+    if on_nonfinite == "finite":
+        monkeypatch.setattr(Overflowing, "calls", 9)
+    trainer = {**IN_PAIRS, "val_check_interval": 3, "log_every_n_steps": 2, "max_steps": 4}
+    run(tmp_path / "whole", "skip", trainer=trainer).fit()
+    with pytest.raises(KeyError):
+        run(tmp_path / "parts", "skip", trainer={**trainer, "callbacks": [Killed()]}).fit()
+    monkeypatch.setattr(Overflowing, "calls", 9)
+    run(tmp_path / "parts", "skip", resume=True, trainer=trainer).fit()
+    whole, parts = trained(tmp_path / "whole"), trained(tmp_path / "parts")
+    assert whole[0].get("skipped_steps") == (1 if on_nonfinite == "skip" else None)
+    for name in ("step", "train_loss", "train_wrong_bits", "gradient_norm", "skipped_steps", "sequences"):
+        assert [row.get(name) for row in whole] == [row.get(name) for row in parts]
 
 
 class Payload:

@@ -133,10 +133,11 @@ def same_runs(one, other, make=ntm):
         },
         {"make": lambda: LSTM(4, 3, hidden_size=8), "loss": "sum"},
         {"optimizer": lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9), "trainer": {"gradient_clip_val": None}},
-        {"scheduler": lambda o: StepLR(o, 5), "trainer": {"gradient_clip_algorithm": "value"}},
+        {"scheduler": lambda o: StepLR(o, 5)},
+        {"trainer": {"gradient_clip_algorithm": "value", "gradient_clip_val": 0.001, "log_every_n_steps": 1}},
         {"trainer": {"precision": "64-true", "max_steps": -1, "max_epochs": 2, "val_check_interval": None}},
     ],
-    ids=["ntm", "varied slots and noise", "lstm", "sgd", "scheduler", "float64 and epochs"],
+    ids=["ntm", "varied slots and noise", "lstm", "sgd", "scheduler", "clipped by value", "float64 and epochs"],
 )
 def test_each_run_is_the_one_that_it_is_alone(varied, tmp_path):
     together(tmp_path, **varied).fit()
@@ -263,7 +264,7 @@ def test_each_run_has_random_numbers_of_its_own():
 
 def test_the_time_of_the_loop_is_divided_among_the_runs(tmp_path, monkeypatch):
     clock = itertools.count()
-    monkeypatch.setattr("lightning_ntm.training.callbacks.time.perf_counter", lambda: float(next(clock)))
+    monkeypatch.setattr("lightning_ntm.training.recorder.time.perf_counter", lambda: float(next(clock)))
     run = together(tmp_path)
     run.fit()
     counted = [member.record.recorder.seconds for member in run.members]
@@ -422,6 +423,14 @@ def test_a_run_that_loses_its_folder_leaves_and_the_others_go_on(tmp_path, monke
         ({"trainer": {"callbacks": [Timer(duration={"seconds": 1})]}}, r"--trainer\.callbacks"),
         ({"trainer": {"accumulate_grad_batches": 2}}, r"--trainer\.accumulate_grad_batches"),
         ({"trainer": {"max_time": "00:00:01:00"}}, r"--trainer\.max_time"),
+        (
+            {"stop_when_solved": 1, "trainer": {"min_steps": 8}},
+            r"when it is solved, but not before --trainer\.min_steps",
+        ),
+        (
+            {"stop_when_solved": 1, "trainer": {"min_epochs": 2}},
+            r"when it is solved, but not before --trainer\.min_epochs",
+        ),
         ({"trainer": {"precision": "bf16-true"}}, r"--trainer\.precision"),
         ({"trainer": {"fast_dev_run": True}}, r"--trainer\.fast_dev_run"),
         ({"make": lambda: Plain(noisy=True)}, "no kernel runs the network, and Plain draws random numbers"),

@@ -9,7 +9,8 @@ import yaml
 
 _DEEPEST = 32  # lists and mappings within each other; a configuration has about eight
 _ALIASED = 10_000  # nodes that aliases may stand for, all together
-LARGEST = 10**15  # numbers beyond are no measurement, and no figure can be drawn of them
+LARGEST = 10**15  # steps and sequences
+LARGEST_MEASURE = 1e100  # of numbers beyond, the squares are infinite, and no figure can be drawn
 
 
 def parse_yaml(text: str) -> Any:
@@ -114,7 +115,7 @@ def is_count(value: Any) -> TypeGuard[int]:
 
 def is_measure(value: Any) -> TypeGuard[float | None]:
     """Whether a value was measured: a number, or null for one that was not finite."""
-    return value is None or (type(value) in (int, float) and not abs(value) > LARGEST)
+    return value is None or (type(value) in (int, float) and not abs(value) > LARGEST_MEASURE)
 
 
 def as_json(value: Any, indent: int | None = None) -> str:

@@ -15,7 +15,7 @@ from lightning_ntm.records.declared import declared
 from lightning_ntm.records.files import CONFIG_BYTES, is_file, read_json, read_text
 from lightning_ntm.records.finding import find
 from lightning_ntm.records.folder import RunFolder
-from lightning_ntm.records.parsing import LARGEST, as_json, parse_yaml, printable
+from lightning_ntm.records.parsing import LARGEST, LARGEST_MEASURE, as_json, parse_yaml, printable
 
 SPLITS = ("train", "validation")
 _LONGEST = 500  # letters of a reason
@@ -233,7 +233,7 @@ def _numbers(values: list[Any], name: str, kind: type) -> np.ndarray:
     try:
         if set(map(type, values)) <= ({int} if whole else {int, float, type(None)}):
             array: np.ndarray = np.array(values, dtype=kind)
-            if not (np.abs(array) > LARGEST).any():
+            if not (np.abs(array) > (LARGEST if name in _COUNTED else LARGEST_MEASURE)).any():
                 return array
     except OverflowError:
         pass

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from lightning_ntm.report.cells import around
 from lightning_ntm.report.quantities import answered
-from lightning_ntm.report.style import INK, WIDTH, color, plain, round_places, weighting_norm, whole_numbers
+from lightning_ntm.report.style import INK, WIDTH, Picture, color, round_places, weighting_norm, whole_numbers
 
 #: Steps in a second.
 SPEED = 8
@@ -65,13 +65,13 @@ def save_training_animation(traces: Sequence[tuple[int, Mapping[str, np.ndarray]
         OSError: The file cannot be written.
     """
     check_animation(path)
-    figure, (_, first) = Figure(figsize=(WIDTH, 4), layout="constrained"), traces[0]
+    figure, (_, first) = Picture(figsize=(WIDTH, 4), layout="constrained"), traces[0]
     axes = _draw_episode(figure, first)
     output: Any = axes[-1].get_images()[0]
 
     def show(number: int) -> None:
         step, trace = traces[number]
-        figure.suptitle(f"{plain(title)}, training step {step:,}", fontsize=10)
+        figure.suptitle(f"{title}, training step {step:,}", fontsize=10)
         output.set_data(np.where(answered(trace), trace["outputs"], np.nan).T)
 
     _save(figure, show, len(traces), path)
@@ -95,8 +95,8 @@ class _Drawing:
     """The figure, whose memory, weightings and marks change with the step."""
 
     def __init__(self, trace: Mapping[str, np.ndarray], title: str):
-        self.figure = Figure(figsize=(WIDTH, 4), layout="constrained")
-        self.figure.suptitle(plain(title), fontsize=10)
+        self.figure = Picture(figsize=(WIDTH, 4), layout="constrained")
+        self.figure.suptitle(title, fontsize=10)
         weights = np.concatenate([trace["write_weights"], trace["read_weights"]], axis=1)
         self.slots = around(weights.max(axis=(0, 1)) > _SEEN)
         self.weights, self.memory = weights[:, :, self.slots], trace["memory"][:, self.slots]

@@ -24,7 +24,6 @@ from lightning_ntm.report.style import (
     dashes,
     floor_of,
     new_figure,
-    plain,
     scale_axis,
     scale_share,
 )  # fmt: skip
@@ -133,7 +132,7 @@ class Vertical:
 
     def finish(self, axis: Any) -> None:
         """Scale and name the axis, once everything is drawn."""
-        axis.set_ylabel(plain(self.measure.axis))
+        axis.set_ylabel(self.measure.axis)
         if self.measure.better == "higher":
             scale_share(axis, self.values)
         else:
@@ -216,7 +215,7 @@ def _draw_optimal_lengths(axis: Any, experiment: Experiment, lengths: Lengths, d
 
 def _legend(figure: Figure, networks: list[Network], more: list[Any]) -> None:
     handles: list[Any] = [
-        Line2D([], [], color=color(network.color), linestyle=dashes(network.color), linewidth=2, label=plain(label))
+        Line2D([], [], color=color(network.color), linestyle=dashes(network.color), linewidth=2, label=label)
         for network, label in ((network, shorten(network.label, _WIDEST, placeholder=" …")) for network in networks)
     ]
     handles += [
@@ -244,5 +243,5 @@ def _name_unsolved(axis: Any, network: Network, drawn: Vertical) -> None:
 
 
 def _name_difficulties(axis: Any, lengths: Lengths) -> None:
-    axis.set_xlabel(plain(shorten(lengths.name, _WIDEST, placeholder=" …")))
+    axis.set_xlabel(shorten(lengths.name, _WIDEST, placeholder=" …"))
     axis.set_xticks(list(lengths.places.values()), list(lengths.places))

@@ -175,7 +175,7 @@ def _networks(runs: list[Run]) -> list[Network]:
 
 
 def _rank(network: Network) -> tuple[float, float]:
-    """Sort by the share of seeds solved, then by the median of the last validations."""
+    """Sort by the share of seeds solved, then by the median of the last validations; the worst are not finite."""
     measure = network.runs[0].measures.ordered[0]
-    last = [value for run in network.tried if (value := run.final(measure.name)) is not None and np.isfinite(value)]
-    return -network.solved / max(1, len(network.tried)), measure.rank(float(np.median(last))) if last else math.inf
+    last = [measure.rank(value) for run in network.tried if (value := run.final(measure.name)) is not None]
+    return -network.solved / max(1, len(network.tried)), float(np.median(last)) if last else math.inf

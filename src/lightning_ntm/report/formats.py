@@ -32,7 +32,14 @@ def mean_and_std(of: Spread, runs: int) -> str:
     return f"{_written(of.mean, like)} ± {_written(of.std, like)}"
 
 
+def of_seeds(finite: int, seeds: int) -> str:
+    """Return of how many seeds numbers are, where others have no finite value; else nothing."""
+    return f"{finite} of {seeds} seeds" if 0 < finite < seeds else ""
+
+
 def _written(value: float, like: float) -> str:
+    if abs(value) >= 1e15:
+        return f"{value:.3g}"
     if abs(like) >= 100:
         return f"{value:z,.0f}"
     return f"{value:z.2f}" if abs(like) >= 0.005 or abs(value) >= 0.005 or value == 0 else f"{value:z.1g}"

@@ -15,7 +15,7 @@ from lightning_ntm.measures import Measure
 from lightning_ntm.records import RunFolder
 from lightning_ntm.report import tables
 from lightning_ntm.report.experiment import Experiment, Network
-from lightning_ntm.report.formats import count, duration, mean_and_std, number
+from lightning_ntm.report.formats import count, duration, mean_and_std, number, of_seeds
 from lightning_ntm.report.run import Run
 from lightning_ntm.report.statistics import reached, spread
 
@@ -169,6 +169,7 @@ def _cost(network: Network, measure: Measure) -> str:
     finite = [value for value in found if math.isfinite(value)]
     end = spread(finite)
     if math.isnan(end.mean):
-        return "no validation was measured"
+        return "the last validation of no seed is finite" if found else "no validation was measured"
     cost = f"<b>{mean_and_std(end, len(finite))}</b> {escape(measure.quantity)}"
-    return f"{cost} at the end (median {number(end.median)})"
+    some = f", of the {told} with a finite value" if (told := of_seeds(len(finite), len(network.tried))) else ""
+    return f"{cost} at the end (median {number(end.median)}){some}"

@@ -11,7 +11,7 @@ from lightning_ntm.measures import Measure
 from lightning_ntm.report.curves import Vertical
 from lightning_ntm.report.scores import Score
 from lightning_ntm.report.statistics import envelope
-from lightning_ntm.report.style import LINE, SOFT, Scale, add_legend, color, dashes, new_figure, plain
+from lightning_ntm.report.style import LINE, SOFT, Scale, add_legend, color, dashes, new_figure
 
 #: Most networks with a band each: more of them would hide one another.
 _BANDS = 3
@@ -53,7 +53,7 @@ def draw_range(scores: tuple[Score, ...], measure: Measure, scale: Scale = "line
 
 def _legend(figure: Figure, scores: tuple[Score, ...]) -> None:
     handles: list[Any] = [
-        Line2D([], [], color=color(score.color), linestyle=dashes(score.color), linewidth=1.8, label=plain(score.label))
+        Line2D([], [], color=color(score.color), linestyle=dashes(score.color), linewidth=1.8, label=score.label)
         for score in scores
     ]
     several = any(len(score.seeds) > 1 for score in scores)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lightning_ntm.measures import Measure, Measures
+from lightning_ntm.measures import BITS_PER_SEQUENCE, Measure, Measures
 from lightning_ntm.records import Measured, RunFolder, Series
 from lightning_ntm.records.configuration import config_of
 from lightning_ntm.records.files import read_object
@@ -86,9 +86,12 @@ class Run:
         """Return what guessing reaches in validation; NaN where that is not known."""
         if measure.chance is None or measure.above:
             return math.nan
-        units = self.notes[-1].get("units_per_sequence") if self.notes else None
         if measure.better == "higher":
             return measure.chance
+        noted = self.notes[-1] if self.notes else {}
+        units = noted.get("units_per_sequence")
+        if measure.name != BITS_PER_SEQUENCE.name:  # the cost is that of all units, other measures stop at the end
+            units = noted.get("measured_units_per_sequence", units)
         return measure.chance * units if isinstance(units, int | float) and 0 < units < math.inf else math.nan
 
     @property

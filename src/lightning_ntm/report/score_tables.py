@@ -5,6 +5,7 @@ from html import escape
 
 from lightning_ntm.intervals import wilson
 from lightning_ntm.measures import Measure
+from lightning_ntm.report.formats import of_seeds
 from lightning_ntm.report.published import NETWORKS, RANGE, SCORES, TRAINING_LENGTH
 from lightning_ntm.report.scores import SOLVED, Score, TaskScores
 from lightning_ntm.report.statistics import spread
@@ -40,6 +41,8 @@ def _cell(task: TaskScores, score: Score) -> str:
     others = {"median": end.median, "mean": end.mean, "worst": end.worst}
     tried = len(score.seeds)
     lines = [f"{name} {_shown(value, measure)}" for name, value in others.items()] if tried > 1 else ["one seed"]
+    if told := of_seeds(len(values), tried):
+        lines.append(f"of the {told} with a finite score")
     if tried > 1 and (bound := _bound(task)):
         reached = task.reached(score)
         low, high = wilson(reached, tried)

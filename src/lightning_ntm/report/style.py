@@ -3,7 +3,7 @@
 import io
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, Literal
 
 import matplotlib as mpl
@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
 #: Okabe and Ito (2008), without the yellow that vanishes on white.
@@ -29,7 +30,7 @@ Scale = Literal["linear", "log"]
 _RC = {
     "svg.fonttype": "none",
     "svg.hashsalt": "lightning-ntm",
-    "text.parse_math": False,  # a name may hold a dollar sign
+    "text.parse_math": False,  # a name may hold a dollar sign: see `Picture.literal`
     "font.size": 10,
     "text.color": INK,
     "axes.edgecolor": SOFT,
@@ -42,7 +43,20 @@ _RC = {
 
 
 class Picture(Figure):
-    """A figure that a notebook shows below its cell, without pyplot."""
+    """A figure that a notebook shows below its cell, without pyplot. Its texts are drawn as they are."""
+
+    def draw(self, renderer: Any) -> None:
+        """Draw the figure."""
+        with self.literal():
+            super().draw(renderer)
+
+    @contextmanager
+    def literal(self) -> Iterator[None]:
+        """Make no formulas of texts with dollars, as the names of symbols may be."""
+        for text in self.findobj(Text):
+            text.set_parse_math(False)
+        with mpl.rc_context({"text.parse_math": False}):  # texts that are made while the figure is drawn
+            yield
 
     def _repr_png_(self) -> bytes:
         drawn = io.BytesIO()
@@ -67,16 +81,12 @@ def styled() -> Iterator[None]:
 def saved(figure: Figure, kind: str, **options: Any) -> bytes:
     """Return a figure as a file of a format, such as "png". Files of one figure have all parts at the same places."""
     if engine := figure.get_layout_engine():
-        engine.execute(figure)  # in `savefig` it would cost drawing everything once more
+        with figure.literal() if isinstance(figure, Picture) else nullcontext():
+            engine.execute(figure)  # in `savefig` it would cost drawing everything once more
         figure.set_layout_engine(None)
     drawn = io.BytesIO()
     figure.savefig(drawn, format=kind, **options)
     return drawn.getvalue()
-
-
-def plain(text: str) -> str:
-    """Return a text that matplotlib draws as it is: of dollars it would make formulas."""
-    return text.replace("$", r"\$")
 
 
 def new_figure(panels: int = 1, titles: Sequence[str] = ()) -> tuple[Figure, list[Any]]:
@@ -88,7 +98,7 @@ def new_figure(panels: int = 1, titles: Sequence[str] = ()) -> tuple[Figure, lis
     for axis in axes[panels:]:
         axis.set_visible(False)
     for axis, title in zip(axes, titles, strict=False):
-        axis.set_title(plain(title), fontsize=10, loc="left")
+        axis.set_title(title, fontsize=10, loc="left")
     for axis in axes[:panels]:
         axis.spines[["top", "right"]].set_visible(False)
         axis.tick_params(length=3, width=0.8)

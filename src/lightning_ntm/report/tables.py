@@ -12,7 +12,7 @@ from lightning_ntm.intervals import wilson
 from lightning_ntm.measures import Measure
 from lightning_ntm.records.labels import differences, shorten, shown
 from lightning_ntm.report.experiment import Experiment, Network
-from lightning_ntm.report.formats import chance_of_error, count, duration, mean_and_std, number
+from lightning_ntm.report.formats import chance_of_error, count, duration, mean_and_std, number, of_seeds
 from lightning_ntm.report.lengths import lengths_of
 from lightning_ntm.report.run import Run
 from lightning_ntm.report.statistics import mann_whitney, reached, spread
@@ -93,7 +93,7 @@ def final_cost(experiment: Experiment) -> str:
         rows.append([named(network)])
         for measure in measures:
             finals = [run.final(measure.name) for run in network.tried]
-            rows[-1] += _spread([value for value in finals if value is not None and math.isfinite(value)], measure)
+            rows[-1] += _spread(finals, measure)
     return table(head, rows)
 
 
@@ -101,10 +101,12 @@ def _spread_titles(measure: Measure) -> list[str]:
     return [f"{escape(measure.label)}: mean ± std", "median", "worst"]
 
 
-def _spread(values: Iterable[float | None], measure: Measure) -> list[str]:
-    found = [value for value in values if value is not None]
+def _spread(values: Sequence[float | None], measure: Measure) -> list[str]:
+    """Return mean, median and worst of those that are finite, and how many these are if not all."""
+    found = [value for value in values if value is not None and math.isfinite(value)]
     end = spread(found, measure.better)
-    return [mean_and_std(end, len(found)), number(end.median), number(end.worst)]
+    some = f" ({told})" if (told := of_seeds(len(found), len(values))) else ""
+    return [mean_and_std(end, len(found)) + some, number(end.median), number(end.worst)]
 
 
 #: Networks of which all pairs are compared; of more, the best one with each other.

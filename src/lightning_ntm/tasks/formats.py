@@ -71,7 +71,8 @@ def split_rows(source: str, arrays: Mapping[str, Any]) -> Rows:
 
     An array may be padded, with a sequence in each of its first axis, or concatenated, with `lengths` that add up to
     its first axis. With `lengths` the padding of padded arrays is cut off. An array of three axes is padded; one of two
-    is concatenated if the lengths add up to its first axis.
+    is concatenated if the lengths add up to its first axis. Where all lengths are 1, integers in two axes could be
+    both, and are refused.
 
     Args:
         source: How errors name the arrays.
@@ -99,6 +100,11 @@ def _split(source: str, name: str, values: Any, lengths: np.ndarray | None) -> l
                 "or (sequences, steps) of integers."
             )
         return list(array)
+    if name != "mask" and array.ndim == 2 and array.dtype.kind in "iu" and len(array) == len(lengths) == lengths.sum():
+        raise ValueError(
+            f"{source}: {name} has shape {array.shape} and all lengths are 1: its integers may be numbers of one step, "
+            f"or padded symbols. Numbers must have shape ({len(array)}, 1, {array.shape[1]}), symbols ({len(array)},)."
+        )
     if 0 < array.ndim < (2 if name == "mask" else 3) and len(array) == lengths.sum():
         return np.split(array, np.cumsum(lengths)[:-1])
     if array.ndim > 1 and len(array) == len(lengths) and array.shape[1] >= lengths.max():
@@ -159,7 +165,9 @@ def _jsonl(source: str, path: Path) -> Rows:
         for row, line in enumerate(file):
             where = f"{source}, row {row} (counted from 0)"
             try:
-                said = json.loads(line)
+                said = json.loads(line, object_pairs_hook=_once)
+            except _TwiceError as error:
+                raise ValueError(f"{where}: the name {str(error)!r} occurs twice.") from None
             except (ValueError, RecursionError):
                 said = None
             if not isinstance(said, dict):
@@ -168,6 +176,19 @@ def _jsonl(source: str, path: Path) -> Rows:
             for name, values in rows.items():
                 values.append(said.get(name))
     return rows
+
+
+class _TwiceError(ValueError):
+    """A name occurs twice in a JSON object."""
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object, whose names must differ: Python's reader would keep the last one alone."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise _TwiceError(next(name for name in names if names.count(name) > 1))
+    return found
 
 
 def _parquet(source: str, path: Path) -> Rows:

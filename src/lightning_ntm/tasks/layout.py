@@ -94,7 +94,7 @@ class Layout(NamedTuple):
                 f"{sequences.source}: {name} have {_size(values)} numbers for each step; "
                 f"they must have {size} ({option}={size})."
             )
-        return numbers(values)
+        return numbers(sequences.source, name, values)
 
     def answers(self, tolerance: float) -> Answer:
         """Return what the targets are."""

@@ -4,6 +4,7 @@ Every error is one line that names the file and the row. Rows are sequences, cou
 """
 
 import hashlib
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -67,7 +68,8 @@ class Sequences:
             for row, (one, length) in enumerate(zip(parts, lengths, strict=True)):
                 if len(one) != length:
                     at_row(source, row, f"inputs have {length} steps and {name} {len(one)}; they must have the same.")
-        found = cls(source, _flat(inputs), _flat(targets), np.concatenate(mask).astype(bool), lengths)
+        shown, asked = _flat(source, "inputs", inputs), _flat(source, "targets", targets)
+        found = cls(source, shown, asked, np.concatenate(mask).astype(bool), lengths)
         found._check_values()
         return found
 
@@ -127,9 +129,31 @@ def sha256_of(path: Path | str) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def numbers(values: np.ndarray) -> np.ndarray:
+def numbers(source: str, name: str, values: np.ndarray) -> np.ndarray:
     """Return values as numbers: symbols become one number a step."""
-    return values if values.ndim == 2 else values[:, None].astype(np.float32)
+    if values.ndim == 2:
+        return values
+    found = values[:, None].astype(np.float32)
+    _warn_of_rounding(source, name, [values], found)
+    return found
+
+
+#: Single precision holds all whole numbers up to this.
+_WHOLE = 2**24
+
+
+def _warn_of_rounding(source: str, name: str, arrays: Sequence[np.ndarray], found: np.ndarray) -> None:
+    """Warn of the first integer that is another number in single precision."""
+    if max(np.fmax.reduce(found, axis=None), -np.fmin.reduce(found, axis=None)) < _WHOLE:
+        return
+    for array in arrays:
+        if array.dtype.kind in "iu":
+            single = array.astype(np.float32).astype(np.float64)
+            if (wrong := single != array).any():
+                told = f"{array[wrong][0]} becomes {single[wrong][0]:.0f}"
+                text = f"{source}: {name} has integers that single precision (float32) cannot hold: {told}."
+                warnings.warn(text, stacklevel=2)
+                return
 
 
 def _joined(source: str, name: str, rows: Sequence[Any]) -> list[np.ndarray]:
@@ -176,10 +200,11 @@ def _masks(source: str, rows: Sequence[Any] | None, lengths: np.ndarray) -> list
     return masks
 
 
-def _flat(arrays: list[np.ndarray]) -> np.ndarray:
+def _flat(source: str, name: str, arrays: list[np.ndarray]) -> np.ndarray:
     """Return all steps of all rows: symbols if every row has one integer a step, else numbers."""
     if all(array.ndim == 1 and array.dtype.kind in "iu" for array in arrays):
         return np.concatenate(arrays, dtype=np.int64, casting="unsafe")
     with np.errstate(over="ignore"):  # what is beyond float32 is infinite, and refused as such
         found: np.ndarray = np.concatenate(arrays, dtype=np.float32, casting="unsafe")
-    return numbers(found)
+    _warn_of_rounding(source, name, arrays, found)
+    return found if found.ndim == 2 else found[:, None]

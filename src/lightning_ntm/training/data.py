@@ -111,10 +111,17 @@ class EpisodeData(L.LightningDataModule):
             return batch
         return super().transfer_batch_to_device(batch, device, dataloader_idx)
 
-    def units_per_sequence(self) -> float:
-        """Return how many bits, symbols or numbers the answer of a validation sequence has, a mean over some."""
+    def units_per_sequence(self) -> dict[str, float]:
+        """Return how many bits, symbols or numbers the answer of a validation sequence has, a mean over some.
+
+        Where measures do not count all of them, as after the end of an answer, also how many they count.
+        """
+        answer = self.task.answer
         batch = next(chunks(self.task, self.seed, "validation", self.validation_sequences, self.task.difficulty))
-        return float(self.task.answer.units(batch).double().mean())
+        counted = batch._replace(mask=answer.measured_steps(batch))
+        units, measured = (float(answer.units(one).double().mean()) for one in (batch, counted))
+        more = {} if measured == units else {"measured_units_per_sequence": measured}
+        return {"units_per_sequence": units, **more}
 
     def _fixed(self, split: Split) -> DataLoader[Batch]:
         batches = list(chunks(self.task, self.seed, split, self.validation_sequences, self.task.difficulty))

@@ -1,6 +1,7 @@
 """Check that a training step was finite after the update, so that the host does not wait for a GPU."""
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -14,13 +15,28 @@ class Fault(NamedTuple):
 
     Args:
         step: Number of the step, from 1.
-        batch: Number of its last batch, from 0.
+        batch: Number of its first batch whose loss is not finite, or else of its last batch, from 0.
         loss: Loss of that batch.
     """
 
     step: int
     batch: int
     loss: float
+
+
+def fault_of(step: int, batches: Sequence[int], losses: Sequence[float], norm: float) -> Fault | None:
+    """Return what is not finite in a step; `None` if everything is.
+
+    Args:
+        step: Number of the step, from 1.
+        batches: Numbers of its batches, from 0.
+        losses: Of each batch.
+        norm: Of the gradient.
+    """
+    if math.isfinite(norm) and all(map(math.isfinite, losses)):
+        return None
+    place = next((place for place, loss in enumerate(losses) if not math.isfinite(loss)), -1)
+    return Fault(step, batches[place], losses[place])
 
 
 class LateCheck:
@@ -37,7 +53,7 @@ class LateCheck:
         self._forget()
 
     def _forget(self) -> None:
-        self.step, self.batch = 0, 0
+        self.step, self.batches = 0, list[int]()
         self.measured: HostCopy | None = None  # of the step that is not checked yet
         self.optimizer: torch.optim.Optimizer | None = None
         self.state: dict[Any, dict[str, Any]] = {}
@@ -46,18 +62,23 @@ class LateCheck:
 
     @torch.no_grad()
     def begin(
-        self, step: int, batch: int, measured: HostCopy, tensors: list[Tensor], optimizer: torch.optim.Optimizer
+        self,
+        step: int,
+        batches: list[int],
+        measured: HostCopy,
+        tensors: list[Tensor],
+        optimizer: torch.optim.Optimizer,
     ) -> None:
         """Copy everything that a step may change. The previous step must have been checked.
 
         Args:
             step: Number of the step, from 1.
-            batch: Number of its last batch, from 0.
-            measured: Loss of that batch, and gradient norm.
+            batches: Numbers of its batches, from 0.
+            measured: Losses of these batches, and gradient norm.
             tensors: Parameters, with their gradients, and buffers.
             optimizer: The optimizer, whose state is also copied.
         """
-        self.step, self.batch, self.measured = step, batch, measured
+        self.step, self.batches, self.measured = step, batches, measured
         self.gradients = [(tensor, tensor.grad) for tensor in tensors]
         self.optimizer, self.state = optimizer, {key: dict(state) for key, state in optimizer.state.items()}
         gradients = [gradient for _, gradient in self.gradients if gradient is not None]
@@ -68,9 +89,9 @@ class LateCheck:
         """Return the last step if it was not finite. Otherwise discard its copies."""
         if self.measured is None:
             return None
-        loss, norm = self.measured.read()
-        if not (math.isfinite(loss) and math.isfinite(norm)):
-            return Fault(self.step, self.batch, loss)
+        *losses, norm = self.measured.read()
+        if fault := fault_of(self.step, self.batches, losses, norm):
+            return fault
         self._forget()
         return None
 

@@ -1,6 +1,5 @@
 """The system that is trained: a network, a loss, an optimiser."""
 
-import math
 from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
@@ -18,7 +17,7 @@ from lightning_ntm.tasks.answers import Bits
 from lightning_ntm.tasks.batch import Batch
 from lightning_ntm.training.drawn import DrawsForBatches
 from lightning_ntm.training.hyperparameters import check_parts, hyperparameters
-from lightning_ntm.training.late_check import LateCheck
+from lightning_ntm.training.late_check import LateCheck, fault_of
 from lightning_ntm.training.loss import fused_loss, learner_refusal, loss_refusal, methods_between
 from lightning_ntm.training.optimizer import clip, default_optimizer, late_decay, together, total_norm, with_schedule
 from lightning_ntm.training.own_trainer import InOwnTrainer
@@ -94,6 +93,8 @@ class SequenceLearner(DrawsForBatches, TakesShortSteps, InOwnTrainer):
         self.gradients: list[Tensor] | None = None  # of a short step
         self.latest_loss, self.in_run_folder = torch.zeros(()), False
         self.skipped, self.late_check = False, LateCheck()
+        self.losses: list[Tensor] = []  # of the batches of the step under way
+        self.latest_outputs: dict[str, Tensor | None] | None = None
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute. `nn.Module` first asks if it is a module: Lightning sets a name 50 times in each step."""
@@ -153,10 +154,15 @@ class SequenceLearner(DrawsForBatches, TakesShortSteps, InOwnTrainer):
         """Return what a training step returns for a loss."""
         loss, costs, logits, errors = found
         self.latest_loss = loss.detach()
+        trainer = self._attached_to()
+        self.losses = [*self.losses, self.latest_loss][-(trainer.accumulate_grad_batches if trainer else 1) :]
         if self.logs_itself:
             self.log_training(self.latest_loss, costs, logits, batch)
         # Lightning divides "loss" when gradients are accumulated; "undivided" is what is measured.
-        return {"loss": loss, "undivided": self.latest_loss, "costs": costs, "logits": logits, "errors": errors}
+        undivided = self.latest_loss
+        outputs = {"loss": loss, "undivided": undivided, "costs": costs, "logits": logits, "errors": errors}
+        self.latest_outputs = None if self.logs_itself else outputs
+        return outputs
 
     def on_after_backward(self) -> None:
         """Take the noise off the weights again."""
@@ -205,8 +211,10 @@ class SequenceLearner(DrawsForBatches, TakesShortSteps, InOwnTrainer):
             self._check(norm)
         if self.skipped and not self._scales_gradients():
             self.zero_grad()  # not the optimizer's: it may train other networks, too
-        elif gradient_clip_val and gradient_clip_algorithm in (None, "norm") and self.holds_whole_gradients():
-            if late:
+        elif gradient_clip_val and self.holds_whole_gradients():  # those of this network alone; see above
+            if gradient_clip_algorithm == "value":
+                torch.nn.utils.clip_grad_value_(self.parameters(), gradient_clip_val)
+            elif late:
                 torch.nn.utils.clip_grads_with_norm_(self.parameters(), gradient_clip_val, norm)
             else:
                 clip(gradients, gradient_clip_val, norm)
@@ -217,17 +225,26 @@ class SequenceLearner(DrawsForBatches, TakesShortSteps, InOwnTrainer):
     def _check(self, norm: Tensor) -> None:
         """See that a step is finite before it is taken."""
         self.gradient_norm = float(norm)
-        self.skipped = not (math.isfinite(self.gradient_norm) and math.isfinite(float(self.latest_loss)))
-        if self.skipped and self.on_nonfinite == "stop" and not self._scales_gradients():
-            raise self._divergence(self.trainer.global_step + 1, self._batch_number(), float(self.latest_loss))
+        losses, batches = self._batches_of_step()
+        fault = fault_of(self.trainer.global_step + 1, batches, list(map(float, losses)), self.gradient_norm)
+        self.skipped = fault is not None
+        if fault and self.on_nonfinite == "stop" and not self._scales_gradients():
+            raise self._divergence(*fault)
 
     def _check_late(self, norm: Tensor, optimizer: torch.optim.Optimizer) -> None:
         """See that the step before was finite, and let this one be taken, to be checked later."""
         self.gradient_norm = norm
-        measured = HostCopy(torch.stack([self.latest_loss, norm.to(self.latest_loss)]))
+        losses, batches = self._batches_of_step()
+        measured = HostCopy(torch.stack([*losses, norm.to(self.latest_loss)]))
         self.check_last_step()
         tensors = [*self.parameters(), *self.buffers()]
-        self.late_check.begin(self.trainer.global_step + 1, self._batch_number(), measured, tensors, optimizer)
+        self.late_check.begin(self.trainer.global_step + 1, batches, measured, tensors, optimizer)
+
+    def _batches_of_step(self) -> tuple[list[Tensor], list[int]]:
+        """Return the losses and numbers of the batches whose gradients are added up, and forget them."""
+        losses, self.losses = [*self.losses[:-1], self.latest_loss], []
+        last, apart = self._batch_number(), self.trainer.world_size
+        return losses, [last - apart * ago for ago in reversed(range(len(losses)))]
 
     def check_last_step(self) -> None:
         """Check that the last step was finite, if that was not checked before its update.

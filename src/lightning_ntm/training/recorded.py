@@ -15,9 +15,10 @@ from lightning_ntm.evaluation.weights import save_weights
 from lightning_ntm.records import Claim, RunFolder, as_json, write_whole
 from lightning_ntm.records.files import CONFIG_BYTES, read_text
 from lightning_ntm.training.about import about, computation
-from lightning_ntm.training.callbacks import Keeper, Recorder
+from lightning_ntm.training.callbacks import Keeper
 from lightning_ntm.training.data import EpisodeData
 from lightning_ntm.training.learner import SequenceLearner
+from lightning_ntm.training.recorder import Recorder
 from lightning_ntm.training.refusals import check_further, check_left, check_links, check_same_data
 from lightning_ntm.training.safety import DivergenceError
 from lightning_ntm.training.states import check_optimizer_state, check_settings, training_state
@@ -125,7 +126,7 @@ class RecordedRun:
                 task_version=self.data.task.version,
                 **contents(self.data.task),
                 parameters=sum(weights.numel() for weights in self.learner.model.parameters()),
-                units_per_sequence=self.data.units_per_sequence(),
+                **self.data.units_per_sequence(),
                 **more,
             )
         )

@@ -12,13 +12,14 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from lightning_ntm.checks import check_name
 from lightning_ntm.records import RunFolder
-from lightning_ntm.training.callbacks import NoProfiler, Recorder, StopWhenSolved, WholeCheckpointIO
+from lightning_ntm.training.callbacks import NoProfiler, StopWhenSolved, WholeCheckpointIO
 from lightning_ntm.training.data import EpisodeData
 from lightning_ntm.training.learner import SequenceLearner
 from lightning_ntm.training.logger import JsonLinesLogger
 from lightning_ntm.training.processes import plugins_of
 from lightning_ntm.training.progress import CostBar
 from lightning_ntm.training.recorded import RecordedRun
+from lightning_ntm.training.recorder import Recorder
 from lightning_ntm.training.refusals import backend_of, check_sizes, check_stop
 from lightning_ntm.training.safety import (
     DivergenceError,

@@ -255,7 +255,7 @@ class DivergenceError(Exception):
 
     Args:
         step: Number of the step, from 1.
-        batch: Number of its last batch, from 0.
+        batch: Number of its first batch whose loss is not finite, or else of its last batch, from 0.
         loss: Loss of that batch.
         gradients: Largest absolute gradient of each parameter by name, largest first; nan and inf come before all
             others.

@@ -163,6 +163,9 @@ def why_alone(members: Sequence[Member], trainer: dict[str, Any]) -> str | None:
     for name, value in trainer.items():
         if name not in _ANY and value not in _SOME.get(name, ()) and value:
             return f"each has its own --trainer.{name}."
+    for name in ("min_steps", "min_epochs") if any(member.stop_when_solved for member in members) else ():
+        if trainer.get(name):
+            return f"each ends when it is solved, but not before --trainer.{name}."
     learner = members[0].learner
     if any(_shapes(member) != _shapes(members[0]) for member in members):
         return "their networks have different parameters."
