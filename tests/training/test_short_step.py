@@ -272,7 +272,7 @@ def test_gradients_are_those_of_autograd_through_the_loop(data):
         model.backend = "cpu"
         model.zero_grad()
     short = ShortStep(models, [model.prepared_loss(episodes.inputs, objective) for model in models])
-    found = short.losses([episodes, episodes], [slots + 2] * 2)
+    found = short.losses([episodes, episodes], [slots + 2] * 2, [None] * 2)
     short.backward()
     for model, one, (loss, gradients) in zip(models, found, expected, strict=True):
         torch.testing.assert_close(one.loss, loss, rtol=1e-10, atol=1e-12)
@@ -288,14 +288,14 @@ def test_a_parameter_that_was_replaced_or_inputs_of_another_kind_are_left_to_the
     model, objective = NTM(4, 3, **SMALL), Objective(Bits(3))
     episodes = Batch(torch.zeros(2, 3, 4), torch.zeros(2, 3, 3), torch.ones(2, 3, dtype=torch.bool))
     short = short_of(model, objective)
-    assert short.losses([episodes], [None]) is not None
-    assert short.losses([episodes._replace(inputs=torch.zeros(2, 3, 4).double())], [None]) is None
-    assert short.losses([episodes._replace(inputs=torch.zeros(2, 3, 5))], [None]) is None
+    assert short.losses([episodes], [None], [None]) is not None
+    assert short.losses([episodes._replace(inputs=torch.zeros(2, 3, 4).double())], [None], [None]) is None
+    assert short.losses([episodes._replace(inputs=torch.zeros(2, 3, 5))], [None], [None]) is None
     assert not short.taken
     with torch.no_grad():
-        assert short.losses([episodes], [None]) is None
+        assert short.losses([episodes], [None], [None]) is None
     model.heads.bias.data = torch.zeros_like(model.heads.bias)
-    assert short.losses([episodes], [None]) is None
+    assert short.losses([episodes], [None], [None]) is None
 
 
 def test_a_start_that_is_not_the_one_for_kernels_goes_through_autograd():

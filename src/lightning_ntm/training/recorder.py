@@ -118,7 +118,7 @@ class Recorder(Callback):
         again = self.losses > 1 and self.first
         if outputs:
             self.unfinished.append(self._measured(module, self.first if again else outputs, batch))
-        module.latest_outputs = None
+        module.latest_outputs = self.first = None
         self.sequences += len(batch.inputs) * trainer.world_size
         self._add_time()
         if trainer.global_step == self.step_before:
