@@ -60,6 +60,11 @@ def test_a_run_can_be_evaluated_and_drawn_from_anywhere(tmp_path, monkeypatch, c
     assert Path(RUN, "figures", "memory-on-test-sequence-3.svg").exists()
     assert [(row.get("on"), row["sequences"]) for row in results()] == [(None, 7), ("test.npz", 3)]
     assert len(results()[1]["sha256"]) == 64
+    Path("others").mkdir()
+    shutil.copy("valid.npz", "others/test.npz")
+    assert main(["evaluate", RUN, "--on", "others/test.npz"]) == 0
+    kept = [(row["on"], row["sequences"]) for row in results()[1:]]
+    assert kept == [("test.npz", 3), ("test.npz", 7)]  # another file of this name
     assert main(["report", "runs"]) == 0
 
 

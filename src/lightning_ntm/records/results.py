@@ -78,7 +78,7 @@ def add(
     whole = {
         "step": step,
         "version": version,
-        "results": _latest([*before.rows, *rows], _difficulty)[-_MOST:],
+        "results": _latest([*before.rows, *rows], _asked)[-_MOST:],
     }
     if kept := _latest([*before.ranges, *(ranges or [])], _range):
         whole["ranges"] = _within(kept)
@@ -95,8 +95,10 @@ def _latest(values: list[dict[str, Any]], key: Callable[[dict[str, Any]], str]) 
     return list(kept.values())
 
 
-def _difficulty(row: dict[str, Any]) -> str:
-    return as_json({name: value for name, value in difficulty_of(row).items() if value != "whole"})
+def _asked(row: dict[str, Any]) -> str:
+    """Return what a row is of: its difficulty, and which file, since several may have one name."""
+    difficulty = {name: value for name, value in difficulty_of(row).items() if value != "whole"}
+    return as_json([difficulty, row.get("sha256")])
 
 
 def _range(one: dict[str, Any]) -> str:
