@@ -24,17 +24,14 @@ class Fault(NamedTuple):
     loss: float
 
 
-def fault_of(step: int, batches: Sequence[int], losses: Sequence[float], norm: float) -> Fault | None:
-    """Return what is not finite in a step; `None` if everything is.
+def first_fault(step: int, batches: Sequence[int], losses: Sequence[float]) -> Fault:
+    """Return what is not finite in a step whose gradient, or the loss of a batch, is not.
 
     Args:
         step: Number of the step, from 1.
         batches: Numbers of its batches, from 0.
         losses: Of each batch.
-        norm: Of the gradient.
     """
-    if math.isfinite(norm) and all(map(math.isfinite, losses)):
-        return None
     place = next((place for place, loss in enumerate(losses) if not math.isfinite(loss)), -1)
     return Fault(step, batches[place], losses[place])
 
@@ -90,8 +87,8 @@ class LateCheck:
         if self.measured is None:
             return None
         *losses, norm = self.measured.read()
-        if fault := fault_of(self.step, self.batches, losses, norm):
-            return fault
+        if not all(map(math.isfinite, (norm, *losses))):
+            return first_fault(self.step, self.batches, losses)
         self._forget()
         return None
 

@@ -1,5 +1,6 @@
 """The system that is trained: a network, a loss, an optimiser."""
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
@@ -17,7 +18,7 @@ from lightning_ntm.tasks.answers import Bits
 from lightning_ntm.tasks.batch import Batch
 from lightning_ntm.training.drawn import DrawsForBatches
 from lightning_ntm.training.hyperparameters import check_parts, hyperparameters
-from lightning_ntm.training.late_check import LateCheck, fault_of
+from lightning_ntm.training.late_check import LateCheck, first_fault
 from lightning_ntm.training.loss import fused_loss, learner_refusal, loss_refusal, methods_between
 from lightning_ntm.training.optimizer import clip, default_optimizer, late_decay, together, total_norm, with_schedule
 from lightning_ntm.training.own_trainer import InOwnTrainer
@@ -225,26 +226,31 @@ class SequenceLearner(DrawsForBatches, TakesShortSteps, InOwnTrainer):
     def _check(self, norm: Tensor) -> None:
         """See that a step is finite before it is taken."""
         self.gradient_norm = float(norm)
-        losses, batches = self._batches_of_step()
-        fault = fault_of(self.trainer.global_step + 1, batches, list(map(float, losses)), self.gradient_norm)
-        self.skipped = fault is not None
-        if fault and self.on_nonfinite == "stop" and not self._scales_gradients():
-            raise self._divergence(*fault)
+        losses = list(map(float, self._losses_of_step()))
+        self.skipped = not all(map(math.isfinite, (self.gradient_norm, *losses)))
+        if self.skipped and self.on_nonfinite == "stop" and not self._scales_gradients():
+            numbers = self._batches_of_step(len(losses))
+            raise self._divergence(*first_fault(self.trainer.global_step + 1, numbers, losses))
 
     def _check_late(self, norm: Tensor, optimizer: torch.optim.Optimizer) -> None:
         """See that the step before was finite, and let this one be taken, to be checked later."""
         self.gradient_norm = norm
-        losses, batches = self._batches_of_step()
+        losses = self._losses_of_step()
         measured = HostCopy(torch.stack([*losses, norm.to(self.latest_loss)]))
         self.check_last_step()
         tensors = [*self.parameters(), *self.buffers()]
-        self.late_check.begin(self.trainer.global_step + 1, batches, measured, tensors, optimizer)
+        numbers = self._batches_of_step(len(losses))
+        self.late_check.begin(self.trainer.global_step + 1, numbers, measured, tensors, optimizer)
 
-    def _batches_of_step(self) -> tuple[list[Tensor], list[int]]:
-        """Return the losses and numbers of the batches whose gradients are added up, and forget them."""
+    def _losses_of_step(self) -> list[Tensor]:
+        """Return the losses of the batches whose gradients are added up, and forget them."""
         losses, self.losses = [*self.losses[:-1], self.latest_loss], []
+        return losses
+
+    def _batches_of_step(self, count: int) -> list[int]:
+        """Return the numbers of the last batches, so many."""
         last, apart = self._batch_number(), self.trainer.world_size
-        return losses, [last - apart * ago for ago in reversed(range(len(losses)))]
+        return [last - apart * ago for ago in reversed(range(count))]
 
     def check_last_step(self) -> None:
         """Check that the last step was finite, if that was not checked before its update.
@@ -290,5 +296,5 @@ class SequenceLearner(DrawsForBatches, TakesShortSteps, InOwnTrainer):
         return with_schedule(self.optimizer(parameters), make)
 
 
-_PLAIN = (str, bool, float, list, Tensor)  # types of attributes that are set as they are
+_PLAIN = (str, bool, float, list, dict, Tensor)  # types of attributes that are set as they are
 _METHODS = methods_between(SequenceLearner)
