@@ -16,6 +16,9 @@ from lightning_ntm.sweep.server import Server
 # Triton reads the variable when it is first imported, which no import above does.
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
+# Before the tests, as in `ntm`: the parser tries the types of a union in the order of the first equal union.
+import lightning  # noqa: F401
+
 sys.meta_path.insert(0, interpreter.UncheckedPrograms)
 
 # A failure must be the same on every machine, and a slow machine is not a failure.

@@ -93,12 +93,12 @@ class Measure(NamedTuple):
 
 def brief(value: float) -> str:
     """Return a number with two decimals; with two digits if it is small, as `0.0016`; `1.24e+16` if it is long."""
-    if abs(value) >= _LONG:
+    if abs(value) >= LONG:
         return f"{value:.3g}"
     return f"{value:z.2f}" if abs(value) >= 0.1 or value == 0 else f"{value:z.2g}"
 
 
-_LONG = 1e15  # numbers from here on are written with an exponent
+LONG = 1e15  # numbers from here on are written with an exponent
 
 
 class Measures(NamedTuple):
@@ -171,7 +171,7 @@ class Measures(NamedTuple):
 _MOST = 16
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,49}")
 _TEXT = 500  # characters
-_LARGEST = 1e100
+LARGEST_MEASURE = 1e100  # of numbers beyond, the squares are infinite, and no figure can be drawn
 #: What else is measured, or tells one row of a table from another.
 _TAKEN = {"step", "sequences", "seconds", "loss", "perfect", "answer", "written"}
 _TAKEN |= {"run", "model", "task", "seed", "split"}
@@ -186,7 +186,7 @@ def _measure(value: dict[str, Any]) -> Measure:
     for text in (*texts, measure.solved_means, measure.near_means, measure.unit):
         _text(text)
     for number in (measure.chance, measure.solved, measure.near):
-        if number is not None and not (type(number) in (int, float) and -_LARGEST <= number <= _LARGEST):
+        if number is not None and not (type(number) in (int, float) and -LARGEST_MEASURE <= number <= LARGEST_MEASURE):
             raise ValueError(f"a threshold of {measure.name} is not a number, or is too large.")
     if measure.better not in ("lower", "higher"):
         raise ValueError(f"of {measure.name} neither lower nor higher values are better.")

@@ -250,8 +250,7 @@ def _check_trainer(trainer: dict[str, Any], batches_per_epoch: int) -> None:
             if isinstance(value, float) and math.isnan(value):
                 raise ValueError(f"{name} (=nan) must be a number.")
             if name in _LEAST and type(value) in (int, float):
-                # The order of imports decides if the parser reads 1 as an integer where both types are allowed.
-                at_least(_LEAST[name], **{name: int(value) if value == value // 1 else value})
+                at_least(_LEAST[name], **{name: value})
         for name in ("max_time", "val_check_interval"):
             time = trainer[name]
             try:

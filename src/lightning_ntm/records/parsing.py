@@ -7,10 +7,11 @@ from typing import Any, TypeGuard
 
 import yaml
 
+from lightning_ntm.measures import LARGEST_MEASURE
+
 _DEEPEST = 32  # lists and mappings within each other; a configuration has about eight
 _ALIASED = 10_000  # nodes that aliases may stand for, all together
 LARGEST = 10**15  # steps and sequences
-LARGEST_MEASURE = 1e100  # of numbers beyond, the squares are infinite, and no figure can be drawn
 
 
 def parse_yaml(text: str) -> Any:

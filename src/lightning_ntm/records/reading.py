@@ -9,13 +9,13 @@ from typing import Any, Literal
 import numpy as np
 
 from lightning_ntm.checks import message_of
-from lightning_ntm.measures import BITS, UNCERTAIN_BITS, Measures
+from lightning_ntm.measures import BITS, LARGEST_MEASURE, UNCERTAIN_BITS, Measures
 from lightning_ntm.records.configuration import flat_config
 from lightning_ntm.records.declared import declared
 from lightning_ntm.records.files import CONFIG_BYTES, is_file, read_json, read_text
 from lightning_ntm.records.finding import find
 from lightning_ntm.records.folder import RunFolder
-from lightning_ntm.records.parsing import LARGEST, LARGEST_MEASURE, as_json, parse_yaml, printable
+from lightning_ntm.records.parsing import LARGEST, as_json, parse_yaml, printable
 
 SPLITS = ("train", "validation")
 _LONGEST = 500  # letters of a reason

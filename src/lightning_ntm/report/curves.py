@@ -5,7 +5,6 @@ from textwrap import shorten
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
@@ -18,6 +17,7 @@ from lightning_ntm.report.statistics import Aligned, align, gather
 from lightning_ntm.report.style import (
     INK,
     SOFT,
+    Picture,
     Scale,
     add_legend,
     color,
@@ -32,7 +32,7 @@ from lightning_ntm.report.style import (
 _WIDEST = 70
 
 
-def draw_curves(experiment: Experiment, split: str, measure: Measure, scale: Scale) -> Figure:
+def draw_curves(experiment: Experiment, split: str, measure: Measure, scale: Scale) -> Picture:
     """Draw a measure against batches: each network's mean ± std and median, its seeds faintly behind."""
     figure, [axis] = new_figure()
     optimal, chance = _optimal(experiment, split, measure), _chance(experiment, measure)
@@ -71,7 +71,7 @@ def _chance(experiment: Experiment, measure: Measure) -> list[float]:
 
 def draw_seeds(
     networks: list[Network], measure: Measure, scale: Scale, compared: list[Network] | None = None
-) -> Figure:
+) -> Picture:
     """Draw the validation of every seed against batches, a panel for each network.
 
     Args:
@@ -91,7 +91,7 @@ def draw_seeds(
     return figure
 
 
-def draw_lengths(experiment: Experiment, measure: Measure, scale: Scale) -> Figure:
+def draw_lengths(experiment: Experiment, measure: Measure, scale: Scale) -> Picture:
     """Draw what the kept weights reach at each difficulty that was evaluated."""
     figure, [axis] = new_figure()
     lengths = lengths_of(experiment)
@@ -213,7 +213,7 @@ def _draw_optimal_lengths(axis: Any, experiment: Experiment, lengths: Lengths, d
     )
 
 
-def _legend(figure: Figure, networks: list[Network], more: list[Any]) -> None:
+def _legend(figure: Picture, networks: list[Network], more: list[Any]) -> None:
     handles: list[Any] = [
         Line2D([], [], color=color(network.color), linestyle=dashes(network.color), linewidth=2, label=label)
         for network, label in ((network, shorten(network.label, _WIDEST, placeholder=" …")) for network in networks)

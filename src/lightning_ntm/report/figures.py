@@ -5,7 +5,6 @@ from html import escape
 from typing import get_args
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from lightning_ntm.measures import Measure
 from lightning_ntm.records.reading import SPLITS
@@ -13,7 +12,7 @@ from lightning_ntm.report.curves import draw_curves, draw_lengths, draw_seeds
 from lightning_ntm.report.experiment import Experiment, Network
 from lightning_ntm.report.range_figures import draw_range
 from lightning_ntm.report.scores import chosen_range, scores_of
-from lightning_ntm.report.style import Scale, styled
+from lightning_ntm.report.style import Picture, Scale, styled
 from lightning_ntm.report.svg import inline, png_of, svg_of
 
 #: Panels that a page shows each on its own; beyond them it would be all pictures.
@@ -99,7 +98,7 @@ def capitalized(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _add(figures: Figures, view: View, section: str, split: str, figure: Figure) -> None:
+def _add(figures: Figures, view: View, section: str, split: str, figure: Picture) -> None:
     stem = f"{section}{view.ending}"
     drawn = _files(stem, figure)
     figures.files.update(drawn)
@@ -107,7 +106,7 @@ def _add(figures: Figures, view: View, section: str, split: str, figure: Figure)
     figures.page[section].append(_plot(figure, drawn[f"{stem}.svg"], stem, what, f'data-split="{split}" {view.tags}'))
 
 
-def _add_still(figures: Figures, view: View, figure: Figure) -> None:
+def _add_still(figures: Figures, view: View, figure: Picture) -> None:
     """Add the figure of a range. It has too many points for the script to name them."""
     stem = f"range{view.ending}"
     drawn = _files(stem, figure)
@@ -130,7 +129,7 @@ def _add_seeds(figures: Figures, experiment: Experiment, view: View) -> None:
         figures.page["seeds"].append(_network(network, view, place, figure, svg_of(figure)))
 
 
-def _network(network: Network, view: View, place: int, figure: Figure, svg: bytes) -> str:
+def _network(network: Network, view: View, place: int, figure: Picture, svg: bytes) -> str:
     stem = f"seeds-{place}{view.ending}"
     what = f"{network.label}: validation of each seed, {view.measure.axis}"
     runs = " ".join(str(run.number) for run in network.runs)
@@ -139,9 +138,9 @@ def _network(network: Network, view: View, place: int, figure: Figure, svg: byte
     return plot.replace("<svg", f"<figcaption>{escape(network.label)}</figcaption><svg", 1)
 
 
-def _plot(figure: Figure, svg: bytes, stem: str, what: str, tags: str) -> str:
+def _plot(figure: Picture, svg: bytes, stem: str, what: str, tags: str) -> str:
     return f'<figure class="plot" {tags}>{inline(figure, svg, f"{stem}-", what)}</figure>'
 
 
-def _files(stem: str, figure: Figure) -> dict[str, bytes]:
+def _files(stem: str, figure: Picture) -> dict[str, bytes]:
     return {f"{stem}.svg": svg_of(figure), f"{stem}.png": png_of(figure)}

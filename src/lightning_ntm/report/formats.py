@@ -2,6 +2,7 @@
 
 import math
 
+from lightning_ntm.measures import LONG
 from lightning_ntm.report.statistics import Spread
 
 
@@ -38,7 +39,7 @@ def of_seeds(finite: int, seeds: int) -> str:
 
 
 def _written(value: float, like: float) -> str:
-    if abs(value) >= 1e15:
+    if abs(value) >= LONG:
         return f"{value:.3g}"
     if abs(like) >= 100:
         return f"{value:z,.0f}"

@@ -72,8 +72,7 @@ def lengths_of(experiment: Experiment) -> Lengths:
     axis = Lengths(" x ".join(name.replace("_", " ") for name in shown), {}, shown, ambiguous)
     for number, difficulty in enumerate(ordered):
         alone = difficulty.get(shown[0]) if len(shown) == 1 else None
-        written = " x ".join(str(difficulty.get(name, "-")) for name in shown)
-        axis.places[written] = float(alone) if isinstance(alone, int) else float(number)
+        axis.places[axis._written(difficulty)] = float(alone) if isinstance(alone, int) else float(number)
     return axis
 
 

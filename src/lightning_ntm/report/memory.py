@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from matplotlib.colors import Normalize
-from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 
@@ -105,7 +104,7 @@ def _draw_column(
     axes[len(side) - 1].tick_params(labelbottom=True)
 
 
-def save_figure(figure: Figure, stem: Path) -> list[Path]:
+def save_figure(figure: Picture, stem: Path) -> list[Path]:
     """Write a figure as PNG and SVG and return the paths."""
     stem.parent.mkdir(parents=True, exist_ok=True)
     paths = [stem.with_name(f"{stem.name}.{suffix}") for suffix in ("png", "svg")]

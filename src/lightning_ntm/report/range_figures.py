@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
@@ -11,13 +10,13 @@ from lightning_ntm.measures import Measure
 from lightning_ntm.report.curves import Vertical
 from lightning_ntm.report.scores import Score
 from lightning_ntm.report.statistics import envelope
-from lightning_ntm.report.style import LINE, SOFT, Scale, add_legend, color, dashes, new_figure
+from lightning_ntm.report.style import LINE, SOFT, Picture, Scale, add_legend, color, dashes, new_figure
 
 #: Most networks with a band each: more of them would hide one another.
 _BANDS = 3
 
 
-def draw_range(scores: tuple[Score, ...], measure: Measure, scale: Scale = "linear", title: str = "") -> Figure:
+def draw_range(scores: tuple[Score, ...], measure: Measure, scale: Scale = "linear", title: str = "") -> Picture:
     """Draw the median over seeds of each network, and a band from the worst seed to the best.
 
     Of more than three networks the best at each length is a thin line instead.
@@ -51,7 +50,7 @@ def draw_range(scores: tuple[Score, ...], measure: Measure, scale: Scale = "line
     return figure
 
 
-def _legend(figure: Figure, scores: tuple[Score, ...]) -> None:
+def _legend(figure: Picture, scores: tuple[Score, ...]) -> None:
     handles: list[Any] = [
         Line2D([], [], color=color(score.color), linestyle=dashes(score.color), linewidth=1.8, label=score.label)
         for score in scores

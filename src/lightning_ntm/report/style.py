@@ -3,7 +3,7 @@
 import io
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import matplotlib as mpl
@@ -30,7 +30,6 @@ Scale = Literal["linear", "log"]
 _RC = {
     "svg.fonttype": "none",
     "svg.hashsalt": "lightning-ntm",
-    "text.parse_math": False,  # a name may hold a dollar sign: see `Picture.literal`
     "font.size": 10,
     "text.color": INK,
     "axes.edgecolor": SOFT,
@@ -78,10 +77,10 @@ def styled() -> Iterator[None]:
         yield
 
 
-def saved(figure: Figure, kind: str, **options: Any) -> bytes:
+def saved(figure: Picture, kind: str, **options: Any) -> bytes:
     """Return a figure as a file of a format, such as "png". Files of one figure have all parts at the same places."""
     if engine := figure.get_layout_engine():
-        with figure.literal() if isinstance(figure, Picture) else nullcontext():
+        with figure.literal():
             engine.execute(figure)  # in `savefig` it would cost drawing everything once more
         figure.set_layout_engine(None)
     drawn = io.BytesIO()
@@ -89,11 +88,11 @@ def saved(figure: Figure, kind: str, **options: Any) -> bytes:
     return drawn.getvalue()
 
 
-def new_figure(panels: int = 1, titles: Sequence[str] = ()) -> tuple[Figure, list[Any]]:
+def new_figure(panels: int = 1, titles: Sequence[str] = ()) -> tuple[Picture, list[Any]]:
     """Return a figure with panels side by side, at most three in a row, and the panels."""
     columns = min(3, panels)
     rows = -(-panels // columns)
-    figure = Figure(figsize=(5.2 * columns, 3.7 * rows), layout="constrained", facecolor=PAPER)
+    figure = Picture(figsize=(5.2 * columns, 3.7 * rows), layout="constrained", facecolor=PAPER)
     axes = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
     for axis in axes[panels:]:
         axis.set_visible(False)

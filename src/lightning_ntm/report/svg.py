@@ -4,9 +4,7 @@ import re
 import xml.etree.ElementTree as ET
 from html import escape
 
-from matplotlib.figure import Figure
-
-from lightning_ntm.report.style import COLORS, INK, LINE, PAPER, SOFT, saved
+from lightning_ntm.report.style import COLORS, INK, LINE, PAPER, SOFT, Picture, saved
 
 #: By this a file that was made by a report is known again.
 MARK = "lightning-ntm report"
@@ -22,17 +20,17 @@ _KEPT = (_RUN, *_SUMMARY)
 _NUMBER = re.compile(r"-?\d+\.\d+")
 
 
-def png_of(figure: Figure) -> bytes:
+def png_of(figure: Picture) -> bytes:
     """Return a figure as PNG."""
     return saved(figure, "png", metadata={"Software": MARK})
 
 
-def svg_of(figure: Figure) -> bytes:
+def svg_of(figure: Picture) -> bytes:
     """Return a figure as SVG; the same figure gives the same bytes."""
     return saved(figure, "svg", metadata={"Creator": MARK, "Date": None})
 
 
-def inline(figure: Figure, svg: bytes, prefix: str, label: str) -> str:
+def inline(figure: Picture, svg: bytes, prefix: str, label: str) -> str:
     """Return a drawn figure as an element of a page.
 
     Args:
@@ -109,7 +107,7 @@ def _mark(group: ET.Element) -> None:
         path.attrib |= {name: style[name] for name in ("stroke", "stroke-opacity") if name in style}
 
 
-def _coordinates(figure: Figure) -> str:
+def _coordinates(figure: Picture) -> str:
     """Return where the panel stands and what its corners mean, for the script to find a point."""
     axis = next(axis for axis in figure.axes if axis.get_visible())
     (width, height), place = 72 * figure.get_size_inches(), axis.get_position()
