@@ -15,6 +15,7 @@ from runs import write_run
 PACKAGE = Path(__file__).parents[1] / "src" / "lightning_ntm"
 MAY_IMPORT = {
     "checks": set(),
+    "cores": set(),
     "functional": set(),
     "intervals": set(),
     "kernels": {"states"},
@@ -30,6 +31,7 @@ MAY_IMPORT = {
     "evaluation": {"checks", "intervals", "lazy", "measures", "models", "records", "states", "tasks", "zoo"},
     "training": {
         "checks",
+        "cores",
         "evaluation",
         "lazy",
         "measures",
@@ -72,9 +74,10 @@ MAY_IMPORT = {
     },
     "testing": {"models", "states", "tasks"},
     "report": {"checks", "intervals", "lazy", "measures", "records"},
-    "sweep": {"checks", "measures", "records", "signals"},
+    "sweep": {"checks", "cores", "measures", "records", "signals"},
     "cli": {
         "checks",
+        "cores",
         "evaluation",
         "exchange",
         "explorer",

@@ -910,6 +910,7 @@ MISTAKES = {
     "train --task SolveEquation --task.min_length 2": "--task.min_length (=2) must be at least 3.",
     "train --task PrioritySort --task.max_priority 2": "--task.max_priority (=2.0) must be at most 1.",
     "train --data.batch_size 0": "--data.batch_size (=0) must be at least 1.",
+    "train --threads many": "--threads (=many) must be a whole number or 'auto'.",
     "train --threads 0": "--threads (=0) must be between 1 and 1024.",
     "train --seed -1": "--seed (=-1) must be at least 0.",
     "train --loss median": "--loss (=median) must be one of 'mean', 'sum'.",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from tests.forked import Forked
 
 from lightning_ntm.cli import main, process
@@ -47,6 +48,30 @@ def test_one_process_keeps_its_metrics_whatever_the_environment_says(launcher, t
     said = ended(started(f"train {TINY} --name a", tmp_path, LAUNCHERS[launcher]))
     assert said == ""
     assert [row["step"] for row in RunFolder(tmp_path / "runs" / "a").rows()] == [2, 2, 4, 4]
+
+
+def test_a_training_has_the_same_bits_however_many_threads_its_kernel_uses(tmp_path, monkeypatch):
+    used = set()
+
+    def next_of(count, work, function):
+        count.turn = getattr(count, "turn", 0) + 1
+        used.add(number := count.numbers[count.turn % len(count.numbers)])
+        return function(number)
+
+    monkeypatch.setattr("lightning_ntm.cores.threads", lambda: 4)
+    monkeypatch.setattr("lightning_ntm.kernels.cpu.thread_counts.ThreadCount.call", next_of)
+    ntm = TINY.replace("LSTM", "NTM").replace("--model.num_layers 1", "--model.memory_slots 9")
+    rows, weights, notes = [], [], []
+    for threads in ("auto", "1"):
+        folder = RunFolder(tmp_path / threads)
+        assert main(["train", *ntm.split(), "--runs", str(tmp_path), "--name", threads, "--threads", threads]) == 0
+        rows.append([{name: value for name, value in row.items() if "second" not in name} for row in folder.rows()])
+        weights.append({name: tensor.tolist() for name, tensor in load_file(folder.best).items()})
+        notes.append({name: folder.notes()[-1][name] for name in ("threads", "kernel_threads")})
+    assert used == {1, 2, 4}
+    assert rows[0] == rows[1]
+    assert weights[0] == weights[1]
+    assert notes == [{"threads": 1, "kernel_threads": 4}, {"threads": 1, "kernel_threads": 1}]
 
 
 @pytest.mark.parametrize(("said", "expected"), [({}, "10000"), ({"GOMP_SPINCOUNT": "77"}, "77")])

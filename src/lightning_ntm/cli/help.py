@@ -38,7 +38,8 @@ run:
   --stop_when_solved N         validations without error that end the run, or 0
                                for never (0)
   --keep_weights_every N       steps between weights that are kept, or 0 (0)
-  --threads N                  CPU threads (1)
+  --threads N                  CPU threads; auto: 1, and in the CPU kernel as
+                               many as make it fastest (auto)
 
 optimization:
   --optimizer OPTIMIZER        a class of torch.optim ({optimizer})

@@ -215,5 +215,5 @@ def _allowed(message: str) -> list[str]:
     """Return the types that jsonargparse expects, in words."""
     types = re.split(r" Errors: |\. Got value:", message)[0]
     found = re.findall(r"<class '(?:\w+\.)*(\w+)'>|Literal\[(.*?)\]", types)
-    kinds = [f"one of {values}" if values else _KINDS.get(kind, f"a {kind}") for kind, values in found]
+    kinds = [f"one of {values}" if "," in values else values or _KINDS.get(kind, f"a {kind}") for kind, values in found]
     return [kind for kind in dict.fromkeys(kinds) if kind not in ("a NoneType", "a Tensor", "a list", "a Iterable")]

@@ -1,5 +1,6 @@
 """`ntm train`: one network is trained on one task into a run folder."""
 
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import lightning as L
@@ -9,6 +10,7 @@ from jsonargparse import ArgumentParser, Namespace
 from lightning.pytorch.callbacks import Timer
 from lightning.pytorch.utilities import rank_zero_only
 
+from lightning_ntm import cores
 from lightning_ntm.checks import counted
 from lightning_ntm.cli import words
 from lightning_ntm.cli.output import say
@@ -18,6 +20,7 @@ from lightning_ntm.cli.resumed import check_resumed
 from lightning_ntm.cli.said import Said
 from lightning_ntm.cli.streams import make_lasting
 from lightning_ntm.cli.words import EndedError, UsageError, explained
+from lightning_ntm.kernels.cpu.thread_counts import found_by_timing
 from lightning_ntm.measures import Measures
 from lightning_ntm.records import RunFolder
 from lightning_ntm.training.data import TargetsError
@@ -44,9 +47,11 @@ def train(argv: list[str]) -> int:
 def _train(argv: list[str]) -> int:
     asked = parsed(argv)
     make_lasting()
-    run = _run_of(prepared(*asked))
+    made = prepared(*asked)
+    run = _run_of(made)
     try:
-        result = run.fit()
+        with found_by_timing(cores.threads()) if made.settings.threads == "auto" else nullcontext():
+            result = run.fit()
     except InterruptionError as end:
         say(f"\n{end} at step {run.trainer.global_step}; {_how_to_go_on(run)}")
         return 128 + end.signal
@@ -119,7 +124,7 @@ def prepared(parser: ArgumentParser, said: Said, config: Namespace) -> Prepared:
         UsageError: It cannot be made.
     """
     settings = make_settings(config)
-    torch.set_num_threads(settings.threads)
+    torch.set_num_threads(settings.of_torch)
     quiet_lightning()
     with explained("--seed: "):
         L.seed_everything(settings.seed, workers=True, verbose=False)

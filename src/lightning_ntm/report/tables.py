@@ -251,12 +251,13 @@ def _noted(run: Run) -> dict[str, str]:
     note: dict[str, Any] = run.notes[-1] if run.notes else {}
     versions = note.get("versions")
     told = dict(versions) if isinstance(versions, dict) else {}
-    names = ("machine", "device", "backend", "threads", "own_commit", "commit", "task_version")
+    names = ("machine", "device", "backend", "threads", "kernel_threads", "own_commit", "commit", "task_version")
     told |= {_NOTED.get(name, name): note[name] for name in names if note.get(name) is not None}
     return {shorten(str(name)): shorten(str(value)) for name, value in told.items()}
 
 
 _NOTED = {
+    "kernel_threads": "threads of the CPU kernel, at most",
     "own_commit": "commit of the source of lightning-ntm",
     "commit": "commit of the working folder",
     "task_version": "task version",

@@ -15,6 +15,7 @@ from threading import Event
 from typing import Literal
 
 from lightning_ntm.checks import message_of
+from lightning_ntm.cores import cores
 from lightning_ntm.records import RunFolder, as_json, claim, make_folder, write_whole
 from lightning_ntm.records.files import open_regular
 from lightning_ntm.sweep.groups import grouped
@@ -228,7 +229,7 @@ class LocalEngine(Engine):
     """
 
     def __init__(self, processes: int | None = None, side_by_side: int | None = None):
-        self.processes, self.side_by_side = processes or _cores(), side_by_side
+        self.processes, self.side_by_side = processes or cores(), side_by_side
 
     def train(self, worker: Worker, runs: Sequence[PlannedRun], look: Callable[[], None]) -> dict[str, End]:
         """Train groups of runs, each in a process, watched by a thread each."""
@@ -251,11 +252,6 @@ class LocalEngine(Engine):
 def _factories(words: Sequence[str]) -> list[str]:
     """Return the words that may name functions, which are not taken from the configuration of a run."""
     return [word for word in words if word.startswith(("--optimizer=", "--scheduler=")) and "." in word]
-
-
-def _cores() -> int:
-    """Cores this process may use, where the system tells."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _lines_after(log: Path, start: int) -> list[str]:

@@ -14,6 +14,7 @@ from typing import Any
 import lightning as L
 import torch
 
+from lightning_ntm.kernels.cpu.thread_counts import most_threads
 from lightning_ntm.tasks.base import Task
 from lightning_ntm.training.learner import SequenceLearner
 from lightning_ntm.training.refusals import backend_of
@@ -41,6 +42,7 @@ def about(**more: Any) -> dict[str, Any]:
         "host": socket.gethostname(),
         "machine": f"{platform.system()} {platform.machine()}, {_processor()}, {os.cpu_count()} cores",
         "threads": torch.get_num_threads(),
+        "kernel_threads": most_threads(),
         **more,
     }
 

@@ -12,6 +12,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from lightning_ntm.checks import at_least, at_most, check_kind, check_whole
+from lightning_ntm.cores import cores
 from lightning_ntm.evaluation.device import works_ahead
 from lightning_ntm.evaluation.episodes import chunks, sequences_of
 from lightning_ntm.tasks.answer import Answer
@@ -21,7 +22,6 @@ from lightning_ntm.tasks.curricula import Curriculum, training_batch
 from lightning_ntm.tasks.faults import TargetsError as TargetsError, check_batch
 from lightning_ntm.tasks.randomness import Split
 from lightning_ntm.training.hyperparameters import hyperparameters
-from lightning_ntm.training.processes import cores
 
 #: The most processes that sample batches, for each core.
 _WORKERS = 4

@@ -16,6 +16,7 @@ from lightning.fabric.plugins.environments import (
 from lightning.pytorch.accelerators import CPUAccelerator
 
 from lightning_ntm.checks import at_least
+from lightning_ntm.cores import cores
 
 _LAUNCHERS = (TorchElasticEnvironment, SLURMEnvironment, LSFEnvironment, MPIEnvironment)
 
@@ -72,8 +73,3 @@ def _on_cpu(trainer: dict[str, Any]) -> bool:
     if accelerator == "auto":
         return not torch.accelerator.is_available()
     return accelerator == "cpu" or isinstance(accelerator, CPUAccelerator)
-
-
-def cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -19,6 +19,7 @@ from lightning_ntm.kernels.cells.layout import HIDDEN, WRITERS, Sizes
 from lightning_ntm.kernels.cpu.blocks import empty
 from lightning_ntm.kernels.cpu.layout import padded
 from lightning_ntm.kernels.cpu.library import entry_points
+from lightning_ntm.kernels.cpu.thread_counts import with_threads
 from lightning_ntm.kernels.derivatives import beyond_first, by_loop, is_plain, with_tensors
 from lightning_ntm.kernels.plain import changed, linear_layers, transformed
 from lightning_ntm.kernels.torch_internals import has_dispatch_modes
@@ -224,5 +225,6 @@ def _of_layer(of_outputs: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
 def _call(sizes: Sizes, like: Tensor, pointers: Sequence[int], *, backward: bool) -> None:
     arrays = array("Q", pointers)
     function = entry_points()["cells", like.element_size()]
-    if function(ctypes.byref(sizes), arrays.buffer_info()[0], torch.get_num_threads(), backward):
+    given = ctypes.byref(sizes), arrays.buffer_info()[0]
+    if with_threads(("cells", backward), sizes, lambda threads: function(*given, threads, backward)):
         raise RuntimeError("can't allocate memory: there is not enough for the CPU kernel.")

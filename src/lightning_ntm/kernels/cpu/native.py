@@ -10,6 +10,7 @@ from torch import Tensor
 from lightning_ntm.kernels.cpu.blocks import empty
 from lightning_ntm.kernels.cpu.layout import Judged, Layout, padded, pointers_into, starts_of
 from lightning_ntm.kernels.cpu.library import entry_points
+from lightning_ntm.kernels.cpu.thread_counts import with_threads
 
 #: `exhausted` in entry_points.hpp.
 _EXHAUSTED = 1
@@ -92,14 +93,9 @@ def _call(
     # ctypes would take four times as long to make arrays of its own.
     of_layers = array("Q", [pointer for layer in layers for pointer in layer])
     others = array("Q", arrays)
-    failed = entry_points()[layout.network, like.element_size()](
-        ctypes.byref(layout.sizes),
-        of_layers.buffer_info()[0],
-        others.buffer_info()[0],
-        torch.get_num_threads(),
-        backward,
-    )
-    if failed:
+    program = entry_points()[layout.network, like.element_size()]
+    pointers = ctypes.byref(layout.sizes), of_layers.buffer_info()[0], others.buffer_info()[0]
+    if with_threads((layout.network, backward), layout.sizes, lambda threads: program(*pointers, threads, backward)):
         raise RuntimeError(_NO_MEMORY)
 
 
@@ -116,14 +112,13 @@ def call_loss(
     layers, arrays, places = pointers
     of_layers = array("Q", [pointer for layer in layers for pointer in layer])
     others, of_loss = array("Q", arrays), array("Q", places)
-    result = entry_points()[f"{layout.network}_loss", like.element_size()](
-        ctypes.byref(layout.sizes),
-        of_layers.buffer_info()[0],
-        others.buffer_info()[0],
-        ctypes.byref(judged),
-        of_loss.buffer_info()[0],
-        torch.get_num_threads(),
+    name = f"{layout.network}_loss"
+    program = entry_points()[name, like.element_size()]
+    given = (
+        *(ctypes.byref(layout.sizes), of_layers.buffer_info()[0], others.buffer_info()[0]),
+        *(ctypes.byref(judged), of_loss.buffer_info()[0]),
     )
+    result = with_threads(name, layout.sizes, lambda threads: program(*given, threads))
     if result == _EXHAUSTED:
         raise RuntimeError(_NO_MEMORY)
     return bool(result == 0)
