@@ -66,7 +66,7 @@ REFUSED = {
 }
 LEARNER = {"decay_after": 1.0, "loss": "sum", "on_nonfinite": "skip", "min_memory_slots": 4}
 DATA = {"batch_size": 3, "batches_per_epoch": 50, "validation_sequences": 5, "num_workers": 1}
-MODEL = {"memory_slots": 9, "gradient_limit": 0.5, "backend": "reference", "checkpoint_every": 2}
+MODEL = {"memory_slots": 9, "min_sharpening": 1.5, "gradient_limit": 0.5, "backend": "reference", "checkpoint_every": 2}
 TRAINER = {
     "accelerator": "cpu",
     "strategy": "ddp",

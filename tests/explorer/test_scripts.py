@@ -46,7 +46,7 @@ NETWORKS = [
     NTM(5, 3, **SIZES, controller="feedforward", num_layers=2),
     NTM(5, 3, **SIZES, num_layers=2, num_read_heads=2, num_write_heads=3, max_shift=2),
     NTM(5, 3, **SIZES, memory_init="learned", head_init="learned", max_shift=0),
-    NTM(5, 3, **SIZES, memory_init="random", gradient_limit=1.0, controller="feedforward"),
+    NTM(5, 3, **SIZES, memory_init="random", gradient_limit=1.0, min_sharpening=1.5, controller="feedforward"),
     LSTM(5, 3, hidden_size=6, num_layers=3),
     LSTM(5, 3, hidden_size=6, num_layers=1),
     DNC(5, 3, **SIZES),

@@ -35,6 +35,7 @@ OF_NTM = st.fixed_dictionaries(
         "max_shift": st.integers(0, 3),
         "memory_init": st.sampled_from(["constant", "learned", "random"]),
         "head_init": st.sampled_from(["one_hot", "learned"]),
+        "min_sharpening": st.sampled_from([1.0, 1.1, 3.0]),
         "gradient_limit": st.sampled_from([0.0, 0.0, 0.1, 1e-3]),
     }
 )
@@ -213,13 +214,14 @@ from lightning_ntm import DNC, NTM
 from lightning_ntm.kernels.cpu import sequence
 from lightning_ntm.states import flatten
 
-for name, kind, counts in (("ntm", NTM, [1, 1, 1, 1, 1]), ("dnc", DNC, [1, 1, 0, 0, 0, 1])):
+NETWORKS = ("ntm", NTM, [1, 1, 1, 1, 1], [0.01, 1.2]), ("dnc", DNC, [1, 1, 0, 0, 0, 1], [0.01])
+for name, kind, counts, numbers in NETWORKS:
     model = kind(3, 2, hidden_size=4, memory_slots=5, memory_width=3, num_layers=2)
     state = [part.detach().clone().requires_grad_() for part in flatten(model.initial_state(2))]
     layers = [*model.controller.layers, model.heads]
     weights, biases = ([getattr(layer, part).detach() for layer in layers] for part in ("weight", "bias"))
     weights[0].requires_grad_(), biases[1].requires_grad_()
-    arguments = (name, torch.randn(2, 3, 3, requires_grad=True), state, weights, biases, counts, 0.01)
+    arguments = (name, torch.randn(2, 3, 3, requires_grad=True), state, weights, biases, counts, numbers)
     torch.library.opcheck(torch.ops.lightning_ntm.sequence.default, arguments)
 """
 
@@ -241,7 +243,7 @@ def counting(graph, example):
     return graph
 
 sizes = {"hidden_size": 4, "memory_slots": 5, "memory_width": 3}
-for network in (NTM(3, 2, gradient_limit=0.1, **sizes), DNC.mds(3, 2, **sizes)):
+for network in (NTM(3, 2, gradient_limit=0.1, min_sharpening=1.5, **sizes), DNC.mds(3, 2, **sizes)):
     graphs.clear()
     model, inputs, outputs = Tagger(network), torch.randn(2, 6, 5), []
     for run in (model, torch.compile(model, backend=counting, fullgraph=True)):

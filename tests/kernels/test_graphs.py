@@ -347,10 +347,10 @@ def test_a_change_of_the_model_is_seen(device, change):
         assert_equals_loop(model, inputs)
 
 
-def test_a_number_of_slots_and_a_limit_of_gradients_are_seen(device):
+def test_numbers_of_slots_and_of_the_memory_are_seen(device):
     model, inputs = build(device), sequence(device)
-    for slots, limit in ((5, 0.0), (3, 0.0), (5, 0.001), (5, 0.0)):
-        model.memory.gradient_limit = limit
+    for slots, limit, least in ((5, 0.0, 1), (3, 0.0, 1), (5, 0.001, 1), (5, 0.0, 1.5), (5, 0.0, 1)):
+        model.memory.gradient_limit, model.memory.min_sharpening = limit, least
         assert_equals_loop(model, inputs, model.initial_state(len(inputs), slots=slots))
 
 

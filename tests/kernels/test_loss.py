@@ -39,6 +39,7 @@ def drawn(seed):
         "num_layers": draw.choice([1, 2]),
         "memory_init": draw.choice(["constant", "learned", "random"]),
         "head_init": draw.choice(["one_hot", "learned"]),
+        "min_sharpening": draw.choice([1.0, 1.2]),
         "gradient_limit": draw.choice([0.0, 0.1]),
     }
     return options, draw.choice([None, 5]), draw.choice(["mean", "sum"])

@@ -85,6 +85,7 @@ class Case(NamedTuple):
             "num_layers": draw.choice([1, 1, 2]),
             "memory_init": memory,
             "head_init": draw.choice(["one_hot", "learned"]),
+            "min_sharpening": draw.choice([1.0, 1.1, 3.0]),
             "gradient_limit": draw.choice([0.0, 0.0, 0.1, 1e-3]),
         }
         return cls(
@@ -176,7 +177,7 @@ LARGER = [
     Case({"hidden_size": 33, "memory_slots": 5, "memory_width": 17, "memory_init": "random"}, 1, 2, blocks=(1, 2, 4)),
     Case({"hidden_size": 6, "memory_slots": 9, "memory_width": 5, "num_layers": 3, "num_write_heads": 3}, 1, 4, False),
     Case({"hidden_size": 3, "memory_slots": 7, "memory_width": 1, "max_shift": 3, "num_read_heads": 3}, 2, 3, False),
-    Case({**SMALL, "controller": "feedforward", "num_layers": 3, "gradient_limit": 0.05}, 3, 4),
+    Case({**SMALL, "controller": "feedforward", "num_layers": 3, "gradient_limit": 0.05, "min_sharpening": 1.3}, 3, 4),
     Case({"hidden_size": 1, "memory_slots": 1, "memory_width": 1, "max_shift": 0}, 2, 3, False),
 ]
 

@@ -19,7 +19,7 @@ VARIANTS = [
     {"controller": "feedforward", "num_layers": 3},
     {"num_read_heads": 2, "num_write_heads": 3},
     {"max_shift": 0},
-    {"max_shift": 3},
+    {"max_shift": 3, "min_sharpening": 1.25},
     {"memory_init": "learned", "head_init": "learned"},
     {"memory_init": "random"},
     {"hidden_size": 1, "memory_slots": 1, "memory_width": 1, "max_shift": 0},
@@ -75,7 +75,7 @@ class ByHand:
         gates = [sigmoid(next(take)) for _ in range(heads)]
         erases = [[sigmoid(next(take)) for _ in range(width)] for _ in range(writes)]
         strengths = [np.log1p(np.exp(next(take))) for _ in range(heads)]
-        sharpenings = [1 + np.log1p(np.exp(next(take))) for _ in range(heads)]
+        sharpenings = [model.min_sharpening + np.log1p(np.exp(next(take))) for _ in range(heads)]
         shifts = [softmax(np.array([next(take) for _ in range(2 * model.max_shift + 1)])) for _ in range(heads)]
         before = self.memory
         for head in range(heads):
@@ -373,6 +373,8 @@ def test_extreme_weights_stay_finite(backend):
         ({"lookup_bias": float("nan")}, r"lookup_bias \(=nan\) must be between -20 and 20"),
         ({"append_bias": -21.0}, r"append_bias \(=-21.0\) must be between -20 and 20"),
         ({"follow_bias": 20.5}, r"follow_bias \(=20.5\) must be between -20 and 20"),
+        ({"min_sharpening": 0.9}, r"min_sharpening \(=0.9\) must be between 1 and 20"),
+        ({"min_sharpening": float("nan")}, r"min_sharpening \(=nan\) must be between 1 and 20"),
         ({"gradient_limit": -1.0}, r"gradient_limit \(=-1.0\) must be at least 0"),
         ({"max_shift": -1}, r"max_shift \(=-1\) must be at least 0"),
     ],

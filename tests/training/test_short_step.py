@@ -260,6 +260,7 @@ def test_gradients_are_those_of_autograd_through_the_loop(data):
         choices["memory_init"] = data.draw(st.sampled_from(["constant", "learned", "random"]))
         choices["head_init"] = data.draw(st.sampled_from(["one_hot", "learned"]))
         choices["gradient_limit"] = data.draw(st.sampled_from([0.0, 0.01]))
+        choices["min_sharpening"] = data.draw(st.sampled_from([1.0, 1.2]))
     models = [(NTM if kind_of_ntm else DNC)(4, 3, **SMALL, **choices).double() for _ in range(2)]
     kind, episodes = drawn(answer, batch, time)
     objective = Objective(kind, data.draw(st.sampled_from(["mean", "sum"])))

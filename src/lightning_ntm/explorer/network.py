@@ -150,6 +150,7 @@ def _memory(model: Remembering) -> dict[str, Any]:
         **sizes,
         "writes": model.num_write_heads,
         "max_shift": model.max_shift,
+        "min_sharpening": model.min_sharpening,
     }
 
 

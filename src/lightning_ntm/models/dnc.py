@@ -125,7 +125,7 @@ class DNC(ControlledModel[DNCState]):
         memory: Any = children_of(self)["memory"]
         recurrent = type(children_of(self)["controller"]) is LSTMController
         switches = memory.masking, memory.deallocation, memory.sharpening
-        return Numbers(recurrent, memory.num_read_heads, *switches, memory.mask_floor)
+        return Numbers(recurrent, memory.num_read_heads, *switches, float(memory.mask_floor))
 
     @classmethod
     def mds(cls, input_size: int, output_size: int, **options: Any) -> "DNC":

@@ -32,7 +32,10 @@ class NTMState(NamedTuple):
 
 
 #: Options that a memory of the user's own takes the place of.
-_OF_MEMORY = ("memory_slots", "memory_width", "num_read_heads", "num_write_heads", "max_shift", "gradient_limit")
+_OF_MEMORY = (
+    *("memory_slots", "memory_width", "num_read_heads", "num_write_heads", "max_shift"),
+    *("min_sharpening", "gradient_limit"),
+)
 
 
 class NTM(ControlledModel[NTMState]):
@@ -71,6 +74,9 @@ class NTM(ControlledModel[NTMState]):
             that shift. With `append_bias` a read head then moves along with the write heads. When the answer begins, it
             is at the slot that was written last. This helps where the answer is in reverse order, or the memory is used
             as a stack. Use it with a `stay_bias` of 0.
+        min_sharpening: Least sharpening of a weighting, at least 1; 1 is that of the paper. Above 1, what a head has
+            beside its largest weight becomes smaller in every step. A head then cannot stay at two places at once, and
+            small errors do not add up over long sequences.
         gradient_limit: Bound on the absolute value of each number of the gradient with respect to a weighting, in each
             step; 0 sets none. If a head has little effect on the output, its dynamics can be chaotic: over hundreds of
             steps its gradient can exceed all others and the range of float32. With a loss that is a mean over bits
@@ -117,6 +123,7 @@ class NTM(ControlledModel[NTMState]):
     num_read_heads = property(attrgetter("memory.num_read_heads"), doc="Heads that read.")
     num_write_heads = property(attrgetter("memory.num_write_heads"), doc="Heads that write.")
     max_shift = property(attrgetter("memory.max_shift"), doc="Largest move of a head in one step.")
+    min_sharpening = property(attrgetter("memory.min_sharpening"), doc="Least sharpening of a weighting.")
     gradient_limit = property(attrgetter("memory.gradient_limit"), doc="Bound on gradients of weightings, 0 for none.")
 
     def __init__(
@@ -138,6 +145,7 @@ class NTM(ControlledModel[NTMState]):
         lookup_bias: float = 0.0,
         append_bias: float = 0.0,
         follow_bias: float = 0.0,
+        min_sharpening: float = 1.0,
         gradient_limit: float = 0.0,
         memory: Memory | None = None,  # type: ignore[type-arg]
         backend: str = "auto",
@@ -150,8 +158,7 @@ class NTM(ControlledModel[NTMState]):
         one_of(("constant", "learned", "random"), memory_init=memory_init)
         one_of(("one_hot", "learned"), head_init=head_init)
         self.memory_init, self.head_init = memory_init, head_init
-        sizes = {name: given[name] for name in _OF_MEMORY}
-        part: Any = _memory_of(memory, sizes, {"memory_init": memory_init, "head_init": head_init, **biases})
+        part: Any = _memory_of(given, {"memory_init": memory_init, "head_init": head_init, **biases})
         self.controller = controller_of(NTM, controller, input_size + part.read_size, hidden_size, num_layers)
         self.heads = nn.Linear(self.controller.output_size, part.interface_size)
         self.output = nn.Linear(self.controller.output_size + part.read_size, output_size)
@@ -173,9 +180,8 @@ class NTM(ControlledModel[NTMState]):
         """Return the numbers that do not follow from the shapes."""
         memory: Any = children_of(self)["memory"]
         recurrent = type(children_of(self)["controller"]) is LSTMController
-        return Numbers(
-            recurrent, memory.num_read_heads, memory.num_write_heads, memory.max_shift, memory.gradient_limit
-        )
+        counts = memory.num_read_heads, memory.num_write_heads, memory.max_shift
+        return Numbers(recurrent, *counts, float(memory.gradient_limit), float(memory.min_sharpening))
 
     def _add_start(self) -> None:
         """Add the learned or random initial states of built-in parts; parts of a user define their own."""
@@ -264,10 +270,12 @@ class NTM(ControlledModel[NTMState]):
         return LSTMControllerState(repeated(hidden, batch, dtype), repeated(cell, batch, dtype))
 
 
-def _memory_of(memory: Memory[Any] | None, sizes: Mapping[str, Any], others: Mapping[str, Any]) -> Memory[Any]:
-    """Return the paper's memory in these sizes, or that of a user, with which no option says how to make one."""
+def _memory_of(given: Mapping[str, Any], others: Mapping[str, Any]) -> Memory[Any]:
+    """Return the paper's memory in the given sizes, or that of a user, with which no option says how to make one."""
+    memory, sizes = given["memory"], {name: given[name] for name in _OF_MEMORY}
     if memory is None:
         return NTMMemory(**sizes)
     check_kind(Memory, "a module of the class Memory", memory=memory)
     keep_defaults(NTM, "memory", {**sizes, **others})
-    return memory
+    user_memory: Memory[Any] = memory
+    return user_memory

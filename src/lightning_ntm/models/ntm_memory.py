@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lightning_ntm import functional as fn
-from lightning_ntm.checks import at_least
+from lightning_ntm.checks import at_least, between
 from lightning_ntm.models.exported import exportable
 from lightning_ntm.models.parts import Memory
 from lightning_ntm.models.precision import repeated, state_dtype
@@ -52,6 +52,7 @@ class NTMMemory(Memory[NTMMemoryState]):
         num_read_heads: Number of read heads, at least 1.
         num_write_heads: Number of write heads, at least 1.
         max_shift: Largest move of a head in one step, to either side; `2 * max_shift + 1` must not exceed the slots.
+        min_sharpening: Least sharpening of a weighting, from 1 (as in the paper) to 20.
         gradient_limit: Bound on the absolute value of each number of the gradient with respect to a weighting, in each
             step; 0 sets none.
 
@@ -59,7 +60,7 @@ class NTMMemory(Memory[NTMMemoryState]):
         ValueError: An argument is out of its range.
     """
 
-    shown = ("memory_slots", "memory_width", "num_read_heads", "num_write_heads", "max_shift")
+    shown = ("memory_slots", "memory_width", "num_read_heads", "num_write_heads", "max_shift", "min_sharpening")
     state_type = NTMMemoryState
     _like: Tensor
 
@@ -71,15 +72,17 @@ class NTMMemory(Memory[NTMMemoryState]):
         num_read_heads: int = 1,
         num_write_heads: int = 1,
         max_shift: int = 1,
+        min_sharpening: float = 1.0,
         gradient_limit: float = 0.0,
     ):
         super().__init__()
         at_least(0, gradient_limit=gradient_limit)
+        between(1, HEAD_LIMIT, min_sharpening=min_sharpening)
         at_least(1, memory_width=memory_width, num_read_heads=num_read_heads, num_write_heads=num_write_heads)
         _check_slots("memory_slots", memory_slots, max_shift)
         self.memory_slots, self.memory_width = memory_slots, memory_width
         self.num_read_heads, self.num_write_heads, self.max_shift = num_read_heads, num_write_heads, max_shift
-        self.gradient_limit = float(gradient_limit)
+        self.min_sharpening, self.gradient_limit = float(min_sharpening), float(gradient_limit)
         self.interface_groups = interface_groups(num_read_heads, num_write_heads, memory_width, max_shift)
         self.interface_size, self.read_size = sum(self.interface_groups), num_read_heads * memory_width
         self.register_buffer("_like", torch.empty(0), persistent=False)  # to know device and dtype of the network
@@ -182,7 +185,7 @@ class NTMMemory(Memory[NTMMemoryState]):
             strength=strength,
             gate=gate,
             shift=moves.unflatten(-1, (num_heads, -1)).softmax(dim=-1),
-            sharpening=1 + sharpening,
+            sharpening=self.min_sharpening + sharpening,
             erase=erase.unflatten(-1, (self.num_write_heads, -1)),
             add=add.unflatten(-1, (self.num_write_heads, -1)),
         )

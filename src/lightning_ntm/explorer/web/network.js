@@ -104,8 +104,8 @@ const NETWORK = (() => {
 
   /** Return the parameters of all heads from an interface vector; those of a head are side by side. */
   function headParameters(network, x) {
-    const { reads, writes, width, max_shift } = network.memory, heads = reads + writes, written = writes * width;
-    const shifts = 2 * max_shift + 1;
+    const { reads, writes, width, max_shift, min_sharpening } = network.memory;
+    const heads = reads + writes, written = writes * width, shifts = 2 * max_shift + 1;
     let at = 0;
     const next = (count, activation) => {
       const part = x.subarray(at, at + count);
@@ -115,7 +115,7 @@ const NETWORK = (() => {
     x = x.map((value) => Math.min(HEAD_LIMIT, Math.max(-HEAD_LIMIT, value)));
     const key = next(heads * width, Math.tanh), add = next(written, Math.tanh);
     const gate = next(heads, sigmoid), erase = next(written, sigmoid);
-    const strength = next(heads, softplus), sharpening = next(heads, (value) => 1 + softplus(value));
+    const strength = next(heads, softplus), sharpening = next(heads, (value) => min_sharpening + softplus(value));
     const shift = joined(...Array.from({ length: heads }, () => softmax(next(shifts))));
     return { key, strength, gate, shift, sharpening, erase, add };
   }

@@ -56,8 +56,8 @@ def arrays(saved: Sequence[str], state: Sequence[str]) -> tuple[str, ...]:
     return (*BEFORE, *saved, *first, *last, *BETWEEN, *dfirst, *dlast)
 
 
-#: Integers of a call (those of the network's numbers, then whether steps are saved), and the last of the numbers.
-Options = tuple[list[int], float]
+#: Integers of a call (those of the network's numbers, then whether steps are saved), and the network's other numbers.
+Options = tuple[list[int], list[float]]
 
 #: Shapes of the weights of the layers, that of the heads last.
 Shapes = tuple[tuple[int, ...], ...]
@@ -126,13 +126,24 @@ class Layout(NamedTuple):
     plans: dict[Any, Any]  # of calls that compute a loss, by what else they depend on
 
 
+def options_of(numbers: Sequence[float], *, keep: bool) -> Options:
+    """Return the options of a call.
+
+    Args:
+        numbers: What a network declares (`Numbers`): integers and truth values, then floats.
+        keep: Whether steps are saved for the backward.
+    """
+    counts = [int(number) for number in numbers if not isinstance(number, float)]
+    return [*counts, int(keep)], [number for number in numbers if isinstance(number, float)]
+
+
 def layout_of(
     network: str, inputs: Tensor, state: Sequence[Tensor], weights: Sequence[Tensor], options: Options
 ) -> Layout:
     """Return the layout of a call; calls of equal shapes share one object."""
-    counts, number = options
+    counts, numbers = options
     shapes = tuple(tuple(weight.shape) for weight in weights)
-    return _made(network, tuple(inputs.shape), tuple(state[0].shape), shapes, tuple(counts), number)
+    return _made(network, tuple(inputs.shape), tuple(state[0].shape), shapes, tuple(counts), tuple(numbers))
 
 
 @lru_cache(1024)
@@ -142,9 +153,9 @@ def _made(
     memory: tuple[int, ...],
     weights: Shapes,
     counts: tuple[int, ...],
-    number: float,
+    numbers: tuple[float, ...],
 ) -> Layout:
-    program, options = program_of(network), (list(counts), number)
+    program, options = program_of(network), (list(counts), list(numbers))
     starts, total = {}, 0
     for name, count in program.saved_counts(inputs, memory, weights, counts).items():
         starts[name], total = total, total + count

@@ -20,15 +20,15 @@ def _sequence(
     weights: Sequence[Tensor],
     biases: Sequence[Tensor],
     counts: Sequence[int],
-    number: float,
+    numbers: Sequence[float],
 ) -> list[Tensor]:
     """Return the outputs of controller and reads, the last state, and what is saved."""
-    layout = layout_of(network, inputs, state, weights, (list(counts), number))
+    layout = layout_of(network, inputs, state, weights, (list(counts), list(numbers)))
     return list(forward(layout, inputs, state, weights, biases))
 
 
 @_sequence.register_fake
-def _(network, inputs, state, weights, biases, counts, number):  # type: ignore[no-untyped-def]
+def _(network, inputs, state, weights, biases, counts, numbers):  # type: ignore[no-untyped-def]
     features = weights[-1].shape[1] + state[program_of(network).STATE.index("reads")][0].numel()
     output = inputs.new_empty(inputs.shape[1], inputs.shape[0], features)
     end = [torch.empty_like(part, memory_format=torch.contiguous_format) for part in state]
@@ -46,11 +46,11 @@ def _sequence_backward(
     output: Tensor,
     buffer: Tensor,
     counts: Sequence[int],
-    number: float,
+    numbers: Sequence[float],
     gradients: Sequence[Tensor | None],
 ) -> list[Tensor]:
     """Return the gradients of inputs, state, weights and biases, one after the other."""
-    layout = layout_of(network, inputs, state, weights, (list(counts), number))
+    layout = layout_of(network, inputs, state, weights, (list(counts), list(numbers)))
     check_order(buffer, layout)  # hooks may have changed it
     dinputs, *others = backward(layout, inputs, state, weights, (output, buffer), gradients, of_inputs=True)
     assert dinputs is not None
@@ -58,14 +58,14 @@ def _sequence_backward(
 
 
 @_sequence_backward.register_fake
-def _(network, inputs, state, weights, output, buffer, counts, number, gradients):  # type: ignore[no-untyped-def]
+def _(network, inputs, state, weights, output, buffer, counts, numbers, gradients):  # type: ignore[no-untyped-def]
     alike = [torch.empty_like(part, memory_format=torch.contiguous_format) for part in (inputs, *state, *weights)]
     return [*alike, *(weight.new_empty(weight.shape[0]) for weight in weights)]
 
 
 def _save(ctx: Any, inputs: Any, output: Any) -> None:
-    ctx.network, given, state, weights, _, counts, number = inputs
-    ctx.options, ctx.num_states = (list(counts), number), len(state)
+    ctx.network, given, state, weights, _, counts, numbers = inputs
+    ctx.options, ctx.num_states = (list(counts), list(numbers)), len(state)
     ctx.save_for_backward(given, output[0], output[-1], *state, *weights)
     ctx.mark_non_differentiable(output[-1])
     ctx.set_materialize_grads(False)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from lightning_ntm.kernels.cpu import native, whole
 from lightning_ntm.kernels.cpu.blocks import Block
-from lightning_ntm.kernels.cpu.layout import Layout, layout_of
+from lightning_ntm.kernels.cpu.layout import Layout, layout_of, options_of
 from lightning_ntm.kernels.loss import KnownLoss
 from lightning_ntm.kernels.plain import PLAIN, is_unreadable, linear_layers
 
@@ -30,15 +30,14 @@ class Prepared:
 
     def __init__(self, network: str, model: Any, known: KnownLoss):
         layers, numbers = list(linear_layers(model).values()), model.replaced_numbers()
-        *counts, last = numbers
         self.network, self.known, self.input_size = network, known, model.input_size
-        self.options = [*map(int, counts), 1], float(last)
+        self.options = options_of(numbers, keep=True)
         weights, biases = [layer.weight for layer in layers], [layer.bias for layer in layers]
         self.tensors = whole.Tensors((), weights, biases)
         self.nothing = [] if numbers.recurrent else [weights[0].new_empty(0)] * 2
         self.learned: whole.Learned | None = None
         shapes = tuple(weight.shape for weight in weights)
-        self.plans = _plans(network, shapes, weights[0].dtype, tuple(counts), float(last), known)
+        self.plans = _plans(network, shapes, weights[0].dtype, tuple(numbers), known)
 
     @property
     def parameters(self) -> list[nn.Parameter]:

@@ -18,7 +18,7 @@ from torch import Tensor
 from lightning_ntm.kernels.autocast import refused_dtypes
 from lightning_ntm.kernels.call import DeclaredNetwork, declared
 from lightning_ntm.kernels.cpu import native, whole
-from lightning_ntm.kernels.cpu.layout import Layout, layout_of
+from lightning_ntm.kernels.cpu.layout import Layout, layout_of, options_of
 from lightning_ntm.kernels.cpu.library import entry_points, opened
 from lightning_ntm.kernels.cpu.operator import SEQUENCE
 from lightning_ntm.kernels.cpu.saved import check_order, order_in, with_order
@@ -68,8 +68,7 @@ def run(network: str, model: DeclaredNetwork, inputs: Tensor, state: Any) -> tup
     tensors, weights, biases, numbers = call.state, call.weights, call.biases, call.numbers
     inputs = inputs.to(tensors[0].dtype)  # under autocast they may have fewer bits
     keep = torch.is_grad_enabled() and any(t.requires_grad for t in (inputs, *tensors, *weights, *biases))
-    *counts, last = numbers
-    options = [*map(int, counts), int(keep)], last
+    options = options_of(numbers, keep=keep)
     if torch.compiler.is_compiling() or has_dispatch_modes() or torch.jit.is_tracing():
         output, *end, _ = SEQUENCE(network, inputs, tensors, weights, biases, *options)
     elif keep:
@@ -89,8 +88,7 @@ def loss(
     """Return the loss of a whole sequence, with all gradients."""
     inputs = episodes[0]
     call = declared(model, state)
-    *counts, last = call.numbers
-    layout = layout_of(network, inputs, call.state, call.weights, ([*map(int, counts), 1], last))
+    layout = layout_of(network, inputs, call.state, call.weights, options_of(call.numbers, keep=True))
     tensors = *call.state, *call.weights, *call.biases, call.output.weight, call.output.bias
     program = partial(_loss, layout, [part.requires_grad for part in call.state])
     return run_loss(program, criterion, episodes, tensors, linear=not (layout.limited and scaled))

@@ -44,7 +44,7 @@ def every_of(time: int) -> int:
 
 def sizes_of(inputs: tuple[int, ...], memory: tuple[int, ...], weights: Shapes, options: Options) -> Sizes:
     """Return the struct of all sizes."""
-    (recurrent, reads, *switches, keep), mask_floor = options
+    (recurrent, reads, *switches, keep), (mask_floor,) = options
     _, hidden = weights[-1]
     layers, every = len(weights) - 1, every_of(inputs[1])
     return Sizes(*inputs, hidden, layers, *memory[1:], reads, recurrent, keep, every, *switches, mask_floor)

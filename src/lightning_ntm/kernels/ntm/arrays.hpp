@@ -11,11 +11,12 @@
 namespace ntm {
 namespace {
 
-constexpr std::int64_t layout = 4;  // LAYOUT in layout.py
+constexpr std::int64_t layout = 5;  // LAYOUT in layout.py
 
 struct Sizes : ControlledSizes {
     index writes, max_shift;
     double limit;  // bound on each number of the gradient of a weighting; 0: none
+    double least_sharpening;
 
     index heads() const { return reads + writes; }
     index moves() const { return 2 * max_shift + 1; }

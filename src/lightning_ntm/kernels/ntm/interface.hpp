@@ -39,7 +39,7 @@ void activate(const Sizes& s, const Parts& parts, const T* __restrict emitted, T
 #pragma omp simd
     for (index i = parts.gate; i < parts.strength; ++i) activated[i] = sigmoid(activated[i]);
     for (index i = parts.strength; i < parts.sharpening; ++i) activated[i] = softplus(activated[i]);
-    for (index i = parts.sharpening; i < parts.moves; ++i) activated[i] = T(1) + softplus(activated[i]);
+    for (index i = parts.sharpening; i < parts.moves; ++i) activated[i] = T(s.least_sharpening) + softplus(activated[i]);
     for (index h = 0; h < s.heads(); ++h) {
         T* moves = activated + parts.moves + h * s.moves();
         softmax(s.moves(), T(1), moves, moves);

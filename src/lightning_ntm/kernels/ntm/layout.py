@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from lightning_ntm.kernels.cpu.layout import SIZES, Options, Shapes, arrays, with_layers
 
 #: Version of the structs; `layout` in arrays.hpp.
-LAYOUT = 4
+LAYOUT = 5
 
 #: Steps from one saved memory to the next.
 EVERY = 4
@@ -29,15 +29,18 @@ ARRAYS = arrays(SAVED, STATE)
 class Sizes(ctypes.Structure):
     """As `Sizes` in arrays.hpp."""
 
-    _fields_ = [*((name, ctypes.c_int64) for name in (*SIZES, "writes", "max_shift")), ("limit", ctypes.c_double)]
+    _fields_ = [
+        *((name, ctypes.c_int64) for name in (*SIZES, "writes", "max_shift")),
+        *((name, ctypes.c_double) for name in ("limit", "least_sharpening")),
+    ]
 
 
 def sizes_of(inputs: tuple[int, ...], memory: tuple[int, ...], weights: Shapes, options: Options) -> Sizes:
     """Return the struct of all sizes."""
-    (recurrent, reads, writes, max_shift, keep), limit = options
+    (recurrent, reads, writes, max_shift, keep), numbers = options
     _, hidden = weights[-1]
     layers = len(weights) - 1
-    return Sizes(*inputs, hidden, layers, *memory[1:], reads, recurrent, keep, EVERY, writes, max_shift, limit)
+    return Sizes(*inputs, hidden, layers, *memory[1:], reads, recurrent, keep, EVERY, writes, max_shift, *numbers)
 
 
 def saved_counts(
@@ -59,4 +62,4 @@ def saved_counts(
 
 def limited(options: Options) -> bool:
     """Return whether gradients are limited."""
-    return bool(options[1])
+    return bool(options[1][0])

@@ -11,3 +11,4 @@ class Numbers(NamedTuple):
     num_write_heads: int
     max_shift: int
     gradient_limit: float  # 0 for none
+    min_sharpening: float

@@ -10,6 +10,7 @@ from lightning_ntm.kernels.ntm.triton.basics import (
     clamped,
     load_slots,
     load_weighting,
+    softplus,
     store_clamped_gradient,
     store_slot_sums,
     tanh,
@@ -137,6 +138,13 @@ def moves_backward(content, previous, gate, dshifted, moves, dmoves, slots, s: t
     shares = shares / tl.where(h < s.heads, tl.sum(shares, 0)[None, :], 1.0)
     dlogits = shares * (dshares - tl.sum(shares * dshares, 0)[None, :])
     store_clamped_gradient(moves + h * s.shifts + i, dmoves + h * s.shifts + i, dlogits, inside)
+
+
+@triton.jit
+def sharpening_of(raw, s: tl.constexpr):
+    """Return the sharpening of heads from a part of the interface vector."""
+    # Without a dtype the least sharpening would be rounded to float32.
+    return tl.full((), s.min_sharpening, raw.dtype) + softplus(raw)
 
 
 @triton.jit

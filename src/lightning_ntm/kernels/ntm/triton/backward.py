@@ -87,6 +87,7 @@ def backward(
     HIDDEN_CHUNK: tl.constexpr,
     FIRST_CHUNK: tl.constexpr,
     OTHER_CHUNK: tl.constexpr,
+    MIN_SHARPENING: tl.constexpr,
     LIMIT: tl.constexpr,
     OF_END: tl.constexpr,
 ):
@@ -109,6 +110,7 @@ def backward(
         slot_block=SLOT_BLOCK,
         slot_split=SLOT_SPLIT,
         shift_block=SHIFT_BLOCK,
+        min_sharpening=MIN_SHARPENING,
     )
     ADDS: tl.constexpr = s.heads * WIDTH
     GATE: tl.constexpr = ADDS + WRITES * WIDTH

@@ -61,6 +61,7 @@ class Constants(NamedTuple):
     slot_block: tl.constexpr  # slots of the memory that are processed at once
     slot_split: tl.constexpr  # parts of a sum over slots
     shift_block: tl.constexpr
+    min_sharpening: tl.constexpr
 
 
 class Matrix(NamedTuple):

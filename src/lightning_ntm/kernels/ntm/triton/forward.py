@@ -97,6 +97,7 @@ def forward(
     SLOTS_BLOCK: tl.constexpr,
     SLOT_BLOCK: tl.constexpr,
     SHIFT_BLOCK: tl.constexpr,
+    MIN_SHARPENING: tl.constexpr,
     GATES_SPLIT: tl.constexpr,
     EMITTED_SPLIT: tl.constexpr,
     SLOT_SPLIT: tl.constexpr,
@@ -123,6 +124,7 @@ def forward(
         slot_block=SLOT_BLOCK,
         slot_split=SLOT_SPLIT,
         shift_block=SHIFT_BLOCK,
+        min_sharpening=MIN_SHARPENING,
     )
     ADDS: tl.constexpr = s.heads * WIDTH
     GATE: tl.constexpr = ADDS + WRITES * WIDTH

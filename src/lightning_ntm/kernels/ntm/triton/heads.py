@@ -21,6 +21,7 @@ from lightning_ntm.kernels.ntm.triton.addressing import (
     moves_backward,
     sharpen,
     sharpen_backward,
+    sharpening_of,
     shift,
     shift_backward,
     unit_key_backward,
@@ -64,7 +65,7 @@ def address(
     tl.debug_barrier()
     gate = sigmoid(clamped(emitted + at.gates + h, is_head))
     shifted = shift(content, weights, gate, emitted + at.moves, slots, s)
-    sharpening = 1 + softplus(clamped(emitted + at.sharpenings + h, is_head))
+    sharpening = sharpening_of(clamped(emitted + at.sharpenings + h, is_head), s)
     chunk = load_rows(next_weights, 0, NEXT)
     store_weightings(weights_after, sharpen(shifted, sharpening, slots, s), slots, s)
     tl.debug_barrier()
@@ -164,7 +165,7 @@ def sharpen_and_shift_backward(
     if LIMIT > 0:
         # As an argument, or without a dtype, it would be rounded to float32.
         dweighting = held_within(dweighting, tl.full((), LIMIT, dweighting.dtype))
-    dmoved, dsharpening = sharpen_backward(shifted, 1 + softplus(raw), weighting, dweighting)
+    dmoved, dsharpening = sharpen_backward(shifted, sharpening_of(raw, s), weighting, dweighting)
     store_weightings(dshifted, dmoved, slots, s)
     places = at.sharpenings + h
     store_clamped_gradient(emitted + places, demitted + places, dsharpening * sigmoid(raw), is_head)

@@ -21,14 +21,15 @@ class Options(NamedTuple):
     writes: int
     shifts: int
     limit: float
+    min_sharpening: float
     weights_dtype: torch.dtype | None  # under autocast, else `None`
 
     @classmethod
     def of(cls, numbers: Numbers, device: str) -> "Options":
         """Return the options of an NTM under the current autocast."""
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
-        recurrent, reads, writes, max_shift, limit = numbers
-        return cls(recurrent, reads, writes, 2 * max_shift + 1, limit, dtype)
+        recurrent, reads, writes, max_shift, limit, min_sharpening = numbers
+        return cls(recurrent, reads, writes, 2 * max_shift + 1, limit, min_sharpening, dtype)
 
 
 class Product(NamedTuple):
@@ -185,10 +186,10 @@ class Sizes:
         }
 
     @cached_property
-    def forward(self) -> dict[str, int]:
+    def forward(self) -> dict[str, int | float]:
         """Constants of the forward program."""
         products = self.products["GATES"].constants("GATES") | self.products["EMITTED"].constants("EMITTED")
-        return self.constants | products | {"PARTS": self.parts}
+        return self.constants | products | {"PARTS": self.parts, "MIN_SHARPENING": self.options.min_sharpening}
 
     @cached_property
     def backward(self) -> dict[str, int | float]:
@@ -197,7 +198,8 @@ class Sizes:
         for name in ("HIDDEN", "FIRST", "OTHER"):
             of_products |= self.products[name].constants(name)
         columns = {f"{name}_COLUMNS": self.products[name].columns for name in ("FIRST", "OTHER")}
-        return self.constants | of_products | columns | {"PARTS": self.parts, "LIMIT": self.options.limit}
+        limits = {"LIMIT": self.options.limit, "MIN_SHARPENING": self.options.min_sharpening}
+        return self.constants | of_products | columns | {"PARTS": self.parts} | limits
 
 
 def padded(count: int, multiple: int = 4) -> int:
