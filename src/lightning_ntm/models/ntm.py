@@ -277,5 +277,5 @@ def _memory_of(given: Mapping[str, Any], others: Mapping[str, Any]) -> Memory[An
         return NTMMemory(**sizes)
     check_kind(Memory, "a module of the class Memory", memory=memory)
     keep_defaults(NTM, "memory", {**sizes, **others})
-    user_memory: Memory[Any] = memory
-    return user_memory
+    own: Memory[Any] = memory
+    return own
