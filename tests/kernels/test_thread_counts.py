@@ -7,8 +7,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from lightning_ntm import DNC, NTM, StackRNN, TapeRNN
 from lightning_ntm.cores import threads
-from lightning_ntm.kernels.cpu import thread_counts
+from lightning_ntm.kernels.cells import cpu as cells
+from lightning_ntm.kernels.cpu import native, thread_counts
 from lightning_ntm.kernels.cpu.thread_counts import (
     LONGEST_PAUSE,
     PAUSE,
@@ -107,3 +109,18 @@ def test_threads_are_one_for_each_core_or_what_the_environment_says(said, expect
     if said is not None:
         monkeypatch.setenv("OMP_NUM_THREADS", said)
     assert threads() == expected
+
+
+@pytest.mark.parametrize("batch", [1, 2, 8, 9, 19])
+@pytest.mark.parametrize("kind", [NTM, DNC, StackRNN, TapeRNN], ids=lambda kind: kind.__name__)
+def test_outputs_and_gradients_have_the_same_bits_with_any_number_of_threads(kind, batch, monkeypatch):
+    torch.manual_seed(0)
+    model, inputs = kind(4, 3, hidden_size=37, backend="cpu"), torch.randn(batch, 11, 4, requires_grad=True)
+    found = []
+    for count in (1, 2, 3, 8):
+        for module in (cells, native):
+            monkeypatch.setattr(module, "with_threads", lambda kind, sizes, call, count=count: call(count))
+        outputs, _ = model(inputs)
+        found.append([outputs, *torch.autograd.grad(outputs.square().sum(), [inputs, *model.parameters()])])
+    for other in found[1:]:
+        assert all(map(torch.equal, found[0], other))
