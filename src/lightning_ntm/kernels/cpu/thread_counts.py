@@ -67,7 +67,7 @@ class ThreadCount:
         before = time.perf_counter()
         result = function(self.numbers[self.place + self.ways[0] * other])
         self.times[other].append((time.perf_counter() - before) / work)
-        if len(self.times[1]) in (FEW, CALLS) and other:
+        if other and (len(self.times[1]) == FEW or len(self.times[1]) >= CALLS):
             self._decide()
         return result
 
