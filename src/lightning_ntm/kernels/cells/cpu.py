@@ -55,12 +55,16 @@ def refusal(model: Any, inputs: Tensor, state: Any) -> str | None:
 
 
 def _refused_memory(memory: Any, inputs: Tensor, state: Any) -> str | None:
-    """Return what of a memory without hooks of its own rules out the program, or `None`."""
+    """Return which number of actions or lengths of a memory rules out the program, or `None`."""
     (_, memories, _, width), jumps = state[0].shape, getattr(memory, "length_oracle", False)
     expected = memories * ((ACTIONS_WITH_JUMPS if jumps else ACTIONS) + width)
     if memory.interface_size != expected:
         return f"the interface vector of the memory has {memory.interface_size} numbers, not {expected}."
-    return unlike(lambda: ["state.memory.length"], [state.length], [inputs.shape[:1]], inputs) if jumps else None
+    if not jumps:
+        return None
+    if state.length.dtype != torch.int64:
+        return f"state.memory.length is {state.length.dtype}, not torch.int64."
+    return unlike(lambda: ["state.memory.length"], [state.length], [tuple(inputs.shape[:1])], inputs)
 
 
 def run(model: Any, inputs: Tensor, state: Any) -> tuple[Tensor, Any]:
