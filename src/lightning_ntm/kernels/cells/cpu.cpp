@@ -15,8 +15,8 @@
 namespace ntm {
 namespace {
 
-// The weights of the slot before, of the same slot and of the slot after in the next memory; of a tape with jumps also
-// those of the slots that a jump to the left or to the right moves there.
+// The weights of the slot before, of the same slot and of the slot after in the next memory. Of a tape with jumps also
+// those of the slots at a jump to the left and to the right.
 template <class T>
 struct Mix {
     T before, same, after, left = 0, right = 0;
@@ -143,19 +143,19 @@ class Group {
         }
     }
 
-    // Where in the padded tape the slots begin that a jump by so many cells to the right moves to the head.
-    index jumped(index cells) const { return (1 + cells) * s.width; }
-    index right(index g) const { return jumped(a.jumps[first + g]); }
-    index left(index g) const { return jumped((s.slots - a.jumps[first + g]) % s.slots); }
+    // Where in the padded tape the cells begin as they are counted after a jump of the head to the left or to the right.
+    index left(index g) const { return (1 + s.slots - a.jumps[first + g]) * s.width; }
+    index right(index g) const { return (1 + a.jumps[first + g]) * s.width; }
 
+    // The next memory, from the padded one.
     void mix(index g, const Mix<T>& by, const T* p, T* to) const {
         const index width = s.width, size = s.memory();
-        const T *left = p, *right = p;
-        if constexpr (jumps) left += this->left(g), right += this->right(g);
+        const T *leftwards = p, *rightwards = p;
+        if constexpr (jumps) leftwards += left(g), rightwards += right(g);
 #pragma omp simd
         for (index i = 0; i < size; ++i) {
             T sum = by.before * p[i] + by.same * p[i + width] + by.after * p[i + 2 * width];
-            if constexpr (jumps) sum += by.left * left[i] + by.right * right[i];
+            if constexpr (jumps) sum += by.left * leftwards[i] + by.right * rightwards[i];
             to[i] = sum;
         }
     }
@@ -195,6 +195,7 @@ class Group {
         mix_backward(g, mix_of<T, actions>(s, a_m), dm, demitted + s.vectors() + m * width);
     }
 
+    // Replaces the gradient of the next memory by that of the memory, and sets that of the vector.
     void mix_backward(index g, const Mix<T>& by, T* dm, T* dvector) {
         const index width = s.width, size = s.memory();
         T* dp = dpadded.data();
