@@ -159,8 +159,9 @@ class _Sequence(torch.autograd.Function):
         ctx.save_for_backward(inputs, cells, hidden, *parameters)
         ctx.call, ctx.recurrent, ctx.layers, ctx.sizes, ctx.kept = call, recurrent, layers, sizes, kept
         units = kept.recurrent[1:, :, sizes.reads :]
+        controlled = empty(cells, sizes.batch, sizes.time, sizes.hidden).copy_(units.transpose(0, 1))
         end = kept.memory[sizes.time if call.keep else sizes.time % 2].clone()
-        return units.transpose(0, 1).contiguous(), end, units[-1].clone()
+        return controlled, end, units[-1].clone()
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
@@ -185,7 +186,8 @@ class _Sequence(torch.autograd.Function):
         pointers = [0, ctx.recurrent.data_ptr(), 0, *_pointers(layers, ctx.call, kept)]
         pointers += [0 if tensor is None else tensor.data_ptr() for tensor in (*results, of_cells)]
         _call(sizes, of_cells, pointers, backward=True)
-        seen = torch.cat([inputs.transpose(0, 1), kept.recurrent[:-1]], dim=-1)
+        seen = empty(inputs, sizes.time, sizes.batch, weight.shape[-1])
+        torch.cat([inputs.transpose(0, 1), kept.recurrent[:-1]], dim=-1, out=seen)
         of_layers = [*_of_layer(of_sums, seen)]
         units, vectors = kept.recurrent[1:, :, reads:], sizes.vectors
         of_layers += _of_layer(of_interface[..., : sizes.of_heads], units)
