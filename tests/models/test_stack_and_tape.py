@@ -204,6 +204,9 @@ def test_the_native_program_jumps_by_any_length_as_the_loop_does(lengths, sizes,
     time, hidden, slots, width, tapes = sizes
     options = {"hidden_size": hidden, "memory_width": width, "num_tapes": tapes, "write_hidden_size": writer}
     model = drawn(TapeRNN, **ORACLE, **options)
+    with torch.no_grad():
+        for parameter in model.parameters():  # with larger weights of many units, a rounding grows beyond 1e-10
+            parameter.div_(parameter.shape[-1] ** 0.5)
     empty = model.initial_state(len(lengths), slots=slots, length=torch.tensor(lengths))
     assert_same_as_the_loop(model, strings(len(lengths), time), empty)
 
