@@ -35,7 +35,7 @@ ORACLE = {"length_oracle": True}
 with_oracle = pytest.mark.parametrize(
     ("kind", "options"), [(StackRNN, {}), (TapeRNN, {}), (TapeRNN, ORACLE)], ids=["StackRNN", "TapeRNN", "oracle"]
 )
-INT64 = st.integers(-(2**63), 2**63 - 1)
+INT64 = st.integers(-(2**63), 2**63 - 1) | st.sampled_from([-(2**63), 2**63 - 1])
 ACTIONS = st.lists(st.integers(0, 2), min_size=1, max_size=12)
 
 
