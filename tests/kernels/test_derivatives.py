@@ -169,6 +169,7 @@ OTHERS = {
     "SDNC": lambda: SDNC(3, 2, num_links=3, **SIZES),
     "Stack-RNN": lambda: StackRNN(3, 2, hidden_size=5, memory_width=4),
     "Tape-RNN": lambda: TapeRNN(3, 2, hidden_size=5, memory_width=4),
+    "Tape-RNN with jumps": lambda: TapeRNN(3, 2, hidden_size=5, memory_width=4, length_oracle=True),
     "Transformer": lambda: Transformer(3, 2, hidden_size=4, num_layers=1, num_heads=2),
     "Transformer that sees all": lambda: Transformer(3, 2, hidden_size=4, num_layers=1, num_heads=2, causal=False),
 }

@@ -209,6 +209,7 @@ OTHERS = {
     "SDNC": lambda: SDNC(3, 2, num_links=3, **SIZES),
     "Stack-RNN": lambda: StackRNN(3, 2, hidden_size=8, memory_width=4),
     "Tape-RNN": lambda: TapeRNN(3, 2, hidden_size=8, memory_width=4),
+    "Tape-RNN with jumps": lambda: TapeRNN(3, 2, hidden_size=8, memory_width=4, length_oracle=True),
     "Transformer": lambda: Transformer(3, 2, hidden_size=8, num_layers=1, num_heads=2),
 }
 EVERYTHING = {**CHANGES, **LINEAR_CHANGES, **REPLACEMENTS, "step of an instance": set_step}

@@ -3,6 +3,7 @@
 import copy
 import math
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import given, strategies as st
 from tests.forked import scripted
 
 from lightning_ntm import NTM, Stack, StackRNN, TapeRNN, functional as fn
+from lightning_ntm.kernels.cells.cpu import refusal as cells_refusal
 from lightning_ntm.models import GRUController, StackMemory, TapeMemory
 from lightning_ntm.states import flatten, mapped
 from lightning_ntm.testing import check_model
@@ -29,6 +31,11 @@ VARIANTS = [
 ]
 every_variant = pytest.mark.parametrize(("kind", "options"), VARIANTS, ids=str)
 both = pytest.mark.parametrize("kind", [StackRNN, TapeRNN])
+ORACLE = {"length_oracle": True}
+with_oracle = pytest.mark.parametrize(
+    ("kind", "options"), [(StackRNN, {}), (TapeRNN, {}), (TapeRNN, ORACLE)], ids=["StackRNN", "TapeRNN", "oracle"]
+)
+INT64 = st.integers(-(2**63), 2**63 - 1) | st.sampled_from([-(2**63), 2**63 - 1])
 ACTIONS = st.lists(st.integers(0, 2), min_size=1, max_size=12)
 
 
@@ -44,6 +51,12 @@ def drawn(kind, **options):
         for parameter in model.parameters():
             parameter.copy_(torch.randn_like(parameter))
     return model
+
+
+def strings(batch, time):
+    """Inputs of sequences with strings of 0, 1, 2, ... symbols; an episode may have no step after its string."""
+    inputs = torch.randn(batch, time, 4).double()
+    return inputs.masked_fill(torch.arange(time)[:, None] < torch.arange(batch)[:, None, None], 0)
 
 
 def softmax(x):
@@ -151,26 +164,51 @@ PROGRAMS = [
     ),
     *((TapeRNN, options) for options in ({"num_tapes": 3}, {"memory_slots": 2}, {"write_hidden_size": 0})),
     (TapeRNN, {"write_hidden_size": 19, "num_tapes": 2, "memory_width": 1}),
+    *((TapeRNN, {**ORACLE, **options}) for options in ({}, {"memory_slots": 40, "hidden_size": 33})),
+    *((TapeRNN, {**ORACLE, **options}) for options in ({"num_tapes": 3}, {"memory_slots": 2, "memory_width": 1})),
+    (TapeRNN, {**ORACLE, "write_hidden_size": 0, "num_tapes": 2, "memory_width": 17}),
 ]
 
 
 @pytest.mark.parametrize(("kind", "options"), PROGRAMS, ids=str)
 @pytest.mark.parametrize("begun", [False, True])
 def test_the_native_program_has_the_numbers_and_gradients_of_the_loop(kind, options, begun):
-    model, inputs = drawn(kind, **options), torch.randn(11, 9, 4).double()
+    model, inputs = drawn(kind, **options), strings(11, 9)
     empty = model.initial_state(11)
-    start = [torch.randn_like(part) for part in (empty.memory[0], empty.controller.hidden)] if begun else []
+    assert_same_as_the_loop(model, inputs, empty if begun else None)
+
+
+def assert_same_as_the_loop(model, inputs, empty):
+    """Compare the programs from cells and hidden units that are drawn, or without a state."""
+    start = [torch.randn_like(part) for part in (empty.memory[0], empty.controller.hidden)] if empty else []
     found = []
     for model.backend in ("reference", "cpu"):
         leaves = [part.clone().requires_grad_() for part in (inputs, *start)]
-        logits, end = model(leaves[0], state_of(empty, *leaves[1:]) if begun else None)
+        logits, end = model(leaves[0], state_of(empty, *leaves[1:]) if empty else None)
         ends = [part for part in flatten(end) if part.is_floating_point()]
         loss = logits.square().sum() + sum(part.pow(3).sum() for part in ends)
         with torch.no_grad():
-            again, _ = model(inputs, state_of(empty, *start) if begun else None)
-        found.append([logits, again, *ends, *torch.autograd.grad(loss, [*leaves, *model.parameters()])])
+            again, last = model(inputs, state_of(empty, *start) if empty else None)
+        gradients = torch.autograd.grad(loss, [*leaves, *model.parameters()])
+        found.append([logits, again, *flatten(end), *flatten(last), *gradients])
     for expected, mine in zip(*found, strict=True):
         torch.testing.assert_close(mine, expected, rtol=0, atol=1e-10 * max(1, float(expected.detach().abs().max())))
+
+
+@given(
+    lengths=st.lists(st.integers(-30, 30) | INT64, min_size=1, max_size=10),
+    sizes=st.tuples(st.integers(1, 6), st.integers(1, 20), st.integers(2, 20), st.integers(1, 18), st.integers(1, 3)),
+    writer=st.sampled_from([0, 1, 17]),
+)
+def test_the_native_program_jumps_by_any_length_as_the_loop_does(lengths, sizes, writer):
+    time, hidden, slots, width, tapes = sizes
+    options = {"hidden_size": hidden, "memory_width": width, "num_tapes": tapes, "write_hidden_size": writer}
+    model = drawn(TapeRNN, **ORACLE, **options)
+    with torch.no_grad():
+        for parameter in model.parameters():  # with larger weights of many units, a rounding grows beyond 1e-10
+            parameter.div_(parameter.shape[-1] ** 0.5)
+    empty = model.initial_state(len(lengths), slots=slots, length=torch.tensor(lengths))
+    assert_same_as_the_loop(model, strings(len(lengths), time), empty)
 
 
 def state_of(like, cells, hidden):
@@ -179,10 +217,10 @@ def state_of(like, cells, hidden):
     return type(like)(memory, type(like.controller)(hidden))
 
 
-@both
-def test_the_native_program_computes_in_float32_with_any_number_of_threads(kind):
+@with_oracle
+def test_the_native_program_computes_in_float32_with_any_number_of_threads(kind, options):
     torch.manual_seed(0)
-    model, inputs, threads = small(kind), torch.randn(19, 7, 4), torch.get_num_threads()
+    model, inputs, threads = small(kind, **options), strings(19, 7).float().requires_grad_(), torch.get_num_threads()
     model.backend = "reference"
     expected, _ = model(inputs)
     model.backend = "cpu"
@@ -190,35 +228,81 @@ def test_the_native_program_computes_in_float32_with_any_number_of_threads(kind)
         answers = []
         for count in (1, 3):
             torch.set_num_threads(count)
-            answers.append(model(inputs)[0])
+            logits, _ = model(inputs)
+            answers.append([logits, *torch.autograd.grad(logits.square().sum(), [inputs, *model.parameters()])])
     finally:
         torch.set_num_threads(threads)
-    torch.testing.assert_close(answers[0], expected, rtol=0, atol=1e-5)
-    assert torch.equal(*answers)
+    torch.testing.assert_close(answers[0][0], expected, rtol=0, atol=1e-5)
+    assert all(map(torch.equal, *answers))
 
 
-@both
-def test_the_native_program_runs_what_it_can(kind):
-    inputs, hooked, oracle = torch.zeros(1, 2, 4), small(kind), small(TapeRNN, length_oracle=True)
-    assert small(kind).backend_for(inputs) == "cpu"
+@with_oracle
+def test_the_native_program_runs_what_it_can(kind, options):
+    inputs, hooked, layers = torch.zeros(1, 2, 4), small(kind, **options), small(kind, num_layers=2, **options)
+    assert small(kind, **options).backend_for(inputs) == "cpu"
     hooked.heads.register_forward_hook(lambda *_: None)
-    others = small(kind, num_layers=2), small(kind, controller="gru"), hooked, oracle
-    for model in others:
+    for model in (layers, small(kind, controller="gru", **options), hooked):
         assert model.backend_for(inputs) == "reference"
-    for model, reason in ((others[0], "the controller has 2 layers, not 1"), (oracle, "the heads jump by the length")):
-        model.backend = "cpu"
-        with pytest.raises(ValueError, match=rf"cannot run this call: {reason}"):
-            model(inputs)
-    written = small(TapeRNN)
+    layers.backend = "cpu"
+    with pytest.raises(ValueError, match=r"cannot run this call: the controller has 2 layers, not 1"):
+        layers(inputs)
+    written = small(TapeRNN, **options)
     written.writer[1] = torch.nn.Identity()
     assert written.backend_for(inputs) == "reference"
-    empty = small(kind)(torch.zeros(0, 2, 4))[0]
+    empty = small(kind, **options)(torch.zeros(0, 2, 4))[0]
     assert empty.shape == (0, 2, 2)
 
 
-@both
-def test_second_derivatives_behind_the_native_program_are_those_of_the_loop(kind):
-    model, inputs = drawn(kind, backend="cpu"), torch.randn(2, 3, 4).double().requires_grad_()
+@pytest.mark.parametrize("oracle", [False, True])
+def test_a_memory_with_jumps_but_without_their_actions_is_left_to_the_loop(oracle):
+    model, inputs = small(TapeRNN, length_oracle=oracle), torch.zeros(1, 2, 4)
+    model.memory.length_oracle = not oracle
+    assert model.backend_for(inputs) == "reference"
+    with pytest.raises(ValueError, match=r"^actions must have \d weights"):
+        model(inputs)
+    model.backend = "cpu"
+    numbers = "8 numbers, not 6" if oracle else "6 numbers, not 8"
+    with pytest.raises(ValueError, match=rf"the interface vector of the memory has {numbers}\."):
+        model(inputs)
+
+
+class Length(torch.Tensor):
+    """Lengths with behaviour of their own."""
+
+
+@pytest.mark.parametrize(
+    ("length", "reason"),
+    [
+        (torch.ones(3, dtype=torch.int64).as_subclass(Length), "is a Length that cannot be read by its address"),
+        (torch.ones(2, dtype=torch.int64), r"has shape \(2,\), not \(3,\)"),
+        (torch.ones(3, dtype=torch.int64, device="meta"), "is on meta, the inputs are on cpu"),
+        (torch.ones(3, dtype=torch.int64).to_sparse(), "is a Tensor that cannot be read by its address"),
+        (torch.ones(3), "is torch.float32, not torch.int64"),
+    ],
+    ids=["subclass", "shape", "device", "sparse", "dtype"],
+)
+def test_the_native_program_refuses_lengths_that_are_not_plain(length, reason):
+    model, inputs = small(TapeRNN, **ORACLE), torch.zeros(3, 2, 4)
+    state = model.initial_state(3)
+    state = state._replace(memory=state.memory._replace(length=length))
+    assert re.search(rf"^state\.memory\.length {reason}\.$", cells_refusal(model, inputs, state))
+
+
+def test_a_change_of_the_lengths_after_a_call_does_not_change_its_gradients():
+    model, inputs, found = drawn(TapeRNN, **ORACLE, backend="cpu"), strings(3, 5).requires_grad_(), []
+    for change in (0, 1):
+        start = model.initial_state(3, length=torch.tensor([1, 2, 3]))
+        logits, end = model(inputs, start)
+        for state in (start, end):
+            state.memory.length.add_(change)
+        (first,) = torch.autograd.grad(logits.pow(3).sum(), inputs, create_graph=True)
+        found.append([first, *torch.autograd.grad(first.square().sum(), [inputs])])
+    assert all(map(torch.equal, *found))
+
+
+@with_oracle
+def test_second_derivatives_behind_the_native_program_are_those_of_the_loop(kind, options):
+    model, inputs = drawn(kind, backend="cpu", **options), strings(3, 3).requires_grad_()
     found = []
     for model.backend in ("reference", "cpu"):
         (first,) = torch.autograd.grad(model(inputs)[0].pow(3).sum(), inputs, create_graph=True)
@@ -244,7 +328,11 @@ def test_decided_actions_are_those_of_a_stack(actions, slots):
         assert stack[:, 0].tolist() == kept + [0] * (slots - len(kept))
 
 
-@given(actions=st.lists(st.integers(0, 4), min_size=1, max_size=12), slots=st.integers(2, 6), jump=st.integers(1, 9))
+@given(
+    actions=st.lists(st.integers(0, 4), min_size=1, max_size=12),
+    slots=st.integers(2, 6),
+    jump=st.integers(-9, 9) | INT64,
+)
 def test_decided_actions_are_those_of_a_tape_with_a_head(actions, slots, jump):
     tape, cells, head = torch.zeros(slots, 1), [0] * slots, 0
     for number, action in enumerate(actions, start=1):
@@ -294,9 +382,13 @@ def test_the_length_of_the_input_is_counted_for_each_sequence():
 def test_members_of_a_stack_are_told_the_length_too():
     members, inputs = [drawn(TapeRNN, length_oracle=True) for _ in range(2)], torch.randn(2, 3, 6, 4).double()
     inputs[..., :4, -1] = 0
-    logits, state = Stack(members)(inputs)
+    stack = Stack(members)
+    assert stack.backend_for(inputs) == "cpu"
+    logits, state = stack(inputs)
     assert state.memory.length.tolist() == [[4] * 3] * 2
     torch.testing.assert_close(logits[1], members[1](inputs[1])[0], rtol=0, atol=1e-12)
+    stack.backend = "reference"
+    torch.testing.assert_close(stack(inputs)[0], logits, rtol=0, atol=1e-12)
 
 
 @both

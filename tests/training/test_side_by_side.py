@@ -132,12 +132,13 @@ def same_runs(one, other, make=ntm):
             "noise_warmup": 0.5,
         },
         {"make": lambda: LSTM(4, 3, hidden_size=8), "loss": "sum"},
+        {"make": lambda: TapeRNN(4, 3, hidden_size=8, memory_slots=5, length_oracle=True)},
         {"optimizer": lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9), "trainer": {"gradient_clip_val": None}},
         {"scheduler": lambda o: StepLR(o, 5)},
         {"trainer": {"gradient_clip_algorithm": "value", "gradient_clip_val": 0.001, "log_every_n_steps": 1}},
         {"trainer": {"precision": "64-true", "max_steps": -1, "max_epochs": 2, "val_check_interval": None}},
     ],
-    ids=["ntm", "varied slots and noise", "lstm", "sgd", "scheduler", "clipped by value", "float64 and epochs"],
+    ids=["ntm", "slots and noise", "lstm", "jumps", "sgd", "scheduler", "clipped by value", "float64 and epochs"],
 )
 def test_each_run_is_the_one_that_it_is_alone(varied, tmp_path):
     together(tmp_path, **varied).fit()
@@ -435,7 +436,10 @@ def test_a_run_that_loses_its_folder_leaves_and_the_others_go_on(tmp_path, monke
         ({"trainer": {"fast_dev_run": True}}, r"--trainer\.fast_dev_run"),
         ({"make": lambda: Plain(noisy=True)}, "no kernel runs the network, and Plain draws random numbers"),
         ({"make": lambda: Plain(counts=True)}, "no kernel runs the network, and Plain changes its parameters or"),
-        ({"make": lambda: TapeRNN(4, 3, length_oracle=True)}, "no kernel runs the network, and TapeRNN must see each"),
+        (
+            {"make": lambda: TapeRNN(4, 3, length_oracle=True, controller="gru")},
+            "no kernel runs the network, and TapeRNN must see each",
+        ),
         ({"make": lambda: Plain(clamps=True)}, "no kernel runs the network, and "),
         ({"make": lambda: Plain(own=True)}, r"no kernel runs the network, and member 1 has factors \(="),
         ({"make": lambda: Plain(inner=True)}, "no kernel runs the network, and Plain has a forward or hooks"),

@@ -41,6 +41,7 @@ def update_tape(
     if jump is None:
         return moved
     slots = tape.shape[-2]
+    jump = jump % slots  # so that no sum below is beyond the integers
     places = torch.arange(slots, device=tape.device)
     rewritten = padded.narrow(-2, 1, slots)
     for weight, cells in zip(jumps, (-jump, jump), strict=True):

@@ -107,9 +107,9 @@ def changed(model: Declared, inputs: Tensor, state: Any) -> str | None:
             biases.append(parameters.get("bias"))
     shapes = model.replaced_shapes(inputs.shape[0], state)
     return (
-        _unlike(lambda: [f"state.{name}" for name in named(state)], flatten(state), shapes.state, inputs)
-        or _unlike(lambda: [f"{name}.weight" for name in names], weights, shapes.weights, inputs)
-        or _unlike(lambda: [f"{name}.bias" for name in names], biases, shapes.biases, inputs)
+        unlike(lambda: [f"state.{name}" for name in named(state)], flatten(state), shapes.state, inputs)
+        or unlike(lambda: [f"{name}.weight" for name in names], weights, shapes.weights, inputs)
+        or unlike(lambda: [f"{name}.bias" for name in names], biases, shapes.biases, inputs)
     )
 
 
@@ -142,7 +142,7 @@ def overridden(kind: type[Any]) -> str | None:
     return None
 
 
-def _unlike(
+def unlike(
     names: Callable[[], list[str]], tensors: Sequence[Any], shapes: Sequence[tuple[int, ...]], inputs: Tensor
 ) -> str | None:
     """Return which tensor has an unexpected type, shape, device or dtype; names are computed only for the message."""

@@ -142,21 +142,21 @@ class TapeRNN(GrowingModel[TapeRNNState]):
         self, inputs: Float[Tensor, "batch time inputs"], state: TapeRNNState
     ) -> tuple[Float[Tensor, "batch time outputs"], TapeRNNState]:
         """Run the reference: a loop over `step`."""
-        return super().unroll(inputs, self._told(inputs, state))
+        return super().unroll(inputs, self.with_length(inputs, state))
 
     def trace(
         self, inputs: Float[Tensor, "batch time inputs"], state: TapeRNNState | None = None
     ) -> dict[str, Float[Tensor, "batch time ..."]]:
         """Run a sequence step by step and return all that `observe` returns, with a time axis."""
         if self.reads_ahead:
-            state = self._told(inputs, self._checked(inputs, state))
+            state = self.with_length(inputs, self._checked(inputs, state))
         return super().trace(inputs, state)
 
     def _sequence(self, inputs: Tensor, state: TapeRNNState) -> tuple[Tensor, TapeRNNState]:
-        return super()._sequence(inputs, self._told(inputs, state))
+        return super()._sequence(inputs, self.with_length(inputs, state))
 
-    def _told(self, inputs: Tensor, state: TapeRNNState) -> TapeRNNState:
-        """Return a state with the lengths of the inputs, where it has none and the network is told them."""
+    def with_length(self, inputs: Tensor, state: TapeRNNState) -> TapeRNNState:
+        """Return a state with the length of each sequence of a batch, counted where it is 0, for `length_oracle`."""
         if not self.reads_ahead:
             return state
         known, shown = state.memory.length, inputs[..., -1] != 0

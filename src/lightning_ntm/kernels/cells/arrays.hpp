@@ -11,17 +11,17 @@
 namespace ntm {
 namespace {
 
-constexpr std::int64_t layout = 1;  // LAYOUT in layout.py
-constexpr index actions = 3;
+constexpr std::int64_t layout = 2;  // LAYOUT in layout.py
 
 struct Sizes {
     static constexpr index line = 16;  // LINE in layout.py
     static index padded(index count) { return (count + line - 1) / line * line; }
 
     index batch, time, hidden, memories, slots, width;
-    index tape;    // 1: tapes; 0: stacks
-    index writer;  // units of each hidden layer of the writer; 0: the layer `heads` gives the vectors to write
-    index keep;    // 1: save the memory of every step for the backward
+    index tape;     // 1: tapes; 0: stacks
+    index actions;  // 3; 5: tapes whose heads also jump
+    index writer;   // units of each hidden layer of the writer; 0: the layer `heads` gives the vectors to write
+    index keep;     // 1: save the memory of every step for the backward
 
     index reads() const { return memories * width; }
     index recurrent() const { return reads() + hidden; }
@@ -50,6 +50,7 @@ struct Arrays {
     const T* turned;        // recurrent, hidden
     Weight<T> heads;        // of_heads, hidden
     Weight<T> writers[3];   // writer, hidden; writer, writer; reads, writer
+    const index* jumps;     // batch: cells of a jump, at least 0 and less than slots; null where there are none
     T* recurrent;           // time + 1, batch, recurrent: reads and hidden units before each step; the first are given
     T* interface;           // time, batch, interface: weights of the actions; the vectors to write
     T* written[2];          // time, batch, writer: hidden units of the writer

@@ -15,24 +15,26 @@
 namespace ntm {
 namespace {
 
-// The weights of the slot before, of the same slot and of the slot after in the next memory.
+// The weights of the slot before, of the same slot and of the slot after in the next memory. Of a tape with jumps also
+// those of the slots at a jump to the left and to the right.
 template <class T>
 struct Mix {
-    T before, same, after;
+    T before, same, after, left = 0, right = 0;
 };
 
-template <class T>
+template <class T, int actions>
 Mix<T> mix_of(const Sizes& s, const T* a) {
-    if (s.tape) return {a[1], a[0], a[2]};  // stay, left, right
-    return {a[0], a[2], a[1]};              // push, pop, no-op
+    if constexpr (actions == 5) return {a[1], a[0], a[2], a[3], a[4]};  // stay, left, right, jump left, jump right
+    if (s.tape) return {a[1], a[0], a[2]};                              // stay, left, right
+    return {a[0], a[2], a[1]};                                          // push, pop, no-op
 }
 
-template <class T>
+template <class T, int actions>
 class Group {
    public:
     Group(const Sizes& sizes, const Arrays<T>& arrays, index first, index count)
-        : s(sizes), a(arrays), first(first), count(count), padded((s.slots + 2) * s.width),
-          sums(count * s.hidden), dpadded(padded.size()) {}
+        : s(sizes), a(arrays), first(first), count(count),
+          padded((jumps ? 2 * s.slots + 1 : s.slots + 2) * s.width), sums(count * s.hidden), dpadded(padded.size()) {}
 
     void forward() {
         const index recurrent = s.recurrent(), interface = s.interface();
@@ -82,6 +84,8 @@ class Group {
     }
 
    private:
+    static constexpr bool jumps = actions > 3;
+
     index at(index t, index size) const { return (t * s.batch + first) * size; }
     T* memory(index t, index g, index m) const {
         return a.memory + ((s.row(t) * s.batch + first + g) * s.memories + m) * s.memory();
@@ -123,36 +127,48 @@ class Group {
     }
 
     // The memory with a slot more at either end. Of a tape the cell at the head is the vector to write, and the tape
-    // is a circle; of a stack the vector to push is above the top, and zeros are below the last slot.
-    void pad(const T* before, const T* vector) {
+    // is a circle, which for jumps is there twice; of a stack the vector to push is above the top, and zeros are below
+    // the last slot.
+    void pad(const T* before, const T* vector, T* to) {
         const index width = s.width, size = s.memory();
-        T* middle = padded.data() + width;
+        T* middle = to + width;
         std::copy_n(before, size, middle);
         if (s.tape) {
-            std::copy_n(before + size - width, width, padded.data());
+            std::copy_n(before + size - width, width, to);
             std::copy_n(vector, width, middle);
-            std::copy_n(vector, width, middle + size);
+            std::copy_n(middle, jumps ? size : width, middle + size);
         } else {
-            std::copy_n(vector, width, padded.data());
+            std::copy_n(vector, width, to);
             std::fill_n(middle + size, width, T(0));
         }
     }
 
-    void update(index t, index g, index m, T* emitted, T* reads) {
+    // Where in the padded tape the cells begin as they are counted after a jump of the head to the left or to the right.
+    index left(index g) const { return (1 + s.slots - a.jumps[first + g]) * s.width; }
+    index right(index g) const { return (1 + a.jumps[first + g]) * s.width; }
+
+    // The next memory, from the padded one.
+    void mix(index g, const Mix<T>& by, const T* p, T* to) const {
         const index width = s.width, size = s.memory();
-        T* a_m = emitted + actions * m;
-        const T largest = std::max({a_m[0], a_m[1], a_m[2]});
+        const T *leftwards = p, *rightwards = p;
+        if constexpr (jumps) leftwards += left(g), rightwards += right(g);
+#pragma omp simd
+        for (index i = 0; i < size; ++i) {
+            T sum = by.before * p[i] + by.same * p[i + width] + by.after * p[i + 2 * width];
+            if constexpr (jumps) sum += by.left * leftwards[i] + by.right * rightwards[i];
+            to[i] = sum;
+        }
+    }
+
+    void update(index t, index g, index m, T* emitted, T* reads) {
+        T *a_m = emitted + actions * m, *p = padded.data(), *after = memory(t + 1, g, m);
+        const T largest = *std::max_element(a_m, a_m + actions);
         T sum = 0;
         for (index i = 0; i < actions; ++i) sum += a_m[i] = exp(a_m[i] - largest);
         for (index i = 0; i < actions; ++i) a_m[i] /= sum;
-        pad(memory(t, g, m), emitted + s.vectors() + m * width);
-        const Mix<T> by = mix_of(s, a_m);
-        const T* p = padded.data();
-        T* after = memory(t + 1, g, m);
-#pragma omp simd
-        for (index i = 0; i < size; ++i)
-            after[i] = by.before * p[i] + by.same * p[i + width] + by.after * p[i + 2 * width];
-        std::copy_n(after, width, reads + m * width);
+        pad(memory(t, g, m), emitted + s.vectors() + m * s.width, p);
+        mix(g, mix_of<T, actions>(s, a_m), p, after);
+        std::copy_n(after, s.width, reads + m * s.width);
     }
 
     void add_top(index g, index m, const T* drecurrent) {
@@ -164,27 +180,43 @@ class Group {
     void update_backward(index t, index g, index m, const T* drecurrent, T* demitted) {
         const index width = s.width, size = s.memory();
         const T* emitted = a.interface + at(t, s.interface()) + g * s.interface();
-        const T *a_m = emitted + actions * m, *p = padded.data();
-        T *dm = dmemory(g, m), *dp = dpadded.data(), *da = demitted + actions * m;
-        T* dvector = demitted + s.vectors() + m * width;
+        const T* a_m = emitted + actions * m;
+        T *dm = dmemory(g, m), *p = padded.data(), *da = demitted + actions * m;
         add_top(g, m, drecurrent);
-        pad(memory(t, g, m), emitted + s.vectors() + m * width);
-        const Mix<T> by = mix_of(s, a_m);
+        pad(memory(t, g, m), emitted + s.vectors() + m * width, p);
         const T before = dot(size, dm, p), same = dot(size, dm, p + width), after = dot(size, dm, p + 2 * width);
-        const T of[] = {s.tape ? same : before, s.tape ? before : after, s.tape ? after : same};
-        const T mean = a_m[0] * of[0] + a_m[1] * of[1] + a_m[2] * of[2];
+        T of[actions] = {s.tape ? same : before, s.tape ? before : after, s.tape ? after : same};
+        T mean = a_m[0] * of[0] + a_m[1] * of[1] + a_m[2] * of[2];
+        if constexpr (jumps) {
+            of[3] = dot(size, dm, p + left(g)), of[4] = dot(size, dm, p + right(g));
+            mean += a_m[3] * of[3] + a_m[4] * of[4];
+        }
         for (index i = 0; i < actions; ++i) da[i] = a_m[i] * (of[i] - mean);
-        std::fill_n(dp, 2 * width, T(0));
-        for (index i = 0; i < size; ++i) dp[i + 2 * width] = by.after * dm[i];
-        for (index i = 0; i < size; ++i) dp[i + width] += by.same * dm[i];
-        for (index i = 0; i < size; ++i) dp[i] += by.before * dm[i];
-        std::copy_n(dp + width, size, dm);
-        if (s.tape) {
-            for (index i = 0; i < width; ++i) dm[size - width + i] += dp[i];
-            for (index i = 0; i < width; ++i) dvector[i] = dm[i] + dp[size + width + i];
+        mix_backward(g, mix_of<T, actions>(s, a_m), dm, demitted + s.vectors() + m * width);
+    }
+
+    // Replaces the gradient of the next memory by that of the memory, and sets that of the vector.
+    void mix_backward(index g, const Mix<T>& by, T* dm, T* dvector) {
+        const index width = s.width, size = s.memory();
+        T* dp = dpadded.data();
+        if constexpr (jumps) {
+            pad(dm, dm, dp);
+            mix(g, {by.after, by.same, by.before, by.right, by.left}, dp, dm);  // every action the other way round
+            std::copy_n(dm, width, dvector);
             std::fill_n(dm, width, T(0));
         } else {
-            std::copy_n(dp, width, dvector);
+            std::fill_n(dp, 2 * width, T(0));
+            for (index i = 0; i < size; ++i) dp[i + 2 * width] = by.after * dm[i];
+            for (index i = 0; i < size; ++i) dp[i + width] += by.same * dm[i];
+            for (index i = 0; i < size; ++i) dp[i] += by.before * dm[i];
+            std::copy_n(dp + width, size, dm);
+            if (s.tape) {
+                for (index i = 0; i < width; ++i) dm[size - width + i] += dp[i];
+                for (index i = 0; i < width; ++i) dvector[i] = dm[i] + dp[size + width + i];
+                std::fill_n(dm, width, T(0));
+            } else {
+                std::copy_n(dp, width, dvector);
+            }
         }
     }
 
@@ -197,16 +229,21 @@ class Group {
 // Sequences that a thread runs at once, so that each weight is loaded once for all.
 constexpr index group_size = 8;
 
+template <class T, int actions>
+void run_groups(const Sizes& s, const Arrays<T>& a, index threads, bool backward) {
+    const index size = std::min(group_size, (s.batch + threads - 1) / threads);
+    share_out((s.batch + size - 1) / size, threads, [&](index number) {
+        const WithoutDenormals while_working;
+        const index first = number * size;
+        Group<T, actions> group(s, a, first, std::min(size, s.batch - first));
+        backward ? group.backward() : group.forward();
+    });
+}
+
 template <class T>
 int run(const Sizes& s, const Arrays<T>& a, index threads, bool backward) {
     try {
-        const index size = std::min(group_size, (s.batch + threads - 1) / threads);
-        share_out((s.batch + size - 1) / size, threads, [&](index number) {
-            const WithoutDenormals while_working;
-            const index first = number * size;
-            Group<T> group(s, a, first, std::min(size, s.batch - first));
-            backward ? group.backward() : group.forward();
-        });
+        s.actions == 5 ? run_groups<T, 5>(s, a, threads, backward) : run_groups<T, 3>(s, a, threads, backward);
         return 0;
     } catch (const std::exception&) {
         return 1;

@@ -15,13 +15,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lightning_ntm.kernels.autocast import full_precision, refused_dtypes
-from lightning_ntm.kernels.cells.layout import HIDDEN, WRITERS, Sizes
+from lightning_ntm.kernels.cells.layout import ACTIONS, ACTIONS_WITH_JUMPS, HIDDEN, WRITERS, Sizes
 from lightning_ntm.kernels.cpu.blocks import empty
 from lightning_ntm.kernels.cpu.layout import padded
 from lightning_ntm.kernels.cpu.library import entry_points
 from lightning_ntm.kernels.cpu.thread_counts import with_threads
 from lightning_ntm.kernels.derivatives import beyond_first, by_loop, is_plain, with_tensors
-from lightning_ntm.kernels.plain import changed, linear_layers, transformed
+from lightning_ntm.kernels.plain import changed, linear_layers, transformed, unlike
 from lightning_ntm.kernels.torch_internals import has_dispatch_modes
 
 
@@ -46,27 +46,44 @@ def refusal(model: Any, inputs: Tensor, state: Any) -> str | None:
         return "the batch is empty."
     if (dtype := state.memory[0].dtype) not in (torch.float32, torch.float64):
         return f"it computes in float32 or float64, the state is {dtype}."
-    if getattr(model.memory, "length_oracle", False):
-        return "the heads jump by the length of the input."
-    state = state._replace(memory=_Cells(state.memory[0]))
-    if reason := transformed() or changed(model, inputs, state) or refused_dtypes(model, inputs, state):
+    cells = state._replace(memory=_Cells(state.memory[0]))
+    if reason := transformed() or changed(model, inputs, cells) or refused_dtypes(model, inputs, cells):
+        return reason
+    if reason := _refused_memory(model.memory, inputs, state.memory):
         return reason
     layers = sum(name.startswith("controller.") for name in linear_layers(model))
     return None if layers == 1 else f"the controller has {layers} layers, not 1."
 
 
+def _refused_memory(memory: Any, inputs: Tensor, state: Any) -> str | None:
+    """Return which number of actions or lengths of a memory rules out the program, or `None`."""
+    (_, memories, _, width), jumps = state[0].shape, getattr(memory, "length_oracle", False)
+    expected = memories * ((ACTIONS_WITH_JUMPS if jumps else ACTIONS) + width)
+    if memory.interface_size != expected:
+        return f"the interface vector of the memory has {memory.interface_size} numbers, not {expected}."
+    if not jumps:
+        return None
+    if state.length.dtype != torch.int64:
+        return f"state.memory.length is {state.length.dtype}, not torch.int64."
+    return unlike(lambda: ["state.memory.length"], [state.length], [tuple(inputs.shape[:1])], inputs)
+
+
 def run(model: Any, inputs: Tensor, state: Any) -> tuple[Tensor, Any]:
     """Return `(logits, state)` for a whole sequence."""
-    cells, hidden = state.memory[0], state.controller.hidden
+    cells, hidden, jumps, begun = state.memory[0], state.controller.hidden, None, state
     named = linear_layers(model)
     output, layers = named.pop("output"), named.values()
     slots, tape = cells.shape[-2] or model.memory.memory_slots, hasattr(model.memory, "num_tapes")
     if not cells.shape[-2]:  # no slot was reached
         cells = cells.new_zeros(*cells.shape[:-2], slots, cells.shape[-1])
+    if getattr(model.memory, "length_oracle", False):
+        state = model.with_length(inputs, state)
+        jumps = state.memory.length % slots
+        begun = state._replace(memory=state.memory._replace(length=jumps))  # the user may change the tensor of lengths
     with full_precision(inputs.device):
         parameters = [part for layer in layers for part in (layer.weight, layer.bias)]
-        loop = partial(_loop, model, list(named), state)
-        call = _Call(loop, tape, torch.is_grad_enabled())
+        loop = partial(_loop, model, list(named), begun)
+        call = _Call(loop, tape, jumps, torch.is_grad_enabled())
         controlled, cells, hidden = _Sequence.apply(call, inputs.to(cells.dtype), cells, hidden[:, 0], *parameters)
     memory, controller = state.memory._replace(**{state.memory._fields[0]: cells}), hidden.unsqueeze(1)
     return output(controlled), type(state)(memory, type(state.controller)(controller))
@@ -91,11 +108,13 @@ class _Call(NamedTuple):
     Args:
         loop: The same computation in operations of PyTorch.
         tape: Whether the memories are tapes, not stacks.
+        jumps: By how many cells heads jump to the right in each sequence, modulo the slots; `None` if they do not.
         keep: Whether the backward will need what is computed.
     """
 
     loop: Callable[..., Sequence[Tensor]]
     tape: bool
+    jumps: Tensor | None
     keep: bool
 
 
@@ -137,19 +156,20 @@ class _Sequence(torch.autograd.Function):
         driven = F.linear(inputs.transpose(0, 1), weight[:, :size], bias).contiguous()
         turned = recurrent.t().contiguous()
         first = [driven.data_ptr(), recurrent.data_ptr(), turned.data_ptr()]
-        _call(sizes, cells, [*first, *_pointers(layers, kept), *(0,) * (5 + HIDDEN)], backward=False)
+        _call(sizes, cells, [*first, *_pointers(layers, call, kept), *(0,) * (5 + HIDDEN)], backward=False)
         ctx.save_for_backward(inputs, cells, hidden, *parameters)
-        ctx.loop, ctx.recurrent, ctx.layers, ctx.sizes, ctx.kept = call.loop, recurrent, layers, sizes, kept
+        ctx.call, ctx.recurrent, ctx.layers, ctx.sizes, ctx.kept = call, recurrent, layers, sizes, kept
         units = kept.recurrent[1:, :, sizes.reads :]
+        controlled = empty(cells, sizes.batch, sizes.time, sizes.hidden).copy_(units.transpose(0, 1))
         end = kept.memory[sizes.time if call.keep else sizes.time % 2].clone()
-        return units.transpose(0, 1).contiguous(), end, units[-1].clone()
+        return controlled, end, units[-1].clone()
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         """Compute the gradients of all tensors."""
         inputs, _, _, weight, *_ = tensors = ctx.saved_tensors
         if beyond_first(gradients) or not all(map(is_plain, gradients)):
-            return None, *by_loop(ctx.loop, tensors, ctx.needs_input_grad[1:], gradients)
+            return None, *by_loop(ctx.call.loop, tensors, ctx.needs_input_grad[1:], gradients)
         sizes, kept, layers = ctx.sizes, ctx.kept, ctx.layers
         of_controlled, of_cells, of_hidden = gradients
         assert of_controlled is not None
@@ -164,10 +184,11 @@ class _Sequence(torch.autograd.Function):
         )
         of_writer = [empty(inputs, *units.shape) for units in kept.hidden]
         results = of_controlled, of_sums, of_interface, *of_writer, *[None] * (HIDDEN - len(of_writer)), of_recurrent
-        pointers = [0, ctx.recurrent.data_ptr(), 0, *_pointers(layers, kept)]
+        pointers = [0, ctx.recurrent.data_ptr(), 0, *_pointers(layers, ctx.call, kept)]
         pointers += [0 if tensor is None else tensor.data_ptr() for tensor in (*results, of_cells)]
         _call(sizes, of_cells, pointers, backward=True)
-        seen = torch.cat([inputs.transpose(0, 1), kept.recurrent[:-1]], dim=-1)
+        seen = empty(inputs, sizes.time, sizes.batch, weight.shape[-1])
+        torch.cat([inputs.transpose(0, 1), kept.recurrent[:-1]], dim=-1, out=seen)
         of_layers = [*_of_layer(of_sums, seen)]
         units, vectors = kept.recurrent[1:, :, reads:], sizes.vectors
         of_layers += _of_layer(of_interface[..., : sizes.of_heads], units)
@@ -191,7 +212,8 @@ def _layers(parameters: Sequence[Tensor]) -> list[_Layer]:
 def _sizes(inputs: Tensor, cells: Tensor, hidden: Tensor, layers: Sequence[_Layer], call: _Call) -> Sizes:
     (batch, memories, slots, width), time = cells.shape, inputs.shape[1]
     writer = layers[1].weight.shape[0] if len(layers) > 1 else 0
-    return Sizes(batch, time, hidden.shape[-1], memories, slots, width, call.tape, writer, call.keep)
+    actions = ACTIONS if call.jumps is None else ACTIONS_WITH_JUMPS
+    return Sizes(batch, time, hidden.shape[-1], memories, slots, width, call.tape, actions, writer, call.keep)
 
 
 def _buffers(sizes: Sizes, cells: Tensor, hidden: Tensor) -> _Kept:
@@ -205,11 +227,12 @@ def _buffers(sizes: Sizes, cells: Tensor, hidden: Tensor) -> _Kept:
     return _Kept(recurrent, empty(cells, time, batch, sizes.interface), units, memory)
 
 
-def _pointers(layers: Sequence[_Layer], kept: _Kept) -> Iterator[int]:
+def _pointers(layers: Sequence[_Layer], call: _Call, kept: _Kept) -> Iterator[int]:
     """Yield the pointers of `Arrays` from the layers to the memory."""
     for layer in layers:
         yield from layer.pointers
     yield from (0,) * 3 * (1 + WRITERS - len(layers))
+    yield 0 if call.jumps is None else call.jumps.data_ptr()
     yield from (kept.recurrent.data_ptr(), kept.interface.data_ptr())
     yield from (units.data_ptr() for units in kept.hidden)
     yield from (0,) * (HIDDEN - len(kept.hidden))

@@ -5,16 +5,16 @@ import ctypes
 from lightning_ntm.kernels.cpu.layout import padded
 
 #: Version of the structs; `layout` in arrays.hpp.
-LAYOUT = 1
+LAYOUT = 2
 
-#: Push, pop and no-op; stay, left and right.
-ACTIONS = 3
+#: Push, pop and no-op; stay, left and right. Then with the two jumps of a tape.
+ACTIONS, ACTIONS_WITH_JUMPS = 3, 5
 #: Layers of the writer of a tape, and those that have hidden units.
 WRITERS, HIDDEN = 3, 2
 
-_SIZES = ("batch", "time", "hidden", "memories", "slots", "width", "tape", "writer", "keep")
+_SIZES = ("batch", "time", "hidden", "memories", "slots", "width", "tape", "actions", "writer", "keep")
 #: Pointers in `Arrays`: each of `Weight` is its weight, the transpose and the bias.
-POINTERS = 3 + 3 * (1 + WRITERS) + 3 + HIDDEN + 3 + HIDDEN + 2
+POINTERS = 3 + 3 * (1 + WRITERS) + 4 + HIDDEN + 3 + HIDDEN + 2
 
 
 class Sizes(ctypes.Structure):
@@ -30,12 +30,12 @@ class Sizes(ctypes.Structure):
     @property
     def of_heads(self) -> int:
         """Numbers that the layer `heads` computes."""
-        return int(ACTIONS * self.memories) + (0 if self.writer else self.reads)
+        return int(self.actions * self.memories) + (0 if self.writer else self.reads)
 
     @property
     def vectors(self) -> int:
         """Where the vectors to write begin in an interface."""
-        return padded(self.of_heads) if self.writer else int(ACTIONS * self.memories)
+        return padded(self.of_heads) if self.writer else int(self.actions * self.memories)
 
     @property
     def interface(self) -> int:
