@@ -1,7 +1,10 @@
 """The number of threads of a native program, found by timing calls."""
 
 import itertools
+import os
 import random
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -124,3 +127,34 @@ def test_outputs_and_gradients_have_the_same_bits_with_any_number_of_threads(kin
         found.append([outputs, *torch.autograd.grad(outputs.square().sum(), [inputs, *model.parameters()])])
     for other in found[1:]:
         assert all(map(torch.equal, found[0], other))
+
+
+FORKED = """
+import os, signal, sys, torch
+from lightning_ntm import NTM
+from lightning_ntm.kernels.cpu.thread_counts import found_by_timing
+
+def calls():
+    with found_by_timing(3):
+        return [NTM(4, 3, backend="cpu")(torch.zeros(8, 5, 4))[0].sum().backward() for _ in range(40)]
+
+torch.set_num_threads(1)
+if sys.argv[1] == "opened":
+    calls()
+elif sys.argv[1] == "others":
+    torch.set_num_threads(3)
+    (torch.rand(512, 512) @ torch.rand(512, 512)).sum()
+if not (child := os.fork()):
+    signal.alarm(60)
+    torch.set_num_threads(1)
+    calls()
+    os._exit(7)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked")
+@pytest.mark.parametrize("parent", ["new", "opened", "others"])
+def test_a_forked_process_does_not_wait_for_the_threads_of_its_parent(parent):
+    done = subprocess.run([sys.executable, "-c", FORKED, parent], capture_output=True, text=True, check=True)
+    assert done.stdout == "7\n", done.stderr

@@ -122,9 +122,21 @@ def instructions(library: ctypes.CDLL) -> str:
     return str(library.ntm_instructions().decode())
 
 
+#: Whether the threads of PyTorch were lost in a fork.
+_lost = False
+
+
+def use_new_threads() -> None:
+    """Let the kernel create threads for each call: a forked process has none of those of its parent."""
+    global _lost
+    _lost = True
+    if opened.cache_info().currsize and LIBRARY.is_file():
+        ctypes.CDLL(str(LIBRARY)).ntm_use_team(None, None)
+
+
 def use_threads_of_pytorch(library: ctypes.CDLL) -> None:
     """Run the kernel in the threads of PyTorch if its OpenMP library is found; otherwise it creates threads."""
-    if sys.platform == "win32":  # PyTorch has another OpenMP library there
+    if sys.platform == "win32" or _lost:  # PyTorch has another OpenMP library on Windows
         return
     try:
         already_loaded = ctypes.CDLL("libgomp.so.1", mode=os.RTLD_NOLOAD | os.RTLD_NOW)

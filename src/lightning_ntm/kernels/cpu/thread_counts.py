@@ -4,6 +4,7 @@ It is the number of PyTorch's threads, or within `found_by_timing` the number th
 have the same bits with any number, so the number may change between two calls.
 """
 
+import os
 import statistics
 import time
 from collections.abc import Callable, Hashable, Iterator
@@ -11,6 +12,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+
+from lightning_ntm.kernels.cpu.library import use_new_threads
 
 #: Calls with each of two numbers of threads that are compared, and those after which a much slower one is given up:
 #: where other programs use the cores, threads that wait for each other take a multiple of the time.
@@ -99,6 +102,19 @@ class _Timed:
 
 _timed: _Timed | None = None
 
+#: Whether a call of this process may have had several threads.
+_had_several = False
+
+
+def _leave_threads_of_parent() -> None:
+    """In a forked process, do not wait for threads that only its parent has."""
+    if _had_several or torch.get_num_threads() > 1:
+        use_new_threads()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_threads_of_parent)
+
 
 @contextmanager
 def found_by_timing(most: int) -> Iterator[None]:
@@ -128,6 +144,8 @@ def with_threads(kind: Hashable, sizes: Any, function: Callable[[int], Any]) -> 
         sizes: Its sizes, with `batch`, `time` and `slots`.
         function: Calls it.
     """
+    global _had_several
+    _had_several = _had_several or most_threads() > 1
     if _timed is None:
         return function(torch.get_num_threads())
     return _timed.of(kind, sizes.batch).call(sizes.time * sizes.slots, function)
