@@ -5,6 +5,7 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given, strategies as st
 
 from lightning_ntm.cli.train import check
@@ -12,7 +13,7 @@ from lightning_ntm.records import RunFolder
 from lightning_ntm.report.published import SCORES
 from lightning_ntm.sweep import Plan, numbers
 from lightning_ntm.sweep.axes import with_named_networks
-from lightning_ntm.sweep.plan import read_plan
+from lightning_ntm.sweep.plan import PlannedRun, read_plan
 
 PLANS = Path(str(files("lightning_ntm") / "recipes" / "plans"))
 
@@ -219,6 +220,49 @@ def test_a_sweep_keeps_its_own_copy_of_files_that_a_plan_names(tmp_path, monkeyp
         Plan.of({**said, "seeds": 4}, ["--data", "data.yaml"]).save(Path("runs/a"))
     (tmp_path / "runs").rename(tmp_path / "moved")
     assert Plan.load(Path("moved/a")).runs[2].words[0] == f"--config={tmp_path}/moved/a/files/config-mine.yaml"
+
+
+def written(folder, files):
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+def copies_of(run):
+    """The texts of the copies that the words of a run name."""
+    values = [word.rpartition("=")[2] for word in run.words]
+    return [Path(value).read_text() for value in values if "/files/" in value]
+
+
+def test_files_of_one_name_in_several_folders_are_copied_beside_each_other(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    written(
+        tmp_path, {"a/opt.yaml": "lr: 1\n", "b/opt.yaml": "lr: 2\n", "c/opt.yaml": "lr: 1\n", "d/opt.yaml": "lr: 4\n"}
+    )
+    grid, folder = {"optimizer": ["a/opt.yaml", "b/opt.yaml", "c/opt.yaml"]}, Path("runs/a")
+    Plan.of({"grid": grid}).save(folder)
+    assert [copies_of(run) for run in Plan.load(folder).runs] == [["lr: 1\n"], ["lr: 2\n"], ["lr: 1\n"]]
+    Plan.of({"grid": {"optimizer": ["b/opt.yaml", "d/opt.yaml", "a/opt.yaml"]}}).save(folder)
+    assert [copies_of(run) for run in Plan.load(folder).runs] == [["lr: 1\n"], ["lr: 2\n"], ["lr: 1\n"], ["lr: 4\n"]]
+    assert [path.name for path in sorted(folder.glob("files/*"))] == [f"optimizer{n}-opt.yaml" for n in ("", 2, 3)]
+    written(tmp_path, {"b/opt.yaml": "lr: 3\n"})
+    with pytest.raises(ValueError, match=r"another plan: opt\.yaml has changed since it was copied"):
+        Plan.of({"grid": grid}).save(folder)
+
+
+def test_two_configurations_of_one_name_are_both_in_force(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    written(tmp_path, {"a/x.yaml": "seed: 1\n", "b/x.yaml": "loss: sum\n"})
+    words = ("--config", "a/x.yaml", "-c=b/x.yaml")
+    Plan("a", (PlannedRun("r", words),)).save(Path("runs/a"))
+    assert copies_of(Plan.load(Path("runs/a")).runs[0]) == ["seed: 1\n", "loss: sum\n"]
+
+
+def test_a_file_of_a_curriculum_is_inserted_into_the_copy(tmp_path):
+    written(tmp_path, {"x.yaml": "data: {curriculum: c.yaml}\n", "c.yaml": "class_path: Uniform\n"})
+    _, copies = Plan.of({"configs": str(tmp_path / "x.yaml")}).kept_in(tmp_path)
+    assert [yaml.safe_load(text) for text in copies.values()] == [{"data": {"curriculum": {"class_path": "Uniform"}}}]
 
 
 def test_null_is_as_good_as_nothing():

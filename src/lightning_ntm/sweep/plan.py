@@ -10,7 +10,7 @@ import yaml
 
 from lightning_ntm.checks import check_name
 from lightning_ntm.records import RunFolder, write_whole
-from lightning_ntm.records.files import CONFIG_BYTES, PLAN_BYTES, read_text, read_yaml
+from lightning_ntm.records.files import PLAN_BYTES, read_yaml
 from lightning_ntm.records.parsing import kind_of_yaml
 from lightning_ntm.sweep.axes import (
     RESERVED,
@@ -22,14 +22,10 @@ from lightning_ntm.sweep.axes import (
     mapping,
     options_in,
 )
+from lightning_ntm.sweep.copies import FILES, Copies, mapped
 
 #: Keys of a plan. `options` and `grid` map options of `ntm train` to values. The others are a value or a list.
 KEYS = ("name", "configs", "models", "tasks", "seeds", "options", "grid")
-#: Options for data files, which are not copied into the folder of a sweep.
-_DATA = ("--task.train", "--task.validation")
-#: Options of `ntm train` that accept a file; folder of a sweep for the copies of these files; their suffixes.
-_FILE_OPTIONS = ("--config", "--model", "--task", "--data", "--trainer", "--optimizer", "--scheduler", *_DATA)
-_FILES, _YAML = "files", (".yaml", ".yml", ".json")
 
 
 @dataclass(frozen=True)
@@ -104,25 +100,15 @@ class Plan:
     def kept_in(self, folder: Path) -> tuple["Plan", dict[Path, str]]:
         """Return the plan with paths to copies of its files in `folder`, and the text of each copy by its path.
 
-        The user may edit or move a file while runs wait. Therefore the sweep has its own copies.
+        Paths of data files become absolute: the sweep may be resumed in another working folder.
         """
-        files, copies = folder.absolute() / _FILES, {}
-
-        def copied(option: str, value: str) -> str:
-            path = Path(value)
-            if option in _DATA:
-                return str(path.absolute()) if path.is_file() else value
-            if not (path.is_file() and (option == "--config" or path.suffix in _YAML)) or path.parent == files:
-                return value
-            copy = files / f"{option.removeprefix('--')}-{path.name}"
-            copies[copy] = _inlined(path)
-            return str(copy)
-
-        return self._mapped(copied), copies
+        copies = Copies(folder)
+        self._mapped(copies.find)  # all that are there, before places are found for others
+        return self._mapped(copies), copies.texts
 
     def _mapped(self, change: Callable[[str, str], str]) -> "Plan":
         """Return the plan with `change` applied to each value that may be a file."""
-        return Plan(self.name, tuple(replace(run, words=_mapped(run.words, change)) for run in self.runs))
+        return Plan(self.name, tuple(replace(run, words=mapped(run.words, change)) for run in self.runs))
 
     def save(self, folder: Path) -> None:
         """Write the plan into the folder of a sweep, together with the runs that are already planned there.
@@ -135,32 +121,33 @@ class Plan:
         plan, copies = self.kept_in(folder)
         path, words = folder / "plan.yaml", {run.name: run.words for run in plan.runs}
         networks = plan.networks
-        for copy, text in copies.items():
-            if copy.exists() and copy.read_text(encoding="utf-8") != text:
-                raise ValueError(
-                    f"{folder} holds another plan: {copy.name.partition('-')[2]} has changed since it was copied to "
-                    f"{folder / _FILES / copy.name}; choose another --name, or resume with ntm sweep {folder}."
-                )
-        if path.exists():
-            stored = Plan.load(folder)
-            before = {run.name: run.words for run in stored.runs}
-            for name in before.keys() & words.keys():
-                if before[name] != words[name]:
-                    raise ValueError(
-                        f"{folder} holds another plan: its {name} is `{' '.join(before[name])}`; choose another --name."
-                    )
-            if before.keys() >= words.keys():
-                return
-            words = {**before, **words}
-            networks = {**stored.networks, **networks}
+        _check_copies(folder, copies)
+        stored = Plan.load(folder) if path.exists() else None
+        if stored:
+            stored._check_same(folder, words)
         for copy, text in copies.items():
             copy.parent.mkdir(parents=True, exist_ok=True)
             write_whole(copy, text)
+        if stored:
+            before = {run.name: run.words for run in stored.runs}
+            if before == {**before, **words}:
+                return
+            words = {**before, **words}
+            networks = {**stored.networks, **networks}
         folder.mkdir(parents=True, exist_ok=True)
         inside = f"{folder.absolute()}/"
-        runs = {name: list(_mapped(run, lambda _, value: value.removeprefix(inside))) for name, run in words.items()}
+        runs = {name: list(mapped(run, lambda _, value: value.removeprefix(inside))) for name, run in words.items()}
         named = {"networks": networks} if networks else {}
         write_whole(path, yaml.safe_dump({"name": self.name, "runs": runs, **named}, sort_keys=False))
+
+    def _check_same(self, folder: Path, words: Mapping[str, tuple[str, ...]]) -> None:
+        """Raise `ValueError` if a run of this stored plan has other words by now."""
+        now = self.kept_in(folder)[0].runs  # plans of earlier versions have relative paths of data files
+        for run, as_kept in zip(self.runs, now, strict=True):
+            if words.get(run.name, run.words) not in (run.words, as_kept.words):
+                raise ValueError(
+                    f"{folder} holds another plan: its {run.name} is `{' '.join(run.words)}`; choose another --name."
+                )
 
     @property
     def networks(self) -> dict[str, str]:
@@ -193,7 +180,7 @@ class Plan:
         _check_names(run.name for run in planned)
         inside = folder.absolute()
         return cls(str(stored.get("name", folder.name)), planned)._mapped(
-            lambda _, value: str(inside / value) if value.startswith(f"{_FILES}/") else value
+            lambda _, value: str(inside / value) if value.startswith(f"{FILES}/") else value
         )
 
 
@@ -212,36 +199,14 @@ def read_plan(path: Path) -> dict[str, Any]:
     return {str(key): value for key, value in read.items()}
 
 
-def _inlined(path: Path) -> str:
-    """Return the text of a configuration, with files that it names (`model: small.yaml`) inserted."""
-    config = _content(path)
-    inner = {
-        key: path.parent / value
-        for key, value in (config.items() if isinstance(config, dict) else ())
-        if isinstance(value, str) and value.endswith(_YAML) and (path.parent / value).is_file()
-    }
-    if not inner:
-        return read_text(path, CONFIG_BYTES)
-    return yaml.safe_dump({**config, **{key: _content(file) for key, file in inner.items()}})
-
-
-def _content(path: Path) -> Any:
-    try:
-        return read_yaml(path)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
-
-
-def _mapped(words: Sequence[str], change: Callable[[str, str], str]) -> tuple[str, ...]:
-    """Apply `change` to each value that may be a file: after `=` or in the argument after the option."""
-    found = []
-    for before, word in zip(["", *words], words, strict=False):
-        option, equals, value = word.partition("=")
-        if equals and option in _FILE_OPTIONS:
-            found.append(f"{option}={change(option, value)}")
-        else:
-            found.append(change(before, word) if before in _FILE_OPTIONS else word)
-    return tuple(found)
+def _check_copies(folder: Path, copies: Mapping[Path, str]) -> None:
+    """Raise `ValueError` if a file has changed since it was copied."""
+    for copy, text in copies.items():
+        if copy.exists() and copy.read_text(encoding="utf-8") != text:
+            raise ValueError(
+                f"{folder} holds another plan: {copy.name.partition('-')[2]} has changed since it was copied to "
+                f"{folder / FILES / copy.name}; choose another --name, or resume with ntm sweep {folder}."
+            )
 
 
 def _check_names(names: Iterable[str]) -> None:
