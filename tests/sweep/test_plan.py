@@ -8,6 +8,7 @@ import pytest
 import yaml
 from hypothesis import given, strategies as st
 
+from lightning_ntm.cli.said import read
 from lightning_ntm.cli.train import check
 from lightning_ntm.records import RunFolder
 from lightning_ntm.report.published import SCORES
@@ -304,3 +305,42 @@ def test_a_run_is_not_put_into_the_folder_of_a_sweep(tmp_path):
     Plan.of({"seeds": 1}).save(tmp_path)
     with pytest.raises(ValueError, match=rf"^sweep folder {tmp_path} exists; .* with ntm sweep {tmp_path}\.$"):
         RunFolder(tmp_path).create()
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        "{class_path: FileTask, init_args: {train: tr.jsonl, validation: ../v.jsonl, names: names}}",
+        "{class_path: FileTask, train: tr.jsonl, validation: ../v.jsonl, names: names}",
+    ],
+)
+@pytest.mark.parametrize("how", ["configs", "tasks", "task", "words"])
+def test_data_files_are_found_again_from_another_folder(tmp_path, monkeypatch, task, how):
+    written(tmp_path, {"p/tr.jsonl": "", "v.jsonl": "", "p/names": "", "q/tr.jsonl": "", "q/names": ""})
+    written(tmp_path / "p", {"c.yaml": f"task: {task}\n", "t.yaml": task})
+    monkeypatch.chdir(tmp_path / "p")
+    args = {"train": "tr.jsonl", "validation": "../v.jsonl", "names": "names"}
+    words = {
+        "configs": ["--config=c.yaml"],
+        "tasks": ["--task=t.yaml"],
+        "task": ["--task", task],
+        "words": ["--task=FileTask", "--task.init_args.train=tr.jsonl", "--task.validation=../v.jsonl"],
+    }[how]
+    words += ["--task.names", "names"] * (how == "words")
+    Plan("r", (PlannedRun("r-seed1", tuple(words)),)).save(Path("runs/r"))
+    monkeypatch.chdir(tmp_path / "q")
+    init_args = read(Plan.load(tmp_path / "p/runs/r").runs[0].words).mapping["task"]["init_args"]
+    assert init_args == {name: str(tmp_path / "p" / path) for name, path in args.items()}
+
+
+def test_a_sweep_of_an_earlier_version_goes_on_with_its_relative_paths(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = "task: {class_path: FileTask, init_args: {train: tr.jsonl, validation: tr.jsonl}}\n"
+    written(tmp_path, {"tr.jsonl": "", "names": "", "c.yaml": config, "runs/r/files/config-c.yaml": config})
+    words = ["--config=files/config-c.yaml", "--seed=1", "--task.names", "names"]
+    (tmp_path / "runs/r/plan.yaml").write_text(yaml.safe_dump({"name": "r", "runs": {"c-seed1": words}}))
+    Plan.of({"name": "r", "configs": "c.yaml", "seeds": "1-2"}, ["--task.names", "names"]).save(Path("runs/r"))
+    assert [run.words[0] for run in Plan.load(Path("runs/r")).runs] == [
+        f"--config={tmp_path}/runs/r/files/config-c.yaml"
+    ] * 2
+    assert (tmp_path / "runs/r/files/config-c.yaml").read_text() == config

@@ -1,6 +1,8 @@
 """Copies of the files that a plan names, in the folder of its sweep. The user may edit or move the originals."""
 
+import json
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from itertools import count, takewhile
 from pathlib import Path
 from typing import Any
@@ -8,11 +10,13 @@ from typing import Any
 import yaml
 
 from lightning_ntm.records.files import CONFIG_BYTES, read_text, read_yaml
+from lightning_ntm.records.parsing import parse_yaml
 
 #: Folder of a sweep for the copies; suffixes of configurations.
 FILES, _YAML = "files", (".yaml", ".yml", ".json")
 #: Arguments of a task that are data files, which are not copied.
-_DATA_OPTIONS = ("--task.train", "--task.validation")
+_DATA = ("train", "validation", "names")
+_DATA_OPTIONS = tuple(f"--task.{name}" for name in _DATA)
 #: Options of `ntm train` that accept a file.
 _FILE_OPTIONS = (
     *("--config", "--model", "--task", "--data", "--data.curriculum", "--trainer", "--optimizer", "--scheduler"),
@@ -37,6 +41,8 @@ class Copies:
         path = Path(value)
         if option in _DATA_OPTIONS:
             return str(path.absolute()) if path.is_file() else value
+        if option == "--task" and value.startswith("{"):
+            return _with_absolute_paths(value)
         if not self._is_copied(option, path):
             return value
         self.find(option, value)
@@ -50,14 +56,16 @@ class Copies:
         if not self._is_copied(option, path) or (option, path) in self._places:
             return value
         if places := list(takewhile(Path.is_file, self._numbered(option, path))):
-            text = _inlined(path)
-            if found := next((place for place in places if place.read_text(encoding="utf-8") == text), None):
-                self._places[option, path], self.texts[found] = found, text
+            relative = _inlined(path)  # as earlier versions copied it
+            texts = (_absolute(option, relative), relative)
+            found = next((place for place in places if place.read_text(encoding="utf-8") in texts), None)
+            if found:
+                self._places[option, path], self.texts[found] = found, found.read_text(encoding="utf-8")
         return value
 
     def _add(self, option: str, path: Path) -> None:
         """Find a place for a new copy: that of the same text, or another number."""
-        text = _inlined(path)
+        text = _absolute(option, _inlined(path))
         place = next(place for place in self._numbered(option, path) if self.texts.get(place, text) == text)
         self._places[option, path], self.texts[place] = place, text
 
@@ -113,3 +121,43 @@ def _content(path: Path) -> Any:
         return read_yaml(path)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
+
+
+def _absolute(option: str, text: str) -> str:
+    """Return the text of a configuration, or of the part that an option takes, with absolute paths of data files."""
+    config = parse_yaml(text)
+    specs = [config] if option == "--task" else [config.get("task")] if isinstance(config, dict) else []
+    changed = [_make_absolute(spec) for spec in specs if isinstance(spec, dict)]
+    return yaml.safe_dump(config) if any(changed) else text
+
+
+def _with_absolute_paths(text: str) -> str:
+    """Return the text of a task with absolute paths of data files; one that is no YAML as it is."""
+    with suppress(ValueError):
+        if isinstance(spec := parse_yaml(text), dict) and _make_absolute(spec):
+            return json.dumps(spec)
+    return text
+
+
+def _make_absolute(task: dict[str, Any]) -> bool:
+    """Make the paths of data files absolute; return whether one was not."""
+    relative = list(_relative(task))
+    for options, name in relative:
+        options[name] = str(Path(options[name]).absolute())
+    return bool(relative)
+
+
+def _relative(task: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
+    """Yield the arguments that are relative paths of data files, with the mapping in which they are."""
+    inside = task.get("init_args")
+    for options in (task, *([inside] if isinstance(inside, dict) else [])):
+        for name, value in options.items():
+            if isinstance(value, str) and (name in _DATA or Path(value).suffix) and _is_relative_file(value):
+                yield options, name
+
+
+def _is_relative_file(value: str) -> bool:
+    path = Path(value)
+    with suppress(OSError, ValueError):  # no path: too long, or with a null byte
+        return not path.is_absolute() and path.is_file()
+    return False
