@@ -226,7 +226,11 @@ def _plan(given: str) -> dict[str, Any]:
 
 
 def _check(runs: list[PlannedRun]) -> None:
-    """Raise an error unless `ntm train` accepts the options of all runs; each combination is checked for one seed."""
+    """Raise an error unless `ntm train` accepts the options of all runs, and no option overrides what tells them apart.
+
+    Each combination is checked for one seed.
+    """
+    from lightning_ntm.cli.overridden import check_in_force
     from lightning_ntm.cli.train import check
 
     seen = set()
@@ -234,6 +238,7 @@ def _check(runs: list[PlannedRun]) -> None:
         words = tuple(word for word in run.words if not word.startswith("--seed="))
         if words not in seen:
             seen.add(words)
+            check_in_force(run)
             check(list(run.words))
 
 

@@ -2,9 +2,9 @@
 
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -28,6 +28,20 @@ from lightning_ntm.sweep.copies import FILES, Copies, mapped
 KEYS = ("name", "configs", "models", "tasks", "seeds", "options", "grid")
 
 
+class Distinction(NamedTuple):
+    """What tells a run of a plan apart by its name: a value of the grid, or a named set of options.
+
+    Args:
+        option: The option of the grid, or an empty text.
+        network: The name of the set, or an empty text.
+        words: Its arguments.
+    """
+
+    option: str
+    network: str
+    words: tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class PlannedRun:
     """One run of a sweep.
@@ -36,11 +50,14 @@ class PlannedRun:
         name: Name of its folder in the folder of the sweep.
         words: Arguments of `ntm train` besides the name.
         network: The name that the plan gives to a set of options; empty without one.
+        distinctions: Values of the grid and named sets of options among `words`, before files are copied. A stored plan
+            does not have them.
     """
 
     name: str
     words: tuple[str, ...]
     network: str = ""
+    distinctions: tuple[Distinction, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)
@@ -88,7 +105,10 @@ class Plan:
             words = [word for part in (*others, seed) for word in part.words]
             name = "-".join(part.label for part in (*others, seed) if part.label)
             network = next((part.network for part in others if part.network), "")
-            runs.append(PlannedRun(name, (*words[:-1], *options, words[-1], *arguments), network))
+            named = tuple(
+                Distinction(part.option, part.network, part.words) for part in others if part.option or part.network
+            )
+            runs.append(PlannedRun(name, (*words[:-1], *options, words[-1], *arguments), network, named))
         each_once("run", [run.name for run in runs])
         _check_names(run.name for run in runs)
         return cls(str(keys.get("name") or default_name(axes)), tuple(runs))
