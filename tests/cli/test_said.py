@@ -363,3 +363,21 @@ def test_an_argument_beside_a_class_and_in_init_args_is_given_twice(tmp_path, mo
         UsageError, match=r"^--config a\.yaml: model\.hidden_size is given twice: beside the class and in"
     ):
         read(["--config", "a.yaml"])
+
+
+@pytest.mark.skipif(os.name == "nt", reason="has no named pipes in folders")
+@pytest.mark.parametrize(
+    ("verb", "rest"), [("train --config", "or a preset"), ("sweep --configs", "or a preset"), ("sweep", "a plan")]
+)
+def test_a_pipe_in_the_place_of_a_file_is_told(tmp_path, capsys, verb, rest):
+    os.mkfifo(tmp_path / "pipe")
+    assert main([*verb.split(), str(tmp_path / "pipe")]) == 2
+    said = capsys.readouterr().err
+    assert f"{tmp_path / 'pipe'} is a pipe or a device, which is not read" in said
+    assert rest in said
+    assert said.count("\n") == 1
+
+
+def test_a_folder_in_the_place_of_a_configuration_is_told(tmp_path):
+    with pytest.raises(UsageError, match=r"is a folder; it must be a regular file or a preset\.$"):
+        read(["--config", str(tmp_path)])

@@ -18,7 +18,17 @@ from lightning_ntm.cli.process import EndSignalError, interrupted_by_signals
 from lightning_ntm.cli.streams import make_lasting
 from lightning_ntm.cli.terminal import Terminal
 from lightning_ntm.cli.watch import View, table
-from lightning_ntm.cli.words import Parser, UsageError, command, explained, filled, near, positive, whole_number
+from lightning_ntm.cli.words import (
+    Parser,
+    UsageError,
+    command,
+    explained,
+    filled,
+    kind_of_no_file,
+    near,
+    positive,
+    whole_number,
+)
 from lightning_ntm.recipes import plans
 from lightning_ntm.sweep import End, Engine, LocalEngine, Plan, PlannedRun, Worker, status_of
 from lightning_ntm.sweep.axes import numbers, with_named_networks
@@ -219,6 +229,8 @@ def _plan(given: str) -> dict[str, Any]:
     if Path(given).is_file():
         return read_plan(Path(given))
     known = plans()
+    if given not in known and (what := kind_of_no_file(given)):
+        raise UsageError(f"{given} is {what}; a plan must be a regular file.")
     if given not in known:
         hint = of_word(given, several=True) or near(given, known) or f"; plans: {', '.join(known)}."
         raise UsageError(f"there is no plan or folder {given!r}{hint}")
