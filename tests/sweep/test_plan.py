@@ -1,5 +1,6 @@
 """Which runs a plan stands for."""
 
+import re
 from datetime import date
 from importlib.resources import files
 from pathlib import Path
@@ -9,7 +10,9 @@ import yaml
 from hypothesis import given, strategies as st
 
 from lightning_ntm.cli.said import read
+from lightning_ntm.cli.sweep import _parser, _said
 from lightning_ntm.cli.train import check
+from lightning_ntm.cli.words import UsageError
 from lightning_ntm.records import RunFolder
 from lightning_ntm.report.published import SCORES
 from lightning_ntm.sweep import Plan, numbers
@@ -264,6 +267,23 @@ def test_a_file_of_a_curriculum_is_inserted_into_the_copy(tmp_path):
     written(tmp_path, {"x.yaml": "data: {curriculum: c.yaml}\n", "c.yaml": "class_path: Uniform\n"})
     _, copies = Plan.of({"configs": str(tmp_path / "x.yaml")}).kept_in(tmp_path)
     assert [yaml.safe_load(text) for text in copies.values()] == [{"data": {"curriculum": {"class_path": "Uniform"}}}]
+
+
+def grid_of(*axes):
+    """The grid of a command line."""
+    words = [word for axis in axes for word in ("--grid", axis)]
+    return _said(_parser().parse_known_args(words)[0])["grid"]
+
+
+def test_commas_within_brackets_do_not_end_a_value():
+    assert grid_of("optimizer.betas=[0.9,0.99],[0.8,0.9]") == {"optimizer.betas": ["[0.9,0.99]", "[0.8,0.9]"]}
+    assert grid_of("a={b: [1,2], c: (3,4)},d,", "a=5") == {"a": ["{b: [1,2], c: (3,4)}", "d", "", "5"]}
+
+
+@pytest.mark.parametrize("axis", ["a=[1,2", "a=1],2", "a=]1,2["])
+def test_brackets_of_the_grid_must_match(axis):
+    with pytest.raises(UsageError, match=rf"^--grid {re.escape(axis)}: its brackets do not match\.$"):
+        grid_of(axis)
 
 
 def test_null_is_as_good_as_nothing():

@@ -221,8 +221,24 @@ def _said(arguments: argparse.Namespace) -> dict[str, Any]:
         option, equals, values = axis.removeprefix("--").partition("=")
         if not equals or not option:
             raise UsageError(f"--grid {axis}: write it as OPTION=A,B.")
-        grid[option] = grid.get(option, []) + (values.split(",") if values else [])
+        grid[option] = grid.get(option, []) + (_listed(axis, values) if values else [])
     return {key: value for key, value in {**said, "grid": grid or None}.items() if value is not None}
+
+
+def _listed(axis: str, values: str) -> list[str]:
+    """Return values with commas between; a comma within brackets does not end a value."""
+    listed, open_brackets = [""], 0
+    for character in values:
+        open_brackets += (character in "[{(") - (character in "]})")
+        if open_brackets < 0:
+            break
+        if character == "," and not open_brackets:
+            listed.append("")
+        else:
+            listed[-1] += character
+    if open_brackets:
+        raise UsageError(f"--grid {axis}: its brackets do not match.")
+    return listed
 
 
 def _plan(given: str) -> dict[str, Any]:
