@@ -269,6 +269,12 @@ def test_a_file_of_a_curriculum_is_inserted_into_the_copy(tmp_path):
     assert [yaml.safe_load(text) for text in copies.values()] == [{"data": {"curriculum": {"class_path": "Uniform"}}}]
 
 
+def test_a_text_that_is_too_long_for_a_path_is_no_file(tmp_path):
+    words = ("--trainer", f"{{logger: false, a: {'x' * 300}}}", "--task.train", "y" * 300)
+    plan = Plan("a", (PlannedRun("r", words),))
+    assert plan.kept_in(tmp_path) == (plan, {})
+
+
 def grid_of(*axes):
     """The grid of a command line."""
     words = [word for axis in axes for word in ("--grid", axis)]

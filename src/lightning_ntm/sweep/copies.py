@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from itertools import count, takewhile
+from os.path import isabs, isfile  # false for a text that is too long for a path, which raises in `pathlib`
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ class Copies:
         """Return the path of the copy of a file, the absolute path of a data file, or the value as it is."""
         path = Path(value)
         if option in _DATA_OPTIONS:
-            return str(path.absolute()) if path.is_file() else value
+            return str(path.absolute()) if isfile(path) else value
         if option == "--task" and value.startswith("{"):
             return _with_absolute_paths(value)
         if not self._is_copied(option, path):
@@ -72,7 +73,7 @@ class Copies:
     def _is_copied(self, option: str, path: Path) -> bool:
         if option in _DATA_OPTIONS or path.parent == self.files:
             return False
-        return path.is_file() and (option == "--config" or path.suffix in _YAML)
+        return isfile(path) and (option == "--config" or path.suffix in _YAML)
 
     def _numbered(self, option: str, path: Path) -> Iterator[Path]:
         """Yield the places for copies of files of one name."""
@@ -113,7 +114,7 @@ def _inserted(options: Any, folder: Path) -> Any:
 
 
 def _is_yaml(value: Any, folder: Path) -> bool:
-    return isinstance(value, str) and value.endswith(_YAML) and (folder / value).is_file()
+    return isinstance(value, str) and value.endswith(_YAML) and isfile(folder / value)
 
 
 def _content(path: Path) -> Any:
@@ -152,12 +153,5 @@ def _relative(task: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
     inside = task.get("init_args")
     for options in (task, *([inside] if isinstance(inside, dict) else [])):
         for name, value in options.items():
-            if isinstance(value, str) and (name in _DATA or Path(value).suffix) and _is_relative_file(value):
+            if isinstance(value, str) and (name in _DATA or Path(value).suffix) and isfile(value) and not isabs(value):
                 yield options, name
-
-
-def _is_relative_file(value: str) -> bool:
-    path = Path(value)
-    with suppress(OSError, ValueError):  # no path: too long, or with a null byte
-        return not path.is_absolute() and path.is_file()
-    return False
