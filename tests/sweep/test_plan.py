@@ -120,6 +120,8 @@ def test_seeds_are_numbers_and_ranges(seeds):
         ({"models": [{"a": {"task": "RepeatCopy"}}]}, "models.a: task is for a single run: use --tasks"),
         ({"models": [{"a": {"x": 9}}], "options": {"x": 1}}, "models.a: x is also set in options or in the grid"),
         ({"models": [{"a": {"x": 9}}], "grid": {"x": [1]}}, "models.a: x is also set in options or in the grid"),
+        ({"models": [{"a": {"o.lr": 9, "o.init_args.lr": 9}}]}, r"^models\.a: o\.lr is given twice\.$"),
+        ({"options": {"o.lr": 9, "o.init_args.lr": 9}}, r"^options: o\.lr is given twice\.$"),
         ({"models": ["NTM", {"ntm": {"model": "NTM"}}]}, "ntm-copy-seed1 is given twice"),
         ({"models": "NTM,"}, "models is empty"),
         ({"tasks": ["Copy", "Copy"]}, "task Copy is given twice"),

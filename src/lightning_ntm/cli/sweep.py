@@ -31,7 +31,7 @@ from lightning_ntm.cli.words import (
 )
 from lightning_ntm.recipes import plans
 from lightning_ntm.sweep import End, Engine, LocalEngine, Plan, PlannedRun, Worker, status_of
-from lightning_ntm.sweep.axes import numbers, with_named_networks
+from lightning_ntm.sweep.axes import numbers, values_in, with_named_networks
 from lightning_ntm.sweep.environment import without_ranks
 from lightning_ntm.sweep.plan import read_plan
 from lightning_ntm.training.notebook import is_live
@@ -221,24 +221,9 @@ def _said(arguments: argparse.Namespace) -> dict[str, Any]:
         option, equals, values = axis.removeprefix("--").partition("=")
         if not equals or not option:
             raise UsageError(f"--grid {axis}: write it as OPTION=A,B.")
-        grid[option] = grid.get(option, []) + (_listed(axis, values) if values else [])
+        with explained(f"--grid {axis}: "):
+            grid[option] = grid.get(option, []) + (values_in(values) if values else [])
     return {key: value for key, value in {**said, "grid": grid or None}.items() if value is not None}
-
-
-def _listed(axis: str, values: str) -> list[str]:
-    """Return values with commas between; a comma within brackets does not end a value."""
-    listed, open_brackets = [""], 0
-    for character in values:
-        open_brackets += (character in "[{(") - (character in "]})")
-        if open_brackets < 0:
-            break
-        if character == "," and not open_brackets:
-            listed.append("")
-        else:
-            listed[-1] += character
-    if open_brackets:
-        raise UsageError(f"--grid {axis}: its brackets do not match.")
-    return listed
 
 
 def _plan(given: str) -> dict[str, Any]:

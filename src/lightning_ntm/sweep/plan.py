@@ -17,6 +17,7 @@ from lightning_ntm.sweep.axes import (
     argument,
     axes_of,
     check_named_networks,
+    check_spelled_once,
     default_name,
     each_once,
     mapping,
@@ -94,6 +95,7 @@ class Plan:
                 raise ValueError(f"{option} is for a single run: {RESERVED[option]}.")
         for option in {*mapping(keys, "options"), *options_in(arguments)} & mapping(keys, "grid").keys():
             raise ValueError(f"{option} is in the grid, so it cannot also have one value for every run.")
+        check_spelled_once("options", keys.get("options"))
         check_named_networks(keys, {*mapping(keys, "options"), *options_in(arguments), *mapping(keys, "grid")})
         if isinstance(keys.get("name"), bool | list | dict):
             raise ValueError(f"name must be a text, but is {kind_of_yaml(keys['name'])}.")
