@@ -356,15 +356,6 @@ def test_a_key_may_replace_one_that_a_merge_brings(tmp_path, monkeypatch):
     }  # fmt: skip
 
 
-def test_an_argument_beside_a_class_and_in_init_args_is_given_twice(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    Path("a.yaml").write_text("model: {class_path: NTM, hidden_size: 4, init_args: {hidden_size: 5}}\n")
-    with pytest.raises(
-        UsageError, match=r"^--config a\.yaml: model\.hidden_size is given twice: beside the class and in"
-    ):
-        read(["--config", "a.yaml"])
-
-
 @pytest.mark.skipif(os.name == "nt", reason="has no named pipes in folders")
 @pytest.mark.parametrize(
     ("verb", "rest"), [("train --config", "or a preset"), ("sweep --configs", "or a preset"), ("sweep", "a plan")]

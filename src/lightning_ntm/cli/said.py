@@ -163,8 +163,6 @@ def _spec(group: str, value: Any, where: str) -> dict[str, Any] | None:
         raise UsageError(f"{where} must be a class, not {value!r}.")
     spec = {name: _options(value[name], f"{where}.{name}") for name in SPEC[1:] if value.get(name) is not None}
     if beside := {str(name): inner for name, inner in value.items() if name not in SPEC}:
-        if twice := beside.keys() & spec.get("init_args", {}).keys():
-            raise UsageError(f"{where}.{min(twice)} is given twice: beside the class and in init_args.")
         spec["init_args"] = {**beside, **spec.get("init_args", {})}
     return {"class_path": class_path(group, value["class_path"]), **spec} if "class_path" in value else spec
 
