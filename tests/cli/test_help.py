@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from lightning_ntm import NTM, Copy
 from lightning_ntm.cli import main, words
 from lightning_ntm.cli.classes import arguments, short_names
 from lightning_ntm.cli.help import train_help
@@ -38,7 +39,8 @@ def printed(capsys, *argv):
 def test_the_help_of_sweeps_names_the_options_of_single_runs(capsys):
     refused = printed(capsys, "sweep", "--help").partition("Not allowed: ")[2]
     named = set(re.findall(r"--\w+|-c", refused))
-    assert named == RESERVED.keys() - {"--name", "--runs"}  # which are those of the sweep
+    others = {"--name", "--runs", "--model.class_path", "--task.class_path"}  # of the sweep, and other spellings
+    assert named == RESERVED.keys() - others
 
 
 def test_the_short_help_names_options_that_exist_with_their_values():
@@ -83,6 +85,14 @@ def test_all_options_have_headings_that_name_things(capsys):
     headings = re.findall(r"^(\w.*):$", text, flags=re.MULTILINE)
     assert headings == ["options", "run", "optimization", "data", "Trainer of Lightning", "Linked arguments"]
     assert "--trainer.sync_batchnorm" in text
+
+
+@pytest.mark.parametrize("name", ["model NTM", "task Copy"])
+def test_the_help_of_a_class_without_a_docstring_has_none_of_other_classes(capsys, monkeypatch, name):
+    monkeypatch.setattr(NTM, "__doc__", None)
+    monkeypatch.setattr(Copy, "__doc__", "Copy(bits: int = 8)")  # as `dataclass` makes it
+    group, made = name.split()
+    assert printed(capsys, "train", f"--{group}.help", made).startswith(f"lightning_ntm.{made}\n\noptions of")
 
 
 def test_the_help_of_a_network_has_the_values_of_the_recipe_and_no_linked_sizes(capsys):

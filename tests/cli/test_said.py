@@ -322,3 +322,53 @@ def test_parts_of_ones_own_are_trained_from_the_command_line(capsys):
     assert (
         capsys.readouterr().err == "ntm: error: --model.stay_bias (=3.0) cannot be given with a memory of your own.\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("seed: 3\nloss: sum\nseed: 5\n", "line 3 repeats the key 'seed' of line 1"),
+        ("model:\n  memory_slots: 8\n  'memory_slots': 9\n", "line 3 repeats the key 'memory_slots' of line 2"),
+        ("trainer: {callbacks: [{class_path: A, class_path: B}]}\n", "line 1 repeats the key 'class_path' of line 1"),
+    ],
+)
+@pytest.mark.parametrize("verb", ["train --config", "sweep --configs", "sweep"])
+def test_a_key_that_is_given_twice_in_a_file_is_told_with_its_line(tmp_path, monkeypatch, capsys, verb, text, message):
+    monkeypatch.chdir(tmp_path)
+    Path("a.yaml").write_text(text)
+    assert main([*verb.split(), "a.yaml"]) == 2
+    said = capsys.readouterr().err
+    assert "a.yaml" in said
+    assert f"(ambiguous: {message})" in said
+    assert said.count("\n") == 1
+    assert os.listdir(tmp_path) == ["a.yaml"]
+
+
+def test_a_key_may_replace_one_that_a_merge_brings(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("a.yaml").write_text(
+        "task: {class_path: Copy, init_args: &a {max_length: 3, bits: 2}}\n"
+        "model: &b {hidden_size: 4}\n"
+        "data: {<<: *a, <<: *b, bits: 5, c: [{d: 1}, {d: 2}], e: c, f: c}\n"
+    )
+    assert read(["--config", "a.yaml"]).mapping["data"] == {
+        "max_length": 3, "hidden_size": 4, "bits": 5, "c": [{"d": 1}, {"d": 2}], "e": "c", "f": "c"
+    }  # fmt: skip
+
+
+@pytest.mark.skipif(os.name == "nt", reason="has no named pipes in folders")
+@pytest.mark.parametrize(
+    ("verb", "rest"), [("train --config", "or a preset"), ("sweep --configs", "or a preset"), ("sweep", "a plan")]
+)
+def test_a_pipe_in_the_place_of_a_file_is_told(tmp_path, capsys, verb, rest):
+    os.mkfifo(tmp_path / "pipe")
+    assert main([*verb.split(), str(tmp_path / "pipe")]) == 2
+    said = capsys.readouterr().err
+    assert f"{tmp_path / 'pipe'} is a pipe or a device, which is not read" in said
+    assert rest in said
+    assert said.count("\n") == 1
+
+
+def test_a_folder_in_the_place_of_a_configuration_is_told(tmp_path):
+    with pytest.raises(UsageError, match=r"is a folder; it must be a regular file or a preset\.$"):
+        read(["--config", str(tmp_path)])

@@ -2,14 +2,16 @@
 
 import json
 import multiprocessing
+import os
 import shutil
 import subprocess
 import sys
 import time
+from threading import Thread
 
 import pytest
 
-from lightning_ntm.records import RunFolder, claim, read_json
+from lightning_ntm.records import RunFolder, claim, locks, read_json
 
 HOLDS = "import sys; from pathlib import Path; from lightning_ntm.records import RunFolder; " + (
     "RunFolder(Path(sys.argv[1])).lock(); print('held', flush=True); sys.stdin.read()"
@@ -119,6 +121,35 @@ def test_an_evaluation_replaces_the_one_before_at_the_same_difficulty(tmp_path):
 def a_range(lengths, name="41-500", **more):
     rows = [{"length": length, "wrong_bits": 1.0, "sequences": 9} for length in lengths]
     return {"range": name, "training_length": 40, "skipped": 0, "sequences": 9, **more, "results": rows}
+
+
+def keep_evaluations(path, first):
+    for length in range(first, first + 20):
+        RunFolder(path).keep_evaluation(5, [{"length": length, "wrong_bits": 1.0}], 2)
+
+
+@pytest.mark.parametrize("made", [Thread, multiprocessing.get_context("spawn").Process], ids=["threads", "processes"])
+def test_evaluations_at_the_same_time_are_all_kept(tmp_path, made):
+    (tmp_path / ".lock").touch()
+    training = RunFolder(tmp_path).lock()  # does not hinder them
+    writers = [made(target=keep_evaluations, args=(tmp_path, first)) for first in (100, 200, 300)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    kept = [row["length"] for row in read_json(tmp_path / "evaluation.json")["results"]]
+    assert sorted(kept) == [*range(100, 120), *range(200, 220), *range(300, 320)]
+    assert os.name == "nt" or sorted(os.listdir(tmp_path)) == [".lock", "evaluation.json"]
+    training()
+
+
+def test_an_evaluation_that_waits_too_long_names_who_holds_the_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(locks, "_PATIENCE", 0.0)
+    held = claim(tmp_path / ".evaluation.json.lock", "it")
+    with pytest.raises(OSError, match=r"evaluation\.json is in use by this process"):
+        keep_evaluations(tmp_path, 100)
+    held()
+    keep_evaluations(tmp_path, 100)
 
 
 def test_ranges_are_kept_beside_other_evaluations_of_the_same_weights(tmp_path):

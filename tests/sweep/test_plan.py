@@ -1,18 +1,23 @@
 """Which runs a plan stands for."""
 
+import re
 from datetime import date
 from importlib.resources import files
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given, strategies as st
 
+from lightning_ntm.cli.said import read
+from lightning_ntm.cli.sweep import _parser, _said
 from lightning_ntm.cli.train import check
+from lightning_ntm.cli.words import UsageError
 from lightning_ntm.records import RunFolder
 from lightning_ntm.report.published import SCORES
 from lightning_ntm.sweep import Plan, numbers
 from lightning_ntm.sweep.axes import with_named_networks
-from lightning_ntm.sweep.plan import read_plan
+from lightning_ntm.sweep.plan import PlannedRun, read_plan
 
 PLANS = Path(str(files("lightning_ntm") / "recipes" / "plans"))
 
@@ -115,6 +120,8 @@ def test_seeds_are_numbers_and_ranges(seeds):
         ({"models": [{"a": {"task": "RepeatCopy"}}]}, "models.a: task is for a single run: use --tasks"),
         ({"models": [{"a": {"x": 9}}], "options": {"x": 1}}, "models.a: x is also set in options or in the grid"),
         ({"models": [{"a": {"x": 9}}], "grid": {"x": [1]}}, "models.a: x is also set in options or in the grid"),
+        ({"models": [{"a": {"o.lr": 9, "o.init_args.lr": 9}}]}, r"^models\.a: o\.lr is given twice\.$"),
+        ({"options": {"o.lr": 9, "o.init_args.lr": 9}}, r"^options: o\.lr is given twice\.$"),
         ({"models": ["NTM", {"ntm": {"model": "NTM"}}]}, "ntm-copy-seed1 is given twice"),
         ({"models": "NTM,"}, "models is empty"),
         ({"tasks": ["Copy", "Copy"]}, "task Copy is given twice"),
@@ -221,6 +228,72 @@ def test_a_sweep_keeps_its_own_copy_of_files_that_a_plan_names(tmp_path, monkeyp
     assert Plan.load(Path("moved/a")).runs[2].words[0] == f"--config={tmp_path}/moved/a/files/config-mine.yaml"
 
 
+def written(folder, files):
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+def copies_of(run):
+    """The texts of the copies that the words of a run name."""
+    values = [word.rpartition("=")[2] for word in run.words]
+    return [Path(value).read_text() for value in values if "/files/" in value]
+
+
+def test_files_of_one_name_in_several_folders_are_copied_beside_each_other(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    written(
+        tmp_path, {"a/opt.yaml": "lr: 1\n", "b/opt.yaml": "lr: 2\n", "c/opt.yaml": "lr: 1\n", "d/opt.yaml": "lr: 4\n"}
+    )
+    grid, folder = {"optimizer": ["a/opt.yaml", "b/opt.yaml", "c/opt.yaml"]}, Path("runs/a")
+    Plan.of({"grid": grid}).save(folder)
+    assert [copies_of(run) for run in Plan.load(folder).runs] == [["lr: 1\n"], ["lr: 2\n"], ["lr: 1\n"]]
+    Plan.of({"grid": {"optimizer": ["b/opt.yaml", "d/opt.yaml", "a/opt.yaml"]}}).save(folder)
+    assert [copies_of(run) for run in Plan.load(folder).runs] == [["lr: 1\n"], ["lr: 2\n"], ["lr: 1\n"], ["lr: 4\n"]]
+    assert [path.name for path in sorted(folder.glob("files/*"))] == [f"optimizer{n}-opt.yaml" for n in ("", 2, 3)]
+    written(tmp_path, {"b/opt.yaml": "lr: 3\n"})
+    with pytest.raises(ValueError, match=r"another plan: opt\.yaml has changed since it was copied"):
+        Plan.of({"grid": grid}).save(folder)
+
+
+def test_two_configurations_of_one_name_are_both_in_force(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    written(tmp_path, {"a/x.yaml": "seed: 1\n", "b/x.yaml": "loss: sum\n"})
+    words = ("--config", "a/x.yaml", "-c=b/x.yaml")
+    Plan("a", (PlannedRun("r", words),)).save(Path("runs/a"))
+    assert copies_of(Plan.load(Path("runs/a")).runs[0]) == ["seed: 1\n", "loss: sum\n"]
+
+
+def test_a_file_of_a_curriculum_is_inserted_into_the_copy(tmp_path):
+    written(tmp_path, {"x.yaml": "data: {curriculum: c.yaml}\n", "c.yaml": "class_path: Uniform\n"})
+    _, copies = Plan.of({"configs": str(tmp_path / "x.yaml")}).kept_in(tmp_path)
+    assert [yaml.safe_load(text) for text in copies.values()] == [{"data": {"curriculum": {"class_path": "Uniform"}}}]
+
+
+def test_a_text_that_is_too_long_for_a_path_is_no_file(tmp_path):
+    words = ("--trainer", f"{{logger: false, a: {'x' * 300}}}", "--task.train", "y" * 300)
+    plan = Plan("a", (PlannedRun("r", words),))
+    assert plan.kept_in(tmp_path) == (plan, {})
+
+
+def grid_of(*axes):
+    """The grid of a command line."""
+    words = [word for axis in axes for word in ("--grid", axis)]
+    return _said(_parser().parse_known_args(words)[0])["grid"]
+
+
+def test_commas_within_brackets_do_not_end_a_value():
+    assert grid_of("optimizer.betas=[0.9,0.99],[0.8,0.9]") == {"optimizer.betas": ["[0.9,0.99]", "[0.8,0.9]"]}
+    assert grid_of("a={b: [1,2], c: (3,4)},d,", "a=5") == {"a": ["{b: [1,2], c: (3,4)}", "d", "", "5"]}
+
+
+@pytest.mark.parametrize("axis", ["a=[1,2", "a=1],2", "a=]1,2["])
+def test_brackets_of_the_grid_must_match(axis):
+    with pytest.raises(UsageError, match=rf"^--grid {re.escape(axis)}: its brackets do not match\.$"):
+        grid_of(axis)
+
+
 def test_null_is_as_good_as_nothing():
     assert Plan.of({"models": None, "configs": None, "seeds": None, "grid": None, "options": None}) == Plan.of({})
 
@@ -260,3 +333,42 @@ def test_a_run_is_not_put_into_the_folder_of_a_sweep(tmp_path):
     Plan.of({"seeds": 1}).save(tmp_path)
     with pytest.raises(ValueError, match=rf"^sweep folder {tmp_path} exists; .* with ntm sweep {tmp_path}\.$"):
         RunFolder(tmp_path).create()
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        "{class_path: FileTask, init_args: {train: tr.jsonl, validation: ../v.jsonl, names: names}}",
+        "{class_path: FileTask, train: tr.jsonl, validation: ../v.jsonl, names: names}",
+    ],
+)
+@pytest.mark.parametrize("how", ["configs", "tasks", "task", "words"])
+def test_data_files_are_found_again_from_another_folder(tmp_path, monkeypatch, task, how):
+    written(tmp_path, {"p/tr.jsonl": "", "v.jsonl": "", "p/names": "", "q/tr.jsonl": "", "q/names": ""})
+    written(tmp_path / "p", {"c.yaml": f"task: {task}\n", "t.yaml": task})
+    monkeypatch.chdir(tmp_path / "p")
+    args = {"train": "tr.jsonl", "validation": "../v.jsonl", "names": "names"}
+    words = {
+        "configs": ["--config=c.yaml"],
+        "tasks": ["--task=t.yaml"],
+        "task": ["--task", task],
+        "words": ["--task=FileTask", "--task.init_args.train=tr.jsonl", "--task.validation=../v.jsonl"],
+    }[how]
+    words += ["--task.names", "names"] * (how == "words")
+    Plan("r", (PlannedRun("r-seed1", tuple(words)),)).save(Path("runs/r"))
+    monkeypatch.chdir(tmp_path / "q")
+    init_args = read(Plan.load(tmp_path / "p/runs/r").runs[0].words).mapping["task"]["init_args"]
+    assert init_args == {name: str(tmp_path / "p" / path) for name, path in args.items()}
+
+
+def test_a_sweep_of_an_earlier_version_goes_on_with_its_relative_paths(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = "task: {class_path: FileTask, init_args: {train: tr.jsonl, validation: tr.jsonl}}\n"
+    written(tmp_path, {"tr.jsonl": "", "names": "", "c.yaml": config, "runs/r/files/config-c.yaml": config})
+    words = ["--config=files/config-c.yaml", "--seed=1", "--task.names", "names"]
+    (tmp_path / "runs/r/plan.yaml").write_text(yaml.safe_dump({"name": "r", "runs": {"c-seed1": words}}))
+    Plan.of({"name": "r", "configs": "c.yaml", "seeds": "1-2"}, ["--task.names", "names"]).save(Path("runs/r"))
+    assert [run.words[0] for run in Plan.load(Path("runs/r")).runs] == [
+        f"--config={tmp_path}/runs/r/files/config-c.yaml"
+    ] * 2
+    assert (tmp_path / "runs/r/files/config-c.yaml").read_text() == config

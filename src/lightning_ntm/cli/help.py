@@ -109,7 +109,7 @@ def class_help(group: str, path: str, configuration: Mapping[str, Any], linked: 
     from lightning_ntm.evaluation.build import class_of  # imports PyTorch, which the other help needs not
 
     made = class_of(path)
-    parser = ArgumentParser(add_help=False, usage=SUPPRESS, description=(inspect.getdoc(made) or path).split("\n")[0])
+    parser = ArgumentParser(add_help=False, usage=SUPPRESS, description=_summary(made) or path)
     options = parser.add_argument_group(f"options of {made.__name__}")
     add = options.add_class_arguments if inspect.isclass(made) else options.add_function_arguments
     skip: set[str | int] = {1} if group in ("optimizer", "scheduler") else {*linked}  # 1: parameters, or the optimizer
@@ -119,3 +119,9 @@ def class_help(group: str, path: str, configuration: Mapping[str, Any], linked: 
         values = {f"{group}.{name}": value for name, value in (spec.get("init_args") or {}).items()}
         parser.set_defaults({name: value for name, value in values.items() if name in added})
     return parser.format_help().lstrip()
+
+
+def _summary(made: Any) -> str:
+    """Return the first line of a docstring of its own: not that of a base class, nor the signature of a dataclass."""
+    line = inspect.cleandoc(made.__doc__ or "").partition("\n")[0]
+    return "" if line.startswith(f"{made.__name__}(") else line

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from lightning_ntm.cli.classes import arguments, class_path
 from lightning_ntm.cli.hints import of_word
-from lightning_ntm.cli.words import UnknownOptionError, UsageError, command, explained, near
+from lightning_ntm.cli.words import UnknownOptionError, UsageError, command, explained, kind_of_no_file, near
 from lightning_ntm.recipes import SPEC, overlay, presets
 from lightning_ntm.records import RunFolder
 from lightning_ntm.records.files import read_yaml
@@ -122,6 +122,8 @@ def _config_path(name: str) -> Path:
     known = {preset: path for preset, path in presets().items() if preset != "default"}
     if name in known:
         return known[name]
+    if what := kind_of_no_file(name):
+        raise UsageError(f"--config {name} is {what}; it must be a regular file or a preset.")
     meant = [preset for preset in known if set(name.split("-")) <= set(preset.split("-"))]
     hint = f"; did you mean {min(meant, key=len)!r}?" if meant else near(name, known)
     raise UsageError(f"--config {name}: there is no such file or preset{hint or '; presets: ' + ', '.join(known)}")

@@ -18,10 +18,20 @@ from lightning_ntm.cli.process import EndSignalError, interrupted_by_signals
 from lightning_ntm.cli.streams import make_lasting
 from lightning_ntm.cli.terminal import Terminal
 from lightning_ntm.cli.watch import View, table
-from lightning_ntm.cli.words import Parser, UsageError, command, explained, filled, near, positive, whole_number
+from lightning_ntm.cli.words import (
+    Parser,
+    UsageError,
+    command,
+    explained,
+    filled,
+    kind_of_no_file,
+    near,
+    positive,
+    whole_number,
+)
 from lightning_ntm.recipes import plans
 from lightning_ntm.sweep import End, Engine, LocalEngine, Plan, PlannedRun, Worker, status_of
-from lightning_ntm.sweep.axes import numbers, with_named_networks
+from lightning_ntm.sweep.axes import numbers, values_in, with_named_networks
 from lightning_ntm.sweep.environment import without_ranks
 from lightning_ntm.sweep.plan import read_plan
 from lightning_ntm.training.notebook import is_live
@@ -211,7 +221,8 @@ def _said(arguments: argparse.Namespace) -> dict[str, Any]:
         option, equals, values = axis.removeprefix("--").partition("=")
         if not equals or not option:
             raise UsageError(f"--grid {axis}: write it as OPTION=A,B.")
-        grid[option] = grid.get(option, []) + (values.split(",") if values else [])
+        with explained(f"--grid {axis}: "):
+            grid[option] = grid.get(option, []) + (values_in(values) if values else [])
     return {key: value for key, value in {**said, "grid": grid or None}.items() if value is not None}
 
 
@@ -219,6 +230,8 @@ def _plan(given: str) -> dict[str, Any]:
     if Path(given).is_file():
         return read_plan(Path(given))
     known = plans()
+    if given not in known and (what := kind_of_no_file(given)):
+        raise UsageError(f"{given} is {what}; a plan must be a regular file.")
     if given not in known:
         hint = of_word(given, several=True) or near(given, known) or f"; plans: {', '.join(known)}."
         raise UsageError(f"there is no plan or folder {given!r}{hint}")
@@ -226,7 +239,11 @@ def _plan(given: str) -> dict[str, Any]:
 
 
 def _check(runs: list[PlannedRun]) -> None:
-    """Raise an error unless `ntm train` accepts the options of all runs; each combination is checked for one seed."""
+    """Raise an error unless `ntm train` accepts the options of all runs, and no option overrides what tells them apart.
+
+    Each combination is checked for one seed.
+    """
+    from lightning_ntm.cli.overridden import check_in_force
     from lightning_ntm.cli.train import check
 
     seen = set()
@@ -234,6 +251,7 @@ def _check(runs: list[PlannedRun]) -> None:
         words = tuple(word for word in run.words if not word.startswith("--seed="))
         if words not in seen:
             seen.add(words)
+            check_in_force(run)
             check(list(run.words))
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import difflib
+import os
 import re
 import shlex
 import shutil
@@ -143,6 +144,13 @@ def folder_name(text: str) -> str:
 
 
 _OF_FILES = (".png", ".svg", ".pdf", ".jpg", ".jpeg", ".gif", ".mp4", ".npz", ".html", ".onnx", ".pt2", ".safetensors")
+
+
+def kind_of_no_file(name: str) -> str:
+    """Return what stands at a path and is no regular file, as a pipe of a shell; an empty text if nothing does."""
+    if os.path.isdir(name):
+        return "a folder"
+    return "a pipe or a device, which is not read" if os.path.exists(name) and not os.path.isfile(name) else ""
 
 
 def whole_number(text: str, minimum: int = 0) -> int:

@@ -11,7 +11,8 @@ import os
 import socket
 import time
 import warnings
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -21,6 +22,8 @@ from lightning_ntm.records.files import OBJECT_BYTES, open_regular
 from lightning_ntm.records.writing import UNSUPPORTED, named, open_to_write
 
 _NO_LOCKS = {*UNSUPPORTED, errno.ENOLCK}
+#: Seconds to wait for a lock that is held for moments.
+_PATIENCE = 60.0
 _HELD = {errno.EACCES, errno.EAGAIN}
 #: The byte that is locked on Windows, where no other process can read it: behind the name of the holder.
 _BYTE = 2**16
@@ -129,9 +132,48 @@ def claim(path: Path, what: str) -> Claim:
         text = f"the file system of {what} has no locks ({error.strerror}): no second training may begin there."
         warnings.warn(text, NoLocksWarning, stacklevel=2)
     _claims.add(held)
-    _name_holder(held.held)
-    held.check()  # it may have been removed in between
+    try:
+        _name_holder(held.held)
+        held.check()  # it may have been removed in between
+    except BaseException:
+        held()
+        raise
     return held
+
+
+@contextmanager
+def held_for_change(path: Path) -> Iterator[None]:
+    """Let no other process change a file between reading and writing it; wait until none does.
+
+    A file system without locks keeps only threads of this process apart. The lock file beside the file is removed
+    afterwards, except on Windows.
+
+    Raises:
+        OSError: The lock file cannot be opened, or another process holds it for too long.
+    """
+    beside = path.with_name(f".{path.name}.lock")
+    held = _claimed_in_time(beside, path)
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            beside.unlink()  # while it is locked: who waits for it finds it removed, and makes another
+        held()
+
+
+def _claimed_in_time(beside: Path, path: Path) -> Claim:
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", NoLocksWarning)
+                return claim(beside, str(path))
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        except ValueError as error:
+            if time.monotonic() > deadline or not path.parent.exists():
+                raise TimeoutError(errno.ETIMEDOUT, str(error).rstrip("."), str(path)) from error
+        time.sleep(0.01)
 
 
 def is_claimed(path: Path) -> bool:

@@ -18,11 +18,12 @@ def parse_yaml(text: str) -> Any:
     """Return what a text of YAML says, with the quick parser where PyYAML has it.
 
     Raises:
-        ValueError: It is none, is nested too deeply, or its aliases are cyclic or stand for too much.
+        ValueError: It is none, is nested too deeply, a mapping has a key twice, or its aliases are cyclic or stand for
+            too much.
     """
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        wrong = _too_much(yaml.parse(text, Loader=loader))
+        wrong = _too_much(yaml.parse(text, Loader=loader)) or _repeated(yaml.parse(text, Loader=loader))
         read = None if wrong else yaml.load(text, Loader=loader)
     except Exception as error:  # PyYAML raises whatever a tag with the wrong value leads it to
         wrong = f"not YAML: {' '.join(str(error).split()) or type(error).__name__}"
@@ -57,6 +58,30 @@ def _too_much(events: Iterator[Any]) -> str | None:
             count += 1
             if event.anchor:
                 sizes[event.anchor] = 1
+    return None
+
+
+def _repeated(events: Iterator[Any]) -> str | None:
+    """Return which key a mapping has twice; readers of YAML take the last of them without a word.
+
+    A merge (`<<`) may stand there twice, and the options that it brings may be set again.
+    """
+    lines: list[dict[str, int] | None] = []  # of the keys of each open mapping; `None` for a list
+    is_value: list[bool] = []  # whether the next node in each is the value of a key
+    for event in events:
+        if isinstance(event, yaml.NodeEvent) and lines and (keys := lines[-1]) is not None:
+            if not is_value[-1] and isinstance(event, yaml.ScalarEvent) and event.value != "<<":
+                line = event.start_mark.line + 1 if event.start_mark else 0
+                if event.value in keys:
+                    return f"ambiguous: line {line} repeats the key {event.value[:50]!r} of line {keys[event.value]}"
+                keys[event.value] = line
+            is_value[-1] = not is_value[-1]
+        if isinstance(event, yaml.CollectionStartEvent):
+            lines.append({} if isinstance(event, yaml.MappingStartEvent) else None)
+            is_value.append(False)
+        elif isinstance(event, yaml.CollectionEndEvent):
+            lines.pop()
+            is_value.pop()
     return None
 
 

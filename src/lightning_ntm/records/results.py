@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lightning_ntm.records.files import read_object
+from lightning_ntm.records.locks import held_for_change
 from lightning_ntm.records.parsing import as_json, is_count, is_measure
 from lightning_ntm.records.writing import write_whole
 
@@ -57,7 +58,7 @@ def read(path: Path) -> Kept:
 def add(
     path: Path, step: int, rows: list[dict[str, Any]], version: int, ranges: list[dict[str, Any]] | None = None
 ) -> None:
-    """Add rows to those of other difficulties, and ranges to others.
+    """Add rows to those of other difficulties, and ranges to others. Other processes may do so at the same time.
 
     Args:
         path: The file.
@@ -69,6 +70,11 @@ def add(
     Raises:
         OSError: The file cannot be written.
     """
+    with held_for_change(path):
+        _add(path, step, rows, version, ranges)
+
+
+def _add(path: Path, step: int, rows: list[dict[str, Any]], version: int, ranges: list[dict[str, Any]] | None) -> None:
     try:
         before = read(path)
     except ValueError:

@@ -15,7 +15,9 @@ RESERVED = {
     "--resume": "ntm sweep FOLDER resumes a sweep",
     "--seed": "use --seeds",
     "--model": "use --models",
+    "--model.class_path": "use --models",
     "--task": "use --tasks",
+    "--task.class_path": "use --tasks",
     "--config": "use --configs",
     "-c": "use --configs",
 }
@@ -23,11 +25,19 @@ RESERVED = {
 
 @dataclass(frozen=True)
 class _Choice:
-    """One value on one axis of a plan: its part of the run's name, its arguments, and the name of a set of options."""
+    """One value on one axis of a plan.
+
+    Args:
+        label: Its part of the run's name.
+        words: Its arguments.
+        network: The name of a set of options.
+        option: The option of the grid.
+    """
 
     label: str
     words: tuple[str, ...]
     network: str = ""
+    option: str = ""
 
 
 def axes_of(keys: Mapping[str, Any]) -> Iterator[list[_Choice]]:
@@ -50,7 +60,7 @@ def axes_of(keys: Mapping[str, Any]) -> Iterator[list[_Choice]]:
             raise ValueError(f"grid.{option} is empty.")
         short = option.rpartition(".")[2]
         label = option if sum(other.rpartition(".")[2] == short for other in grid) > 1 else short
-        yield [_Choice(_plain(f"{label}{_text(value)}"), (argument(option, value),)) for value in values]
+        yield [_Choice(_plain(f"{label}{_text(one)}"), (argument(option, one),), option=option) for one in values]
 
 
 def _networks(keys: Mapping[str, Any], default: list[str]) -> Iterator[_Choice]:
@@ -89,11 +99,18 @@ def check_named_networks(keys: Mapping[str, Any], others: set[str]) -> None:
     listed = keys.get("models")
     for one in listed if isinstance(listed, list) else []:
         for name, options in one.items() if isinstance(one, dict) else ():
+            check_spelled_once(f"models.{name}", options)
             for option in options if isinstance(options, dict) else ():
                 if option in others:
                     raise ValueError(f"models.{name}: {option} is also set in options or in the grid.")
-                if option != "model" and f"--{option}" in RESERVED:
+                if option not in ("model", "model.class_path") and f"--{option}" in RESERVED:
                     raise ValueError(f"models.{name}: {option} is for a single run: {RESERVED[f'--{option}']}.")
+
+
+def check_spelled_once(place: str, options: Any) -> None:
+    """Raise `ValueError` if options have one in two spellings, as `optimizer.lr` and `optimizer.init_args.lr`."""
+    if isinstance(options, dict):
+        each_once(f"{place}:", [str(option).replace(".init_args", "") for option in options])
 
 
 def _class(option: str, name: str) -> _Choice:
@@ -122,6 +139,26 @@ def numbers(seeds: Any) -> list[int]:
     if not found:
         raise ValueError("seeds is empty.")
     each_once("seed", found)
+    return found
+
+
+def values_in(text: str) -> list[str]:
+    """Return values with commas between; a comma within brackets does not end a value.
+
+    Raises:
+        ValueError: Brackets do not match.
+    """
+    found, open_brackets = [""], 0
+    for character in text:
+        open_brackets += (character in "[{(") - (character in "]})")
+        if open_brackets < 0:
+            break
+        if character == "," and not open_brackets:
+            found.append("")
+        else:
+            found[-1] += character
+    if open_brackets:
+        raise ValueError("its brackets do not match.")
     return found
 
 

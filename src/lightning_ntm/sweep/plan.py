@@ -2,34 +2,45 @@
 
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
 from lightning_ntm.checks import check_name
 from lightning_ntm.records import RunFolder, write_whole
-from lightning_ntm.records.files import CONFIG_BYTES, PLAN_BYTES, read_text, read_yaml
+from lightning_ntm.records.files import PLAN_BYTES, read_yaml
 from lightning_ntm.records.parsing import kind_of_yaml
 from lightning_ntm.sweep.axes import (
     RESERVED,
     argument,
     axes_of,
     check_named_networks,
+    check_spelled_once,
     default_name,
     each_once,
     mapping,
     options_in,
 )
+from lightning_ntm.sweep.copies import FILES, Copies, mapped
 
 #: Keys of a plan. `options` and `grid` map options of `ntm train` to values. The others are a value or a list.
 KEYS = ("name", "configs", "models", "tasks", "seeds", "options", "grid")
-#: Options for data files, which are not copied into the folder of a sweep.
-_DATA = ("--task.train", "--task.validation")
-#: Options of `ntm train` that accept a file; folder of a sweep for the copies of these files; their suffixes.
-_FILE_OPTIONS = ("--config", "--model", "--task", "--data", "--trainer", "--optimizer", "--scheduler", *_DATA)
-_FILES, _YAML = "files", (".yaml", ".yml", ".json")
+
+
+class Distinction(NamedTuple):
+    """What tells a run of a plan apart by its name: a value of the grid, or a named set of options.
+
+    Args:
+        option: The option of the grid, or an empty text.
+        network: The name of the set, or an empty text.
+        words: Its arguments.
+    """
+
+    option: str
+    network: str
+    words: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -40,11 +51,14 @@ class PlannedRun:
         name: Name of its folder in the folder of the sweep.
         words: Arguments of `ntm train` besides the name.
         network: The name that the plan gives to a set of options; empty without one.
+        distinctions: Values of the grid and named sets of options among `words`, before files are copied. A stored plan
+            does not have them.
     """
 
     name: str
     words: tuple[str, ...]
     network: str = ""
+    distinctions: tuple[Distinction, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)
@@ -81,6 +95,7 @@ class Plan:
                 raise ValueError(f"{option} is for a single run: {RESERVED[option]}.")
         for option in {*mapping(keys, "options"), *options_in(arguments)} & mapping(keys, "grid").keys():
             raise ValueError(f"{option} is in the grid, so it cannot also have one value for every run.")
+        check_spelled_once("options", keys.get("options"))
         check_named_networks(keys, {*mapping(keys, "options"), *options_in(arguments), *mapping(keys, "grid")})
         if isinstance(keys.get("name"), bool | list | dict):
             raise ValueError(f"name must be a text, but is {kind_of_yaml(keys['name'])}.")
@@ -92,7 +107,10 @@ class Plan:
             words = [word for part in (*others, seed) for word in part.words]
             name = "-".join(part.label for part in (*others, seed) if part.label)
             network = next((part.network for part in others if part.network), "")
-            runs.append(PlannedRun(name, (*words[:-1], *options, words[-1], *arguments), network))
+            named = tuple(
+                Distinction(part.option, part.network, part.words) for part in others if part.option or part.network
+            )
+            runs.append(PlannedRun(name, (*words[:-1], *options, words[-1], *arguments), network, named))
         each_once("run", [run.name for run in runs])
         _check_names(run.name for run in runs)
         return cls(str(keys.get("name") or default_name(axes)), tuple(runs))
@@ -104,25 +122,15 @@ class Plan:
     def kept_in(self, folder: Path) -> tuple["Plan", dict[Path, str]]:
         """Return the plan with paths to copies of its files in `folder`, and the text of each copy by its path.
 
-        The user may edit or move a file while runs wait. Therefore the sweep has its own copies.
+        Paths of data files become absolute: the sweep may be resumed in another working folder.
         """
-        files, copies = folder.absolute() / _FILES, {}
-
-        def copied(option: str, value: str) -> str:
-            path = Path(value)
-            if option in _DATA:
-                return str(path.absolute()) if path.is_file() else value
-            if not (path.is_file() and (option == "--config" or path.suffix in _YAML)) or path.parent == files:
-                return value
-            copy = files / f"{option.removeprefix('--')}-{path.name}"
-            copies[copy] = _inlined(path)
-            return str(copy)
-
-        return self._mapped(copied), copies
+        copies = Copies(folder)
+        self._mapped(copies.find)  # all that are there, before places are found for others
+        return self._mapped(copies), copies.texts
 
     def _mapped(self, change: Callable[[str, str], str]) -> "Plan":
         """Return the plan with `change` applied to each value that may be a file."""
-        return Plan(self.name, tuple(replace(run, words=_mapped(run.words, change)) for run in self.runs))
+        return Plan(self.name, tuple(replace(run, words=mapped(run.words, change)) for run in self.runs))
 
     def save(self, folder: Path) -> None:
         """Write the plan into the folder of a sweep, together with the runs that are already planned there.
@@ -135,32 +143,33 @@ class Plan:
         plan, copies = self.kept_in(folder)
         path, words = folder / "plan.yaml", {run.name: run.words for run in plan.runs}
         networks = plan.networks
-        for copy, text in copies.items():
-            if copy.exists() and copy.read_text(encoding="utf-8") != text:
-                raise ValueError(
-                    f"{folder} holds another plan: {copy.name.partition('-')[2]} has changed since it was copied to "
-                    f"{folder / _FILES / copy.name}; choose another --name, or resume with ntm sweep {folder}."
-                )
-        if path.exists():
-            stored = Plan.load(folder)
-            before = {run.name: run.words for run in stored.runs}
-            for name in before.keys() & words.keys():
-                if before[name] != words[name]:
-                    raise ValueError(
-                        f"{folder} holds another plan: its {name} is `{' '.join(before[name])}`; choose another --name."
-                    )
-            if before.keys() >= words.keys():
-                return
-            words = {**before, **words}
-            networks = {**stored.networks, **networks}
+        _check_copies(folder, copies)
+        stored = Plan.load(folder) if path.exists() else None
+        if stored:
+            stored._check_same(folder, words)
         for copy, text in copies.items():
             copy.parent.mkdir(parents=True, exist_ok=True)
             write_whole(copy, text)
+        if stored:
+            before = {run.name: run.words for run in stored.runs}
+            if before == {**before, **words}:
+                return
+            words = {**before, **words}
+            networks = {**stored.networks, **networks}
         folder.mkdir(parents=True, exist_ok=True)
         inside = f"{folder.absolute()}/"
-        runs = {name: list(_mapped(run, lambda _, value: value.removeprefix(inside))) for name, run in words.items()}
+        runs = {name: list(mapped(run, lambda _, value: value.removeprefix(inside))) for name, run in words.items()}
         named = {"networks": networks} if networks else {}
         write_whole(path, yaml.safe_dump({"name": self.name, "runs": runs, **named}, sort_keys=False))
+
+    def _check_same(self, folder: Path, words: Mapping[str, tuple[str, ...]]) -> None:
+        """Raise `ValueError` if a run of this stored plan has other words by now."""
+        now = self.kept_in(folder)[0].runs  # plans of earlier versions have relative paths of data files
+        for run, as_kept in zip(self.runs, now, strict=True):
+            if words.get(run.name, run.words) not in (run.words, as_kept.words):
+                raise ValueError(
+                    f"{folder} holds another plan: its {run.name} is `{' '.join(run.words)}`; choose another --name."
+                )
 
     @property
     def networks(self) -> dict[str, str]:
@@ -193,7 +202,7 @@ class Plan:
         _check_names(run.name for run in planned)
         inside = folder.absolute()
         return cls(str(stored.get("name", folder.name)), planned)._mapped(
-            lambda _, value: str(inside / value) if value.startswith(f"{_FILES}/") else value
+            lambda _, value: str(inside / value) if value.startswith(f"{FILES}/") else value
         )
 
 
@@ -212,36 +221,14 @@ def read_plan(path: Path) -> dict[str, Any]:
     return {str(key): value for key, value in read.items()}
 
 
-def _inlined(path: Path) -> str:
-    """Return the text of a configuration, with files that it names (`model: small.yaml`) inserted."""
-    config = _content(path)
-    inner = {
-        key: path.parent / value
-        for key, value in (config.items() if isinstance(config, dict) else ())
-        if isinstance(value, str) and value.endswith(_YAML) and (path.parent / value).is_file()
-    }
-    if not inner:
-        return read_text(path, CONFIG_BYTES)
-    return yaml.safe_dump({**config, **{key: _content(file) for key, file in inner.items()}})
-
-
-def _content(path: Path) -> Any:
-    try:
-        return read_yaml(path)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
-
-
-def _mapped(words: Sequence[str], change: Callable[[str, str], str]) -> tuple[str, ...]:
-    """Apply `change` to each value that may be a file: after `=` or in the argument after the option."""
-    found = []
-    for before, word in zip(["", *words], words, strict=False):
-        option, equals, value = word.partition("=")
-        if equals and option in _FILE_OPTIONS:
-            found.append(f"{option}={change(option, value)}")
-        else:
-            found.append(change(before, word) if before in _FILE_OPTIONS else word)
-    return tuple(found)
+def _check_copies(folder: Path, copies: Mapping[Path, str]) -> None:
+    """Raise `ValueError` if a file has changed since it was copied."""
+    for copy, text in copies.items():
+        if copy.exists() and copy.read_text(encoding="utf-8") != text:
+            raise ValueError(
+                f"{folder} holds another plan: {copy.name.partition('-')[2]} has changed since it was copied to "
+                f"{folder / FILES / copy.name}; choose another --name, or resume with ntm sweep {folder}."
+            )
 
 
 def _check_names(names: Iterable[str]) -> None:
