@@ -5,8 +5,10 @@ import copy
 import pytest
 import torch
 
-from lightning_ntm import DNC, GRU, LSTM, NTM, RNN, SAM, SDNC, StackRNN, TapeRNN, Transformer
+from lightning_ntm import DNC, GRU, LSTM, NTM, RNN, SAM, SDNC, Stack, StackRNN, TapeRNN, Transformer
 from lightning_ntm.explorer.network import why_not
+from lightning_ntm.models.base import MemoryModel
+from lightning_ntm.models.ntm_memory import NTMMemory
 from lightning_ntm.states import flatten
 
 SIZES = {"hidden_size": 8, "memory_slots": 6, "memory_width": 4}
@@ -188,3 +190,67 @@ def test_inputs_of_more_bits_are_refused(make, backend):
         model(torch.zeros(3, 5, 3, dtype=torch.float64))
     with pytest.raises(TypeError, match=says):
         model.step(torch.zeros(3, 3, dtype=torch.float64), model.initial_state(3))
+
+
+OTHERS = [torch.float64, torch.float32]
+
+
+@every_network
+@pytest.mark.parametrize("dtype", OTHERS, ids=str)
+def test_assigned_parameters_say_what_the_state_is_like(make, dtype):
+    inputs = torch.randn(3, 20, 3, dtype=dtype)
+    given, other = make().to(dtype), make().to(*[one for one in OTHERS if one != dtype])
+    with torch.device("meta"):
+        empty = make()
+    for network in (other, empty):
+        network.load_state_dict(given.state_dict(), assign=True)
+        assert {part.dtype for part in flatten(network(inputs)[1])} <= {dtype, torch.int64}
+        assert network.backend_for(inputs) == given.backend_for(inputs)
+        torch.testing.assert_close(network(inputs)[0], given(inputs)[0], rtol=0, atol=0)
+        Stack([network, given])  # neither in buffers do they differ
+        assert next(network.to("meta").to_empty(device="cpu").parameters()).device.type == "cpu"
+
+
+@every_network
+def test_parameters_of_a_call_say_what_the_state_is_like(make):
+    network, inputs = make(), torch.randn(3, 20, 3, dtype=torch.float64)
+    parameters = {name: tensor.double() for name, tensor in network.state_dict().items()}
+    logits, state = torch.func.functional_call(network, parameters, (inputs,))
+    assert {part.dtype for part in flatten(state)} <= {torch.float64, torch.int64}
+    torch.testing.assert_close(logits, copy.deepcopy(network).double()(inputs)[0])
+
+
+@pytest.mark.parametrize("name", ["NTM", "DNC", "SAM", "SDNC", "Stack-RNN", "Tape-RNN"])
+def test_a_new_memory_is_like_the_network(name):
+    network, inputs = NETWORKS[name]().double(), torch.randn(3, 20, 3, dtype=torch.float64)
+    expected = network(inputs)[0]
+    network.memory = NETWORKS[name]().memory
+    torch.testing.assert_close(network(inputs)[0], expected, rtol=0, atol=0)
+
+
+def test_a_memory_in_a_network_of_ones_own_follows_assigned_parameters():
+    class Own(MemoryModel):
+        def __init__(self):
+            super().__init__(3, 2)
+            self.memory = NTMMemory(6, 4)
+            self.heads, self.output = torch.nn.Linear(3, self.memory.interface_size), torch.nn.Linear(4, 2)
+
+        def initial_state(self, *batch):
+            return self.memory.initial_state(*batch)
+
+        def step(self, x, state):
+            state = self.memory(self.heads(x), state)
+            return self.output(self.memory.reads(state)), state
+
+    network, inputs = Own(), torch.randn(3, 5, 3, dtype=torch.float64)
+    network.load_state_dict(Own().double().state_dict(), assign=True)
+    assert network(inputs)[1].memory.dtype == torch.float64
+
+
+def test_a_memory_with_an_initial_state_of_its_own_takes_only_what_it_declares():
+    class Full(NTMMemory):
+        def initial_state(self, *batch, slots=None):
+            return super().initial_state(*batch, slots=slots)
+
+    assert not Full.takes_like
+    assert NTM(3, 2, memory=Full(6, 4))(torch.randn(3, 5, 3))[0].shape == (3, 5, 2)

@@ -44,7 +44,7 @@ class SparseModel(ControlledModel[SparseState]):
         Raises:
             ValueError: `slots` is below 2, or below the number of read heads, nearest slots or links.
         """
-        return SparseState(self.memory.initial_state(*batch, slots=slots), self.controller.initial_state(*batch))
+        return SparseState(self._start_memory(batch, slots), self.controller.initial_state(*batch))
 
 
 class SAM(SparseModel):

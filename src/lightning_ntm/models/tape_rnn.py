@@ -135,7 +135,7 @@ class TapeRNN(GrowingModel[TapeRNNState]):
         Raises:
             ValueError: `slots` is below 2, or `length` is given without `length_oracle`.
         """
-        memory = self.memory.initial_state(*batch, slots=slots, length=length)  # type: ignore[call-arg]
+        memory = self._start_memory(batch, slots, length=length)
         return TapeRNNState(memory, self.controller.initial_state(*batch))
 
     def unroll(
