@@ -112,12 +112,9 @@ class NTMMemory(PlacedMemory[NTMMemoryState]):
         Raises:
             ValueError: `slots` is below 1 or does not exceed `2 * max_shift`.
         """
-        if slots is None:
-            slots = self.memory_slots
-        else:
-            _check_slots("slots", slots, self.max_shift)
-        like = self._like if like is None else like
-        dtype, width = state_dtype(like), self.memory_width
+        slots = self.memory_slots if slots is None else _check_slots("slots", slots, self.max_shift)
+        like, width = self._like if like is None else like, self.memory_width
+        dtype = state_dtype(like)
         if memory is None:
             memory = like.new_full((*batch, slots, width), 1e-6, dtype=dtype)
         else:
@@ -220,9 +217,10 @@ def interface_groups(reads: int, writes: int, width: int, max_shift: int) -> tup
     return heads * width + written, heads + written, 2 * heads, heads * (2 * max_shift + 1)
 
 
-def _check_slots(name: str, slots: int, max_shift: int) -> None:
+def _check_slots(name: str, slots: int, max_shift: int) -> int:
     at_least(1, **{name: slots})
     if not 0 <= 2 * max_shift < slots:
         raise ValueError(
             f"max_shift (={max_shift}) must be at least 0 and 2 * max_shift + 1 at most {name} (={slots})."
         )
+    return slots
