@@ -315,3 +315,23 @@ def test_what_is_out_of_range_is_named(options, message):
     with pytest.raises(ValueError) as error:  # noqa: PT011
         small(**options)
     assert str(error.value) == message
+
+
+@pytest.mark.parametrize("backend", ["reference", "torch"])
+@pytest.mark.parametrize("steps", [10**6, 10**9])
+def test_rotations_do_not_drift_in_long_streams(steps, backend):
+    model, inputs = drawn(positions="rope", backend=backend).float(), torch.randn(2, 20, 3)
+    start = model.initial_state(2)
+    far = start._replace(steps=torch.full_like(start.steps, steps))
+    logits, expected = (model(inputs, state)[0][:, 8:] for state in (far, start))  # what saw the empty slots is before
+    torch.testing.assert_close(logits, expected, rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize("positions", ["rope", "sinusoidal"])
+def test_far_positions_are_exact_in_single_precision(positions):
+    model, inputs = drawn(positions=positions), torch.randn(2, 20, 3)
+    start = model.initial_state(2)
+    start = start._replace(steps=torch.full_like(start.steps, 10**7))
+    expected, _ = model(inputs.double(), start)
+    single = start._replace(keys=start.keys.float(), values=start.values.float())
+    torch.testing.assert_close(model.float()(inputs, single)[0].double(), expected, rtol=0, atol=2e-6)

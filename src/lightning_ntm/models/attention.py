@@ -112,7 +112,7 @@ class AttentionLayer(nn.Module):
         keys, steps = sight.distances.shape[-1], sight.distances.shape[-2]
         least = 0 if self.causal else 1 - steps
         distances = torch.arange(least, keys, device=query.device)
-        vectors = linear(self.distance, encodings.sinusoids(distances, self.size, query.dtype), query.dtype)
+        vectors = linear(self.distance, encodings.sinusoids(distances, self.size, query.dtype, far=False), query.dtype)
         vectors = self._split(vectors.to(query.dtype))
         products = self._split(query + self.distance_bias.to(query.dtype)) @ vectors.transpose(-1, -2)
         index = (sight.distances - least).clamp(0, len(distances) - 1).unsqueeze(-3)
