@@ -64,7 +64,8 @@ def linear_biases(
         causal: Whether queries see no later keys. If they do, keys before the query have 0.5 more than those at the
             same distance after it, before the product with the slope, as in the code of Delétang et al. (2023).
     """
-    slope = torch.tensor(slopes(heads), dtype=dtype, device=distances.device)[:, None, None]
+    # One `torch.tensor` of all would be a constant in the loop of an exported network, which has to have none.
+    slope = torch.cat([distances.new_full((1, 1, 1), one, dtype=dtype) for one in slopes(heads)])
     nearness = -distances.abs().to(dtype)
     if not causal:
         nearness = nearness + 0.5 * (distances > 0)
