@@ -1,6 +1,7 @@
 """What holds for every network of the package in the precisions and on the devices that PyTorch has."""
 
 import copy
+import io
 
 import pytest
 import torch
@@ -190,6 +191,16 @@ def test_inputs_of_more_bits_are_refused(make, backend):
         model(torch.zeros(3, 5, 3, dtype=torch.float64))
     with pytest.raises(TypeError, match=says):
         model.step(torch.zeros(3, 3, dtype=torch.float64), model.initial_state(3))
+
+
+@every_network
+def test_states_are_loaded_by_default(make):
+    written, (_, state) = io.BytesIO(), make()(torch.randn(3, 5, 3))
+    torch.save({"state": state, "step": 7}, written)
+    written.seek(0)
+    found = torch.load(written)["state"]  # as weights only
+    assert type(found) is type(state)
+    assert all(torch.equal(*pair) for pair in zip(flatten(found), flatten(state), strict=True))
 
 
 OTHERS = [torch.float64, torch.float32]
