@@ -199,6 +199,45 @@ def test_a_network_that_its_arguments_do_not_describe_is_not_saved(network, valu
     assert list(tmp_path.iterdir()) == []
 
 
+class Tied(Mine):
+    """A network whose constructor lets two layers have one weight."""
+
+    def __init__(self, input_size, output_size):
+        super().__init__(input_size, output_size)
+        self.more = nn.Linear(3, 2)
+        self.more.weight = self.inner.output.weight
+
+
+def test_tied_parameters_come_back_if_the_constructor_ties_them(tmp_path):
+    made = Tied(3, 2)
+    made.save_pretrained(tmp_path)
+    found = Tied.from_pretrained(tmp_path)
+    assert same(made.eval(), found)
+    assert found.more.weight is found.inner.output.weight
+    views = {"whole": torch.arange(6.0)}
+    views["part"] = views["whole"][2:4]
+    save_weights(views, tmp_path / "views.safetensors", network="any", step=1)
+    assert load_file(tmp_path / "views.safetensors")["part"].tolist() == [2, 3]
+
+
+def test_parameters_that_were_tied_later_are_named(tmp_path):
+    network = NTM(3, 2, **SMALL, num_layers=3)
+    network.controller.layers[2].weight = network.controller.layers[1].weight
+    with pytest.raises(
+        ValueError, match=r"controller.layers.1.weight and controller.layers.2.weight are one parameter"
+    ):
+        network.save_pretrained(tmp_path)
+
+
+def test_parameters_that_are_no_longer_tied_are_named(tmp_path):
+    network = Tied(3, 2)
+    network.more.weight = nn.Parameter(network.more.weight.detach().clone())
+    network.save_pretrained(tmp_path)
+    network.more.weight.data += 1
+    with pytest.raises(ValueError, match=r"inner.output.weight and more.weight are no longer one parameter"):
+        network.save_pretrained(tmp_path)
+
+
 def test_a_network_that_cannot_be_made_again_is_saved_as_it_was_made(tmp_path):
     class Once(Mine):
         def __init__(self, input_size, output_size):

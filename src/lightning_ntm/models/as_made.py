@@ -108,7 +108,24 @@ def _difference(network: nn.Module, made: nn.Module) -> str | None:
                 return f"{path}.{name}".lstrip(".") + " has another value"
     shapes = [{name: tuple(tensor.shape) for name, tensor in one.state_dict().items()} for one in (network, made)]
     unlike = [name for name in {**shapes[0], **shapes[1]} if shapes[0].get(name) != shapes[1].get(name)]
-    return f"{unlike[0]} has another shape, or is parametrized" if unlike else None
+    return f"{unlike[0]} has another shape, or is parametrized" if unlike else _other_ties(network, made)
+
+
+def _other_ties(network: nn.Module, made: nn.Module) -> str | None:
+    own, expected = _ties(network), _ties(made)
+    for one, other in [*own, *expected]:
+        if (one, other) not in expected:
+            return f"{one} and {other} are one parameter"
+        if (one, other) not in own and not torch.equal(network.get_parameter(one), network.get_parameter(other)):
+            return f"{one} and {other} are no longer one parameter"
+    return None
+
+
+def _ties(network: nn.Module) -> list[tuple[str, str]]:
+    """Return pairs of names that are the same parameter."""
+    first: dict[int, str] = {}
+    names = network.named_parameters(remove_duplicate=False)
+    return [(known, name) for name, one in names if (known := first.setdefault(id(one), name)) != name]
 
 
 _MISSING = object()
