@@ -3,6 +3,8 @@
 import copy
 import io
 
+import jaxtyping
+import numpy as np
 import pytest
 import torch
 
@@ -201,6 +203,54 @@ def test_states_are_loaded_by_default(make):
     found = torch.load(written)["state"]  # as weights only
     assert type(found) is type(state)
     assert all(torch.equal(*pair) for pair in zip(flatten(found), flatten(state), strict=True))
+
+
+@pytest.fixture
+def _unannotated():
+    """The checks of annotations, which users do not have, come before those of the package."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.mark.usefixtures("_unannotated")
+@pytest.mark.parametrize("slots", [40.0, 40.5, True, "40"], ids=str)
+@pytest.mark.parametrize("name", [name for name in NETWORKS if name not in ("LSTM", "GRU", "RNN")])
+@pytest.mark.parametrize("side_by_side", [False, True])
+def test_slots_are_a_whole_number(name, slots, side_by_side):
+    network = Stack([NETWORKS[name]()]) if side_by_side else NETWORKS[name]()
+    with pytest.raises(TypeError, match=f"^slots must be a whole number, not {type(slots).__name__} "):
+        network.initial_state(2, slots=slots)
+    assert flatten(network.initial_state(2, slots=np.int64(40)))[0].shape[-2] == 40
+
+
+@pytest.mark.usefixtures("_unannotated")
+@pytest.mark.parametrize(
+    ("length", "error", "says"),
+    [
+        (7.5, TypeError, r"length must be a whole number, not float \(7.5\)"),
+        (True, TypeError, "length must be a whole number, not bool"),
+        (torch.tensor([7.5, 3]), TypeError, "length must be a whole number or a tensor of int64, not of torch.float32"),
+        (
+            torch.tensor([True, False]),
+            TypeError,
+            "length must be a whole number or a tensor of int64, not of torch.bool",
+        ),
+        (torch.tensor([7, 3, 2]), ValueError, r"length must have shape \(2,\), got \(3,\)"),
+        (-1, ValueError, r"length \(=-1\) must be at least 0"),
+    ],
+    ids=str,
+)
+def test_the_length_of_a_tape_is_a_whole_number(length, error, says):
+    with pytest.raises(error, match=f"^{says}"):
+        TapeRNN(3, 2, length_oracle=True).initial_state(2, length=length)
+
+
+@pytest.mark.usefixtures("_unannotated")
+@pytest.mark.parametrize("length", [3, np.int64(3), torch.tensor(3), torch.tensor([3, 3], dtype=torch.int32)], ids=str)
+def test_the_length_of_a_tape_may_be_of_any_type_of_whole_numbers(length):
+    state = TapeRNN(3, 2, length_oracle=True).initial_state(2, length=length)
+    torch.testing.assert_close(state.memory.length, torch.tensor([3, 3]))
 
 
 OTHERS = [torch.float64, torch.float32]

@@ -147,6 +147,7 @@ class DNC(ControlledModel[DNCState]):
 
         Raises:
             ValueError: `slots` is below 2 or below the number of read heads.
+            TypeError: `slots` is not a whole number.
         """
         return DNCState(self._start_memory(batch, slots), self.controller.initial_state(*batch))
 

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lightning_ntm import functional as fn
-from lightning_ntm.checks import at_least, between, ordered
+from lightning_ntm.checks import at_least, between, check_whole, ordered
 from lightning_ntm.models.exported import exportable
 from lightning_ntm.models.parts import PlacedMemory
 from lightning_ntm.models.precision import state_dtype
@@ -102,9 +102,12 @@ class DNCMemory(PlacedMemory[DNCMemoryState]):
 
         Raises:
             ValueError: `slots` is below 2 or below the number of read heads.
+            TypeError: `slots` is not a whole number.
         """
         if slots is None:
             slots = self.memory_slots
+        else:
+            check_whole(slots=slots)
         at_least(2, slots=slots)
         heads, width = self.num_read_heads, self.memory_width
         ordered(num_read_heads=heads, slots=slots)

@@ -222,6 +222,7 @@ class NTM(ControlledModel[NTMState]):
 
         Raises:
             ValueError: The memory cannot have this number of slots.
+            TypeError: `slots` is not a whole number.
         """
         return NTMState(self._initial_memory(batch, slots), self._initial_controller(batch))
 

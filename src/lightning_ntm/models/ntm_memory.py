@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lightning_ntm import functional as fn
-from lightning_ntm.checks import at_least, between
+from lightning_ntm.checks import at_least, between, check_whole
 from lightning_ntm.models.exported import exportable
 from lightning_ntm.models.parts import PlacedMemory
 from lightning_ntm.models.precision import repeated, state_dtype
@@ -111,6 +111,7 @@ class NTMMemory(PlacedMemory[NTMMemoryState]):
 
         Raises:
             ValueError: `slots` is below 1 or does not exceed `2 * max_shift`.
+            TypeError: `slots` is not a whole number.
         """
         slots = self.memory_slots if slots is None else _check_slots("slots", slots, self.max_shift)
         like, width = self._like if like is None else like, self.memory_width
@@ -218,6 +219,7 @@ def interface_groups(reads: int, writes: int, width: int, max_shift: int) -> tup
 
 
 def _check_slots(name: str, slots: int, max_shift: int) -> int:
+    check_whole(**{name: slots})
     at_least(1, **{name: slots})
     if not 0 <= 2 * max_shift < slots:
         raise ValueError(

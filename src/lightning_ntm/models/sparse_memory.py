@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lightning_ntm import functional as fn
-from lightning_ntm.checks import at_least, ordered
+from lightning_ntm.checks import at_least, check_whole, ordered
 from lightning_ntm.models.exported import exportable
 from lightning_ntm.models.parts import PlacedMemory
 from lightning_ntm.models.precision import state_dtype
@@ -103,9 +103,12 @@ class SparseMemory(PlacedMemory[SparseMemoryState]):
 
         Raises:
             ValueError: `slots` is below 2, or below the number of read heads, nearest slots or links.
+            TypeError: `slots` is not a whole number.
         """
         if slots is None:
             slots = self.memory_slots
+        else:
+            check_whole(slots=slots)
         self._check(slots=slots)
         heads, width = self.num_read_heads, self.memory_width
         entries = self.num_nearest * (3 if self.num_links else 1)

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lightning_ntm import functional as fn
-from lightning_ntm.checks import at_least
+from lightning_ntm.checks import at_least, check_whole
 from lightning_ntm.models.exported import exportable
 from lightning_ntm.models.parts import PlacedMemory
 from lightning_ntm.models.precision import state_dtype
@@ -59,8 +59,10 @@ class StackMemory(PlacedMemory[StackMemoryState]):
 
         Raises:
             ValueError: `slots` is below 1.
+            TypeError: `slots` is not a whole number.
         """
         if slots is not None:
+            check_whole(slots=slots)
             at_least(1, slots=slots)
         shape = (*batch, self.num_stacks, slots or self.memory_slots, self.memory_width)
         like = self._like if like is None else like

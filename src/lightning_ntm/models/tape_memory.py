@@ -1,13 +1,13 @@
 """The memory of a Tape-RNN: one or more tapes, each with a head (Delétang et al. 2023)."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
 from lightning_ntm import functional as fn
-from lightning_ntm.checks import at_least
+from lightning_ntm.checks import at_least, check_whole
 from lightning_ntm.models.exported import exportable
 from lightning_ntm.models.parts import PlacedMemory
 from lightning_ntm.models.precision import state_dtype
@@ -71,12 +71,15 @@ class TapeMemory(PlacedMemory[TapeMemoryState]):
             like: A tensor whose device and dtype the state gets; by default those of the memory.
 
         Raises:
-            ValueError: `slots` is below 2, or `length` is given without `length_oracle`.
+            ValueError: `slots` is below 2, or `length` is negative, of another shape or given without `length_oracle`.
+            TypeError: `slots` or `length` is not a whole number.
         """
         if slots is not None:
+            check_whole(slots=slots)
             at_least(2, slots=slots)
         if not self.length_oracle and not (isinstance(length, int) and length == 0):
             raise ValueError(f"length (={length}) cannot be given without length_oracle.")
+        _check_length(length, batch)
         shape = (*batch, self.num_tapes, slots or self.memory_slots, self.memory_width)
         like = self._like if like is None else like
         tapes = like.new_zeros(shape, dtype=state_dtype(like))
@@ -127,3 +130,13 @@ class TapeMemory(PlacedMemory[TapeMemoryState]):
         written = written.unflatten(-1, (self.num_tapes, self.memory_width))
         jump = state.length.unsqueeze(-1).expand(actions.shape[:-1]) if self.length_oracle else None
         return state._replace(tapes=fn.update_tape(state.tapes, actions, written, jump)), actions, written
+
+
+def _check_length(length: Any, batch: tuple[int, ...]) -> None:
+    if not isinstance(length, Tensor):
+        check_whole(length=length)
+        at_least(0, length=length)
+    elif length.dtype == torch.bool or length.is_floating_point() or length.is_complex():
+        raise TypeError(f"length must be a whole number or a tensor of int64, not of {length.dtype}.")
+    elif tuple(length.shape) not in ((), batch):
+        raise ValueError(f"length must have shape {batch}, got {tuple(length.shape)}.")

@@ -133,7 +133,8 @@ class TapeRNN(GrowingModel[TapeRNNState]):
             length: Length of the input, with `length_oracle` only; with 0, `forward` counts it.
 
         Raises:
-            ValueError: `slots` is below 2, or `length` is given without `length_oracle`.
+            ValueError: `slots` is below 2, or `length` is negative, of another shape or given without `length_oracle`.
+            TypeError: `slots` or `length` is not a whole number.
         """
         memory = self._start_memory(batch, slots, length=length)
         return TapeRNNState(memory, self.controller.initial_state(*batch))
