@@ -248,6 +248,18 @@ def test_layer_norms_are_modules(name, backend, dtype):
     torch.testing.assert_close(model(inputs)[0], model.output.bias.expand(2, 4, 2))
 
 
+def test_a_call_in_half_precision_leaves_the_parameters_for_other_threads(monkeypatch):
+    model, plain, seen = small().bfloat16(), torch.nn.functional.layer_norm, []
+
+    def norm(*arguments, **options):
+        seen.extend(parameter.dtype for parameter in model.parameters())
+        return plain(*arguments, **options)
+
+    monkeypatch.setattr(torch.nn.functional, "layer_norm", norm)
+    model(torch.randn(2, 4, 3, dtype=torch.bfloat16))
+    assert set(seen) == {torch.bfloat16}
+
+
 @pytest.mark.parametrize("backend", ["torch", "reference"])
 def test_half_networks_side_by_side_are_those_alone(backend):
     members = [small(memory_slots=50).bfloat16() for _ in range(2)]

@@ -7,7 +7,9 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn import functional as F
 
+from lightning_ntm.kernels.torch_internals import has_global_hooks, has_hooks
 from lightning_ntm.models import positions as encodings
 from lightning_ntm.models.initial_weights import draw
 from lightning_ntm.models.precision import linear
@@ -134,4 +136,7 @@ def _normalised(norm: nn.Module, x: Tensor) -> Tensor:
         normalised: Tensor = norm(x)
         return normalised
     converted = {name: parameter.to(x.dtype) for name, parameter in own.items()}
+    if type(norm) is nn.LayerNorm and not (has_hooks(norm) or has_global_hooks() or "forward" in vars(norm)):
+        size, eps = norm.normalized_shape, norm.eps  # parameters are not replaced: another thread may use them
+        return F.layer_norm(x, size, converted.get("weight"), converted.get("bias"), eps)
     return functional_call(norm, converted, (x,))
