@@ -165,6 +165,21 @@ def test_a_checkpoint_of_a_network_that_its_arguments_do_not_describe_needs_it(t
     torch.testing.assert_close(found.model.eval()(inputs)[0], model(inputs)[0])
 
 
+class Named(SequenceLearner):
+    """A learner of a user's own, whose `model` is a name."""
+
+    def __init__(self, model="small"):
+        super().__init__(LSTM(TASK.input_size, 3, hidden_size=4 if model == "small" else 8))
+        self.save_hyperparameters({"model": model})
+
+
+def test_a_model_that_is_no_network_stays_in_a_checkpoint(tmp_path):
+    trainer = L.Trainer(max_steps=1, limit_val_batches=0, **SILENT)
+    trainer.fit(Named("large"), datamodule=data())
+    trainer.save_checkpoint(tmp_path / "a.ckpt")
+    assert torch.load(tmp_path / "a.ckpt", weights_only=True)["hyper_parameters"]["model"] == "large"
+
+
 class Fixed(LSTM):
     """Takes what is no plain value."""
 

@@ -123,7 +123,7 @@ class InOwnTrainer(L.LightningModule):
     def _describe_network(self, checkpoint: dict[str, Any]) -> None:
         known = checkpoint.get(self.CHECKPOINT_HYPER_PARAMS_KEY) or {}
         whole = self._attached_to() is None or self.holds_whole_gradients()  # else strategies replace parts of it
-        if "model" in known and whole:
+        if "class_path" in (known.get("model") or {}) and whole:  # a learner of a user's own may have another `model`
             checkpoint[self.CHECKPOINT_HYPER_PARAMS_KEY] = {**known, "model": plain_network(self.model)}
 
     @classmethod
