@@ -12,7 +12,7 @@ import torch
 from runs import write_run
 from torch import nn
 
-from lightning_ntm import DNC, LSTM, NTM, Copy, MemoryModel, open_run
+from lightning_ntm import DNC, LSTM, NTM, Copy, MemoryModel, Transformer, open_run
 from lightning_ntm.cli import main
 from lightning_ntm.evaluation.build import build
 from lightning_ntm.evaluation.weights import save_weights
@@ -41,6 +41,11 @@ def shaken(made):
     return made.eval()
 
 
+def transformer(positions):
+    sizes = {"hidden_size": 12, "num_heads": 3, "num_layers": 1, "memory_slots": 4, "feedforward_size": 5}
+    return Transformer(3, 2, **sizes, positions=positions).eval()
+
+
 def of_torch(path):
     return torch.export.load(path).module()
 
@@ -57,6 +62,9 @@ def of_onnx(path):
         ("torch", of_torch, lambda: shaken(LSTM(3, 2, hidden_size=4, num_layers=2))),
         ("onnx", of_onnx, network),
         ("onnx", of_onnx, lambda: shaken(DNC(3, 2, **SMALL))),
+        ("torch", of_torch, lambda: transformer("alibi")),
+        ("onnx", of_onnx, lambda: transformer("alibi")),
+        ("onnx", of_onnx, lambda: transformer("rope")),
     ],
 )
 def test_a_program_runs_any_number_of_sequences_of_any_length(kind, load, made, tmp_path):

@@ -4,6 +4,7 @@ import inspect
 import json
 import os
 
+import numpy as np
 import pytest
 import torch
 from runs import write_run
@@ -111,6 +112,142 @@ def test_networks_and_parts_of_ones_own(tmp_path):
     assert json.loads((tmp_path / "inner" / "config.json").read_text())["controller"]["class_path"].endswith(
         "LSTMController"
     )
+
+
+def changed(network, **values):
+    """Set attributes by their dotted names, with underscores for the dots."""
+    for path, value in values.items():
+        *parts, name = path.split("__")
+        setattr(network.get_submodule(".".join(parts)), name, value)
+    return network
+
+
+class Relu(LSTMController):
+    """A controller that computes something else than its base class."""
+
+    def step(self, x, state):
+        hidden, state = super().step(x, state)
+        return hidden.relu(), state
+
+
+class Scaled(Mine):
+    """A network of a user's own with an argument that its loading must know, and what it counts."""
+
+    def __init__(self, input_size, output_size, scale=2.0, half=3):
+        super().__init__(input_size, output_size)
+        self.scale, self.half, self.calls = scale, half / 2, 0
+
+    def step(self, x, state):
+        logits, state = super().step(x, state)
+        self.calls += 1
+        return self.scale * logits, state
+
+
+@pytest.mark.parametrize(
+    ("network", "values"),
+    [
+        (lambda: models.Transformer(3, 2, memory_slots=2, num_layers=1), {"memory_slots": 3}),
+        (lambda: models.Transformer(3, 2, num_layers=1), {"checkpoint_every": 2}),
+        (lambda: NTM(3, 2, **SMALL), {"memory__memory_slots": np.int64(9)}),
+        (lambda: NTM(3, 2, **SMALL), {"memory__gradient_limit": 1e-4, "memory__min_sharpening": 2.0}),
+        (lambda: NTM(3, 2, **SMALL), {"backend": "reference"}),
+        (lambda: Scaled(3, 2), {"scale": -3.0}),
+        (lambda: Scaled(3, 2), {"calls": 7}),
+    ],
+)
+def test_a_network_changed_after_it_was_made_is_saved_as_it_is(network, values, tmp_path):
+    made = changed(network(), **values).eval()
+    made.save_pretrained(tmp_path)
+    found = type(made).from_pretrained(tmp_path)
+    for path, value in values.items():
+        *parts, name = path.split("__")
+        assert name in ("backend", "calls") or getattr(found.get_submodule(".".join(parts)), name) == value
+    torch.testing.assert_close(found(torch.ones(2, 5, 3))[0], made(torch.ones(2, 5, 3))[0])
+
+
+@pytest.mark.parametrize(
+    ("network", "values", "says"),
+    [
+        (lambda: NTM(3, 2, **SMALL), {"controller": Relu(7, 5)}, "controller is a Relu, not the LSTMController that"),
+        (lambda: NTM(3, 2, **SMALL), {"controller": LSTMController(7, 5, skip=True)}, "controller.skip has another"),
+        (lambda: NTM(3, 2, **SMALL), {"memory__max_shift": 2}, "memory.max_shift has another value"),
+        (lambda: NTM(3, 2, **SMALL), {"memory__step": abs}, "memory.step has another value"),
+        (lambda: NTM(3, 2, **SMALL), {"output": nn.Linear(9, 2, bias=False)}, "output.bias has another shape"),
+        (lambda: NTM(3, 2, **SMALL), {"output__added": nn.ReLU()}, "output.added is new"),
+        (lambda: NTM(3, 2, **SMALL, memory_init="learned"), {"memory__memory_slots": 9}, "memory.memory_slots has"),
+        (
+            lambda: NTM(3, 2, controller=Plain(), memory=DNCMemory(5, 4)),
+            {"memory__masking": True},
+            "memory.masking has",
+        ),
+        (
+            lambda: NTM(3, 2, controller=Plain(), memory=DNCMemory(5, 4)),
+            {"memory": DNCMemory(6, 4)},
+            "memory is a part other than the one that was given",
+        ),
+        (lambda: models.Transformer(3, 2), {"layers__1__output_norm__eps": 0.1}, "layers.1.output_norm.eps has"),
+        (lambda: Scaled(3, 2), {"half": 7.0}, "half has another value"),
+        (lambda: Scaled(3, 2), {"inner__controller": Relu(3, 3, skip=True)}, "inner.controller is a Relu"),
+    ],
+)
+def test_a_network_that_its_arguments_do_not_describe_is_not_saved(network, values, says, tmp_path):
+    made = changed(network(), **values)
+    before = torch.get_rng_state()
+    with pytest.raises(ValueError, match=f"^{type(made).__name__} cannot be described by its arguments, .*: {says}"):
+        made.save_pretrained(tmp_path)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert list(tmp_path.iterdir()) == []
+
+
+class Tied(Mine):
+    """A network whose constructor lets two layers have one weight."""
+
+    def __init__(self, input_size, output_size):
+        super().__init__(input_size, output_size)
+        self.more = nn.Linear(3, 2)
+        self.more.weight = self.inner.output.weight
+
+
+def test_tied_parameters_come_back_if_the_constructor_ties_them(tmp_path):
+    made = Tied(3, 2)
+    made.save_pretrained(tmp_path)
+    found = Tied.from_pretrained(tmp_path)
+    assert same(made.eval(), found)
+    assert found.more.weight is found.inner.output.weight
+    views = {"whole": torch.arange(6.0)}
+    views["part"] = views["whole"][2:4]
+    save_weights(views, tmp_path / "views.safetensors", network="any", step=1)
+    assert load_file(tmp_path / "views.safetensors")["part"].tolist() == [2, 3]
+
+
+def test_parameters_that_were_tied_later_are_named(tmp_path):
+    network = NTM(3, 2, **SMALL, num_layers=3)
+    network.controller.layers[2].weight = network.controller.layers[1].weight
+    with pytest.raises(
+        ValueError, match=r"controller.layers.1.weight and controller.layers.2.weight are one parameter"
+    ):
+        network.save_pretrained(tmp_path)
+
+
+def test_parameters_that_are_no_longer_tied_are_named(tmp_path):
+    network = Tied(3, 2)
+    network.more.weight = nn.Parameter(network.more.weight.detach().clone())
+    network.save_pretrained(tmp_path)
+    network.more.weight.data += 1
+    with pytest.raises(ValueError, match=r"inner.output.weight and more.weight are no longer one parameter"):
+        network.save_pretrained(tmp_path)
+
+
+def test_a_network_that_cannot_be_made_again_is_saved_as_it_was_made(tmp_path):
+    class Once(Mine):
+        def __init__(self, input_size, output_size):
+            super().__init__(input_size, output_size)
+            if (tmp_path / "made").exists():
+                raise OSError("it was made")
+            (tmp_path / "made").touch()
+
+    Once(3, 2).save_pretrained(tmp_path / "saved")
+    assert (tmp_path / "saved" / "config.json").exists()
 
 
 def test_an_argument_that_cannot_be_written_is_an_error(tmp_path):

@@ -1,12 +1,17 @@
 """What holds for every network of the package in the precisions and on the devices that PyTorch has."""
 
 import copy
+import io
 
+import jaxtyping
+import numpy as np
 import pytest
 import torch
 
-from lightning_ntm import DNC, GRU, LSTM, NTM, RNN, SAM, SDNC, StackRNN, TapeRNN, Transformer
+from lightning_ntm import DNC, GRU, LSTM, NTM, RNN, SAM, SDNC, Stack, StackRNN, TapeRNN, Transformer
 from lightning_ntm.explorer.network import why_not
+from lightning_ntm.models.base import MemoryModel
+from lightning_ntm.models.ntm_memory import NTMMemory
 from lightning_ntm.states import flatten
 
 SIZES = {"hidden_size": 8, "memory_slots": 6, "memory_width": 4}
@@ -188,3 +193,125 @@ def test_inputs_of_more_bits_are_refused(make, backend):
         model(torch.zeros(3, 5, 3, dtype=torch.float64))
     with pytest.raises(TypeError, match=says):
         model.step(torch.zeros(3, 3, dtype=torch.float64), model.initial_state(3))
+
+
+@every_network
+def test_states_are_loaded_by_default(make):
+    written, (_, state) = io.BytesIO(), make()(torch.randn(3, 5, 3))
+    torch.save({"state": state, "step": 7}, written)
+    written.seek(0)
+    found = torch.load(written)["state"]  # as weights only
+    assert type(found) is type(state)
+    assert all(torch.equal(*pair) for pair in zip(flatten(found), flatten(state), strict=True))
+
+
+@pytest.fixture
+def _unannotated():
+    """The checks of annotations, which users do not have, come before those of the package."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.mark.usefixtures("_unannotated")
+@pytest.mark.parametrize("slots", [40.0, 40.5, True, "40"], ids=str)
+@pytest.mark.parametrize("name", [name for name in NETWORKS if name not in ("LSTM", "GRU", "RNN")])
+@pytest.mark.parametrize("side_by_side", [False, True])
+def test_slots_are_a_whole_number(name, slots, side_by_side):
+    network = Stack([NETWORKS[name]()]) if side_by_side else NETWORKS[name]()
+    with pytest.raises(TypeError, match=f"^slots must be a whole number, not {type(slots).__name__} "):
+        network.initial_state(2, slots=slots)
+    assert flatten(network.initial_state(2, slots=np.int64(40)))[0].shape[-2] == 40
+
+
+@pytest.mark.usefixtures("_unannotated")
+@pytest.mark.parametrize(
+    ("length", "error", "says"),
+    [
+        (7.5, TypeError, r"length must be a whole number, not float \(7.5\)"),
+        (True, TypeError, "length must be a whole number, not bool"),
+        (torch.tensor([7.5, 3]), TypeError, "length must be a whole number or a tensor of int64, not of torch.float32"),
+        (
+            torch.tensor([True, False]),
+            TypeError,
+            "length must be a whole number or a tensor of int64, not of torch.bool",
+        ),
+        (torch.tensor([7, 3, 2]), ValueError, r"length must have shape \(2,\), got \(3,\)"),
+        (-1, ValueError, r"length \(=-1\) must be at least 0"),
+    ],
+    ids=str,
+)
+def test_the_length_of_a_tape_is_a_whole_number(length, error, says):
+    with pytest.raises(error, match=f"^{says}"):
+        TapeRNN(3, 2, length_oracle=True).initial_state(2, length=length)
+
+
+@pytest.mark.usefixtures("_unannotated")
+@pytest.mark.parametrize("length", [3, np.int64(3), torch.tensor(3), torch.tensor([3, 3], dtype=torch.int32)], ids=str)
+def test_the_length_of_a_tape_may_be_of_any_type_of_whole_numbers(length):
+    state = TapeRNN(3, 2, length_oracle=True).initial_state(2, length=length)
+    torch.testing.assert_close(state.memory.length, torch.tensor([3, 3]))
+
+
+OTHERS = [torch.float64, torch.float32]
+
+
+@every_network
+@pytest.mark.parametrize("dtype", OTHERS, ids=str)
+def test_assigned_parameters_say_what_the_state_is_like(make, dtype):
+    inputs = torch.randn(3, 20, 3, dtype=dtype)
+    given, other = make().to(dtype), make().to(*[one for one in OTHERS if one != dtype])
+    with torch.device("meta"):
+        empty = make()
+    for network in (other, empty):
+        network.load_state_dict(given.state_dict(), assign=True)
+        assert {part.dtype for part in flatten(network(inputs)[1])} <= {dtype, torch.int64}
+        assert network.backend_for(inputs) == given.backend_for(inputs)
+        torch.testing.assert_close(network(inputs)[0], given(inputs)[0], rtol=0, atol=0)
+        Stack([network, given])  # neither in buffers do they differ
+        assert next(network.to("meta").to_empty(device="cpu").parameters()).device.type == "cpu"
+
+
+@every_network
+def test_parameters_of_a_call_say_what_the_state_is_like(make):
+    network, inputs = make(), torch.randn(3, 20, 3, dtype=torch.float64)
+    parameters = {name: tensor.double() for name, tensor in network.state_dict().items()}
+    logits, state = torch.func.functional_call(network, parameters, (inputs,))
+    assert {part.dtype for part in flatten(state)} <= {torch.float64, torch.int64}
+    torch.testing.assert_close(logits, copy.deepcopy(network).double()(inputs)[0])
+
+
+@pytest.mark.parametrize("name", ["NTM", "DNC", "SAM", "SDNC", "Stack-RNN", "Tape-RNN"])
+def test_a_new_memory_is_like_the_network(name):
+    network, inputs = NETWORKS[name]().double(), torch.randn(3, 20, 3, dtype=torch.float64)
+    expected = network(inputs)[0]
+    network.memory = NETWORKS[name]().memory
+    torch.testing.assert_close(network(inputs)[0], expected, rtol=0, atol=0)
+
+
+def test_a_memory_in_a_network_of_ones_own_follows_assigned_parameters():
+    class Own(MemoryModel):
+        def __init__(self):
+            super().__init__(3, 2)
+            self.memory = NTMMemory(6, 4)
+            self.heads, self.output = torch.nn.Linear(3, self.memory.interface_size), torch.nn.Linear(4, 2)
+
+        def initial_state(self, *batch):
+            return self.memory.initial_state(*batch)
+
+        def step(self, x, state):
+            state = self.memory(self.heads(x), state)
+            return self.output(self.memory.reads(state)), state
+
+    network, inputs = Own(), torch.randn(3, 5, 3, dtype=torch.float64)
+    network.load_state_dict(Own().double().state_dict(), assign=True)
+    assert network(inputs)[1].memory.dtype == torch.float64
+
+
+def test_a_memory_with_an_initial_state_of_its_own_takes_only_what_it_declares():
+    class Full(NTMMemory):
+        def initial_state(self, *batch, slots=None):
+            return super().initial_state(*batch, slots=slots)
+
+    assert not Full.takes_like
+    assert NTM(3, 2, memory=Full(6, 4))(torch.randn(3, 5, 3))[0].shape == (3, 5, 2)

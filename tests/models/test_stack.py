@@ -6,6 +6,7 @@ import pickle
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -328,3 +329,17 @@ if __name__ == "__main__":
 
     hasten()
     check_triton()
+
+
+@pytest.mark.parametrize("backend", ["auto", "reference"])
+def test_several_threads_can_call_a_stack(backend):
+    stack = Stack([NTM(3, 2, hidden_size=4, memory_slots=8, memory_width=4) for _ in range(2)], backend=backend)
+    inputs = [torch.randn(2, 4 + i, 6, 3) for i in range(4)]
+    expected, weights = [stack(x)[0].detach() for x in inputs], copy.deepcopy(stack.state_dict())
+
+    def call(i):
+        return all(torch.allclose(stack(inputs[i])[0], expected[i], atol=1e-5) for _ in range(20))
+
+    with ThreadPoolExecutor(4) as threads:
+        assert all(threads.map(call, range(4)))
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in stack.state_dict().items())

@@ -248,6 +248,18 @@ def test_layer_norms_are_modules(name, backend, dtype):
     torch.testing.assert_close(model(inputs)[0], model.output.bias.expand(2, 4, 2))
 
 
+def test_a_call_in_half_precision_leaves_the_parameters_for_other_threads(monkeypatch):
+    model, plain, seen = small().bfloat16(), torch.nn.functional.layer_norm, []
+
+    def norm(*arguments, **options):
+        seen.extend(parameter.dtype for parameter in model.parameters())
+        return plain(*arguments, **options)
+
+    monkeypatch.setattr(torch.nn.functional, "layer_norm", norm)
+    model(torch.randn(2, 4, 3, dtype=torch.bfloat16))
+    assert set(seen) == {torch.bfloat16}
+
+
 @pytest.mark.parametrize("backend", ["torch", "reference"])
 def test_half_networks_side_by_side_are_those_alone(backend):
     members = [small(memory_slots=50).bfloat16() for _ in range(2)]
@@ -315,3 +327,23 @@ def test_what_is_out_of_range_is_named(options, message):
     with pytest.raises(ValueError) as error:  # noqa: PT011
         small(**options)
     assert str(error.value) == message
+
+
+@pytest.mark.parametrize("backend", ["reference", "torch"])
+@pytest.mark.parametrize("steps", [10**6, 10**9])
+def test_rotations_do_not_drift_in_long_streams(steps, backend):
+    model, inputs = drawn(positions="rope", backend=backend).float(), torch.randn(2, 20, 3)
+    start = model.initial_state(2)
+    far = start._replace(steps=torch.full_like(start.steps, steps))
+    logits, expected = (model(inputs, state)[0][:, 8:] for state in (far, start))  # what saw the empty slots is before
+    torch.testing.assert_close(logits, expected, rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize("positions", ["rope", "sinusoidal"])
+def test_far_positions_are_exact_in_single_precision(positions):
+    model, inputs = drawn(positions=positions), torch.randn(2, 20, 3)
+    start = model.initial_state(2)
+    start = start._replace(steps=torch.full_like(start.steps, 10**7))
+    expected, _ = model(inputs.double(), start)
+    single = start._replace(keys=start.keys.float(), values=start.values.float())
+    torch.testing.assert_close(model.float()(inputs, single)[0].double(), expected, rtol=0, atol=2e-6)

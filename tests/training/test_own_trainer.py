@@ -16,8 +16,9 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, Wand
 from torch.utils.data import DataLoader, TensorDataset
 from training.test_run import network, run
 
-from lightning_ntm import LSTM, NTM, Batch, Copy
+from lightning_ntm import LSTM, NTM, Batch, Copy, Transformer
 from lightning_ntm.evaluation.evaluate import evaluate
+from lightning_ntm.models import LSTMController
 from lightning_ntm.models.ntm_memory import NTMMemory
 from lightning_ntm.tasks.answers import Numbers, Symbols
 from lightning_ntm.training import EpisodeData, SequenceLearner
@@ -125,6 +126,58 @@ def test_the_default_optimizer_and_parts_of_a_user_s_own_are_made_again():
     assert again.model.memory_slots == 5
     assert again.answer == Symbols(3)
     assert repr(again.optimizer(again.parameters())) == repr(first.optimizer(first.parameters()))
+
+
+def saved_by_a_trainer(model, path):
+    trainer = L.Trainer(max_steps=1, limit_val_batches=0, **SILENT)
+    trainer.fit(SequenceLearner(model), datamodule=data())
+    trainer.save_checkpoint(path)
+    return model.eval()
+
+
+def test_a_checkpoint_has_the_network_as_it_is(tmp_path):
+    model = Transformer(TASK.input_size, 3, hidden_size=16, num_heads=2, num_layers=1, memory_slots=4)
+    model.memory_slots = 12
+    saved_by_a_trainer(model, tmp_path / "a.ckpt")
+    found, inputs = SequenceLearner.load_from_checkpoint(tmp_path / "a.ckpt").model.eval(), torch.randn(2, 14, 4)
+    assert found.memory_slots == 12
+    torch.testing.assert_close(found(inputs)[0], model(inputs)[0])
+
+
+class Relu(LSTMController):
+    """Computes something else than its base class."""
+
+    def step(self, x, state):
+        hidden, state = super().step(x, state)
+        return hidden.relu(), state
+
+
+def test_a_checkpoint_of_a_network_that_its_arguments_do_not_describe_needs_it(tmp_path):
+    def changed():
+        model = network()
+        model.controller = Relu(model.controller.input_size, model.controller.hidden_size)
+        return model
+
+    model = saved_by_a_trainer(changed(), tmp_path / "a.ckpt")
+    with pytest.raises(ValueError, match=r"its MemoryModel \(NTM\) was made. Pass model= to load_from_checkpoint"):
+        SequenceLearner.load_from_checkpoint(tmp_path / "a.ckpt")
+    found, inputs = SequenceLearner.load_from_checkpoint(tmp_path / "a.ckpt", model=changed()), torch.randn(2, 9, 4)
+    torch.testing.assert_close(found.model.eval()(inputs)[0], model(inputs)[0])
+
+
+class Named(SequenceLearner):
+    """A learner of a user's own, whose `model` is a name."""
+
+    def __init__(self, model="small"):
+        super().__init__(LSTM(TASK.input_size, 3, hidden_size=4 if model == "small" else 8))
+        self.save_hyperparameters({"model": model})
+
+
+def test_a_model_that_is_no_network_stays_in_a_checkpoint(tmp_path):
+    trainer = L.Trainer(max_steps=1, limit_val_batches=0, **SILENT)
+    trainer.fit(Named("large"), datamodule=data())
+    trainer.save_checkpoint(tmp_path / "a.ckpt")
+    assert torch.load(tmp_path / "a.ckpt", weights_only=True)["hyper_parameters"]["model"] == "large"
 
 
 class Fixed(LSTM):

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
+from torch import nn
 
 from lightning_ntm.checks import message_of
 from lightning_ntm.evaluation.device import chosen_device
@@ -17,6 +16,7 @@ from lightning_ntm.evaluation.noise import HeadNoise, WeightNoise
 from lightning_ntm.evaluation.slots import start_of
 from lightning_ntm.evaluation.weights import check_weights, config_in, holds_weights, load_weights
 from lightning_ntm.models.base import MemoryModel
+from lightning_ntm.models.initial_weights import Undrawn
 from lightning_ntm.records import RunFolder
 from lightning_ntm.records.files import read_object, read_yaml
 from lightning_ntm.tasks.base import Task
@@ -107,22 +107,13 @@ def replay(path: Path | str) -> tuple[MemoryModel[Any], Batch, Any]:
         raise ValueError(f"{folder.nonfinite} does not tell which batch it was ({message_of(error)}).") from None
 
 
-class _Undrawn(TorchFunctionMode):
-    """Leaves tensors without numbers as they are: to draw and scale numbers, PyTorch would load its compiler."""
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func in (nn.init.normal_, nn.init.uniform_, Tensor.normal_, Tensor.uniform_, Tensor.div_):
-            return [*args, *(kwargs or {}).values()][0]
-        return func(*args, **(kwargs or {}))
-
-
 def _parts(config: dict[str, Any], weights: Path) -> tuple[MemoryModel[Any], Task]:
     """Return network and task of a configuration; a network is not made before the weights fit its size."""
     task = build(config["task"], Task)
     options = {"input_size": task.input_size, "output_size": task.output_size}
     sketch = None
     # What is wrong is told below; some networks cannot be made without numbers.
-    with suppress(Exception), torch.device("meta"), _Undrawn():
+    with suppress(Exception), torch.device("meta"), Undrawn():
         sketch = build(config["model"], MemoryModel, **options)
     if sketch is not None:
         check_weights(sketch, weights)

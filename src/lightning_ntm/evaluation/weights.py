@@ -54,8 +54,13 @@ def holds_weights(path: Path) -> bool:
 
 
 def as_safetensors(weights: Mapping[str, Tensor], about: dict[str, str]) -> bytes:
-    """Return tensors and metadata as safetensors. Equal tensors give equal bytes."""
+    """Return tensors and metadata as safetensors. Equal tensors give equal bytes; shared ones are written twice."""
     tensors = {name: tensor.detach().contiguous() for name, tensor in weights.items()}
+    end = 0
+    for name, tensor in sorted(tensors.items(), key=lambda named: named[1].data_ptr()):
+        if tensor.data_ptr() < end:  # safetensors writes no numbers that two tensors have in common
+            tensors[name] = tensor.clone()
+        end = max(end, tensor.data_ptr() + tensor.nbytes)
     return _sorted_header(safetensors.torch.save(tensors, about))
 
 

@@ -34,7 +34,7 @@ def check_alike(members: Sequence[nn.Module]) -> None:
             raise ValueError(f"member {i} has a hook on the gradient of {hooked}, which copies of it do not have.")
     first = _facts(members[0])
     for i, member in enumerate(members[1:], start=1):
-        facts, compared = _facts(member), _Comparison(member, members[0])
+        facts, compared = _facts(member), Comparison(member, members[0])
         for name in {**first, **facts}:
             mine, other = facts.get(name), first.get(name)
             if not compared.same(mine, other):
@@ -99,7 +99,7 @@ _PLAIN = (bool, int, float, complex, str, bytes, set, frozenset, type(None))
 _LONGEST = 60
 
 
-class _Comparison:
+class Comparison:
     """Compares what two models hold by value; a value whose copies cannot be recognized differs."""
 
     def __init__(self, *models: nn.Module):
@@ -131,7 +131,7 @@ class _Comparison:
         if isinstance(mine, MethodType):  # its copy is one of the copied object
             return mine.__func__ is other.__func__ and self.same(mine.__self__, other.__self__)
         if isinstance(mine, FunctionType):  # is not copied, nor is what it refers to
-            apart = _Comparison()
+            apart = Comparison()
             apart.compared = self.compared
             return mine.__code__ == other.__code__ and apart.same(_closed_over(mine), _closed_over(other))
         if type(mine) in (list, tuple):

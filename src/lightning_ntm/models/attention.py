@@ -7,7 +7,9 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn import functional as F
 
+from lightning_ntm.kernels.torch_internals import has_global_hooks, has_hooks
 from lightning_ntm.models import positions as encodings
 from lightning_ntm.models.initial_weights import draw
 from lightning_ntm.models.precision import linear
@@ -112,7 +114,7 @@ class AttentionLayer(nn.Module):
         keys, steps = sight.distances.shape[-1], sight.distances.shape[-2]
         least = 0 if self.causal else 1 - steps
         distances = torch.arange(least, keys, device=query.device)
-        vectors = linear(self.distance, encodings.sinusoids(distances, self.size, query.dtype), query.dtype)
+        vectors = linear(self.distance, encodings.sinusoids(distances, self.size, query.dtype, far=False), query.dtype)
         vectors = self._split(vectors.to(query.dtype))
         products = self._split(query + self.distance_bias.to(query.dtype)) @ vectors.transpose(-1, -2)
         index = (sight.distances - least).clamp(0, len(distances) - 1).unsqueeze(-3)
@@ -134,4 +136,7 @@ def _normalised(norm: nn.Module, x: Tensor) -> Tensor:
         normalised: Tensor = norm(x)
         return normalised
     converted = {name: parameter.to(x.dtype) for name, parameter in own.items()}
+    if type(norm) is nn.LayerNorm and not (has_hooks(norm) or has_global_hooks() or "forward" in vars(norm)):
+        size, eps = norm.normalized_shape, norm.eps  # parameters are not replaced: another thread may use them
+        return F.layer_norm(x, size, converted.get("weight"), converted.get("bias"), eps)
     return functional_call(norm, converted, (x,))

@@ -16,6 +16,7 @@ from lightning_ntm.kernels.cpu.prepared import Prepared
 from lightning_ntm.kernels.loss import Criterion, Loss, known_loss, obstacle
 from lightning_ntm.kernels.plain import Part, Shapes
 from lightning_ntm.models import lengths as padding
+from lightning_ntm.models.parts import follow_parameters
 from lightning_ntm.models.passed import check_state
 from lightning_ntm.models.pretrained import Pretrained
 from lightning_ntm.states import apart, named
@@ -69,6 +70,7 @@ class MemoryModel(Pretrained, nn.Module, abc.ABC, Generic[State]):
         prepare(self.all_kernels)
         self.input_size, self.output_size = input_size, output_size
         self.backend, self.checkpoint_every = backend, checkpoint_every
+        self.register_load_state_dict_post_hook(follow_parameters)
 
     @property
     def reads_ahead(self) -> bool:

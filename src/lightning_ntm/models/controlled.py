@@ -62,6 +62,17 @@ class ControlledModel(MemoryModel[State]):
         """
         return None
 
+    def _start_memory(self, batch: tuple[int, ...], slots: int | None, **start: Any) -> Any:
+        """Return the initial state of the memory, which has no parameters, on the device and in the dtype of ours."""
+        memory: Any = self.memory
+        if getattr(memory, "takes_like", False):
+            start["like"] = self._like()
+        return memory.initial_state(*batch, slots=slots, **start)
+
+    def _like(self) -> Tensor:
+        """Return a parameter whose device and dtype the state of the memory gets: the controller takes the reads."""
+        return next(self.controller.parameters(), self.heads.weight)
+
     def _start_like(self, state: Any) -> State:
         slots = self.memory.slots_of(state.memory) if isinstance(state, self.state_type) else None
         return self.initial_state(1, slots=slots)  # type: ignore[call-arg]

@@ -147,8 +147,9 @@ class DNC(ControlledModel[DNCState]):
 
         Raises:
             ValueError: `slots` is below 2 or below the number of read heads.
+            TypeError: `slots` is not a whole number.
         """
-        return DNCState(self.memory.initial_state(*batch, slots=slots), self.controller.initial_state(*batch))
+        return DNCState(self._start_memory(batch, slots), self.controller.initial_state(*batch))
 
     def kernel_start(self, batch_size: int, slots: int | None) -> KernelStart | None:
         """Return the zeros of `initial_state`."""

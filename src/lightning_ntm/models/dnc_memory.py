@@ -2,15 +2,14 @@
 
 from typing import NamedTuple
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
 from lightning_ntm import functional as fn
-from lightning_ntm.checks import at_least, between, ordered
+from lightning_ntm.checks import at_least, between, check_whole, ordered
 from lightning_ntm.models.exported import exportable
-from lightning_ntm.models.parts import Memory
+from lightning_ntm.models.parts import PlacedMemory
 from lightning_ntm.models.precision import state_dtype
 
 
@@ -46,7 +45,7 @@ class DNCParameters(NamedTuple):
     backward_sharpness: Float[Tensor, "*batch read_heads"] | None = None
 
 
-class DNCMemory(Memory[DNCMemoryState]):
+class DNCMemory(PlacedMemory[DNCMemoryState]):
     """The memory of a DNC with one write head and any number of read heads; it has no parameters.
 
     In each step slots are freed, the write head writes to unused slots or to slots that it finds by content, the links
@@ -68,7 +67,6 @@ class DNCMemory(Memory[DNCMemoryState]):
 
     shown = ("memory_slots", "memory_width", "num_read_heads", "masking", "deallocation", "sharpening")
     state_type = DNCMemoryState
-    _like: Tensor
 
     def __init__(
         self,
@@ -93,26 +91,30 @@ class DNCMemory(Memory[DNCMemoryState]):
         self.deallocation, self.sharpening = deallocation, sharpening
         self.interface_groups = interface_groups(num_read_heads, memory_width, masking=masking, sharpening=sharpening)
         self.interface_size, self.read_size = sum(map(sum, self.interface_groups)), num_read_heads * memory_width
-        self.register_buffer("_like", torch.empty(0), persistent=False)  # has the device and dtype of the network
 
-    def initial_state(self, *batch: int, slots: int | None = None) -> DNCMemoryState:
+    def initial_state(self, *batch: int, slots: int | None = None, like: Tensor | None = None) -> DNCMemoryState:
         """Return the state before the first step: zeros.
 
         Args:
             batch: Sizes of the leading axes.
             slots: Memory slots, by default `memory_slots`.
+            like: A tensor whose device and dtype the state gets; by default those of the memory.
 
         Raises:
             ValueError: `slots` is below 2 or below the number of read heads.
+            TypeError: `slots` is not a whole number.
         """
         if slots is None:
             slots = self.memory_slots
+        else:
+            check_whole(slots=slots)
         at_least(2, slots=slots)
         heads, width = self.num_read_heads, self.memory_width
         ordered(num_read_heads=heads, slots=slots)
         shapes = (slots, width), (slots,), (slots,), (slots, slots), (slots,), (heads, slots), (heads, width)
-        dtype = state_dtype(self._like)
-        return DNCMemoryState(*(self._like.new_zeros((*batch, *shape), dtype=dtype) for shape in shapes))
+        like = self._like if like is None else like
+        dtype = state_dtype(like)
+        return DNCMemoryState(*(like.new_zeros((*batch, *shape), dtype=dtype) for shape in shapes))
 
     def reads(self, state: DNCMemoryState) -> Float[Tensor, "*batch reads"]:
         """Return the reads of all heads as one vector."""

@@ -222,6 +222,7 @@ class NTM(ControlledModel[NTMState]):
 
         Raises:
             ValueError: The memory cannot have this number of slots.
+            TypeError: `slots` is not a whole number.
         """
         return NTMState(self._initial_memory(batch, slots), self._initial_controller(batch))
 
@@ -249,7 +250,7 @@ class NTM(ControlledModel[NTMState]):
     def _initial_memory(self, batch: tuple[int, ...], slots: int | None) -> Any:
         memory: Any = self.memory
         if not self._starts_memory:
-            return memory.initial_state(*batch, slots=slots)
+            return self._start_memory(batch, slots)
         start: dict[str, Tensor] = {"reads": self.start_reads}
         if self.memory_init != "constant":
             start["memory"] = self.start_memory[:slots]
@@ -260,7 +261,10 @@ class NTM(ControlledModel[NTMState]):
                 f"slots (={slots}) must be at most {memory.memory_slots}: with memory_init={self.memory_init} and "
                 f"head_init={self.head_init} the start of a sequence is that of so many."
             )
-        return memory.initial_state(*batch, slots=slots, **start)
+        return self._start_memory(batch, slots, **start)
+
+    def _like(self) -> Tensor:
+        return self.start_reads if self._starts_memory else super()._like()
 
     def _initial_controller(self, batch: tuple[int, ...]) -> Any:
         if not self._starts_controller:

@@ -8,9 +8,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lightning_ntm import functional as fn
-from lightning_ntm.checks import at_least, between
+from lightning_ntm.checks import at_least, between, check_whole
 from lightning_ntm.models.exported import exportable
-from lightning_ntm.models.parts import Memory
+from lightning_ntm.models.parts import PlacedMemory
 from lightning_ntm.models.precision import repeated, state_dtype
 
 #: The numbers of an interface vector are clamped to ±HEAD_LIMIT before the activations, which bounds strength and
@@ -39,7 +39,7 @@ class HeadParameters(NamedTuple):
     add: Float[Tensor, "*batch write_heads width"]
 
 
-class NTMMemory(Memory[NTMMemoryState]):
+class NTMMemory(PlacedMemory[NTMMemoryState]):
     """The memory of an NTM and its heads; it has no parameters.
 
     In each step all heads address the memory before the writes of this step; reads come first, then writes. A sequence
@@ -62,7 +62,6 @@ class NTMMemory(Memory[NTMMemoryState]):
 
     shown = ("memory_slots", "memory_width", "num_read_heads", "num_write_heads", "max_shift", "min_sharpening")
     state_type = NTMMemoryState
-    _like: Tensor
 
     def __init__(
         self,
@@ -85,7 +84,6 @@ class NTMMemory(Memory[NTMMemoryState]):
         self.min_sharpening, self.gradient_limit = float(min_sharpening), float(gradient_limit)
         self.interface_groups = interface_groups(num_read_heads, num_write_heads, memory_width, max_shift)
         self.interface_size, self.read_size = sum(self.interface_groups), num_read_heads * memory_width
-        self.register_buffer("_like", torch.empty(0), persistent=False)  # to know device and dtype of the network
 
     @property
     def num_heads(self) -> int:
@@ -99,6 +97,7 @@ class NTMMemory(Memory[NTMMemoryState]):
         memory: Float[Tensor, "slots width"] | None = None,
         weights: Float[Tensor, "heads slots"] | None = None,
         reads: Float[Tensor, "read_heads width"] | None = None,
+        like: Tensor | None = None,
     ) -> NTMMemoryState:
         """Return the state before the first step.
 
@@ -108,15 +107,15 @@ class NTMMemory(Memory[NTMMemoryState]):
             memory: Initial memory, by default constant.
             weights: Initial weightings, by default on slot 0.
             reads: Initial reads, by default zero.
+            like: A tensor whose device and dtype the state gets; by default those of the memory.
 
         Raises:
             ValueError: `slots` is below 1 or does not exceed `2 * max_shift`.
+            TypeError: `slots` is not a whole number.
         """
-        if slots is None:
-            slots = self.memory_slots
-        else:
-            _check_slots("slots", slots, self.max_shift)
-        like, dtype, width = self._like, state_dtype(self._like), self.memory_width
+        slots = self.memory_slots if slots is None else _check_slots("slots", slots, self.max_shift)
+        like, width = self._like if like is None else like, self.memory_width
+        dtype = state_dtype(like)
         if memory is None:
             memory = like.new_full((*batch, slots, width), 1e-6, dtype=dtype)
         else:
@@ -219,9 +218,11 @@ def interface_groups(reads: int, writes: int, width: int, max_shift: int) -> tup
     return heads * width + written, heads + written, 2 * heads, heads * (2 * max_shift + 1)
 
 
-def _check_slots(name: str, slots: int, max_shift: int) -> None:
+def _check_slots(name: str, slots: int, max_shift: int) -> int:
+    check_whole(**{name: slots})
     at_least(1, **{name: slots})
     if not 0 <= 2 * max_shift < slots:
         raise ValueError(
             f"max_shift (={max_shift}) must be at least 0 and 2 * max_shift + 1 at most {name} (={slots})."
         )
+    return slots

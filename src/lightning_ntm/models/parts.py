@@ -8,6 +8,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any, ClassVar, Generic, TypeVar
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -65,10 +66,20 @@ class Memory(KeepsArguments, nn.Module, abc.ABC, Generic[MemoryState]):
     shown: ClassVar[tuple[str, ...]] = ()
     #: The type of a state with any number of slots, whose first tensor is `(..., slots, width)`.
     state_type: ClassVar[type[tuple[Any, ...]] | None] = None
+    #: Whether `initial_state` takes `like`.
+    takes_like: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Find out whether the `initial_state` of a subclass takes `like`."""
+        super().__init_subclass__(**options)
+        if "initial_state" in vars(cls):
+            cls.takes_like = "like" in inspect.signature(cls.initial_state).parameters
 
     @abc.abstractmethod
     def initial_state(self, *batch: int, slots: int | None = None) -> MemoryState:
         """Return the state before the first step; each tensor begins with the axes `*batch`.
+
+        It may take a further argument, `like`: a parameter of the network, whose device and dtype the state then has.
 
         Args:
             batch: Sizes of the leading axes.
@@ -123,6 +134,33 @@ def traced(
         state = memory(interface, state)
         return state, named(state)
     return memory.observe(interface, state)
+
+
+class PlacedMemory(Memory[MemoryState]):
+    """A memory without parameters: its state is like the network that it is a part of.
+
+    A memory used alone has the device and dtype that it was moved to; an empty buffer keeps track of them.
+    """
+
+    _like: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("_like", torch.empty(0), persistent=False)
+
+
+def follow_parameters(network: nn.Module, _: Any = None) -> None:
+    """Give the memories in a network the device and dtype of its parameters, where these are the same for all.
+
+    A hook of `load_state_dict`, which with `assign=True` replaces the parameters and moves nothing.
+    """
+    parameters = [*network.parameters()]
+    if len({parameter.device for parameter in parameters}) != 1 or len({one.dtype for one in parameters}) != 1:
+        return
+    like: dict[str, Any] = {"device": parameters[0].device, "dtype": parameters[0].dtype}
+    for memory in network.modules():
+        if isinstance(memory, PlacedMemory) and like != {name: getattr(memory._like, name) for name in like}:
+            memory._like = torch.empty_like(memory._like, **like)
 
 
 def keep_defaults(network: type[nn.Module], part: str, options: Mapping[str, Any]) -> None:

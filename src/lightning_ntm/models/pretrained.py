@@ -26,13 +26,15 @@ class Pretrained(KeepsArguments):
         Those in `initial` are left out. Networks and parts of them are described by `class_path` and `init_args`.
 
         Raises:
-            ValueError: An argument cannot be described.
+            ValueError: An argument cannot be described, or the network was changed after it was made so that no
+                arguments describe it.
         """
         if self.made_with is None:
             raise ValueError(
                 f"{type(self).__name__} has an argument that is no number, text, list or part of a network."
             )
-        return {name: value for name, value in self.made_with.items() if name not in self.initial}
+        now: dict[str, Any] = load("lightning_ntm.models.as_made:arguments_now")(self)
+        return {name: value for name, value in now.items() if name not in self.initial}
 
     def save_pretrained(self, folder: str | PathLike[str], *, task: Any = None) -> None:
         """Write the network into a folder, which is made if it is missing: `config.json` and `model.safetensors`.
@@ -44,7 +46,8 @@ class Pretrained(KeepsArguments):
             task: The task that the network was trained on, if the files should name it, as for `ntm explore`.
 
         Raises:
-            ValueError: The arguments of network or task cannot be written as JSON, or the task is one on files.
+            ValueError: The arguments of network or task cannot be written as JSON, the task is one on files, or the
+                network was changed after it was made so that its arguments do not describe it.
             OSError: The files cannot be written.
         """
         load("lightning_ntm.exchange.pretrained:save")(self, folder, task)

@@ -43,8 +43,9 @@ class SparseModel(ControlledModel[SparseState]):
 
         Raises:
             ValueError: `slots` is below 2, or below the number of read heads, nearest slots or links.
+            TypeError: `slots` is not a whole number.
         """
-        return SparseState(self.memory.initial_state(*batch, slots=slots), self.controller.initial_state(*batch))
+        return SparseState(self._start_memory(batch, slots), self.controller.initial_state(*batch))
 
 
 class SAM(SparseModel):

@@ -8,9 +8,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lightning_ntm import functional as fn
-from lightning_ntm.checks import at_least, ordered
+from lightning_ntm.checks import at_least, check_whole, ordered
 from lightning_ntm.models.exported import exportable
-from lightning_ntm.models.parts import Memory
+from lightning_ntm.models.parts import PlacedMemory
 from lightning_ntm.models.precision import state_dtype
 from lightning_ntm.models.sparse_links import LinkTables, NoLinks, SparseLinks
 from lightning_ntm.models.sparse_rows import MakeRows, PureRows, Rows
@@ -48,7 +48,7 @@ class Emitted(NamedTuple):
     read_modes: Float[Tensor, "*batch read_heads 3"] | None
 
 
-class SparseMemory(Memory[SparseMemoryState]):
+class SparseMemory(PlacedMemory[SparseMemoryState]):
     """A memory with sparse reads and writes; it has no parameters.
 
     In each step the least recently accessed slot is erased; the write goes to that slot and to those that were read in
@@ -68,7 +68,6 @@ class SparseMemory(Memory[SparseMemoryState]):
 
     shown = ("memory_slots", "memory_width", "num_read_heads", "num_nearest", "num_links")
     state_type = SparseMemoryState
-    _like: Tensor
 
     def __init__(
         self,
@@ -88,35 +87,39 @@ class SparseMemory(Memory[SparseMemoryState]):
         modes = 3 * num_read_heads if num_links else 0
         self.interface_groups = [num_read_heads * memory_width, memory_width, 2, num_read_heads, modes]
         self.interface_size, self.read_size = sum(self.interface_groups), num_read_heads * memory_width
-        self.register_buffer("_like", torch.empty(0), persistent=False)  # has the device and dtype of the network
 
     def _check(self, **slots: int) -> None:
         at_least(2, **slots)
         for name in ("num_read_heads", "num_nearest", "num_links"):
             ordered(**{name: getattr(self, name)}, **slots)
 
-    def initial_state(self, *batch: int, slots: int | None = None) -> SparseMemoryState:
+    def initial_state(self, *batch: int, slots: int | None = None, like: Tensor | None = None) -> SparseMemoryState:
         """Return the state before the first step: a memory of zeros, of which the first slots are used first.
 
         Args:
             batch: Sizes of the leading axes.
             slots: Memory slots, by default `memory_slots`.
+            like: A tensor whose device and dtype the state gets; by default those of the memory.
 
         Raises:
             ValueError: `slots` is below 2, or below the number of read heads, nearest slots or links.
+            TypeError: `slots` is not a whole number.
         """
         if slots is None:
             slots = self.memory_slots
+        else:
+            check_whole(slots=slots)
         self._check(slots=slots)
         heads, width = self.num_read_heads, self.memory_width
         entries = self.num_nearest * (3 if self.num_links else 1)
-        like, dtype = self._like, state_dtype(self._like)
+        given = self._like if like is None else like
+        dtype = state_dtype(given)
 
         def zeros(*shape: int) -> Tensor:
-            return like.new_zeros((*batch, *shape), dtype=dtype)
+            return given.new_zeros((*batch, *shape), dtype=dtype)
 
         def counted(count: int, *shape: int, start: int = 0) -> Tensor:
-            numbers = torch.arange(start, start + count, device=like.device)
+            numbers = torch.arange(start, start + count, device=given.device)
             return numbers.expand(*batch, *shape, count).contiguous()
 
         places = counted(entries, heads) % slots
@@ -124,7 +127,7 @@ class SparseMemory(Memory[SparseMemoryState]):
         if count := self.num_links:
             of_slots = counted(count, slots), zeros(slots, count), counted(count, slots)
             links = SparseLinks(*of_slots, counted(count), zeros(count))
-        start, time = counted(slots, start=-slots), like.new_zeros(batch, dtype=torch.int64)
+        start, time = counted(slots, start=-slots), given.new_zeros(batch, dtype=torch.int64)
         reads = zeros(heads, width)
         return SparseMemoryState(zeros(slots, width), start, time, places, zeros(heads, entries), reads, links)
 

@@ -1,8 +1,10 @@
 """Networks of one architecture that run together, such as the seeds of an experiment."""
 
 import copy
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Generic
+from functools import wraps
+from typing import Any, Generic, TypeVar
 
 import torch
 from jaxtyping import Float, Shaped
@@ -18,6 +20,31 @@ from lightning_ntm.models.base import MemoryModel, State, run_in_segments
 from lightning_ntm.models.passed import check_state
 from lightning_ntm.states import flatten, mapped, unflatten
 
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+class _Lock:
+    """A lock of its own for each copy of what has it."""
+
+    def __init__(self) -> None:
+        self.held = threading.RLock()
+
+    def __reduce__(self) -> tuple[type["_Lock"], tuple[()]]:
+        return _Lock, ()
+
+
+def _in_one_thread(method: Method) -> Method:
+    """Let one thread at a time run such methods: calls put tensors of one network in place of those of all."""
+
+    @wraps(method)
+    def run(self: Any, *arguments: Any, **options: Any) -> Any:
+        if torch.compiler.is_compiling():
+            return method(self, *arguments, **options)
+        with self._lock.held:
+            return method(self, *arguments, **options)
+
+    return run  # type: ignore[return-value]
+
 
 class Stack(nn.Module, Generic[State]):
     """Networks of one architecture that run side by side in one call.
@@ -29,6 +56,8 @@ class Stack(nn.Module, Generic[State]):
     The parameters are in `networks`, a network of the members' class that holds the stacked parameters of all members:
     `networks.heads.weight` has the shape `(networks, rows, columns)`. Optimizers that work element by element, as SGD,
     RMSprop and Adam do, train each network as if it were alone.
+
+    Several Python threads can call a stack; their calls run one after the other.
 
     The loop over `step` runs all networks at once with `torch.func.vmap`. A network of your own must support
     it: no control flow that depends on numbers, and no in-place changes of tensors that do not depend on parameters,
@@ -56,6 +85,7 @@ class Stack(nn.Module, Generic[State]):
 
     def __init__(self, members: Sequence[MemoryModel[State]], backend: str = "auto"):
         super().__init__()
+        self._lock = _Lock()
         check_alike(members)
         one_of(("auto", "reference", *members[0].kernels), backend=backend)
         self.num_networks = len(members)
@@ -64,6 +94,7 @@ class Stack(nn.Module, Generic[State]):
         self.networks = _copy_with(members[0], stacked)
         self.backend = backend
 
+    @_in_one_thread
     def members(self) -> list[MemoryModel[State]]:
         """Return the networks as independent models with copies of the weights."""
         stacked = tensors_of(self.networks).items()
@@ -85,6 +116,7 @@ class Stack(nn.Module, Generic[State]):
         networks: Any = self.networks
         return networks.memory_slots
 
+    @_in_one_thread
     def initial_state(self, *batch: int, slots: int | None = None) -> State:
         """Return the states before the first step of a sequence.
 
@@ -95,12 +127,14 @@ class Stack(nn.Module, Generic[State]):
         options = {} if slots is None else {"slots": slots}
         return self._side_by_side(lambda network: network.initial_state(*batch, **options))
 
+    @_in_one_thread
     def step(
         self, x: Float[Tensor, "networks batch inputs"], state: State
     ) -> tuple[Float[Tensor, "networks batch outputs"], State]:
         """Run one step of each network."""
         return self._side_by_side(lambda network, x, state: network.step(x, state), x, state)
 
+    @_in_one_thread
     def forward(
         self, inputs: Float[Tensor, "networks batch time inputs"], state: State | None = None
     ) -> tuple[Float[Tensor, "networks batch time outputs"], State]:
@@ -116,6 +150,7 @@ class Stack(nn.Module, Generic[State]):
             return self._segment(inputs, state)
         return run_in_segments(self._segment, inputs, state, steps)
 
+    @_in_one_thread
     def loss_by_kernel(
         self,
         episodes: Sequence[Shaped[Tensor, "networks batch time ..."]],
@@ -137,6 +172,7 @@ class Stack(nn.Module, Generic[State]):
         found: Loss = load(kernel.loss)(self.networks, episodes, state, criterion, scaled=True)
         return found
 
+    @_in_one_thread
     def backend_for(self, inputs: Float[Tensor, "networks batch time inputs"]) -> str:
         """Return the name of the backend that runs such inputs: `reference` or a kernel of the members' class."""
         return self._ask(chosen, inputs, self._checked(inputs, None))
@@ -171,6 +207,7 @@ class Stack(nn.Module, Generic[State]):
         check_state(state, mapped(lambda part: part.unsqueeze(0), start), inputs.shape[:2])
         return state
 
+    @_in_one_thread
     def _segment(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
         kernel: Kernel | None = self._ask(choose_kernel, inputs, state)
         if kernel is None:

@@ -2,15 +2,14 @@
 
 from typing import NamedTuple
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
 from lightning_ntm import functional as fn
-from lightning_ntm.checks import at_least
+from lightning_ntm.checks import at_least, check_whole
 from lightning_ntm.models.exported import exportable
-from lightning_ntm.models.parts import Memory
+from lightning_ntm.models.parts import PlacedMemory
 from lightning_ntm.models.precision import state_dtype
 
 #: Push, pop and no-op.
@@ -24,7 +23,7 @@ class StackMemoryState(NamedTuple):
     stacks: Float[Tensor, "*batch stacks slots width"]
 
 
-class StackMemory(Memory[StackMemoryState]):
+class StackMemory(PlacedMemory[StackMemoryState]):
     """Stacks that are pushed and popped in each step; their tops are read. It has no parameters.
 
     The interface vector has the logits of push, pop and no-op of each stack, then the vectors to push. Each stack has a
@@ -42,7 +41,6 @@ class StackMemory(Memory[StackMemoryState]):
 
     shown = ("memory_slots", "memory_width", "num_stacks")
     state_type = StackMemoryState
-    _like: Tensor
 
     def __init__(self, memory_slots: int = 128, memory_width: int = 8, *, num_stacks: int = 1):
         super().__init__()
@@ -50,22 +48,25 @@ class StackMemory(Memory[StackMemoryState]):
         self.memory_slots, self.memory_width, self.num_stacks = memory_slots, memory_width, num_stacks
         self.read_size = num_stacks * memory_width
         self.interface_size = num_stacks * ACTIONS + self.read_size
-        self.register_buffer("_like", torch.empty(0), persistent=False)  # to know device and dtype of the network
 
-    def initial_state(self, *batch: int, slots: int | None = None) -> StackMemoryState:
+    def initial_state(self, *batch: int, slots: int | None = None, like: Tensor | None = None) -> StackMemoryState:
         """Return empty stacks.
 
         Args:
             batch: Sizes of the leading axes.
             slots: Slots of each stack, by default `memory_slots`.
+            like: A tensor whose device and dtype the state gets; by default those of the memory.
 
         Raises:
             ValueError: `slots` is below 1.
+            TypeError: `slots` is not a whole number.
         """
         if slots is not None:
+            check_whole(slots=slots)
             at_least(1, slots=slots)
         shape = (*batch, self.num_stacks, slots or self.memory_slots, self.memory_width)
-        return StackMemoryState(self._like.new_zeros(shape, dtype=state_dtype(self._like)))
+        like = self._like if like is None else like
+        return StackMemoryState(like.new_zeros(shape, dtype=state_dtype(like)))
 
     def reached(self, steps: int) -> int | None:
         """Return how many slots of empty stacks can be other than zero after so many steps."""

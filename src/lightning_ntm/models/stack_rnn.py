@@ -101,5 +101,6 @@ class StackRNN(GrowingModel[StackRNNState]):
 
         Raises:
             ValueError: `slots` is below 1.
+            TypeError: `slots` is not a whole number.
         """
-        return StackRNNState(self.memory.initial_state(*batch, slots=slots), self.controller.initial_state(*batch))
+        return StackRNNState(self._start_memory(batch, slots), self.controller.initial_state(*batch))

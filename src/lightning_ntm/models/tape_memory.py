@@ -1,15 +1,15 @@
 """The memory of a Tape-RNN: one or more tapes, each with a head (Delétang et al. 2023)."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
 from lightning_ntm import functional as fn
-from lightning_ntm.checks import at_least
+from lightning_ntm.checks import at_least, check_whole
 from lightning_ntm.models.exported import exportable
-from lightning_ntm.models.parts import Memory
+from lightning_ntm.models.parts import PlacedMemory
 from lightning_ntm.models.precision import state_dtype
 
 
@@ -24,7 +24,7 @@ class TapeMemoryState(NamedTuple):
     length: Int64[Tensor, "*batch"]
 
 
-class TapeMemory(Memory[TapeMemoryState]):
+class TapeMemory(PlacedMemory[TapeMemoryState]):
     """Tapes whose cell at the head is overwritten in each step before the head moves. It has no parameters.
 
     The interface vector has the logits of the actions of each tape, then the vectors to write. Each tape has a softmax
@@ -43,7 +43,6 @@ class TapeMemory(Memory[TapeMemoryState]):
 
     shown = ("memory_slots", "memory_width", "num_tapes", "length_oracle")
     state_type = TapeMemoryState
-    _like: Tensor
 
     def __init__(
         self, memory_slots: int = 128, memory_width: int = 8, *, num_tapes: int = 1, length_oracle: bool = False
@@ -55,10 +54,13 @@ class TapeMemory(Memory[TapeMemoryState]):
         self.length_oracle, self.num_actions = length_oracle, 5 if length_oracle else 3
         self.read_size, self.action_size = num_tapes * memory_width, num_tapes * self.num_actions
         self.interface_size = self.action_size + self.read_size
-        self.register_buffer("_like", torch.empty(0), persistent=False)  # to know device and dtype of the network
 
     def initial_state(
-        self, *batch: int, slots: int | None = None, length: int | Int64[Tensor, "*batch"] = 0
+        self,
+        *batch: int,
+        slots: int | None = None,
+        length: int | Int64[Tensor, "*batch"] = 0,
+        like: Tensor | None = None,
     ) -> TapeMemoryState:
         """Return tapes of zeros.
 
@@ -66,17 +68,22 @@ class TapeMemory(Memory[TapeMemoryState]):
             batch: Sizes of the leading axes.
             slots: Cells of each tape, by default `memory_slots`.
             length: Cells of a jump, with `length_oracle` only; until it is known, a jump stays where it is.
+            like: A tensor whose device and dtype the state gets; by default those of the memory.
 
         Raises:
-            ValueError: `slots` is below 2, or `length` is given without `length_oracle`.
+            ValueError: `slots` is below 2, or `length` is negative, of another shape or given without `length_oracle`.
+            TypeError: `slots` or `length` is not a whole number.
         """
         if slots is not None:
+            check_whole(slots=slots)
             at_least(2, slots=slots)
         if not self.length_oracle and not (isinstance(length, int) and length == 0):
             raise ValueError(f"length (={length}) cannot be given without length_oracle.")
+        _check_length(length, batch)
         shape = (*batch, self.num_tapes, slots or self.memory_slots, self.memory_width)
-        tapes = self._like.new_zeros(shape, dtype=state_dtype(self._like))
-        return TapeMemoryState(tapes, self._like.new_zeros(batch, dtype=torch.int64) + length)
+        like = self._like if like is None else like
+        tapes = like.new_zeros(shape, dtype=state_dtype(like))
+        return TapeMemoryState(tapes, like.new_zeros(batch, dtype=torch.int64) + length)
 
     def reached(self, steps: int) -> int | None:
         """Return how many cells of empty tapes can be other than zero after so many steps, one more at either side.
@@ -123,3 +130,13 @@ class TapeMemory(Memory[TapeMemoryState]):
         written = written.unflatten(-1, (self.num_tapes, self.memory_width))
         jump = state.length.unsqueeze(-1).expand(actions.shape[:-1]) if self.length_oracle else None
         return state._replace(tapes=fn.update_tape(state.tapes, actions, written, jump)), actions, written
+
+
+def _check_length(length: Any, batch: tuple[int, ...]) -> None:
+    if not isinstance(length, Tensor):
+        check_whole(length=length)
+        at_least(0, length=length)
+    elif length.dtype == torch.bool or length.is_floating_point() or length.is_complex():
+        raise TypeError(f"length must be a whole number or a tensor of int64, not of {length.dtype}.")
+    elif tuple(length.shape) not in ((), batch):
+        raise ValueError(f"length must have shape {batch}, got {tuple(length.shape)}.")

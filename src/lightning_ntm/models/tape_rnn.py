@@ -133,9 +133,10 @@ class TapeRNN(GrowingModel[TapeRNNState]):
             length: Length of the input, with `length_oracle` only; with 0, `forward` counts it.
 
         Raises:
-            ValueError: `slots` is below 2, or `length` is given without `length_oracle`.
+            ValueError: `slots` is below 2, or `length` is negative, of another shape or given without `length_oracle`.
+            TypeError: `slots` or `length` is not a whole number.
         """
-        memory = self.memory.initial_state(*batch, slots=slots, length=length)  # type: ignore[call-arg]
+        memory = self._start_memory(batch, slots, length=length)
         return TapeRNNState(memory, self.controller.initial_state(*batch))
 
     def unroll(

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lightning_ntm.checks import at_least, between, one_of
+from lightning_ntm.checks import at_least, between, check_whole, one_of
 from lightning_ntm.kernels.choice import Kernel
 from lightning_ntm.models import positions as encodings
 from lightning_ntm.models.attention import Attend, AttentionLayer, Sight, attend
@@ -124,8 +124,10 @@ class Transformer(MemoryModel[TransformerState]):
 
         Raises:
             ValueError: `slots` is below 1, or given without `causal`.
+            TypeError: `slots` is not a whole number.
         """
         if slots is not None:
+            check_whole(slots=slots)
             at_least(1, slots=slots)
             if not self.causal:
                 raise ValueError(f"slots (={slots}) cannot be given without causal: each step sees the whole sequence.")

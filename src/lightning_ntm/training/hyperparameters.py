@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from lightning_ntm.checks import check_kind, kind_of
 from lightning_ntm.evaluation.build import build, class_of
 from lightning_ntm.models.arguments import class_path_of, described
+from lightning_ntm.models.as_made import arguments_now
 from lightning_ntm.models.base import MemoryModel
 from lightning_ntm.tasks.answer import Answer
 from lightning_ntm.training.optimizer import default_optimizer
@@ -58,6 +59,16 @@ def plain(value: Any) -> Any:
         return _factory(value) if callable(value) and not isinstance(value, nn.Module) else described(value)
     except TypeError:
         return getattr(value, "__qualname__", type(value).__qualname__)
+
+
+def plain_network(network: MemoryModel[Any]) -> Any:
+    """Return a network as it is now in plain values, or its name if its arguments do not describe it."""
+    if network.made_with is None:
+        return plain(network)
+    try:
+        return {"class_path": class_path_of(type(network)), "init_args": arguments_now(network)}
+    except ValueError:
+        return type(network).__qualname__
 
 
 def _factory(value: Any) -> dict[str, Any]:

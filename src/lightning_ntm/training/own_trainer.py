@@ -22,7 +22,7 @@ from lightning_ntm.tasks.base import Task
 from lightning_ntm.tasks.batch import Batch
 from lightning_ntm.training.data import check_targets
 from lightning_ntm.training.exact_targets import keep_targets
-from lightning_ntm.training.hyperparameters import plain, restored, restored_answer
+from lightning_ntm.training.hyperparameters import plain, plain_network, restored, restored_answer
 from lightning_ntm.training.lightning_internals import current_datamodule
 from lightning_ntm.training.loss import Objective
 from lightning_ntm.training.pictures import MemoryPictures, pictures_for
@@ -108,13 +108,23 @@ class InOwnTrainer(L.LightningModule):
         self._choose_answer()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the answer of the training. A run folder, which has its configuration, needs no hyperparameters."""
+        """Add the answer of the training, and describe the network as it is now.
+
+        A run folder, which has its configuration, needs no hyperparameters.
+        """
         if self.logs_itself:
+            self._describe_network(checkpoint)
             checkpoint["answer"] = None if self.trained_answer is None else plain(self.trained_answer)
         else:
             for name in (self.CHECKPOINT_HYPER_PARAMS_KEY, self.CHECKPOINT_HYPER_PARAMS_NAME):
                 checkpoint.pop(name, None)
                 checkpoint.pop(f"datamodule_{name}", None)
+
+    def _describe_network(self, checkpoint: dict[str, Any]) -> None:
+        known = checkpoint.get(self.CHECKPOINT_HYPER_PARAMS_KEY) or {}
+        whole = self._attached_to() is None or self.holds_whole_gradients()  # else strategies replace parts of it
+        if "class_path" in (known.get("model") or {}) and whole:  # a learner of a user's own may have another `model`
+            checkpoint[self.CHECKPOINT_HYPER_PARAMS_KEY] = {**known, "model": plain_network(self.model)}
 
     @classmethod
     def load_from_checkpoint(
