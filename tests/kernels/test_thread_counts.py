@@ -15,6 +15,7 @@ from lightning_ntm.cores import threads
 from lightning_ntm.kernels.cells import cpu as cells
 from lightning_ntm.kernels.cpu import native, thread_counts
 from lightning_ntm.kernels.cpu.thread_counts import (
+    FIRST,
     LONGEST_PAUSE,
     PAUSE,
     ThreadCount,
@@ -58,6 +59,11 @@ def test_as_many_threads_as_make_calls_faster(most, monkeypatch):
 def test_no_more_threads_than_make_calls_faster(best, monkeypatch):
     machine = Machine(monkeypatch, lambda number: max(number / best, best / number))
     assert set(machine.run(ThreadCount(16), 400)[-100:]) == {best}
+
+
+def test_a_few_calls_have_one_thread(monkeypatch):
+    machine = Machine(monkeypatch, lambda number: 1 / number)
+    assert set(machine.run(ThreadCount(8), FIRST)) == {1}
 
 
 def test_more_threads_that_gain_nothing_are_not_used(monkeypatch):
@@ -136,7 +142,7 @@ from lightning_ntm.kernels.cpu.thread_counts import found_by_timing
 
 def calls():
     with found_by_timing(3):
-        return [NTM(4, 3, backend="cpu")(torch.zeros(8, 5, 4))[0].sum().backward() for _ in range(40)]
+        return [NTM(4, 3, backend="cpu")(torch.zeros(8, 5, 4))[0].sum().backward() for _ in range(90)]
 
 torch.set_num_threads(1)
 if sys.argv[1] == "opened":

@@ -18,6 +18,8 @@ from lightning_ntm.kernels.cpu.library import use_new_threads
 #: Calls with each of two numbers of threads that are compared, and those after which a much slower one is given up:
 #: where other programs use the cores, threads that wait for each other take a multiple of the time.
 CALLS, FEW = 16, 2
+#: Calls before the first search: a few calls gain nothing from it.
+FIRST = 50
 #: Calls from the end of a search to the next; twice as many after each search that has changed nothing, up to a limit.
 PAUSE, LONGEST_PAUSE = 500, 8000
 #: The share of the time that another number of threads has to take at most: more threads take more energy.
@@ -39,8 +41,7 @@ class ThreadCount:
 
     def __init__(self, most: int):
         self.numbers = [*(2**i for i in range((most - 1).bit_length())), most]
-        self.place, self.pause = 0, PAUSE
-        self._begin()
+        self.place, self.pause, self.waiting = 0, PAUSE, FIRST
 
     def _begin(self) -> None:
         self.ways, self.changed = [1, -1], False
