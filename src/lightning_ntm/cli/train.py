@@ -124,7 +124,7 @@ def prepared(parser: ArgumentParser, said: Said, config: Namespace) -> Prepared:
         UsageError: It cannot be made.
     """
     settings = make_settings(config)
-    torch.set_num_threads(settings.of_torch)
+    torch.set_num_threads(settings.torch_threads)
     quiet_lightning()
     with explained("--seed: "):
         L.seed_everything(settings.seed, workers=True, verbose=False)

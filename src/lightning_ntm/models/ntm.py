@@ -74,9 +74,9 @@ class NTM(ControlledModel[NTMState]):
             that shift. With `append_bias` a read head then moves along with the write heads. When the answer begins, it
             is at the slot that was written last. This helps where the answer is in reverse order, or the memory is used
             as a stack. Use it with a `stay_bias` of 0.
-        min_sharpening: Least sharpening of a weighting, at least 1; 1 is that of the paper. Above 1, what a head has
-            beside its largest weight becomes smaller in every step. A head then cannot stay at two places at once, and
-            small errors do not add up over long sequences.
+        min_sharpening: Least sharpening of a weighting, at least 1; 1 is that of the paper. Above 1, every step makes
+            the smaller weights of a head still smaller. A head then cannot stay at two places at once, and small errors
+            do not add up over long sequences.
         gradient_limit: Bound on the absolute value of each number of the gradient with respect to a weighting, in each
             step; 0 sets none. If a head has little effect on the output, its dynamics can be chaotic: over hundreds of
             steps its gradient can exceed all others and the range of float32. With a loss that is a mean over bits

@@ -44,6 +44,6 @@ class Settings:
             between(1, MOST_THREADS, threads=self.threads)
 
     @property
-    def of_torch(self) -> int:
+    def torch_threads(self) -> int:
         """How many threads PyTorch uses."""
         return 1 if self.threads == "auto" else self.threads
